@@ -1,9 +1,10 @@
 import { defineConfig } from "vitest/config";
+import type { ViteUserConfig } from "vitest/config";
 
 // Workspace packages resolve to their TypeScript sources, so no build comes before a test run.
 const conditions = ["@holdfast/source", "node", "module", "default"];
 
-export default defineConfig({
+const config: ViteUserConfig = defineConfig({
   resolve: { conditions },
   ssr: { resolve: { conditions } },
   test: {
@@ -14,3 +15,5 @@ export default defineConfig({
     hookTimeout: 60_000,
   },
 });
+
+export default config;
