@@ -1,0 +1,97 @@
+/**
+ * A Redis client of a few lines, one command at a time over its own socket: what this package needs to look after servers without
+ * bringing a client library along.
+ */
+import { connect, type Socket } from "node:net";
+import { encodeCommand, RespError, RespReader, type RespValue } from "./resp-reader.ts";
+
+/** Where a server listens. */
+export interface RedisAddress {
+  readonly host: string;
+  readonly port: number;
+  readonly username?: string | undefined;
+  readonly password?: string | undefined;
+}
+
+/** One connection; commands are answered in order. */
+export class RedisProbe {
+  private readonly socket: Socket;
+  private readonly reader = new RespReader();
+  private readonly waiting: { resolve(value: RespValue): void; reject(error: Error): void }[] = [];
+  private ended: Error | undefined;
+
+  private constructor(socket: Socket) {
+    this.socket = socket;
+    socket.setNoDelay(true);
+    socket.on("data", (chunk: Buffer) => {
+      for (const frame of this.reader.push(chunk)) {
+        const waiter = this.waiting.shift();
+        if (frame.value instanceof RespError) waiter?.reject(frame.value);
+        else waiter?.resolve(frame.value);
+      }
+    });
+    socket.on("error", (error) => this.end(error));
+    socket.on("close", () => this.end(new Error("The connection to Redis closed.")));
+  }
+
+  /**
+   * Connects, and authenticates when the address has a password.
+   *
+   * @param timeoutMs the longest time without an answer before the connection is given up. Default 2 000.
+   * @throws Error when nothing listens there, or the password is refused.
+   */
+  static async open(address: RedisAddress, timeoutMs = 2_000): Promise<RedisProbe> {
+    const socket = connect({ host: address.host, port: address.port });
+    const probe = new RedisProbe(socket);
+    socket.setTimeout(timeoutMs, () =>
+      socket.destroy(new Error(`No answer from ${address.host}:${address.port} in ${timeoutMs} ms.`)),
+    );
+    await new Promise<void>((resolve, reject) => {
+      socket.once("connect", resolve);
+      socket.once("error", reject);
+    });
+    if (address.password !== undefined) {
+      const user = address.username === undefined ? [] : [address.username];
+      try {
+        await probe.call("AUTH", ...user, address.password);
+      } catch (error) {
+        probe.close();
+        throw error;
+      }
+    }
+    return probe;
+  }
+
+  /**
+   * Sends one command.
+   *
+   * @throws RespError for an error reply, Error when the connection broke.
+   */
+  call(...args: readonly (string | number)[]): Promise<RespValue> {
+    if (this.ended !== undefined) return Promise.reject(this.ended);
+    return new Promise((resolve, reject) => {
+      this.waiting.push({ resolve, reject });
+      this.socket.write(encodeCommand(args));
+    });
+  }
+
+  /** Closes the connection; commands that wait are rejected. */
+  close(): void {
+    this.socket.destroy();
+  }
+
+  private end(error: Error): void {
+    this.ended ??= error;
+    for (const waiter of this.waiting.splice(0)) waiter.reject(this.ended);
+  }
+}
+
+/** Connects, sends one command, and closes. */
+export async function callRedis(address: RedisAddress, ...args: readonly (string | number)[]): Promise<RespValue> {
+  const probe = await RedisProbe.open(address);
+  try {
+    return await probe.call(...args);
+  } finally {
+    probe.close();
+  }
+}
