@@ -4,6 +4,7 @@
  * program. If this process dies in between, the line never comes and the shell ends.
  */
 import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
 import { forgetGroup, watchGroup } from "./guardian.ts";
 
 /** How a process ended. */
@@ -24,7 +25,7 @@ export interface GuardedChildOptions {
   readonly gid?: number;
   /** Where its output goes: to nowhere, to pipes, to this process' own, or to an open file. Default `ignore`. */
   readonly output?: "ignore" | "pipe" | "inherit" | number;
-  /** Whether to open a Node.js IPC channel. Default false. */
+  /** Whether to open a Node.js IPC channel, and a second channel on file descriptor 4. Default false. */
   readonly ipc?: boolean;
 }
 
@@ -61,8 +62,9 @@ export class GuardedChild {
   static async start(options: GuardedChildOptions): Promise<GuardedChild> {
     const output = options.output ?? "ignore";
     const child = spawn("/bin/sh", ["-c", GATE, "sh", options.command, ...options.args], {
-      stdio: ["pipe", output, output, ...(options.ipc === true ? (["ipc"] as const) : [])],
+      stdio: ["pipe", output, output, ...(options.ipc === true ? (["ipc", "pipe"] as const) : [])],
       detached: true,
+      ...(options.ipc === true ? { serialization: "advanced" } : {}),
       ...(options.env === undefined ? {} : { env: options.env }),
       ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
       ...(options.uid === undefined ? {} : { uid: options.uid }),
@@ -70,7 +72,7 @@ export class GuardedChild {
     });
     const { pid } = child;
     if (pid === undefined) {
-      const cause = await new Promise((resolve) => child.once("error", resolve));
+      const [cause]: unknown[] = await once(child, "error");
       throw new Error(`Could not start ${options.command}.`, { cause });
     }
     child.on("error", () => undefined);
