@@ -20,7 +20,7 @@ const stamp = join(tools, "installed.sha256");
 
 const JOBS = {
   demo: ["--conditions=@holdfast/source", "examples/demo/src/main.ts"],
-  test: ["scripts/test.ts"],
+  test: ["--conditions=@holdfast/source", "scripts/test.ts"],
   setup: null,
 };
 
@@ -40,7 +40,13 @@ function readJson(file) {
 
 /** Runs a set-up command silently; its last lines are shown only when it fails. */
 function run(command, args, env = process.env) {
-  const done = spawnSync(command, args, { cwd: root, env, encoding: "utf8", maxBuffer: 1 << 26, stdio: ["ignore", "pipe", "pipe"] });
+  const done = spawnSync(command, args, {
+    cwd: root,
+    env,
+    encoding: "utf8",
+    maxBuffer: 1 << 26,
+    stdio: ["ignore", "pipe", "pipe"],
+  });
   if (done.status === 0) return;
   const output = `${done.stdout ?? ""}${done.stderr ?? ""}`.trim().split("\n").slice(-20).join("\n");
   const why = done.error?.message ?? (done.signal ? `ended by ${done.signal}` : `exit code ${done.status}`);
@@ -67,21 +73,33 @@ function isExecutable(file) {
 
 /** Brings pnpm, and Node 24 where this node is older, and answers the node to run the job with. */
 function bringTools() {
-  const pnpmVersion = readJson(join(root, "package.json")).packageManager.replace(/^pnpm@/, "").replace(/\+.*$/, "");
+  const pnpmVersion = readJson(join(root, "package.json"))
+    .packageManager.replace(/^pnpm@/, "")
+    .replace(/\+.*$/, "");
   const wanted = [["pnpm", pnpmVersion]];
   let node = process.execPath;
   if (majorOf(process.versions.node) < NODE_MAJOR_WANTED) {
-    if (!["linux", "darwin"].includes(process.platform)) throw new SetupError(`on ${process.platform}, install Node ${NODE_MAJOR_WANTED} and run this again`);
+    if (!["linux", "darwin"].includes(process.platform))
+      throw new SetupError(`on ${process.platform}, install Node ${NODE_MAJOR_WANTED} and run this again`);
     const name = `node-${process.platform}-${process.arch}`;
     wanted.push([name, NODE_VERSION]);
     node = join(tools, "node_modules", name, "bin/node");
   }
-  const present = wanted.every(([name, version]) => readJson(join(tools, "node_modules", name, "package.json")).version === version);
+  const present = wanted.every(
+    ([name, version]) => readJson(join(tools, "node_modules", name, "package.json")).version === version,
+  );
   if (present) return node;
   say(`bringing ${wanted.map(([name, version]) => `${name} ${version}`).join(" and ")} into .tools/`);
   mkdirSync(tools, { recursive: true });
   const quiet = ["--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error", "--include=optional"];
-  const install = ["install", "--prefix", tools, "--no-save", ...quiet, ...wanted.map(([name, version]) => `${name}@${version}`)];
+  const install = [
+    "install",
+    "--prefix",
+    tools,
+    "--no-save",
+    ...quiet,
+    ...wanted.map(([name, version]) => `${name}@${version}`),
+  ];
   const npm = process.env.npm_execpath ?? "";
   if (npm.endsWith("npm-cli.js")) run(process.execPath, [npm, ...install]);
   else run("npm", install);
@@ -94,9 +112,11 @@ function installDigest() {
     const folder = join(root, parent);
     return existsSync(folder) ? readdirSync(folder).map((name) => join(folder, name)) : [];
   });
-  const manifests = [root, join(root, "test-chaos"), join(root, "benchmarks"), ...folders].map((folder) => join(folder, "package.json"));
+  const manifests = [root, join(root, "test-chaos"), join(root, "benchmarks"), ...folders].map((folder) =>
+    join(folder, "package.json"),
+  );
   const hash = createHash("sha256");
-  for (const file of [...manifests, join(root, "pnpm-workspace.yaml"), join(root, "pnpm-lock.yaml")].sort()) {
+  for (const file of [...manifests, join(root, "pnpm-workspace.yaml"), join(root, "pnpm-lock.yaml")]) {
     if (existsSync(file)) hash.update(`${file.slice(root.length)}\n`).update(readFileSync(file));
   }
   return hash.digest("hex");
@@ -107,7 +127,11 @@ function installPackages(env) {
   const known = existsSync(stamp) ? readFileSync(stamp, "utf8") : "";
   if (known === digest && existsSync(join(root, "node_modules/.modules.yaml"))) return;
   say("installing the workspace's packages (a minute the first time)");
-  run(join(tools, "node_modules/.bin/pnpm"), ["install", "--frozen-lockfile", "--config.confirmModulesPurge=false"], env);
+  run(
+    join(tools, "node_modules/.bin/pnpm"),
+    ["install", "--frozen-lockfile", "--config.confirmModulesPurge=false"],
+    env,
+  );
   writeFileSync(stamp, digest);
 }
 
@@ -166,7 +190,8 @@ function become(node, args, env) {
 function main([job, ...args]) {
   if (!(job in JOBS)) throw new SetupError(`one of ${Object.keys(JOBS).join(", ")} is wanted, got ${job}`);
   const version = process.versions.node;
-  if (majorOf(version) < NODE_MAJOR_MIN) throw new SetupError(`Node ${NODE_MAJOR_MIN} or later is needed, this is ${version}`);
+  if (majorOf(version) < NODE_MAJOR_MIN)
+    throw new SetupError(`Node ${NODE_MAJOR_MIN} or later is needed, this is ${version}`);
   const node = bringTools();
   const path = [dirname(node), join(tools, "node_modules/.bin"), process.env.PATH].join(delimiter);
   const env = { ...process.env, PATH: path };

@@ -45,7 +45,7 @@ function member(path: string): Member | null {
 function membersUnder(path: string): Member[] {
   const folder = join(root, path);
   if (!existsSync(folder)) return [];
-  const names = readdirSync(folder).sort();
+  const names = readdirSync(folder).toSorted();
   return names.flatMap((name) => member(`${path}/${name}`) ?? []);
 }
 
@@ -71,5 +71,5 @@ export function trackedFiles(): string[] {
     maxBuffer: 1 << 26,
   });
   const files = [...new Set(listed.split("\0"))].filter((file) => file !== "");
-  return files.filter((file) => existsSync(join(root, file))).sort();
+  return files.filter((file) => existsSync(join(root, file))).toSorted();
 }

@@ -54,7 +54,7 @@ export function luaFiles(folder: string): string[] {
   const scripts = join(folder, "src/scripts");
   if (!existsSync(scripts)) return [];
   const names = readdirSync(scripts).filter((name) => name.endsWith(".lua"));
-  return names.sort().map((name) => join(scripts, name));
+  return names.toSorted().map((name) => join(scripts, name));
 }
 
 /**

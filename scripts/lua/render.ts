@@ -46,6 +46,6 @@ function render({ packageName, header, source }: EmbeddedScript): string {
 
 /** The text of a package's `scripts.generated.ts`; the order of the scripts is their names'. */
 export function renderModule(scripts: readonly EmbeddedScript[]): string {
-  const sorted = [...scripts].sort((a, b) => (a.header.name < b.header.name ? -1 : 1));
+  const sorted = scripts.toSorted((a, b) => (a.header.name < b.header.name ? -1 : 1));
   return ["// Made by `pnpm generate` from src/scripts/*.lua. Change those.", "", ...sorted.map(render)].join("\n");
 }
