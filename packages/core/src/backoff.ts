@@ -1,0 +1,44 @@
+/** How long to wait before the next attempt: exponential with full jitter below a cap, so that many failures do not come back together. */
+import type { Random } from "./random.ts";
+import { integerOr } from "./validate.ts";
+
+/** Options of a backoff. */
+export interface BackoffOptions {
+  /** Wait after the first failure, in milliseconds; doubles with each further one. Default 1,000. */
+  readonly baseMs?: number | undefined;
+  /** Longest wait in milliseconds. Default 300,000. */
+  readonly delayMaxMs?: number | undefined;
+  /** The part of the wait that is left to chance, 0 to 1. Default 0.5. */
+  readonly jitter?: number | undefined;
+}
+
+/** A complete backoff. */
+export interface Backoff {
+  readonly baseMs: number;
+  readonly delayMaxMs: number;
+  readonly jitter: number;
+}
+
+const dayMs = 86_400_000;
+
+/** @throws TypeError, RangeError naming the field */
+export function resolveBackoff(options: BackoffOptions = {}): Backoff {
+  const jitter = options.jitter ?? 0.5;
+  if (typeof jitter !== "number" || !(jitter >= 0 && jitter <= 1)) {
+    throw new RangeError(`backoff.jitter must be a number from 0 to 1, got ${String(jitter)}`);
+  }
+  return {
+    baseMs: integerOr(1_000, "backoff.baseMs", options.baseMs, { min: 0, max: dayMs }),
+    delayMaxMs: integerOr(300_000, "backoff.delayMaxMs", options.delayMaxMs, { min: 0, max: dayMs }),
+    jitter,
+  };
+}
+
+/**
+ * Milliseconds to wait after a failed attempt.
+ * @param attempt 1 for the first
+ */
+export function backoffMs(backoff: Backoff, attempt: number, random: Random): number {
+  const fullMs = Math.min(backoff.delayMaxMs, backoff.baseMs * 2 ** Math.min(attempt - 1, 52));
+  return Math.round(fullMs * (1 - backoff.jitter * random.unit()));
+}

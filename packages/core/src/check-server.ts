@@ -1,0 +1,142 @@
+/**
+ * Looks at a server and at the client's options for what silently breaks guarantees: eviction, no persistence, a clock that is off.
+ * Everything is read from INFO, which managed services leave open where CONFIG is forbidden.
+ */
+import { now, systemClock } from "./clock.ts";
+import type { Clock } from "./clock.ts";
+import { Connection } from "./connection.ts";
+import { HoldfastError, UnsafeServerError } from "./errors.ts";
+import { isCluster } from "./redis-like.ts";
+import type { RedisLike } from "./redis-like.ts";
+
+/** One thing worth knowing: `"danger"` breaks a guarantee, `"warning"` weakens it under a fault, `"info"` could not be read. */
+export interface ServerFinding {
+  readonly severity: "danger" | "warning" | "info";
+  readonly topic: "version" | "role" | "eviction" | "persistence" | "replication" | "clock" | "client" | "access";
+  /** What is so, and what to do. */
+  readonly message: string;
+}
+
+/** What was found. */
+export interface ServerReport {
+  /** The server's version, or null when INFO is forbidden. */
+  readonly version: string | null;
+  readonly role: string | null;
+  /** Local wall clock minus the server's, in milliseconds, uncertain by half a round trip; null when TIME is forbidden. */
+  readonly clockOffsetMs: number | null;
+  readonly findings: readonly ServerFinding[];
+}
+
+/** How to check. */
+export interface CheckServerOptions {
+  /** Throw UnsafeServerError when a finding is a danger. Default false. */
+  readonly strict?: boolean | undefined;
+  /** Longest wait for each answer in milliseconds. Default 2,000. */
+  readonly commandTimeoutMs?: number | undefined;
+  readonly clock?: Clock | undefined;
+}
+
+type Info = Readonly<Record<string, string>>;
+
+const versionMin = { major: 6, minor: 2 };
+const clockOffsetWarnMs = 1_000;
+
+function parseInfo(text: string): Info {
+  const entries = text.split(/\r?\n/u).flatMap((line) => {
+    const colon = line.indexOf(":");
+    return colon > 0 && !line.startsWith("#") ? [[line.slice(0, colon), line.slice(colon + 1)] as const] : [];
+  });
+  return Object.fromEntries(entries);
+}
+
+function* serverFindings(info: Info): Generator<ServerFinding> {
+  const version = info["redis_version"] ?? "0.0.0";
+  const [major = 0, minor = 0] = version.split(".").map(Number);
+  if (major < versionMin.major || (major === versionMin.major && minor < versionMin.minor)) {
+    yield danger("version", `Redis ${version} is too old; use ${versionMin.major}.${versionMin.minor} or later`);
+  }
+  if (info["role"] === "slave") yield danger("role", "the client talks to a replica, which takes no writes; use its master");
+  const policy = info["maxmemory_policy"] ?? "noeviction";
+  if (policy !== "noeviction") {
+    const isLimited = info["maxmemory"] !== "0";
+    const message = `maxmemory-policy is ${policy}: Redis drops locks, timers and fences when memory is short; set noeviction`;
+    yield isLimited ? danger("eviction", message) : warning("eviction", `${message} (no maxmemory is set now)`);
+  }
+  if (info["aof_enabled"] === "0") {
+    yield warning("persistence", "no append-only file: a restart of Redis forgets what it held; set appendonly yes");
+  }
+  const replicas = Number(info["connected_slaves"] ?? 0);
+  // The field appears in INFO only when min-replicas-to-write is set.
+  if (replicas > 0 && info["min_slaves_good_slaves"] === undefined) {
+    yield warning(
+      "replication",
+      "min-replicas-to-write is not set: after a failover the old master accepts writes that are lost; set it to 1",
+    );
+  }
+}
+
+function* clientFindings(redis: RedisLike): Generator<ServerFinding> {
+  const options = redis.options as Readonly<Record<string, unknown>>;
+  if (options["autoResendUnfulfilledCommands"] === false) {
+    yield warning(
+      "client",
+      "autoResendUnfulfilledCommands: false leaves promises pending for ever in ioredis 6.0.0; leave it on, calls here are safe to repeat",
+    );
+  }
+  if (!isCluster(redis) && Array.isArray(options["sentinels"]) && options["failoverDetector"] !== true) {
+    yield warning(
+      "client",
+      "failoverDetector is off: the client stays on a paused master and writes to it after the failover; set failoverDetector: true",
+    );
+  }
+}
+
+function danger(topic: ServerFinding["topic"], message: string): ServerFinding {
+  return { severity: "danger", topic, message };
+}
+
+function warning(topic: ServerFinding["topic"], message: string): ServerFinding {
+  return { severity: "warning", topic, message };
+}
+
+/**
+ * Checks version, role, eviction policy, persistence, replication, clock offset and dangerous client options. What the user may not
+ * read is reported as unknown, not as an error.
+ * @throws RedisUnavailableError, and UnsafeServerError when `strict` and something is dangerous
+ */
+export async function checkServer(redis: RedisLike, options: CheckServerOptions = {}): Promise<ServerReport> {
+  const clock = options.clock ?? systemClock;
+  const call = { operation: "checkServer", timeoutMs: options.commandTimeoutMs ?? 2_000 };
+  const connection = Connection.of(redis, clock);
+  const findings: ServerFinding[] = [...clientFindings(redis)];
+  const attempt = async (command: string): Promise<unknown> => {
+    try {
+      return await connection.read(command, [], call);
+    } catch (error) {
+      const { reason } = error as { reason?: string };
+      if (!(error instanceof HoldfastError) || reason === "UNREACHABLE" || reason === "LOADING") throw error;
+      findings.push({ severity: "info", topic: "access", message: `${command} is not allowed (${reason}), so what it tells is unknown` });
+      return null;
+    }
+  };
+
+  const infoText = await attempt("info");
+  const info = typeof infoText === "string" ? parseInfo(infoText) : null;
+  if (info !== null) findings.push(...serverFindings(info));
+
+  const sentAt = now(clock);
+  const time = await attempt("time");
+  let clockOffsetMs: number | null = null;
+  if (Array.isArray(time)) {
+    const serverMs = Number(time[0]) * 1_000 + Number(time[1]) / 1_000;
+    clockOffsetMs = Math.round((sentAt.wallMs + clock.wallMs()) / 2 - serverMs);
+    if (Math.abs(clockOffsetMs) > clockOffsetWarnMs) {
+      findings.push(
+        warning("clock", `the clocks of this process and of Redis differ by ${clockOffsetMs} ms; timers follow Redis; run NTP on both`),
+      );
+    }
+  }
+  const dangers = findings.filter(({ severity }) => severity === "danger");
+  if (options.strict === true && dangers.length > 0) throw new UnsafeServerError(dangers);
+  return { version: info?.["redis_version"] ?? null, role: info?.["role"] ?? null, clockOffsetMs, findings };
+}

@@ -1,0 +1,49 @@
+/**
+ * Collects the calls of one tick and sends them together: one script for many items of a slot. Each item has its own outcome; when the
+ * answer is lost, it is lost for the whole batch, and each item can be repeated under its own operation id.
+ */
+
+interface Waiting<Item, Result> {
+  readonly item: Item;
+  readonly resolve: (result: Result) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** @typeParam Item what is sent, @typeParam Result what each item gets */
+export class Coalescer<Item, Result> {
+  readonly #itemsMax: number;
+  readonly #send: (items: readonly Item[]) => Promise<readonly Result[]>;
+  #waiting: Waiting<Item, Result>[] = [];
+
+  /**
+   * @param itemsMax most items in one batch
+   * @param send resolves to one result per item, in order
+   */
+  constructor(itemsMax: number, send: (items: readonly Item[]) => Promise<readonly Result[]>) {
+    this.#itemsMax = itemsMax;
+    this.#send = send;
+  }
+
+  /** Joins the batch of this tick. */
+  add(item: Item): Promise<Result> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ item, resolve, reject });
+      if (this.#waiting.length === 1) process.nextTick(() => this.#flush());
+      else if (this.#waiting.length === this.#itemsMax) this.#flush();
+    });
+  }
+
+  #flush(): void {
+    const batch = this.#waiting;
+    if (batch.length === 0) return;
+    this.#waiting = [];
+    this.#send(batch.map(({ item }) => item)).then(
+      (results) => {
+        for (const [index, { resolve }] of batch.entries()) resolve(results[index] as Result);
+      },
+      (error: unknown) => {
+        for (const { reject } of batch) reject(error);
+      },
+    );
+  }
+}

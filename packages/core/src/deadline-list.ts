@@ -1,0 +1,118 @@
+/**
+ * Many deadlines of the same length on one timer. They end in the order in which they began, so that a list is enough: adding and
+ * removing take constant time, and the timer is armed again only when it fires.
+ */
+import type { Clock, TimerHandle } from "./clock.ts";
+
+/** One deadline in a list. */
+export interface DeadlineEntry {
+  /** Disarms it. Safe to call at any time and more than once. */
+  cancel(): void;
+}
+
+class Node implements DeadlineEntry {
+  previous: Node | undefined;
+  next: Node | undefined;
+  list: DeadlineList | undefined;
+  readonly atMs: number;
+  readonly onDeadline: () => void;
+
+  constructor(list: DeadlineList, atMs: number, onDeadline: () => void) {
+    this.list = list;
+    this.atMs = atMs;
+    this.onDeadline = onDeadline;
+  }
+
+  cancel(): void {
+    this.list?.remove(this);
+  }
+}
+
+/** Deadlines that all lie `durationMs` after their start. */
+export class DeadlineList {
+  readonly #clock: Clock;
+  readonly #durationMs: number;
+  #first: Node | undefined;
+  #last: Node | undefined;
+  #timer: TimerHandle | undefined;
+  readonly #onIdle: () => void;
+
+  /**
+   * @param durationMs the length of every deadline in the list
+   * @param onIdle called when the timer fires and nothing is left to wait for
+   */
+  constructor(clock: Clock, durationMs: number, onIdle: () => void = () => undefined) {
+    this.#clock = clock;
+    this.#durationMs = durationMs;
+    this.#onIdle = onIdle;
+  }
+
+  /**
+   * Calls back once when the duration has passed since `startMs`.
+   * @param onDeadline runs on the event loop, late when the loop was blocked
+   * @param startMs monotonic milliseconds; in order, or nearly so
+   */
+  add(onDeadline: () => void, startMs: number = this.#clock.monotonicMs()): DeadlineEntry {
+    const node = new Node(this, startMs + this.#durationMs, onDeadline);
+    // Starts come in order but for a few that were taken earlier, so the place is at the end or a step away.
+    let before = this.#last;
+    while (before !== undefined && before.atMs > node.atMs) before = before.previous;
+    const after = before === undefined ? this.#first : before.next;
+    node.previous = before;
+    node.next = after;
+    if (before === undefined) this.#first = node;
+    else before.next = node;
+    if (after === undefined) this.#last = node;
+    else after.previous = node;
+    this.#timer ??= this.#arm(node.atMs);
+    return node;
+  }
+
+  /** Takes an entry out of the list. */
+  remove(node: Node): void {
+    if (node.list !== this) return;
+    node.list = undefined;
+    if (node.previous === undefined) this.#first = node.next;
+    else node.previous.next = node.next;
+    if (node.next === undefined) this.#last = node.previous;
+    else node.next.previous = node.previous;
+    node.previous = undefined;
+    node.next = undefined;
+  }
+
+  #arm(atMs: number): TimerHandle {
+    return this.#clock.setTimer(() => this.#fire(), atMs - this.#clock.monotonicMs(), true);
+  }
+
+  #fire(): void {
+    this.#timer = undefined;
+    const nowMs = this.#clock.monotonicMs();
+    try {
+      while (this.#first !== undefined && this.#first.atMs <= nowMs) {
+        const node = this.#first;
+        this.remove(node);
+        node.onDeadline();
+      }
+    } finally {
+      if (this.#first === undefined) this.#onIdle();
+      else this.#timer ??= this.#arm(this.#first.atMs);
+    }
+  }
+}
+
+const lists = new WeakMap<Clock, Map<number, DeadlineList>>();
+
+/** The list that all users of a clock share for one duration, in milliseconds. */
+export function deadlineListOf(clock: Clock, durationMs: number): DeadlineList {
+  let ofClock = lists.get(clock);
+  if (ofClock === undefined) {
+    ofClock = new Map();
+    lists.set(clock, ofClock);
+  }
+  const known = ofClock.get(durationMs);
+  if (known !== undefined) return known;
+  const ofDuration = ofClock;
+  const list = new DeadlineList(clock, durationMs, () => ofDuration.delete(durationMs));
+  ofClock.set(durationMs, list);
+  return list;
+}

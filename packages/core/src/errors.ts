@@ -1,0 +1,150 @@
+/**
+ * The base of every operating failure, and the failures that all primitives share. Misuse of the API is a TypeError or a RangeError and
+ * not found here; expected refusals are values, not errors.
+ */
+
+/** Whether the call that failed could have had an effect on the server or the resource. */
+export type Effect = "none" | "possible";
+
+/** An operating failure: says what happened, to which resource, and what to do. */
+export abstract class HoldfastError extends Error {
+  abstract override readonly name: string;
+  /** Stable, for programs: `LOCK_LOST`. */
+  abstract readonly code: string;
+  /** Could the call have had an effect? With `"none"` it is safe to do something else instead. */
+  abstract readonly effect: Effect;
+}
+
+/**
+ * The request was sent and its answer was lost. The call may have taken effect, or take effect until its bound in server time has
+ * passed. Repeat it with `operationId` to learn the first answer.
+ */
+export class OutcomeUnknownError extends HoldfastError {
+  override readonly name = "OutcomeUnknownError";
+  readonly code = "OUTCOME_UNKNOWN";
+  readonly effect = "possible";
+  /** Hand this to the same call to learn what became of it. */
+  readonly operationId: string;
+
+  constructor(operation: string, operationId: string, options: ErrorOptions & { readonly why: string }) {
+    super(
+      `${operation}: sent, but the answer was lost (${options.why}); repeat the call with operationId "${operationId}" to learn its outcome`,
+      options,
+    );
+    this.operationId = operationId;
+  }
+}
+
+/** Redis could not be reached, or refused to work, before the request had an effect. */
+export class RedisUnavailableError extends HoldfastError {
+  override readonly name = "RedisUnavailableError";
+  readonly code = "REDIS_UNAVAILABLE";
+  readonly effect = "none";
+  /** The server's error code (`OOM`, `READONLY`, `LOADING`, …), or `UNREACHABLE`. */
+  readonly reason: string;
+
+  constructor(operation: string, reason: string, advice: string, options?: ErrorOptions) {
+    super(`${operation}: nothing was done, Redis is unavailable (${reason}): ${advice}`, options);
+    this.reason = reason;
+  }
+}
+
+/** The request reached the server after its bound in server time, and so did nothing. The process or the network was paused. */
+export class TooLateError extends HoldfastError {
+  override readonly name = "TooLateError";
+  readonly code = "TOO_LATE";
+  readonly effect = "none";
+
+  constructor(operation: string, commandTimeoutMs: number) {
+    super(
+      `${operation}: nothing was done, since the request reached Redis more than commandTimeoutMs (${commandTimeoutMs} ms) after it was made; try again`,
+    );
+  }
+}
+
+/** Redis refused the command for another reason than being unavailable: a permission, a wrong type under our key, a script's failure. */
+export class RedisRefusedError extends HoldfastError {
+  override readonly name = "RedisRefusedError";
+  readonly code = "REDIS_REFUSED";
+  readonly effect: Effect;
+  /** The server's error code: `WRONGTYPE`, `NOPERM`, `ERR`, … */
+  readonly reason: string;
+
+  constructor(operation: string, reason: string, advice: string, effect: Effect, options?: ErrorOptions) {
+    super(`${operation}: Redis refused with ${reason}: ${advice}`, options);
+    this.reason = reason;
+    this.effect = effect;
+  }
+}
+
+/** The server answered something that this version does not understand: a newer record format, or foreign data under our key. */
+export class UnexpectedReplyError extends HoldfastError {
+  override readonly name = "UnexpectedReplyError";
+  readonly code = "UNEXPECTED_REPLY";
+  readonly effect = "possible";
+
+  constructor(operation: string, expected: string, got: unknown) {
+    super(`${operation}: expected ${expected}, got ${JSON.stringify(got)}; is the key used by another program or version?`);
+  }
+}
+
+/** The record in Redis was written by a newer version of this package. */
+export class NewerFormatError extends HoldfastError {
+  override readonly name = "NewerFormatError";
+  readonly code = "NEWER_FORMAT";
+  readonly effect = "none";
+  readonly found: number;
+  readonly supported: number;
+
+  constructor(resource: string, found: number, supported: number) {
+    super(
+      `${resource}: the stored format is ${found}, this version reads up to ${supported}; upgrade this process before it touches the data`,
+    );
+    this.found = found;
+    this.supported = supported;
+  }
+}
+
+/** Fewer replicas than asked for confirmed the write in time. It stands on the master and a failover may take it back. */
+export class NotReplicatedError extends HoldfastError {
+  override readonly name = "NotReplicatedError";
+  readonly code = "NOT_REPLICATED";
+  readonly effect = "possible";
+  readonly operationId: string;
+  readonly replicasWanted: number;
+  readonly replicasConfirmed: number;
+
+  constructor(operation: string, operationId: string, wanted: number, confirmed: number, timeoutMs: number) {
+    super(
+      `${operation}: done on the master, but ${confirmed} of ${wanted} replicas confirmed within ${timeoutMs} ms; a failover may take it back`,
+    );
+    this.operationId = operationId;
+    this.replicasWanted = wanted;
+    this.replicasConfirmed = confirmed;
+  }
+}
+
+/** The instance was closed. */
+export class ClosedError extends HoldfastError {
+  override readonly name = "ClosedError";
+  readonly code = "CLOSED";
+  readonly effect = "none";
+
+  constructor(what: string) {
+    super(`${what} is closed; make a new one`);
+  }
+}
+
+/** The server's settings break a guarantee, and `strict` was asked for. */
+export class UnsafeServerError extends HoldfastError {
+  override readonly name = "UnsafeServerError";
+  readonly code = "UNSAFE_SERVER";
+  readonly effect = "none";
+  /** What is wrong, each with its advice. */
+  readonly findings: readonly { readonly topic: string; readonly message: string }[];
+
+  constructor(findings: readonly { readonly topic: string; readonly message: string }[]) {
+    super(`the Redis server is not safe for coordination: ${findings.map(({ message }) => message).join("; ")}`);
+    this.findings = findings;
+  }
+}

@@ -1,0 +1,212 @@
+/**
+ * A lease as its holder sees it: a local deadline that needs no answer from Redis, a signal, and renewal in the background.
+ *
+ * The local deadline is *the send time of the last successful grant or renewal + lease - margin*. The server began to count no earlier
+ * than the request was sent, so the holder stops before the lease ends there; the margin covers the drift of two clocks (1 % of the
+ * lease) and 2 ms for the granularity of timers. A lease that has ended locally never comes back, even if a late answer says otherwise.
+ */
+import { elapsedMs, now } from "./clock.ts";
+import type { Clock, Instant } from "./clock.ts";
+import { Coalescer } from "./coalescer.ts";
+import { deadlineListOf } from "./deadline-list.ts";
+import type { DeadlineEntry } from "./deadline-list.ts";
+import type { Fenced } from "./fenced.ts";
+
+/** Why a lease is no longer held: its time ran out, the server said so, it was held for too long, or the holder gave it up. */
+export type LeaseEnd = "expired" | "lost" | "hold-max" | "cancelled" | "released" | "closed";
+
+/** What the server said to a renewal. */
+export type RenewalOutcome = "renewed" | "lost" | "cancelled";
+
+/** A new lease. */
+export interface LeaseGrant<Data> extends Fenced {
+  readonly data: Data;
+  readonly leaseMs: number;
+  /** The moment before the request that won the lease was sent. */
+  readonly sentAt: Instant;
+  /** Milliseconds between renewals; 0 for a lease that is not renewed in the background. */
+  readonly renewEveryMs: number;
+  /** Longest time to hold it in milliseconds, however often it is renewed. */
+  readonly holdMaxMs?: number | undefined;
+  /** Makes the error that `assertHeld` throws and the signal carries. */
+  readonly endError: (end: LeaseEnd) => Error;
+}
+
+/** Milliseconds taken off a lease's length for its holder's own deadline. */
+export function leaseMarginMs(leaseMs: number): number {
+  return Math.ceil(leaseMs / 100) + 2;
+}
+
+/** One lease; made by a LeaseKeeper. */
+export class RenewedLease<Data> implements Fenced {
+  readonly resource: string;
+  readonly token: number;
+  readonly data: Data;
+  readonly leaseMs: number;
+  readonly #keeper: LeaseKeeper<Data>;
+  readonly #grant: LeaseGrant<Data>;
+  #countedFrom: Instant;
+  #end: LeaseEnd | undefined;
+  #controller: AbortController | undefined;
+  #deadline: DeadlineEntry | undefined;
+  #holdDeadline: DeadlineEntry | undefined;
+  #renewal: DeadlineEntry | undefined;
+
+  constructor(keeper: LeaseKeeper<Data>, grant: LeaseGrant<Data>) {
+    this.resource = grant.resource;
+    this.token = grant.token;
+    this.data = grant.data;
+    this.leaseMs = grant.leaseMs;
+    this.#keeper = keeper;
+    this.#grant = grant;
+    this.#countedFrom = grant.sentAt;
+    this.#armDeadline();
+    this.#armRenewal(grant.renewEveryMs);
+    if (grant.holdMaxMs !== undefined) {
+      const list = deadlineListOf(keeper.clock, grant.holdMaxMs);
+      this.#holdDeadline = list.add(() => this.end("hold-max"), grant.sentAt.monotonicMs);
+    }
+  }
+
+  /** Why it ended, or undefined while it is held as far as is known; does not look at the clock. */
+  get ended(): LeaseEnd | undefined {
+    return this.#end;
+  }
+
+  /** Aborts when the lease ends, with the error that says why. Made on first use. */
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.#end !== undefined) this.#controller.abort(this.#grant.endError(this.#end));
+    }
+    return this.#controller.signal;
+  }
+
+  /** Milliseconds until the local deadline, 0 once it has passed. Right even if no timer has run since. */
+  remainingMs(): number {
+    if (this.#end !== undefined) return 0;
+    const holdMaxMs = this.#grant.holdMaxMs ?? Infinity;
+    const leaseLeftMs = this.leaseMs - leaseMarginMs(this.leaseMs) - elapsedMs(this.#keeper.clock, this.#countedFrom);
+    return Math.max(0, Math.min(leaseLeftMs, holdMaxMs - elapsedMs(this.#keeper.clock, this.#grant.sentAt)));
+  }
+
+  /** Throws the package's error when the lease is no longer held. Synchronous; asks the clock, not a flag that a timer should have set. */
+  assertHeld(): void {
+    if (this.#end === undefined && this.remainingMs() <= 0) this.end("expired");
+    if (this.#end !== undefined) throw this.#grant.endError(this.#end);
+  }
+
+  /** Renews now. Resolves to true when the lease is held afterwards; rejects when the server's answer is not known. */
+  async renew(): Promise<boolean> {
+    if (this.#expireIfDue()) return false;
+    const sentAt = now(this.#keeper.clock);
+    this.#settle(await this.#keeper.renew(this), sentAt);
+    return this.#end === undefined;
+  }
+
+  /** Ends it here; the server is not told. The first end counts. */
+  end(end: LeaseEnd): void {
+    if (this.#end !== undefined) return;
+    this.#end = end;
+    this.#deadline?.cancel();
+    this.#holdDeadline?.cancel();
+    this.#renewal?.cancel();
+    this.#keeper.forget(this);
+    this.#controller?.abort(this.#grant.endError(end));
+  }
+
+  #expireIfDue(): boolean {
+    if (this.#end === undefined && this.remainingMs() <= 0) this.end("expired");
+    return this.#end !== undefined;
+  }
+
+  #settle(outcome: RenewalOutcome, sentAt: Instant): void {
+    // An answer that comes after the local deadline does not revive: the holder may have been told already.
+    if (this.#expireIfDue()) return;
+    if (outcome !== "renewed") {
+      this.end(outcome);
+      return;
+    }
+    this.#countedFrom = sentAt;
+    this.#armDeadline();
+    this.#armRenewal(this.#grant.renewEveryMs);
+  }
+
+  #armDeadline(): void {
+    const { clock } = this.#keeper;
+    this.#deadline?.cancel();
+    const list = deadlineListOf(clock, this.leaseMs - leaseMarginMs(this.leaseMs));
+    this.#deadline = list.add(() => this.end("expired"), this.#countedFrom.monotonicMs);
+  }
+
+  #armRenewal(delayMs: number): void {
+    this.#renewal?.cancel();
+    if (this.#grant.renewEveryMs === 0) return;
+    this.#renewal = deadlineListOf(this.#keeper.clock, delayMs).add(() => this.#renewInBackground());
+  }
+
+  #renewInBackground(): void {
+    this.renew().catch((error: unknown) => {
+      this.#keeper.onRenewalFailed(this, error);
+      // The lease may still stand: try again a few times before its deadline, which ends it in any case.
+      if (this.#end === undefined) this.#armRenewal(Math.max(5, Math.ceil(this.#grant.renewEveryMs / 4)));
+    });
+  }
+}
+
+/** How a keeper renews. */
+export interface LeaseKeeperSettings<Data> {
+  readonly clock: Clock;
+  /** Most leases in one renewal request. */
+  readonly batchMax: number;
+  /** Asks the server to renew; resolves to one outcome per lease, rejects when the answer is not known. */
+  readonly renew: (leases: readonly RenewedLease<Data>[]) => Promise<readonly RenewalOutcome[]>;
+  /** Told of each renewal that failed in the background; it is tried again until the deadline. */
+  readonly onRenewalFailed?: (lease: RenewedLease<Data>, error: unknown) => void;
+}
+
+/** The leases of one instance. Those that are due for renewal in the same tick are renewed together. */
+export class LeaseKeeper<Data> {
+  readonly clock: Clock;
+  readonly #settings: LeaseKeeperSettings<Data>;
+  readonly #renewals: Coalescer<RenewedLease<Data>, RenewalOutcome>;
+  readonly #held = new Set<RenewedLease<Data>>();
+
+  constructor(settings: LeaseKeeperSettings<Data>) {
+    this.clock = settings.clock;
+    this.#settings = settings;
+    this.#renewals = new Coalescer(settings.batchMax, settings.renew);
+  }
+
+  /** Leases that have not ended. */
+  get held(): ReadonlySet<RenewedLease<Data>> {
+    return this.#held;
+  }
+
+  /** Starts to keep a lease that the server has granted. It may be over already: ask `remainingMs`. */
+  keep(grant: LeaseGrant<Data>): RenewedLease<Data> {
+    const lease = new RenewedLease(this, grant);
+    this.#held.add(lease);
+    return lease;
+  }
+
+  /** Ends all leases here; the server is not told. */
+  close(): void {
+    for (const lease of this.#held) lease.end("closed");
+  }
+
+  /** Asks the server to renew one lease, together with others of this tick. */
+  renew(lease: RenewedLease<Data>): Promise<RenewalOutcome> {
+    return this.#renewals.add(lease);
+  }
+
+  /** Called by a lease whose background renewal failed. */
+  onRenewalFailed(lease: RenewedLease<Data>, error: unknown): void {
+    this.#settings.onRenewalFailed?.(lease, error);
+  }
+
+  /** Called by a lease that has ended. */
+  forget(lease: RenewedLease<Data>): void {
+    this.#held.delete(lease);
+  }
+}

@@ -1,0 +1,134 @@
+/**
+ * Typed Lua scripts. The generator reads names from the header of a `.lua` file; a call gives each key and argument by that name, so a
+ * swapped pair does not compile. Replies are decoded strictly: anything unexpected is an error, never a guess.
+ *
+ * A script that changes something declares `notAfterUs`, its bound in server time (K1). The connection fills it in.
+ */
+import { UnexpectedReplyError } from "./errors.ts";
+import type { CommandArgument } from "./redis-like.ts";
+
+/** A Lua script as the generator embeds it. */
+export interface LuaSource {
+  /** Package and file: `timer.schedule`. */
+  readonly name: string;
+  readonly keys: readonly string[];
+  readonly args: readonly string[];
+  /** The name of the variadic tail of ARGV, if it has one. */
+  readonly rest: string | null;
+  readonly sha1: string;
+  readonly source: string;
+}
+
+/** Keys of a script by name. */
+export type ScriptKeys<Source extends LuaSource> = Readonly<Record<Source["keys"][number], string>>;
+
+/** Arguments of a script by name, without the bound that the connection fills in, with the variadic tail as an array. */
+export type ScriptArgs<Source extends LuaSource> = Readonly<
+  Record<Exclude<Source["args"][number], "notAfterUs">, CommandArgument>
+> &
+  (Source["rest"] extends string ? Readonly<Record<Source["rest"], readonly CommandArgument[]>> : unknown);
+
+/** A script and the decoder of its replies. */
+export interface Script<Source extends LuaSource, Result> {
+  readonly source: Source;
+  readonly mutating: boolean;
+  /** Replies hold raw bytes (`Buffer`) where they would hold strings. */
+  readonly binary: boolean;
+  decode(reply: unknown, operation: string): Result;
+}
+
+/**
+ * Binds a script to its decoder.
+ * @param decode turns the raw reply into a result, throws UnexpectedReplyError otherwise
+ */
+export function defineScript<const Source extends LuaSource, Result>(
+  source: Source,
+  decode: (reply: unknown, operation: string) => Result,
+  options: { readonly binary?: boolean } = {},
+): Script<Source, Result> {
+  return { source, decode, mutating: source.args.includes("notAfterUs"), binary: options.binary ?? false };
+}
+
+/** Reads the fields of a reply in order; each read checks the type. */
+export class ReplyFields {
+  readonly #operation: string;
+  readonly #values: readonly unknown[];
+  #next = 0;
+
+  constructor(operation: string, values: readonly unknown[]) {
+    this.#operation = operation;
+    this.#values = values;
+  }
+
+  /** Fields not yet read. */
+  get left(): number {
+    return this.#values.length - this.#next;
+  }
+
+  /** The next field as text. */
+  text(): string {
+    const value = this.#take();
+    return typeof value === "string" ? value : this.#unexpected("a text", value);
+  }
+
+  /** The next field as text or null. */
+  textOrNull(): string | null {
+    const value = this.#take();
+    return value === null || typeof value === "string" ? value : this.#unexpected("a text or nil", value);
+  }
+
+  /** The next field as raw bytes. */
+  bytes(): Buffer {
+    const value = this.#take();
+    return Buffer.isBuffer(value) ? value : this.#unexpected("bytes", value);
+  }
+
+  /** The next field as a whole number within 2^53, from an integer reply or its decimal text. */
+  integer(): number {
+    const value = this.#take();
+    const number = typeof value === "string" && /^-?\d{1,16}$/u.test(value) ? Number(value) : value;
+    return typeof number === "number" && Number.isSafeInteger(number)
+      ? number
+      : this.#unexpected("a whole number", value);
+  }
+
+  /** The next field as a nested list. */
+  list(): unknown[] {
+    const value = this.#take();
+    return Array.isArray(value) ? (value as unknown[]) : this.#unexpected("a list", value);
+  }
+
+  /** Checks that nothing is left. */
+  end(): void {
+    if (this.left !== 0) this.#unexpected("no further field", this.#values[this.#next]);
+  }
+
+  #take(): unknown {
+    if (this.left === 0) this.#unexpected("a further field", this.#values);
+    return this.#values[this.#next++];
+  }
+
+  #unexpected(expected: string, got: unknown): never {
+    throw new UnexpectedReplyError(this.#operation, expected, got);
+  }
+}
+
+/**
+ * Decodes a tagged array (`{"granted", token}`): finds the branch for the tag, hands it the remaining fields and checks that it read
+ * them all.
+ * @throws UnexpectedReplyError
+ */
+export function decodeTagged<Result>(
+  operation: string,
+  reply: unknown,
+  branches: Readonly<Record<string, (fields: ReplyFields) => Result>>,
+): Result {
+  const values = Array.isArray(reply) ? (reply as unknown[]) : [];
+  const tag = Buffer.isBuffer(values[0]) ? values[0].toString() : values[0];
+  const branch = typeof tag === "string" && Object.hasOwn(branches, tag) ? branches[tag] : undefined;
+  if (branch === undefined) throw new UnexpectedReplyError(operation, `one of ${Object.keys(branches).join(", ")}`, reply);
+  const fields = new ReplyFields(operation, values.slice(1));
+  const result = branch(fields);
+  fields.end();
+  return result;
+}
