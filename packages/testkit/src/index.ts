@@ -6,3 +6,12 @@ export { type ExternalRedisOptions, RedisServer, type RedisServerOptions } from 
 export { RespError, type RespValue } from "./resp-reader.ts";
 export { Pod, type PodOptions, type PodTermination } from "./pod.ts";
 export { type PodHandlers, reportReady, servePod } from "./pod-side.ts";
+export {
+  FaultProxy,
+  type FaultProxyOptions,
+  type ProxyDirection,
+  type ProxyLatency,
+  type ProxyTarget,
+} from "./fault-proxy.ts";
+export { type FaultCounts } from "./proxy-counts.ts";
+export { type CommandMatch, type FaultRule, type HoldRule, type RuleOptions } from "./proxy-rule.ts";

@@ -50,9 +50,11 @@ export class RespReader {
     return frames;
   }
 
-  /** Bytes of a frame that is not complete yet. */
-  get pending(): Buffer {
-    return this.buffered;
+  /** Hands out the bytes of a frame that is not complete yet, for whoever stops reading frames. */
+  takePending(): Buffer {
+    const bytes = this.buffered;
+    this.buffered = EMPTY;
+    return bytes;
   }
 
   private parse(at: number, frameStart: number): Cursor | undefined {
