@@ -15,3 +15,7 @@ export {
 } from "./fault-proxy.ts";
 export { type FaultCounts } from "./proxy-counts.ts";
 export { type CommandMatch, type FaultRule, type HoldRule, type RuleOptions } from "./proxy-rule.ts";
+export { slotOfKey } from "./cluster-slot.ts";
+export { RedisCluster, type RedisClusterOptions } from "./redis-cluster.ts";
+export { RedisSentinel, type RedisSentinelOptions } from "./redis-sentinel.ts";
+export { type MoveOptions, type MoveStep } from "./slot-move.ts";

@@ -1,0 +1,223 @@
+/**
+ * A master with replicas watched by Sentinels, all real, on loopback ports.
+ */
+import { pollUntil } from "./poll.ts";
+import type { RedisConfig } from "./redis-config.ts";
+import { RedisProbe } from "./redis-probe.ts";
+import { RedisServer, type RedisServerOptions } from "./redis-server.ts";
+import type { RespValue } from "./resp-reader.ts";
+
+/** How to build the group. */
+export interface RedisSentinelOptions extends Pick<RedisServerOptions, "aof" | "binary" | "env"> {
+  /** Default 2. */
+  readonly replicas?: number;
+  /** How many Sentinels; a majority of them decides. Default 3. */
+  readonly sentinels?: number;
+  /** After this many milliseconds without an answer the master counts as down. Default 1 000. */
+  readonly downAfterMs?: number;
+  /** Within this time a failover is not tried again, in milliseconds. Default 5 000. */
+  readonly failoverTimeoutMs?: number;
+  /** Default `holdfast`. */
+  readonly masterName?: string;
+  /** Further redis.conf directives for the master and its replicas, such as `min-replicas-to-write`. */
+  readonly config?: RedisConfig;
+}
+
+const READY_TIMEOUT_MS = 30_000;
+/** A server that does not answer for this long counts as paused. */
+const ASK_TIMEOUT_MS = 500;
+/** Sentinels usually ask for news every 10 s and greet one another every 2 s; the first failover needs both. */
+const FAST_PERIODS = ["INFO-PERIOD", 500, "PUBLISH-PERIOD", 200] as const;
+
+/** One master, its replicas and their Sentinels, ready to fail over. */
+export class RedisSentinel implements AsyncDisposable {
+  /** The name by which clients ask the Sentinels for the master. */
+  readonly masterName: string;
+  /** The master at the start, then its replicas. Roles change with failovers: see {@link currentMaster}. */
+  readonly servers: readonly RedisServer[];
+  /** The Sentinel processes, to be killed and paused like servers. */
+  readonly sentinelServers: readonly RedisServer[];
+
+  private constructor(masterName: string, servers: readonly RedisServer[], sentinels: readonly RedisServer[]) {
+    this.masterName = masterName;
+    this.servers = servers;
+    this.sentinelServers = sentinels;
+  }
+
+  /**
+   * Starts everything and waits until every Sentinel knows the others and all replicas.
+   *
+   * @throws Error when a process does not start, or they do not find one another in 30 s.
+   */
+  static async start(options: RedisSentinelOptions = {}): Promise<RedisSentinel> {
+    const { masterName = "holdfast" } = options;
+    const started: RedisServer[] = [];
+    const keep = (server: RedisServer): RedisServer => {
+      started.push(server);
+      return server;
+    };
+    try {
+      const master = keep(await startData(options));
+      const replicas = await all(options.replicas ?? 2, async () => keep(await startData(options, master)));
+      // Sentinels that start before the replicas are linked would hear of them only with the next INFO.
+      await pollUntil("the replicas are linked", async () => {
+        const info = String(await master.call("INFO", "replication"));
+        return [...info.matchAll(/^slave\d+:.*state=online/gm)].length === replicas.length;
+      });
+      const sentinels = await all(options.sentinels ?? 3, async () =>
+        keep(await startSentinel(options, masterName, master)),
+      );
+      const group = new RedisSentinel(masterName, [master, ...replicas], sentinels);
+      await group.ready();
+      return group;
+    } catch (error) {
+      await Promise.all(started.map((server) => server.stop()));
+      throw error;
+    }
+  }
+
+  /** Addresses for a client: `new Redis({ sentinels: group.sentinels, name: group.masterName })`. */
+  get sentinels(): { host: string; port: number }[] {
+    return this.sentinelServers.map(({ host, port }) => ({ host, port }));
+  }
+
+  /** The server that most of the answering Sentinels call the master. */
+  async currentMaster(): Promise<RedisServer> {
+    const votes = new Map<number, number>();
+    await Promise.all(
+      this.sentinelServers.map(async (sentinel) => {
+        const address = await ask(sentinel, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", this.masterName).catch(() => null);
+        const port = Array.isArray(address) ? Number(address[1]) : undefined;
+        if (port !== undefined) votes.set(port, (votes.get(port) ?? 0) + 1);
+      }),
+    );
+    const [port] = [...votes].toSorted((a, b) => b[1] - a[1])[0] ?? [];
+    const master = this.servers.find((server) => server.port === port);
+    if (master === undefined) throw new Error(`No Sentinel answered who is master of ${this.masterName}.`);
+    return master;
+  }
+
+  /**
+   * Waits until the Sentinels name another master than `old`, and that one takes writes.
+   *
+   * @returns the new master.
+   */
+  waitForFailover(old: RedisServer, timeoutMs: number = READY_TIMEOUT_MS): Promise<RedisServer> {
+    return pollUntil(
+      `another server than ${old.port} is master`,
+      async () => {
+        const master = await this.currentMaster();
+        if (master === old) return undefined;
+        const [role] = [await ask(master, "ROLE")].flat();
+        return role === "master" ? master : undefined;
+      },
+      { timeoutMs, intervalMs: 20 },
+    );
+  }
+
+  /** Asks the Sentinels for a failover without a fault. Returns the new master. */
+  async failover(): Promise<RedisServer> {
+    const old = await this.currentMaster();
+    const [sentinel] = this.sentinelServers.filter((server) => server.isRunning);
+    await sentinel?.call("SENTINEL", "FAILOVER", this.masterName);
+    return this.waitForFailover(old);
+  }
+
+  /** Waits until every running Sentinel knows all running ones, sees the master up and every running replica linked to it. */
+  async ready(timeoutMs: number = READY_TIMEOUT_MS): Promise<void> {
+    await pollUntil(`the Sentinels of ${this.masterName} are ready`, () => this.isReady(), {
+      timeoutMs,
+      intervalMs: 20,
+    });
+  }
+
+  /** Ends every process. */
+  async stop(): Promise<void> {
+    await Promise.all([...this.sentinelServers, ...this.servers].map((server) => server.stop()));
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop();
+  }
+
+  private async isReady(): Promise<boolean> {
+    const running = this.servers.filter((server) => server.isRunning).length;
+    const sentinels = this.sentinelServers.filter((server) => server.isRunning);
+    const answers = await Promise.all(
+      sentinels.map(async (sentinel) => {
+        const master = record(await ask(sentinel, "SENTINEL", "MASTER", this.masterName));
+        const replicas = [await ask(sentinel, "SENTINEL", "REPLICAS", this.masterName)].flat().map(record);
+        const linked = replicas.filter(
+          (replica) => replica.get("flags") === "slave" && replica.get("master-link-status") === "ok",
+        );
+        return (
+          master.get("flags") === "master" &&
+          Number(master.get("num-other-sentinels")) >= sentinels.length - 1 &&
+          linked.length === running - 1
+        );
+      }),
+    );
+    return answers.every(Boolean);
+  }
+}
+
+function startData(options: RedisSentinelOptions, master?: RedisServer): Promise<RedisServer> {
+  const { aof, binary, env, config } = options;
+  return RedisServer.start({
+    ...(aof === undefined ? {} : { aof }),
+    ...(binary === undefined ? {} : { binary }),
+    ...(env === undefined ? {} : { env }),
+    config: {
+      "repl-diskless-sync-delay": 0,
+      "repl-ping-replica-period": 1,
+      ...(master === undefined ? {} : { replicaof: `${master.host} ${master.port}` }),
+      ...config,
+    },
+  });
+}
+
+async function startSentinel(options: RedisSentinelOptions, name: string, master: RedisServer): Promise<RedisServer> {
+  const { binary, env, sentinels = 3, downAfterMs = 1_000, failoverTimeoutMs = 5_000 } = options;
+  const password = options.config?.["requirepass"];
+  const sentinel = await RedisServer.start({
+    ...(binary === undefined ? {} : { binary }),
+    ...(env === undefined ? {} : { env }),
+    args: ["--sentinel"],
+    config: {
+      sentinel: [
+        `monitor ${name} ${master.host} ${master.port} ${Math.floor(sentinels / 2) + 1}`,
+        `down-after-milliseconds ${name} ${downAfterMs}`,
+        `failover-timeout ${name} ${failoverTimeoutMs}`,
+        ...(password === undefined ? [] : [`auth-pass ${name} ${String(password)}`]),
+      ],
+    },
+  });
+  // Known since Redis 7; without it everything takes a few seconds more.
+  await sentinel.call("SENTINEL", "DEBUG", ...FAST_PERIODS).catch(() => undefined);
+  return sentinel;
+}
+
+async function all<T>(count: number, start: () => Promise<T>): Promise<T[]> {
+  const settled = await Promise.allSettled(Array.from({ length: count }, start));
+  return settled.map((result) => {
+    if (result.status === "rejected") throw result.reason;
+    return result.value;
+  });
+}
+
+async function ask(server: RedisServer, ...command: readonly string[]): Promise<RespValue> {
+  const probe = await RedisProbe.open(server.address, ASK_TIMEOUT_MS);
+  try {
+    return await probe.call(...command);
+  } finally {
+    probe.close();
+  }
+}
+
+/** A reply of names and values in turn. */
+function record(reply: RespValue): Map<string, string> {
+  const items = Array.isArray(reply) ? reply.map(String) : [];
+  const fields = new Map<string, string>();
+  for (let index = 0; index + 1 < items.length; index += 2) fields.set(items[index] ?? "", items[index + 1] ?? "");
+  return fields;
+}

@@ -1,0 +1,59 @@
+import { Redis } from "ioredis";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { pollUntil, RedisSentinel } from "../src/index.ts";
+
+describe("RedisSentinel", () => {
+  let group: RedisSentinel;
+  let client: Redis;
+
+  beforeAll(async () => {
+    group = await RedisSentinel.start();
+    client = new Redis({
+      sentinels: group.sentinels,
+      name: group.masterName,
+      failoverDetector: true,
+      commandTimeout: 500,
+      retryStrategy: () => 20,
+      sentinelRetryStrategy: () => 20,
+    });
+    client.on("error", () => undefined);
+  });
+  afterAll(async () => {
+    client.disconnect();
+    await group.stop();
+  });
+
+  it("starts with a master that its sentinels name, and clients find it", async () => {
+    expect(await group.currentMaster()).toBe(group.servers[0]);
+    expect(await client.set("a", "1")).toBe("OK");
+    const [, replica] = group.servers;
+    await pollUntil("the write is replicated", async () => (await replica?.call("GET", "a")) === "1");
+  });
+
+  it("fails over when the master is killed, and takes it back as a replica", async () => {
+    const old = await group.currentMaster();
+    await old.kill();
+    const promoted = await group.waitForFailover(old);
+    expect(promoted).not.toBe(old);
+    await pollUntil("the client writes again", () => client.set("b", "2"));
+    expect(await promoted.call("GET", "b")).toBe("2");
+    await old.restart();
+    await group.ready();
+    expect([await old.call("ROLE")].flat()[0]).toBe("slave");
+  });
+
+  it("fails over when the master is paused", async () => {
+    const old = await group.currentMaster();
+    old.pause();
+    const promoted = await group.waitForFailover(old);
+    expect(promoted).not.toBe(old);
+    old.resume();
+    await group.ready();
+    expect(await group.currentMaster()).toBe(promoted);
+  });
+
+  it("fails over on request", async () => {
+    const old = await group.currentMaster();
+    expect(await group.failover()).not.toBe(old);
+  });
+});
