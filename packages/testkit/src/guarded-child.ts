@@ -23,6 +23,8 @@ export interface GuardedChildOptions {
   readonly cwd?: string;
   readonly uid?: number;
   readonly gid?: number;
+  /** Sent by the guardian half a second before SIGKILL, for a program that has something to give back. */
+  readonly farewell?: NodeJS.Signals;
   /** Where its output goes: to nowhere, to pipes, to this process' own, or to an open file. Default `ignore`. */
   readonly output?: "ignore" | "pipe" | "inherit" | number;
   /** Whether to open a Node.js IPC channel, and a second channel on file descriptor 4. Default false. */
@@ -76,7 +78,7 @@ export class GuardedChild {
       throw new Error(`Could not start ${options.command}.`, { cause });
     }
     child.on("error", () => undefined);
-    watchGroup(pid);
+    watchGroup(pid, options.farewell);
     const guarded = new GuardedChild(child, pid);
     child.stdin?.on("error", () => undefined);
     child.stdin?.end("go\n");

@@ -6,14 +6,14 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { Socket } from "node:net";
 import { fileURLToPath } from "node:url";
 
-const groups = new Set<number>();
+const groups = new Map<number, NodeJS.Signals | undefined>();
 const directories = new Set<string>();
 let guardian: ChildProcess | undefined;
 
-/** From now on the process group led by `pid` is killed when this process ends. */
-export function watchGroup(pid: number): void {
-  groups.add(pid);
-  tell({ watch: pid });
+/** From now on the process group led by `pid` is killed when this process ends; its leader gets `farewell` half a second earlier. */
+export function watchGroup(pid: number, farewell?: NodeJS.Signals): void {
+  groups.set(pid, farewell);
+  tell({ watch: pid, farewell });
 }
 
 /** The process group is gone: its number may be given to somebody else, so it must not be killed any more. */
@@ -35,7 +35,7 @@ export function forgetDirectory(path: string): void {
 function tell(order: object): void {
   if (guardian === undefined) {
     guardian = start();
-    for (const pid of groups) send({ watch: pid });
+    for (const [pid, farewell] of groups) send({ watch: pid, farewell });
     for (const path of directories) send({ keep: path });
   }
   send(order);

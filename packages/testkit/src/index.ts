@@ -19,3 +19,4 @@ export { slotOfKey } from "./cluster-slot.ts";
 export { RedisCluster, type RedisClusterOptions } from "./redis-cluster.ts";
 export { RedisSentinel, type RedisSentinelOptions } from "./redis-sentinel.ts";
 export { type MoveOptions, type MoveStep } from "./slot-move.ts";
+export { PostgresServer, type PostgresServerOptions } from "./postgres-server.ts";
