@@ -1,0 +1,56 @@
+/**
+ * Shows that the tests can fail: plants bugs and removes guards, one at a time, in a copy of the packages, and expects a test to notice.
+ *
+ *     pnpm mutants [package...] [--guards] [--planted] [--timeout-s 600]
+ *
+ * Guards are the early returns of the Lua files; one whose removal no test can notice has its reason in `test/mutants/survivors.json`.
+ * Planted bugs are the patches in `test/mutants/`, each naming the test that has to fail. Without a flag both are run.
+ */
+import { parseArgs } from "node:util";
+import { stopCommands } from "./check/step.ts";
+import { judgePackage } from "./mutants/verdict.ts";
+import type { Verdict } from "./mutants/verdict.ts";
+import { WorkspaceCopy } from "./mutants/workspace-copy.ts";
+import { packages, root } from "./workspace.ts";
+
+function row({ good, mutant, note, durationMs }: Verdict): string {
+  return `${good ? "✓" : "✗"} ${`${(durationMs / 1000).toFixed(1)} s`.padStart(8)}  ${mutant}\n             ${note}`;
+}
+
+async function main(): Promise<number> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      guards: { type: "boolean" },
+      planted: { type: "boolean" },
+      "timeout-s": { type: "string", default: "600" },
+    },
+  });
+  const names = packages().map(({ name }) => name);
+  const unknown = positionals.filter((name) => !names.includes(name));
+  if (unknown.length > 0) throw new RangeError(`packages are ${names.join(", ")}; got ${unknown.join(", ")}`);
+  const both = values.guards !== true && values.planted !== true;
+  const options = {
+    guards: values.guards === true || both,
+    planted: values.planted === true || both,
+    timeoutMs: Number(values["timeout-s"]) * 1000,
+    onVerdict: (verdict: Verdict) => console.log(row(verdict)),
+  };
+  using copy = new WorkspaceCopy(root);
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+    process.once(signal, () => {
+      stopCommands();
+      copy[Symbol.dispose]();
+      process.exit(1);
+    });
+  }
+  const verdicts: Verdict[] = [];
+  for (const name of positionals.length > 0 ? positionals : names)
+    verdicts.push(...(await judgePackage(copy, root, name, options)));
+  const bad = verdicts.filter(({ good }) => !good);
+  if (bad.length > 0) console.log(`\nNot as it should be:\n${bad.map(row).join("\n")}`);
+  console.log(`\n${verdicts.length - bad.length} as they should be, ${bad.length} not`);
+  return bad.length === 0 ? 0 : 1;
+}
+
+process.exitCode = await main();
