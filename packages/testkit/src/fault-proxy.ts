@@ -26,8 +26,8 @@ export interface ProxyTarget {
 export interface FaultProxyOptions {
   /** `redis` follows requests and replies; `tcp` passes bytes of any protocol, without the faults that match commands. Default `redis`. */
   readonly protocol?: "redis" | "tcp";
-  /** The source of chance for jitter, from 0 to below 1. Default `Math.random`. */
-  readonly random?: () => number;
+  /** The source of chance for jitter, such as `random(seed)`. Default `Math.random`. */
+  readonly random?: { unit(): number };
 }
 
 /** A direction: `up` from client to server, `down` from server to client. */
@@ -58,7 +58,7 @@ export class FaultProxy implements AsyncDisposable {
   private readonly witnessed: FaultCounts = noFaults();
 
   private constructor(server: Server, port: number, target: ProxyTarget, options: FaultProxyOptions) {
-    const { protocol = "redis", random = Math.random } = options;
+    const { protocol = "redis", random = { unit: () => Math.random() } } = options;
     this.server = server;
     this.port = port;
     this.target = target;

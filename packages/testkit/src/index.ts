@@ -20,3 +20,7 @@ export { RedisCluster, type RedisClusterOptions } from "./redis-cluster.ts";
 export { RedisSentinel, type RedisSentinelOptions } from "./redis-sentinel.ts";
 export { type MoveOptions, type MoveStep } from "./slot-move.ts";
 export { PostgresServer, type PostgresServerOptions } from "./postgres-server.ts";
+export { ClockSkew } from "./clock-skew.ts";
+export { History, type HistoryEntry, type HistoryOptions } from "./history.ts";
+export { ManualClock, type ManualClockOptions, type ManualTimerHandle } from "./manual-clock.ts";
+export { random, SeededRandom } from "./seeded-random.ts";

@@ -10,7 +10,7 @@ export interface LinkWeather {
   latencyMs: number;
   jitterMs: number;
   blackhole: boolean;
-  readonly random: () => number;
+  readonly random: { unit(): number };
 }
 
 type Item =
@@ -117,7 +117,7 @@ export class ProxyLink {
   private due(): number {
     const { latencyMs, jitterMs, random } = this.weather;
     if (latencyMs + jitterMs === 0) return this.lastDueMs;
-    this.lastDueMs = Math.max(this.lastDueMs, performance.now() + latencyMs + jitterMs * random());
+    this.lastDueMs = Math.max(this.lastDueMs, performance.now() + latencyMs + jitterMs * random.unit());
     return this.lastDueMs;
   }
 }
