@@ -3,9 +3,9 @@ import { random } from "../src/index.ts";
 import { xoshiro128 } from "../src/xoshiro128.ts";
 
 describe("random", () => {
-  it("is xoshiro128**, by its published test vector", () => {
+  it("is xoshiro128**: the same numbers as the C program of its authors", () => {
     const next = xoshiro128([1, 2, 3, 4]);
-    const vector = [11_520, 0, 5_927_040, 70_819_200, 2_031_721_600, 1_637_235_492, 1_287_239_034, 3_734_860_849];
+    const vector = [11_520, 0, 5_927_040, 70_819_200, 2_031_721_883, 1_637_235_492, 1_287_239_034, 3_734_860_849];
     expect(vector.map(() => next())).toEqual(vector);
   });
 
