@@ -41,11 +41,19 @@ const RESERVED = new Set([
   "catch",
 ]);
 
-/** Reads fragments from `packages/core/src/scripts/shared`. */
-export function sharedFragments(root: string): ReadFragment {
+/** Where fragments lie: those that several packages share in core, those of one package's scripts beside them. */
+export function fragmentFolders(root: string, folder: string): string[] {
+  return [join(root, "packages/core/src/scripts/shared"), join(folder, "src/scripts/shared")].filter((path) =>
+    existsSync(path),
+  );
+}
+
+/** Reads the fragments that the scripts of a package may include. Core's come first: a package cannot replace one. */
+export function sharedFragments(root: string, folder: string): ReadFragment {
+  const folders = fragmentFolders(root, folder);
   return (name) => {
-    const file = join(root, "packages/core/src/scripts/shared", `${name}.lua`);
-    return existsSync(file) ? { file: relative(root, file), text: readFileSync(file, "utf8") } : null;
+    const file = folders.map((path) => join(path, `${name}.lua`)).find((path) => existsSync(path));
+    return file === undefined ? null : { file: relative(root, file), text: readFileSync(file, "utf8") };
   };
 }
 
@@ -81,7 +89,7 @@ export function readScript(text: string, file: string, read: ReadFragment): LuaS
  * @throws LuaFileError
  */
 export function generatedModule(root: string, folder: string): string | null {
-  const read = sharedFragments(root);
+  const read = sharedFragments(root, folder);
   const scripts = luaFiles(folder).map((file) => readScript(readFileSync(file, "utf8"), relative(root, file), read));
   if (scripts.length === 0) return null;
   const packageName = basename(folder);

@@ -1,6 +1,6 @@
 /**
- * Owns the one directive of the Lua files, `-- @include token` on a line of its own: it stands for `packages/core/src/scripts/shared/token.lua`.
- * One level deep, so that what a script runs is never more than two files away.
+ * Owns the one directive of the Lua files, `-- @include token` on a line of its own: it stands for `packages/core/src/scripts/shared/token.lua`, or
+ * for a file in the package's own `src/scripts/shared`. One level deep, so that what a script runs is never more than two files away.
  */
 import { LuaFileError, lineAt, parseLua } from "./parse.ts";
 

@@ -34,7 +34,7 @@ export function guardsOf(source: string, file: string): Guard[] {
 
 /** The guards of a package's scripts and of the shared fragments that they include. */
 export function guardsOfPackage(root: string, folder: string): Guard[] {
-  const read = sharedFragments(root);
+  const read = sharedFragments(root, folder);
   const sources = new Map<string, string>();
   for (const path of luaFiles(folder)) {
     const file = relative(root, path);

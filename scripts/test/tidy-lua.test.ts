@@ -2,7 +2,7 @@
 import { existsSync, readFileSync, readdirSync } from "node:fs";
 import { join, relative } from "node:path";
 import { describe, expect, it } from "vitest";
-import { generatedModule, luaFiles, readScript, sharedFragments } from "../lua/embed.ts";
+import { fragmentFolders, generatedModule, luaFiles, readScript, sharedFragments } from "../lua/embed.ts";
 import type { LuaScript } from "../lua/embed.ts";
 import { parseLua } from "../lua/parse.ts";
 import { conductProblems, fragmentProblems } from "../tidy/lua-conduct.ts";
@@ -32,15 +32,15 @@ function script(body: string, header = HEADER): LuaScript {
   }));
 }
 
-const everyScript = packages().flatMap(({ folder }) => luaFiles(folder).map((file) => relative(root, file)));
+const everyScript = packages().flatMap(({ folder }) =>
+  luaFiles(folder).map((file) =>
+    readScript(readFileSync(file, "utf8"), relative(root, file), sharedFragments(root, folder)),
+  ),
+);
 
 describe("every Lua file", () => {
   it("keeps its header's word", () => {
-    const read = sharedFragments(root);
-    const problems = everyScript.flatMap((file) => {
-      const each = readScript(readFileSync(join(root, file), "utf8"), file, read);
-      return [...inputProblems(each), ...conductProblems(each)];
-    });
+    const problems = everyScript.flatMap((each) => [...inputProblems(each), ...conductProblems(each)]);
     expect(problems).toEqual([]);
   });
 
@@ -53,10 +53,10 @@ describe("every Lua file", () => {
   });
 
   it("takes its inputs itself: no fragment reads any", () => {
-    const folder = join(root, "packages/core/src/scripts/shared");
-    const fragments = existsSync(folder) ? readdirSync(folder) : [];
-    const problems = fragments.flatMap((name) =>
-      fragmentProblems(name, parseLua(readFileSync(join(folder, name), "utf8"), name).chunk),
+    const folders = new Set(packages().flatMap(({ folder }) => fragmentFolders(root, folder)));
+    const fragments = [...folders].flatMap((folder) => readdirSync(folder).map((name) => join(folder, name)));
+    const problems = fragments.flatMap((file) =>
+      fragmentProblems(file, parseLua(readFileSync(file, "utf8"), file).chunk),
     );
     expect(problems).toEqual([]);
   });
