@@ -1,3 +1,16 @@
+/**
+ * Real servers, pods and networks for tests, and the faults that happen to them.
+ *
+ * ```ts
+ * await using redis = await RedisServer.start({ aof: "always" });
+ * await using proxy = await FaultProxy.start(redis);
+ * await using pod = await Pod.start("worker.ts", { env: { REDIS_URL: proxy.url } });
+ * await pod.ready();
+ * const lost = proxy.swallowReply("evalsha");
+ * await lost.hit;
+ * pod.pause();
+ * ```
+ */
 export { type ProcessExit } from "./guarded-child.ts";
 export { pollUntil, type PollOptions } from "./poll.ts";
 export { type RedisConfig } from "./redis-config.ts";

@@ -52,7 +52,7 @@ describe.runIf(await ClockSkew.available())("ClockSkew", () => {
 
   it("steps the wall clock of a pod and leaves its monotonic clock alone", async () => {
     await using skew = await ClockSkew.create();
-    await using pod = await Pod.start(new URL("pods/clock.ts", import.meta.url), { env: skew.env });
+    await using pod = await Pod.start(new URL("clock.pod.ts", import.meta.url), { env: skew.env });
     await pod.ready();
     const before = await pod.request<{ wallMs: number; monotonicMs: number }>("clocks");
     await skew.set(-HOUR_MS);

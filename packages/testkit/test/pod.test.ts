@@ -3,7 +3,7 @@ import { Pod, pollUntil, type PodOptions } from "../src/index.ts";
 import { isAlive, isStopped } from "./process-state.ts";
 import { startScript } from "./script.ts";
 
-const ECHO = new URL("pods/echo.ts", import.meta.url);
+const ECHO = new URL("echo.pod.ts", import.meta.url);
 
 describe("Pod", () => {
   const pods: Pod[] = [];
@@ -93,7 +93,7 @@ describe("Pod", () => {
   });
 
   it("is not kept alive by its own channels", async () => {
-    const pod = await start({}, new URL("pods/quiet.js", import.meta.url));
+    const pod = await start({}, new URL("quiet.pod.ts", import.meta.url));
     expect(await pod.exited).toEqual({ code: 0, signal: null });
     expect(await pod.waitForLine(/done/)).toBe("done");
   });

@@ -1,7 +1,7 @@
 /** A program for pod.test.ts. */
 import { spawn } from "node:child_process";
 import { createServer } from "node:http";
-import { reportReady, servePod } from "../../src/index.ts";
+import { reportReady, servePod } from "../src/index.ts";
 
 const ticks: number[] = [];
 let last = performance.now();
