@@ -13,6 +13,8 @@ import { delimiter, dirname, join } from "node:path";
 const NODE_VERSION = "24.21.0";
 const NODE_MAJOR_MIN = 20;
 const NODE_MAJOR_WANTED = 24;
+/** The first with sharded pub/sub. */
+const REDIS_MAJOR_MIN = 7;
 
 const root = join(import.meta.dirname ?? dirname(new URL(import.meta.url).pathname), "..");
 const tools = join(root, ".tools");
@@ -135,25 +137,27 @@ function installPackages(env) {
   writeFileSync(stamp, digest);
 }
 
-/** Makes sure that a redis-server can be started, or that one was named. */
-function bringRedis() {
-  if (process.env.REDIS_URL) return;
-  const named = process.env.HOLDFAST_REDIS_SERVER;
-  if (named) {
-    if (isExecutable(named) || findExecutable(named)) return;
-    throw new SetupError(`HOLDFAST_REDIS_SERVER names ${named}, which cannot be run`);
-  }
-  if (findExecutable("redis-server")) return;
+const REDIS_WAYS = [
+  "  Debian, Ubuntu:  sudo apt-get install redis-server",
+  "  macOS:           brew install redis",
+  "  a running one:   REDIS_URL=redis://host:port before the command",
+  "  another binary:  HOLDFAST_REDIS_SERVER=/path/to/redis-server before the command",
+];
+
+function checkRedisVersion(binary) {
+  const { stdout } = spawnSync(binary, ["--version"], { encoding: "utf8" });
+  const version = /\bv=(\d+)\.\S*/.exec(stdout ?? "");
+  if (version === null || Number(version[1]) >= REDIS_MAJOR_MIN) return;
+  throw new SetupError(
+    [`${binary} is ${version[0].slice(2)}, ${REDIS_MAJOR_MIN} or later is needed:`, ...REDIS_WAYS].join("\n"),
+  );
+}
+
+function installRedis() {
   const apt = process.platform === "linux" && existsSync("/etc/debian_version") ? findExecutable("apt-get") : null;
   if (apt === null || process.getuid() !== 0) {
     throw new SetupError(
-      [
-        "redis-server 7 or later is needed and was not found in PATH:",
-        "  Debian, Ubuntu:  sudo apt-get install redis-server",
-        "  macOS:           brew install redis",
-        "  a running one:   REDIS_URL=redis://host:port before the command",
-        "  another binary:  HOLDFAST_REDIS_SERVER=/path/to/redis-server before the command",
-      ].join("\n"),
+      [`redis-server ${REDIS_MAJOR_MIN} or later is needed and is not in PATH:`, ...REDIS_WAYS].join("\n"),
     );
   }
   say("installing redis-server with apt-get");
@@ -166,6 +170,20 @@ function bringRedis() {
     run(apt, ["update"], env);
     run(apt, install, env);
   }
+}
+
+/** Makes sure that a redis-server can be started, or that one was named. */
+function bringRedis() {
+  if (process.env.REDIS_URL) return;
+  const named = process.env.HOLDFAST_REDIS_SERVER;
+  if (named) {
+    if (isExecutable(named) || findExecutable(named)) return;
+    throw new SetupError(`HOLDFAST_REDIS_SERVER names ${named}, which cannot be run`);
+  }
+  if (findExecutable("redis-server") === null) installRedis();
+  const binary = findExecutable("redis-server");
+  if (binary === null) throw new SetupError("redis-server was installed, but is not in PATH");
+  checkRedisVersion(binary);
 }
 
 /** Runs the job in our place. A terminal sends its SIGINT to the job as well, so that one is not passed on. */

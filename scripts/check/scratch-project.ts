@@ -106,18 +106,18 @@ export class ScratchProject {
     return code === 0 ? [] : [`README examples against the packed types:\n${output}`];
   }
 
-  /** Runs one example; what is wrong with it, or null. */
-  async run(example: ReadmeExample, path: string, redisUrl: string): Promise<string | null> {
+  /** Runs one example with the addresses of its servers in the environment; what is wrong with it, or null. */
+  async run(example: ReadmeExample, path: string, env: Readonly<Record<string, string>>): Promise<string | null> {
     const where = `${example.file}:${example.line}`;
     const done = await command("node", [path], {
       cwd: this.folder,
-      env: { REDIS_URL: redisUrl },
+      env,
       timeoutMs: EXAMPLE_TIMEOUT_MS,
     });
     if (done.code !== 0)
       return `${where}: exit code ${done.code} (128: ended after ${EXAMPLE_TIMEOUT_MS / 1000} s)\n${done.output}`;
-    if (example.expected === null || matchesOutput(example.expected, done.output)) return null;
-    return `${where}: printed\n${done.output.trim()}\ninstead of\n${example.expected.trim()}`;
+    if (example.expected === null || matchesOutput(example.expected, done.printed)) return null;
+    return `${where}: printed\n${done.printed.trim()}\ninstead of\n${example.expected.trim()}`;
   }
 
   [Symbol.dispose](): void {

@@ -27,7 +27,10 @@ export interface Step {
 /** A finished command. */
 export interface Finished {
   readonly code: number;
+  /** What it printed on both streams. */
   readonly output: string;
+  /** What it printed on standard output alone. */
+  readonly printed: string;
 }
 
 /** How to run a command. */
@@ -57,11 +60,13 @@ export async function command(name: string, args: readonly string[], options: Co
   running.add(child);
   const timer = setTimeout(() => child.kill("SIGKILL"), options.timeoutMs ?? 30 * 60_000);
   let output = "";
+  let printed = "";
   let rest = "";
   for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding("utf8");
     stream.on("data", (text: string) => {
       output += text;
+      if (stream === child.stdout) printed += text;
       const lines = (rest + text).split("\n");
       rest = lines.pop() ?? "";
       for (const line of lines) options.onLine?.(line);
@@ -72,7 +77,7 @@ export async function command(name: string, args: readonly string[], options: Co
       child.once("error", reject);
       child.once("close", (code) => resolve(code ?? 128));
     });
-    return { code, output };
+    return { code, output, printed };
   } finally {
     clearTimeout(timer);
     running.delete(child);

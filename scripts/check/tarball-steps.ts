@@ -28,13 +28,29 @@ async function onEach(program: string, args: (file: string) => readonly string[]
   return fromProblems(problems, `${all.length} packages`);
 }
 
-/** A server for the examples: the one that was named, or one of our own. */
-async function openRedis(): Promise<{ url: string; stop: () => Promise<void> }> {
-  const named = process.env["REDIS_URL"];
-  if (named !== undefined && named !== "") return { url: named, stop: () => Promise.resolve() };
-  const { RedisServer } = await import("@holdfast/testkit");
-  const server = await RedisServer.start();
-  return { url: server.url, stop: () => server.stop() };
+/** Servers that the examples find in the environment. */
+interface Servers {
+  readonly env: Readonly<Record<string, string>>;
+  readonly stop: () => Promise<void>;
+}
+
+/** A redis-server (the one that was named, or one of our own), and a PostgreSQL when an example asks for one. */
+async function openServers(withPostgres: boolean): Promise<Servers> {
+  const { PostgresServer, RedisServer } = await import("@holdfast/testkit");
+  const named = process.env["REDIS_URL"] ?? "";
+  const redis = await RedisServer.start(named === "" ? {} : { url: named });
+  try {
+    const postgres = withPostgres ? await PostgresServer.start() : null;
+    return {
+      env: { REDIS_URL: redis.url, ...(postgres === null ? {} : { DATABASE_URL: postgres.url }) },
+      stop: async () => {
+        await Promise.allSettled([redis.stop(), postgres?.stop()]);
+      },
+    };
+  } catch (error) {
+    await redis.stop();
+    throw error;
+  }
 }
 
 async function packed(report: (words: string) => void): Promise<Outcome> {
@@ -50,14 +66,14 @@ async function packed(report: (words: string) => void): Promise<Outcome> {
   const examples = project.writeExamples();
   problems.push(...entries.problems, ...(examples.length > 0 ? await project.typecheck() : []));
   if (examples.length > 0) {
-    const redis = await openRedis();
+    const servers = await openServers(examples.some(({ example }) => example.code.includes("DATABASE_URL")));
     try {
       for (const { example, path } of examples) {
         report(`${example.file}:${example.line}`);
-        problems.push(...[await project.run(example, path, redis.url)].filter((problem) => problem !== null));
+        problems.push(...[await project.run(example, path, servers.env)].filter((problem) => problem !== null));
       }
     } finally {
-      await redis.stop();
+      await servers.stop();
     }
   }
   return fromProblems(
