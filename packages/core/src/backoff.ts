@@ -1,6 +1,6 @@
-/** How long to wait before the next attempt: exponential with full jitter below a cap, so that many failures do not come back together. */
+/** How long to wait before the next attempt: exponential below a cap, a part of it left to chance, so that many failures do not come back together. */
 import type { Random } from "./random.ts";
-import { integerOr } from "./validate.ts";
+import { integerOr, optionsObject } from "./validate.ts";
 
 /** Options of a backoff. */
 export interface BackoffOptions {
@@ -23,10 +23,11 @@ const dayMs = 86_400_000;
 
 /** @throws TypeError, RangeError naming the field */
 export function resolveBackoff(options: BackoffOptions = {}): Backoff {
-  const jitter = options.jitter ?? 0.5;
-  if (typeof jitter !== "number" || !(jitter >= 0 && jitter <= 1)) {
-    throw new RangeError(`backoff.jitter must be a number from 0 to 1, got ${String(jitter)}`);
-  }
+  optionsObject("backoff", options);
+  const { jitter = 0.5 } = options;
+  const allowed = "backoff.jitter must be a number from 0 to 1";
+  if (typeof jitter !== "number") throw new TypeError(`${allowed}, got ${String(jitter)}`);
+  if (!(jitter >= 0 && jitter <= 1)) throw new RangeError(`${allowed}, got ${jitter}`);
   return {
     baseMs: integerOr(1_000, "backoff.baseMs", options.baseMs, { min: 0, max: dayMs }),
     delayMaxMs: integerOr(300_000, "backoff.delayMaxMs", options.delayMaxMs, { min: 0, max: dayMs }),

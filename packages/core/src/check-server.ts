@@ -2,12 +2,14 @@
  * Looks at a server and at the client's options for what silently breaks guarantees: eviction, no persistence, a clock that is off.
  * Everything is read from INFO, which managed services leave open where CONFIG is forbidden.
  */
+import { ClientState } from "./client-state.ts";
 import { now, systemClock } from "./clock.ts";
 import type { Clock } from "./clock.ts";
 import { Connection } from "./connection.ts";
-import { HoldfastError, UnsafeServerError } from "./errors.ts";
-import { isCluster } from "./redis-like.ts";
+import { RedisRefusedError, UnsafeServerError } from "./errors.ts";
+import { checkClient, isCluster } from "./redis-like.ts";
 import type { RedisLike } from "./redis-like.ts";
+import { integerOr, optionsObject } from "./validate.ts";
 
 /** One thing worth knowing: `"danger"` breaks a guarantee, `"warning"` weakens it under a fault, `"info"` could not be read. */
 export interface ServerFinding {
@@ -17,7 +19,7 @@ export interface ServerFinding {
   readonly message: string;
 }
 
-/** What was found. */
+/** What was found. On a Cluster every master is asked, and the report shows the oldest version and the largest offset. */
 export interface ServerReport {
   /** The server's version, or null when INFO is forbidden. */
   readonly version: string | null;
@@ -38,7 +40,7 @@ export interface CheckServerOptions {
 
 type Info = Readonly<Record<string, string>>;
 
-const versionMin = { major: 6, minor: 2 };
+const versionMin = "6.2.0";
 const clockOffsetWarnMs = 1_000;
 
 function parseInfo(text: string): Info {
@@ -49,13 +51,23 @@ function parseInfo(text: string): Info {
   return Object.fromEntries(entries);
 }
 
+/** Negative when version a is older than version b. */
+function compareVersions(a: string, b: string): number {
+  const [aParts, bParts] = [a.split(".").map(Number), b.split(".").map(Number)];
+  for (const index of [0, 1, 2]) {
+    const difference = (aParts[index] ?? 0) - (bParts[index] ?? 0);
+    if (difference !== 0) return difference;
+  }
+  return 0;
+}
+
 function* serverFindings(info: Info): Generator<ServerFinding> {
   const version = info["redis_version"] ?? "0.0.0";
-  const [major = 0, minor = 0] = version.split(".").map(Number);
-  if (major < versionMin.major || (major === versionMin.major && minor < versionMin.minor)) {
-    yield danger("version", `Redis ${version} is too old; use ${versionMin.major}.${versionMin.minor} or later`);
+  if (compareVersions(version, versionMin) < 0) {
+    yield danger("version", `Redis ${version} is too old; use ${versionMin} or later`);
   }
-  if (info["role"] === "slave") yield danger("role", "the client talks to a replica, which takes no writes; use its master");
+  if (info["role"] === "slave")
+    yield danger("role", "the client talks to a replica, which takes no writes; use its master");
   const policy = info["maxmemory_policy"] ?? "noeviction";
   if (policy !== "noeviction") {
     const isLimited = info["maxmemory"] !== "0";
@@ -99,23 +111,23 @@ function warning(topic: ServerFinding["topic"], message: string): ServerFinding 
   return { severity: "warning", topic, message };
 }
 
-/**
- * Checks version, role, eviction policy, persistence, replication, clock offset and dangerous client options. What the user may not
- * read is reported as unknown, not as an error.
- * @throws RedisUnavailableError, and UnsafeServerError when `strict` and something is dangerous
- */
-export async function checkServer(redis: RedisLike, options: CheckServerOptions = {}): Promise<ServerReport> {
-  const clock = options.clock ?? systemClock;
-  const call = { operation: "checkServer", timeoutMs: options.commandTimeoutMs ?? 2_000 };
+/** What one server says; null where the user may not ask. */
+interface Reading {
+  readonly info: Info | null;
+  readonly clockOffsetMs: number | null;
+  readonly findings: readonly ServerFinding[];
+}
+
+async function readServer(redis: RedisLike, clock: Clock, timeoutMs: number): Promise<Reading> {
   const connection = Connection.of(redis, clock);
-  const findings: ServerFinding[] = [...clientFindings(redis)];
+  const findings: ServerFinding[] = [];
   const attempt = async (command: string): Promise<unknown> => {
     try {
-      return await connection.read(command, [], call);
+      return await connection.read(command, [], { operation: "checkServer", timeoutMs });
     } catch (error) {
-      const { reason } = error as { reason?: string };
-      if (!(error instanceof HoldfastError) || reason === "UNREACHABLE" || reason === "LOADING") throw error;
-      findings.push({ severity: "info", topic: "access", message: `${command} is not allowed (${reason}), so what it tells is unknown` });
+      if (!(error instanceof RedisRefusedError)) throw error;
+      const message = `${command} is not allowed (${error.reason}), so what it tells is unknown`;
+      findings.push({ severity: "info", topic: "access", message });
       return null;
     }
   };
@@ -126,17 +138,43 @@ export async function checkServer(redis: RedisLike, options: CheckServerOptions 
 
   const sentAt = now(clock);
   const time = await attempt("time");
-  let clockOffsetMs: number | null = null;
-  if (Array.isArray(time)) {
-    const serverMs = Number(time[0]) * 1_000 + Number(time[1]) / 1_000;
-    clockOffsetMs = Math.round((sentAt.wallMs + clock.wallMs()) / 2 - serverMs);
-    if (Math.abs(clockOffsetMs) > clockOffsetWarnMs) {
-      findings.push(
-        warning("clock", `the clocks of this process and of Redis differ by ${clockOffsetMs} ms; timers follow Redis; run NTP on both`),
-      );
-    }
+  if (!Array.isArray(time)) return { info, clockOffsetMs: null, findings };
+  const serverMs = Number(time[0]) * 1_000 + Number(time[1]) / 1_000;
+  const clockOffsetMs = Math.round((sentAt.wallMs + clock.wallMs()) / 2 - serverMs);
+  if (Math.abs(clockOffsetMs) > clockOffsetWarnMs) {
+    const message = `the clocks of this process and of Redis differ by ${clockOffsetMs} ms; timers follow Redis; run NTP on both`;
+    findings.push(warning("clock", message));
   }
+  return { info, clockOffsetMs, findings };
+}
+
+/**
+ * Checks version, role, eviction policy, persistence, replication, clock offset and dangerous client options. What the user may not
+ * read is reported as unknown, not as an error.
+ * @throws RedisUnavailableError, and UnsafeServerError when `strict` and something is dangerous; TypeError, RangeError for an option
+ */
+export async function checkServer(redis: RedisLike, options: CheckServerOptions = {}): Promise<ServerReport> {
+  checkClient(redis);
+  optionsObject("options", options);
+  const clock = options.clock ?? systemClock;
+  const timeoutMs = integerOr(2_000, "commandTimeoutMs", options.commandTimeoutMs, { min: 10, max: 600_000 });
+  const state = ClientState.of(redis);
+  if (!state.canSend) await state.whenReady(clock, clock.monotonicMs() + timeoutMs, "checkServer");
+
+  const servers: readonly RedisLike[] = isCluster(redis) ? redis.nodes("master") : [redis];
+  const readings = await Promise.all(servers.map((server) => readServer(server, clock, timeoutMs)));
+
+  const all = [...clientFindings(redis), ...readings.flatMap(({ findings }) => findings)];
+  const findings = [...new Map(all.map((finding) => [finding.message, finding])).values()];
   const dangers = findings.filter(({ severity }) => severity === "danger");
   if (options.strict === true && dangers.length > 0) throw new UnsafeServerError(dangers);
-  return { version: info?.["redis_version"] ?? null, role: info?.["role"] ?? null, clockOffsetMs, findings };
+  const infos = readings.flatMap(({ info }) => (info === null ? [] : [info]));
+  const versions = infos.flatMap((info) => info["redis_version"] ?? []);
+  const offsets = readings.flatMap(({ clockOffsetMs }) => clockOffsetMs ?? []);
+  return {
+    version: versions.toSorted(compareVersions)[0] ?? null,
+    role: infos[0]?.["role"] ?? null,
+    clockOffsetMs: offsets.toSorted((a, b) => Math.abs(b) - Math.abs(a))[0] ?? null,
+    findings,
+  };
 }

@@ -35,7 +35,8 @@ export const systemClock: Clock = {
   monotonicMs: () => performance.now(),
   wallMs: () => Date.now(),
   setTimer(callback, delayMs, weak = false) {
-    const timer = setTimeout(callback, Math.min(Math.max(delayMs, 0), timeoutMaxMs));
+    // Node cuts off fractions and would fire early.
+    const timer = setTimeout(callback, Math.min(Math.ceil(Math.max(delayMs, 0)), timeoutMaxMs));
     return { timer: weak ? timer.unref() : timer };
   },
   clearTimer: (handle) => clearTimeout(handle.timer as NodeJS.Timeout),
@@ -62,7 +63,7 @@ export function elapsedMs(clock: Clock, since: Instant): number {
 
 /**
  * Resolves after a delay, or rejects with the signal's reason as soon as it aborts; leaves no listener and no timer behind.
- * @param delayMs milliseconds
+ * @param delayMs milliseconds; the platform waits no longer than 24.8 days, so whoever sleeps for longer compares the time and sleeps on
  */
 export function sleep(clock: Clock, delayMs: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {

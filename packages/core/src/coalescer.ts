@@ -2,6 +2,7 @@
  * Collects the calls of one tick and sends them together: one script for many items of a slot. Each item has its own outcome; when the
  * answer is lost, it is lost for the whole batch, and each item can be repeated under its own operation id.
  */
+import { withoutAmbientDeadline } from "./ambient-deadline.ts";
 
 interface Waiting<Item, Result> {
   readonly item: Item;
@@ -14,6 +15,7 @@ export class Coalescer<Item, Result> {
   readonly #itemsMax: number;
   readonly #send: (items: readonly Item[]) => Promise<readonly Result[]>;
   #waiting: Waiting<Item, Result>[] = [];
+  readonly #onTick = (): void => this.#flush();
 
   /**
    * @param itemsMax most items in one batch
@@ -24,12 +26,12 @@ export class Coalescer<Item, Result> {
     this.#send = send;
   }
 
-  /** Joins the batch of this tick. */
+  /** Joins the batch of this tick. Rejects with what `send` fails with. */
   add(item: Item): Promise<Result> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ item, resolve, reject });
-      if (this.#waiting.length === 1) process.nextTick(() => this.#flush());
-      else if (this.#waiting.length === this.#itemsMax) this.#flush();
+      if (this.#waiting.length >= this.#itemsMax) this.#flush();
+      else if (this.#waiting.length === 1) process.nextTick(this.#onTick);
     });
   }
 
@@ -37,9 +39,15 @@ export class Coalescer<Item, Result> {
     const batch = this.#waiting;
     if (batch.length === 0) return;
     this.#waiting = [];
-    this.#send(batch.map(({ item }) => item)).then(
+    const items = batch.map(({ item }) => item);
+    // The batch belongs to many callers, so none of their deadlines is its own.
+    const sent = withoutAmbientDeadline(async () => this.#send(items));
+    sent.then(
       (results) => {
-        for (const [index, { resolve }] of batch.entries()) resolve(results[index] as Result);
+        for (const [index, { resolve, reject }] of batch.entries()) {
+          if (index < results.length) resolve(results[index] as Result);
+          else reject(new Error(`a batch of ${batch.length} items got ${results.length} results`));
+        }
       },
       (error: unknown) => {
         for (const { reject } of batch) reject(error);

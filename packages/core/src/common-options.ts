@@ -38,19 +38,24 @@ const timeoutRangeMs = { min: 10, max: 600_000 };
 /** @throws TypeError, RangeError naming the field, the allowed range and the value got */
 export function resolveCommonOptions<Event>(options: CommonOptions<Event>): ResolvedCommonOptions<Event> {
   optionsObject("options", options);
-  const { durability, onEvent } = options;
+  const { durability, onEvent, clock = systemClock, random = systemRandom } = options;
   if (onEvent !== undefined) callback("onEvent", onEvent);
+  optionsObject("clock", clock);
+  for (const part of ["monotonicMs", "wallMs", "setTimer", "clearTimer"] as const)
+    callback(`clock.${part}`, clock[part]);
+  optionsObject("random", random);
+  for (const part of ["id", "unit"] as const) callback(`random.${part}`, random[part]);
   if (durability !== undefined) {
     optionsObject("durability", durability);
     integer("durability.replicas", durability.replicas, { min: 1, max: 100 });
     integer("durability.timeoutMs", durability.timeoutMs, timeoutRangeMs);
   }
   return {
-    prefix: checkPrefix(options.prefix ?? "holdfast"),
+    prefix: checkPrefix(options.prefix === undefined ? "holdfast" : options.prefix),
     commandTimeoutMs: integerOr(2_000, "commandTimeoutMs", options.commandTimeoutMs, timeoutRangeMs),
-    durability,
-    clock: options.clock ?? systemClock,
-    random: options.random ?? systemRandom,
+    durability: durability && { replicas: durability.replicas, timeoutMs: durability.timeoutMs },
+    clock,
+    random,
     onEvent,
   };
 }

@@ -5,22 +5,28 @@
  * The client's offline queue is never used: a command that waits there would be sent after its caller has given up. A call waits for
  * the client to be ready itself, and has then provably had no effect when it gives up.
  */
+import { ClientState } from "./client-state.ts";
 import { systemClock } from "./clock.ts";
 import type { Clock } from "./clock.ts";
 import { deadlineListOf } from "./deadline-list.ts";
-import { DurableWire } from "./durable-wire.ts";
-import type { Durability } from "./durable-wire.ts";
-import { NotReplicatedError, OutcomeUnknownError, RedisUnavailableError, TooLateError } from "./errors.ts";
+import type { DeadlineEntry } from "./deadline-list.ts";
+import { DurableWire, slotOwner } from "./durable-wire.ts";
+import type { Durability, DurableReply } from "./durable-wire.ts";
+import {
+  HoldfastError,
+  NotReplicatedError,
+  OutcomeUnknownError,
+  RedisUnavailableError,
+  TooLateError,
+} from "./errors.ts";
 import { checkClient, isCluster } from "./redis-like.ts";
 import type { CommandArgument, RedisLike } from "./redis-like.ts";
-import { whenReady } from "./readiness.ts";
 import { refusal } from "./refusal.ts";
 import type { LuaSource, Script, ScriptArgs, ScriptKeys } from "./script.ts";
 import { ServerClock } from "./server-clock.ts";
 import { slotOf } from "./slot.ts";
 import { WakeUps } from "./wake-ups.ts";
-import { Wire } from "./wire.ts";
-import type { WireCall } from "./wire.ts";
+import { notSent, Wire } from "./wire.ts";
 
 /** What accompanies a call of a script. */
 export interface CallOptions {
@@ -35,12 +41,40 @@ export interface CallOptions {
 }
 
 const tooLateTag = "too-late";
+const lostMeanwhile = "the connection was lost meanwhile";
+
+/**
+ * A wake-up that is late by more than this means that the process stood still. The answer may be in the socket then, so it gets one turn
+ * of the event loop to arrive.
+ */
+const stoodStillMs = 20;
 
 /** The server time of a `too-late` reply in either form, or undefined for any other reply. */
 function tooLateUs(reply: unknown): number | undefined {
-  if (Array.isArray(reply) && String(reply[0]) === tooLateTag) return Number(String(reply[1]));
-  if (typeof reply === "string" && reply.startsWith(`${tooLateTag} `)) return Number(reply.slice(tooLateTag.length + 1));
-  return undefined;
+  if (Array.isArray(reply)) {
+    const [tag, time] = reply as unknown[];
+    return reply.length === 2 && asText(tag) === tooLateTag ? Number(asText(time)) : undefined;
+  }
+  const text = asText(reply);
+  return text?.startsWith(`${tooLateTag} `) === true ? Number(text.slice(tooLateTag.length + 1)) : undefined;
+}
+
+/** A reply that may be the tag with its time, as text; longer ones are something else. */
+function asText(value: unknown): string | undefined {
+  if (typeof value === "string") return value;
+  return Buffer.isBuffer(value) && value.length < 64 ? value.toString() : undefined;
+}
+
+/** A call on its way. */
+interface Attempt {
+  readonly source: LuaSource;
+  readonly slotKey: string;
+  readonly tail: readonly CommandArgument[];
+  readonly binary: boolean;
+  /** What the caller repeats the call with; null for a script that changes nothing. */
+  readonly operationId: string | null;
+  readonly giveUpAtMs: number;
+  readonly options: CallOptions;
 }
 
 /** A client with what its primitives share. */
@@ -51,17 +85,24 @@ export class Connection {
   readonly wakeUps: WakeUps;
   /** The command with which scripts send hints: sharded on a Cluster. */
   readonly publishCommand: "PUBLISH" | "SPUBLISH";
+  readonly #state: ClientState;
   readonly #wire: Wire;
   #durableWire: DurableWire | undefined;
 
   private constructor(redis: RedisLike, clock: Clock) {
+    const state = ClientState.of(redis);
     this.redis = redis;
     this.clock = clock;
-    this.serverClock = new ServerClock(clock, (slotKey) => this.#readTimeUs(slotKey));
+    this.serverClock = new ServerClock(clock, {
+      get epoch() {
+        return state.epoch;
+      },
+      readTimeUs: (slotKey) => this.#readTimeUs(slotKey),
+    });
     this.wakeUps = new WakeUps(redis, clock);
     this.publishCommand = isCluster(redis) ? "SPUBLISH" : "PUBLISH";
-    this.#wire = new Wire(redis);
-    redis.on("ready", () => this.serverClock.forget());
+    this.#state = state;
+    this.#wire = new Wire(redis, state);
   }
 
   /**
@@ -72,7 +113,7 @@ export class Connection {
     checkClient(redis);
     let ofClient = connections.get(redis);
     if (ofClient === undefined) {
-      ofClient = new Map();
+      ofClient = new WeakMap();
       connections.set(redis, ofClient);
     }
     let connection = ofClient.get(clock);
@@ -95,95 +136,156 @@ export class Connection {
     args: ScriptArgs<Source>,
     options: CallOptions,
   ): Promise<Result> {
-    const giveUpAtMs = this.clock.monotonicMs() + options.timeoutMs;
-    const { source } = script;
-    const keyList = source.keys.map((name) => (keys as Readonly<Record<string, string>>)[name] as string);
-    const slotKey = keyList[0] as string;
-    const node = this.#nodeOf(slotKey);
-    for (let attempt = 1; ; attempt += 1) {
-      await this.#ready(giveUpAtMs, options.operation);
-      const notAfterUs = script.mutating ? await this.#boundUs(node, slotKey, giveUpAtMs, options) : 0;
-      const call = { source, keys: keyList, args: argumentList(source, args, notAfterUs), binary: script.binary };
-      const reply = await this.#send(call, script.mutating, giveUpAtMs, options);
-      const lateUs = script.mutating ? tooLateUs(reply) : undefined;
-      if (lateUs === undefined) return script.decode(reply, options.operation);
+    const { source, mutating, binary } = script;
+    const { operation, timeoutMs } = options;
+    const giveUpAtMs = this.clock.monotonicMs() + timeoutMs;
+    const operationId = mutating ? (options.operationId ?? "none") : null;
+    const slotKey = (keys as Readonly<Record<string, string>>)[source.keys[0] as string] as string;
+    for (let lateReplies = 0; ;) {
+      if (!this.#state.canSend) await this.#state.whenReady(this.clock, giveUpAtMs, operation);
+      const node = this.#nodeOf(slotKey);
+      const notAfterUs = mutating ? await this.#boundUs(node, slotKey, giveUpAtMs, options) : 0;
+      const tail = commandTail(source, keys, args, notAfterUs);
+      const { epoch } = this.#state;
+      const reply = await this.#send({ source, slotKey, tail, binary, operationId, giveUpAtMs, options });
+      if (reply === notSent) continue;
+      const lateUs = operationId === null ? undefined : tooLateUs(reply);
+      if (lateUs === undefined) return script.decode(reply, operation);
+      if (epoch !== this.#state.epoch) {
+        // The client may have sent the request twice, so the first one may have been in time and its answer is lost.
+        throw new OutcomeUnknownError(operation, operationId ?? "none", { why: lostMeanwhile });
+      }
       this.serverClock.observe(node, lateUs);
+      lateReplies += 1;
       // Nothing was done, and nothing can be done by a repeat of that request. Once more, since the server's clock may have stepped.
-      if (attempt === 2 || this.clock.monotonicMs() >= giveUpAtMs) throw new TooLateError(options.operation, options.timeoutMs);
+      if (lateReplies === 2 || this.clock.monotonicMs() >= giveUpAtMs) throw new TooLateError(operation, timeoutMs);
     }
   }
 
   /** Runs a command that changes nothing, on any node or on the one that serves the first key. */
   async read(command: string, args: CommandArgument[], options: CallOptions): Promise<unknown> {
     const giveUpAtMs = this.clock.monotonicMs() + options.timeoutMs;
-    await this.#ready(giveUpAtMs, options.operation);
-    return this.#bounded(this.redis.call(command, args), null, giveUpAtMs, options);
+    if (!this.#state.canSend) await this.#state.whenReady(this.clock, giveUpAtMs, options.operation);
+    return this.#bounded(() => this.redis.call(command, args), null, options.timeoutMs, giveUpAtMs, options.operation);
   }
 
-  /** Closes what this connection opened; the caller's client stays as it is. */
+  /**
+   * Closes what this connection opened; the caller's client stays as it is. For whoever owns the client: its primitives share the
+   * connection, and each of them only ends its own listening.
+   */
   async close(): Promise<void> {
     this.#durableWire?.close();
-    this.#durableWire = undefined;
     await this.wakeUps.close();
   }
 
   async #boundUs(node: string, slotKey: string, giveUpAtMs: number, options: CallOptions): Promise<number> {
-    const leftUs = (): number => Math.floor((giveUpAtMs - this.clock.monotonicMs()) * 1_000);
-    const estimateUs = this.serverClock.estimateUs(node, slotKey);
-    if (estimateUs !== undefined) return estimateUs + leftUs();
-    const fetchedUs = await this.#bounded(this.serverClock.fetchUs(node, slotKey), null, giveUpAtMs, options);
-    return fetchedUs + leftUs();
+    const estimateUs =
+      this.serverClock.estimateUs(node, slotKey) ??
+      (await this.#bounded(
+        () => this.serverClock.fetchUs(node, slotKey),
+        null,
+        options.timeoutMs,
+        giveUpAtMs,
+        options.operation,
+      ));
+    return estimateUs + Math.floor((giveUpAtMs - this.clock.monotonicMs()) * 1_000);
   }
 
-  async #send(call: WireCall, mutating: boolean, giveUpAtMs: number, options: CallOptions): Promise<unknown> {
-    const operationId = mutating ? (options.operationId ?? "none") : null;
-    const { durability } = options;
-    if (!mutating || durability === undefined) {
-      return this.#bounded(this.#wire.send(call), operationId, giveUpAtMs, options);
-    }
-    this.#durableWire ??= new DurableWire(this.redis);
-    const sent = this.#durableWire.send(call, durability);
-    const { reply, replicas } = await this.#bounded(sent, operationId, giveUpAtMs + durability.timeoutMs, options);
-    if (tooLateUs(reply) === undefined && replicas < durability.replicas) {
-      const { operation } = options;
-      throw new NotReplicatedError(operation, operationId ?? "none", durability.replicas, replicas, durability.timeoutMs);
+  /** Resolves to the raw reply, or to `notSent`. */
+  #send(attempt: Attempt): Promise<unknown> {
+    const { source, tail, binary, operationId, giveUpAtMs, options } = attempt;
+    const { operation, timeoutMs, durability } = options;
+    if (operationId !== null && durability !== undefined) return this.#sendDurably(attempt, durability);
+    return new Promise((resolve, reject) => {
+      const deadline = this.#deadline(reject, operationId, timeoutMs, giveUpAtMs, operation);
+      this.#wire.send({
+        source,
+        tail,
+        binary,
+        onReply: (reply) => {
+          deadline.cancel();
+          resolve(reply);
+        },
+        onError: (error) => {
+          deadline.cancel();
+          reject(refusal(operation, operationId, error));
+        },
+      });
+    });
+  }
+
+  async #sendDurably(attempt: Attempt, durability: Durability): Promise<unknown> {
+    const { source, slotKey, tail, binary, operationId, giveUpAtMs, options } = attempt;
+    const { operation } = options;
+    const wire = (this.#durableWire ??= new DurableWire(this.redis));
+    const ready = (state: ClientState): Promise<void> => state.whenReady(this.clock, giveUpAtMs, operation);
+    const { reply, replicas, resent } = await this.#bounded<DurableReply>(
+      () => wire.send({ source, slotKey, tail, binary, durability }, ready),
+      operationId,
+      options.timeoutMs + durability.timeoutMs,
+      giveUpAtMs + durability.timeoutMs,
+      operation,
+    );
+    if (reply === notSent) return reply;
+    const late = tooLateUs(reply) !== undefined;
+    if (late && resent) throw new OutcomeUnknownError(operation, operationId ?? "none", { why: lostMeanwhile });
+    if (!late && replicas < durability.replicas) {
+      throw new NotReplicatedError(
+        operation,
+        operationId ?? "none",
+        durability.replicas,
+        replicas,
+        durability.timeoutMs,
+      );
     }
     return reply;
   }
 
-  async #ready(giveUpAtMs: number, operation: string): Promise<void> {
-    if (this.redis.status === "ready") return;
-    await whenReady(this.redis, this.clock, giveUpAtMs, operation);
-  }
-
   /** Waits for an answer no longer than the caller does. A later answer is ignored: the bound in server time voids a late execution. */
   #bounded<Value>(
-    sent: Promise<Value>,
+    ask: () => Promise<Value>,
     operationId: string | null,
+    timeoutMs: number,
     giveUpAtMs: number,
-    { operation, timeoutMs }: CallOptions,
+    operation: string,
   ): Promise<Value> {
     return new Promise((resolve, reject) => {
-      const startMs = giveUpAtMs - timeoutMs;
-      const deadline = deadlineListOf(this.clock, timeoutMs).add(() => {
-        const why = `no answer within ${timeoutMs} ms`;
-        reject(
-          operationId === null
-            ? new RedisUnavailableError(operation, "UNREACHABLE", `${why}; check the server's load and the network`)
-            : new OutcomeUnknownError(operation, operationId, { why }),
-        );
-      }, startMs);
-      sent.then(
+      const deadline = this.#deadline(reject, operationId, timeoutMs, giveUpAtMs, operation);
+      // Async, so that a client that throws at once is heard like one that rejects.
+      const answer = (async () => ask())();
+      answer.then(
         (value) => {
           deadline.cancel();
           resolve(value);
         },
         (error: unknown) => {
           deadline.cancel();
-          reject(refusal(operation, operationId, error));
+          reject(error instanceof HoldfastError ? error : refusal(operation, operationId, error));
         },
       );
     });
+  }
+
+  #deadline(
+    reject: (error: Error) => void,
+    operationId: string | null,
+    timeoutMs: number,
+    giveUpAtMs: number,
+    operation: string,
+  ): DeadlineEntry {
+    const giveUp = (): void => {
+      const why = `no answer within ${timeoutMs} ms`;
+      reject(
+        operationId === null
+          ? new RedisUnavailableError(operation, "UNREACHABLE", `${why}; check the server's load and the network`)
+          : new OutcomeUnknownError(operation, operationId, { why }),
+      );
+    };
+    const onDeadline = (): void => {
+      if (this.clock.monotonicMs() - giveUpAtMs < stoodStillMs) giveUp();
+      else this.clock.setTimer(giveUp, 0, true);
+    };
+    return deadlineListOf(this.clock, timeoutMs).add(onDeadline, giveUpAtMs - timeoutMs);
   }
 
   async #readTimeUs(slotKey: string): Promise<number> {
@@ -198,17 +300,19 @@ export class Connection {
   #nodeOf(slotKey: string): string {
     if (!isCluster(this.redis)) return "";
     const slot = slotOf(slotKey);
-    const { slots } = this.redis as { slots?: readonly (readonly string[] | undefined)[] };
-    return slots?.[slot]?.[0] ?? `slot ${slot}`;
+    return slotOwner(this.redis, slot) ?? `slot ${slot}`;
   }
 }
 
-const connections = new WeakMap<RedisLike, Map<Clock, Connection>>();
+const connections = new WeakMap<RedisLike, WeakMap<Clock, Connection>>();
 
-function argumentList(source: LuaSource, args: object, notAfterUs: number): CommandArgument[] {
+/** The number of keys, keys and arguments in the order of the script's header. */
+function commandTail(source: LuaSource, keys: object, args: object, notAfterUs: number): CommandArgument[] {
+  const namedKeys = keys as Readonly<Record<string, string>>;
   const named = args as Readonly<Record<string, CommandArgument | readonly CommandArgument[]>>;
-  const list: CommandArgument[] = [];
-  for (const name of source.args) list.push(name === "notAfterUs" ? notAfterUs : (named[name] as CommandArgument));
-  if (source.rest !== null) for (const item of named[source.rest] as readonly CommandArgument[]) list.push(item);
-  return list;
+  const tail: CommandArgument[] = [source.keys.length];
+  for (const name of source.keys) tail.push(namedKeys[name] as string);
+  for (const name of source.args) tail.push(name === "notAfterUs" ? notAfterUs : (named[name] as CommandArgument));
+  if (source.rest !== null) for (const item of named[source.rest] as readonly CommandArgument[]) tail.push(item);
+  return tail;
 }

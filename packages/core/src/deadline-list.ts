@@ -2,6 +2,7 @@
  * Many deadlines of the same length on one timer. They end in the order in which they began, so that a list is enough: adding and
  * removing take constant time, and the timer is armed again only when it fires.
  */
+import { withoutAmbientDeadline } from "./ambient-deadline.ts";
 import type { Clock, TimerHandle } from "./clock.ts";
 
 /** One deadline in a list. */
@@ -28,6 +29,12 @@ class Node implements DeadlineEntry {
   }
 }
 
+/**
+ * An empty list of longer deadlines gives its timer back at once, for it would lie about for as long. For shorter ones, that come and go
+ * with every command, it is cheaper to let the timer fire for nothing.
+ */
+const keepTimerMaxMs = 5_000;
+
 /** Deadlines that all lie `durationMs` after their start. */
 export class DeadlineList {
   readonly #clock: Clock;
@@ -35,11 +42,12 @@ export class DeadlineList {
   #first: Node | undefined;
   #last: Node | undefined;
   #timer: TimerHandle | undefined;
+  #timerAtMs = Infinity;
   readonly #onIdle: () => void;
 
   /**
    * @param durationMs the length of every deadline in the list
-   * @param onIdle called when the timer fires and nothing is left to wait for
+   * @param onIdle called when the list has neither a deadline nor a timer any more
    */
   constructor(clock: Clock, durationMs: number, onIdle: () => void = () => undefined) {
     this.#clock = clock;
@@ -64,13 +72,21 @@ export class DeadlineList {
     else before.next = node;
     if (after === undefined) this.#last = node;
     else after.previous = node;
-    this.#timer ??= this.#arm(node.atMs);
+    if (node.atMs < this.#timerAtMs) this.#arm(node.atMs);
     return node;
   }
 
   /** Takes an entry out of the list. */
   remove(node: Node): void {
     if (node.list !== this) return;
+    this.#unlink(node);
+    if (this.#first === undefined && this.#durationMs > keepTimerMaxMs && this.#timer !== undefined) {
+      this.#disarm();
+      this.#onIdle();
+    }
+  }
+
+  #unlink(node: Node): void {
     node.list = undefined;
     if (node.previous === undefined) this.#first = node.next;
     else node.previous.next = node.next;
@@ -80,22 +96,38 @@ export class DeadlineList {
     node.next = undefined;
   }
 
-  #arm(atMs: number): TimerHandle {
-    return this.#clock.setTimer(() => this.#fire(), atMs - this.#clock.monotonicMs(), true);
+  #arm(atMs: number): void {
+    this.#disarm();
+    this.#timerAtMs = atMs;
+    // The timer serves many: the deadline of whoever happened to arm it is not theirs.
+    this.#timer = withoutAmbientDeadline(() =>
+      this.#clock.setTimer(() => this.#fire(), atMs - this.#clock.monotonicMs(), true),
+    );
+  }
+
+  #disarm(): void {
+    if (this.#timer !== undefined) this.#clock.clearTimer(this.#timer);
+    this.#timer = undefined;
+    this.#timerAtMs = Infinity;
   }
 
   #fire(): void {
     this.#timer = undefined;
+    this.#timerAtMs = Infinity;
     const nowMs = this.#clock.monotonicMs();
     try {
       while (this.#first !== undefined && this.#first.atMs <= nowMs) {
         const node = this.#first;
-        this.remove(node);
+        this.#unlink(node);
         node.onDeadline();
       }
     } finally {
-      if (this.#first === undefined) this.#onIdle();
-      else this.#timer ??= this.#arm(this.#first.atMs);
+      const first = this.#first;
+      if (first !== undefined) {
+        if (first.atMs < this.#timerAtMs) this.#arm(first.atMs);
+      } else if (this.#timer === undefined) {
+        this.#onIdle();
+      }
     }
   }
 }
@@ -112,7 +144,9 @@ export function deadlineListOf(clock: Clock, durationMs: number): DeadlineList {
   const known = ofClock.get(durationMs);
   if (known !== undefined) return known;
   const ofDuration = ofClock;
-  const list = new DeadlineList(clock, durationMs, () => ofDuration.delete(durationMs));
+  const list = new DeadlineList(clock, durationMs, () => {
+    if (ofDuration.get(durationMs) === list) ofDuration.delete(durationMs);
+  });
   ofClock.set(durationMs, list);
   return list;
 }

@@ -77,6 +77,20 @@ export class RedisRefusedError extends HoldfastError {
   }
 }
 
+const shownMax = 200;
+
+/** What came instead, short enough for a message. */
+function shown(got: unknown): string {
+  let words: string;
+  try {
+    words =
+      JSON.stringify(got, (_, value: unknown) => (typeof value === "bigint" ? String(value) : value)) ?? String(got);
+  } catch {
+    words = String(got);
+  }
+  return words.length > shownMax ? `${words.slice(0, shownMax)}…` : words;
+}
+
 /** The server answered something that this version does not understand: a newer record format, or foreign data under our key. */
 export class UnexpectedReplyError extends HoldfastError {
   override readonly name = "UnexpectedReplyError";
@@ -84,7 +98,7 @@ export class UnexpectedReplyError extends HoldfastError {
   readonly effect = "possible";
 
   constructor(operation: string, expected: string, got: unknown) {
-    super(`${operation}: expected ${expected}, got ${JSON.stringify(got)}; is the key used by another program or version?`);
+    super(`${operation}: expected ${expected}, got ${shown(got)}; is the key used by another program or version?`);
   }
 }
 

@@ -22,8 +22,8 @@ export class EventSink<Event extends { readonly type: string }> {
   }
 
   /**
-   * Tells the observers; `build` runs only when there are any. An observer that throws does not disturb the work: its error becomes a
-   * process warning.
+   * Tells the observers; `build` runs only when there are any. An observer that throws does not disturb the work: the error of `onEvent`
+   * becomes a process warning, that of a channel's subscriber an uncaught exception, as node:diagnostics_channel has it.
    */
   emit(build: () => Event): void {
     if (!this.active) return;

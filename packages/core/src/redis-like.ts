@@ -58,7 +58,8 @@ export function isCluster(redis: RedisLike): redis is ClusterRedisLike {
  */
 export function checkClient(redis: RedisLike): void {
   const candidate = redis as Partial<SingleRedisLike> | null | undefined;
-  if (typeof candidate?.call !== "function" || typeof candidate.duplicate !== "function") {
+  const needed = ["call", "callBuffer", "duplicate", "on", "off"] as const;
+  if (!needed.every((name) => typeof candidate?.[name] === "function") || typeof candidate?.options !== "object") {
     throw new TypeError("redis must be an ioredis client (Redis or Cluster), version 5.10 or later");
   }
   const keyPrefix = redis.options.keyPrefix ?? (isCluster(redis) ? redis.options.redisOptions?.keyPrefix : undefined);

@@ -13,6 +13,8 @@ const unavailableAdvice: Readonly<Record<string, string>> = {
   MISCONF: "it cannot persist to disk; free disk space",
   BUSY: "a script blocks it; try again",
   TRYAGAIN: "a slot is moving; try again",
+  MOVED: "a slot has moved; try again, and use ioredis Cluster if the client does not see a Cluster",
+  ASK: "a slot is moving; try again",
   UNBLOCKED: "its role changed; try again",
 };
 
@@ -20,20 +22,40 @@ const refusedAdvice: Readonly<Record<string, string>> = {
   WRONGTYPE: "another program uses the key; choose another prefix or delete the key",
   NOPERM: "grant the user what the package's README lists in its ACL line",
   NOAUTH: "give the client a user name and a password",
+  WRONGPASS: "the client's user name or password is wrong",
   CROSSSLOT: "the client does not see a Cluster; use ioredis Cluster",
 };
+
+/** How Redis 7.0 says NOPERM inside a script, where it has no code of its own. */
+const deniedInScript = /can't (?:run this command|access at least one of the keys|publish to the channel)/u;
 
 /** The error code of a server's answer; older servers wrap the code of a failed command in the text of the script's failure. */
 export function replyErrorCode(message: string): string {
   const code = /^([A-Z][A-Z0-9_]*)/u.exec(message)?.[1] ?? "ERR";
   if (code !== "ERR") return code;
+  if (deniedInScript.test(message)) return "NOPERM";
   const known = [...Object.keys(unavailableAdvice), ...Object.keys(refusedAdvice)];
   return known.find((word) => new RegExp(`[ :-]${word}[ :]`, "u").test(message)) ?? code;
+}
+
+/** The code with which a server turned a client away before it was ready, if that is what happened. */
+export function handshakeErrorCode(error: unknown): string | undefined {
+  const message = error instanceof Error ? error.message : "";
+  return /(?:^|: )(NOAUTH|WRONGPASS|NOPERM|LOADING|MASTERDOWN)\b/u.exec(message)?.[1];
 }
 
 /** True when the server does not have the script: it was not executed. */
 export function isNoScript(error: unknown): boolean {
   return error instanceof Error && error.message.startsWith("NOSCRIPT");
+}
+
+/** Whether the refusal can have come after a write of the script. */
+function couldHaveWritten(reason: string, message: string): boolean {
+  // A wrong type is found by a read, and all reads come before the first write (K3).
+  if (reason === "WRONGTYPE" || message.includes("Error compiling script")) return false;
+  // A permission that is missing inside a script may be missed by its second write; asked of the command itself, it was not executed.
+  const insideScript = message.includes("user_script") || message.includes("Error running script");
+  return insideScript || refusedAdvice[reason] === undefined;
 }
 
 /**
@@ -46,12 +68,12 @@ export function refusal(operation: string, operationId: string | null, cause: un
     const reason = replyErrorCode(message);
     const advice = unavailableAdvice[reason];
     if (advice !== undefined) return new RedisUnavailableError(operation, reason, advice, { cause });
-    // A wrong type is found by a read, and all reads come before the first write (K3).
-    const effect = operationId === null || reason === "WRONGTYPE" || reason === "NOAUTH" ? "none" : "possible";
+    const effect = operationId !== null && couldHaveWritten(reason, message) ? "possible" : "none";
     return new RedisRefusedError(operation, reason, refusedAdvice[reason] ?? message, effect, { cause });
   }
   // Said by the client before anything was written to a socket.
-  const neverSent = message.includes("Stream isn't writeable") || message.includes("Failed to refresh slots cache");
+  const neverSent =
+    message.includes("enableOfflineQueue options is false") || message.includes("Failed to refresh slots cache");
   if (neverSent || operationId === null) {
     return new RedisUnavailableError(operation, "UNREACHABLE", `${message}; check the address and the network`, {
       cause,

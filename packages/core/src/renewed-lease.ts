@@ -75,6 +75,7 @@ export class RenewedLease<Data> implements Fenced {
 
   /** Aborts when the lease ends, with the error that says why. Made on first use. */
   get signal(): AbortSignal {
+    this.#endIfDue();
     if (this.#controller === undefined) {
       this.#controller = new AbortController();
       if (this.#end !== undefined) this.#controller.abort(this.#grant.endError(this.#end));
@@ -84,21 +85,18 @@ export class RenewedLease<Data> implements Fenced {
 
   /** Milliseconds until the local deadline, 0 once it has passed. Right even if no timer has run since. */
   remainingMs(): number {
-    if (this.#end !== undefined) return 0;
-    const holdMaxMs = this.#grant.holdMaxMs ?? Infinity;
-    const leaseLeftMs = this.leaseMs - leaseMarginMs(this.leaseMs) - elapsedMs(this.#keeper.clock, this.#countedFrom);
-    return Math.max(0, Math.min(leaseLeftMs, holdMaxMs - elapsedMs(this.#keeper.clock, this.#grant.sentAt)));
+    return this.#end === undefined ? Math.max(0, Math.min(this.#leaseLeftMs(), this.#holdLeftMs())) : 0;
   }
 
   /** Throws the package's error when the lease is no longer held. Synchronous; asks the clock, not a flag that a timer should have set. */
   assertHeld(): void {
-    if (this.#end === undefined && this.remainingMs() <= 0) this.end("expired");
+    this.#endIfDue();
     if (this.#end !== undefined) throw this.#grant.endError(this.#end);
   }
 
   /** Renews now. Resolves to true when the lease is held afterwards; rejects when the server's answer is not known. */
   async renew(): Promise<boolean> {
-    if (this.#expireIfDue()) return false;
+    if (this.#endIfDue()) return false;
     const sentAt = now(this.#keeper.clock);
     this.#settle(await this.#keeper.renew(this), sentAt);
     return this.#end === undefined;
@@ -115,19 +113,32 @@ export class RenewedLease<Data> implements Fenced {
     this.#controller?.abort(this.#grant.endError(end));
   }
 
-  #expireIfDue(): boolean {
-    if (this.#end === undefined && this.remainingMs() <= 0) this.end("expired");
+  #leaseLeftMs(): number {
+    return this.leaseMs - leaseMarginMs(this.leaseMs) - elapsedMs(this.#keeper.clock, this.#countedFrom);
+  }
+
+  #holdLeftMs(): number {
+    const { holdMaxMs, sentAt } = this.#grant;
+    return holdMaxMs === undefined ? Infinity : holdMaxMs - elapsedMs(this.#keeper.clock, sentAt);
+  }
+
+  /** Ends the lease when its time is over, whether or not a timer has run. True when it has ended. */
+  #endIfDue(): boolean {
+    if (this.#end !== undefined) return true;
+    if (this.#leaseLeftMs() <= 0) this.end("expired");
+    else if (this.#holdLeftMs() <= 0) this.end("hold-max");
     return this.#end !== undefined;
   }
 
   #settle(outcome: RenewalOutcome, sentAt: Instant): void {
     // An answer that comes after the local deadline does not revive: the holder may have been told already.
-    if (this.#expireIfDue()) return;
+    if (this.#endIfDue()) return;
     if (outcome !== "renewed") {
       this.end(outcome);
       return;
     }
-    this.#countedFrom = sentAt;
+    // Answers of two renewals may come in either order; the later request counts.
+    if (sentAt.monotonicMs > this.#countedFrom.monotonicMs) this.#countedFrom = sentAt;
     this.#armDeadline();
     this.#armRenewal(this.#grant.renewEveryMs);
   }
@@ -202,7 +213,11 @@ export class LeaseKeeper<Data> {
 
   /** Called by a lease whose background renewal failed. */
   onRenewalFailed(lease: RenewedLease<Data>, error: unknown): void {
-    this.#settings.onRenewalFailed?.(lease, error);
+    try {
+      this.#settings.onRenewalFailed?.(lease, error);
+    } catch (failure) {
+      process.emitWarning(failure instanceof Error ? failure : String(failure));
+    }
   }
 
   /** Called by a lease that has ended. */

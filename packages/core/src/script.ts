@@ -49,6 +49,10 @@ export function defineScript<const Source extends LuaSource, Result>(
   return { source, decode, mutating: source.args.includes("notAfterUs"), binary: options.binary ?? false };
 }
 
+function textOf(value: unknown): unknown {
+  return Buffer.isBuffer(value) ? value.toString() : value;
+}
+
 /** Reads the fields of a reply in order; each read checks the type. */
 export class ReplyFields {
   readonly #operation: string;
@@ -65,15 +69,15 @@ export class ReplyFields {
     return this.#values.length - this.#next;
   }
 
-  /** The next field as text. */
+  /** The next field as text; bytes are read as UTF-8. */
   text(): string {
-    const value = this.#take();
+    const value = textOf(this.#take());
     return typeof value === "string" ? value : this.#unexpected("a text", value);
   }
 
   /** The next field as text or null. */
   textOrNull(): string | null {
-    const value = this.#take();
+    const value = textOf(this.#take());
     return value === null || typeof value === "string" ? value : this.#unexpected("a text or nil", value);
   }
 
@@ -85,7 +89,7 @@ export class ReplyFields {
 
   /** The next field as a whole number within 2^53, from an integer reply or its decimal text. */
   integer(): number {
-    const value = this.#take();
+    const value = textOf(this.#take());
     const number = typeof value === "string" && /^-?\d{1,16}$/u.test(value) ? Number(value) : value;
     return typeof number === "number" && Number.isSafeInteger(number)
       ? number
@@ -124,9 +128,10 @@ export function decodeTagged<Result>(
   branches: Readonly<Record<string, (fields: ReplyFields) => Result>>,
 ): Result {
   const values = Array.isArray(reply) ? (reply as unknown[]) : [];
-  const tag = Buffer.isBuffer(values[0]) ? values[0].toString() : values[0];
+  const tag = textOf(values[0]);
   const branch = typeof tag === "string" && Object.hasOwn(branches, tag) ? branches[tag] : undefined;
-  if (branch === undefined) throw new UnexpectedReplyError(operation, `one of ${Object.keys(branches).join(", ")}`, reply);
+  if (branch === undefined)
+    throw new UnexpectedReplyError(operation, `one of ${Object.keys(branches).join(", ")}`, reply);
   const fields = new ReplyFields(operation, values.slice(1));
   const result = branch(fields);
   fields.end();

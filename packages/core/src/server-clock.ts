@@ -9,30 +9,46 @@ import type { Clock } from "./clock.ts";
 interface Reading {
   readonly serverUs: number;
   readonly receivedAtMs: number;
+  readonly epoch: number;
+}
+
+interface Fetch {
+  readonly answer: Promise<number>;
+  readonly startedAtMs: number;
+  readonly epoch: number;
 }
 
 /** A reading older than this is refreshed beside the next call. */
 const refreshAfterMs = 5_000;
 /** A reading older than this is not used: a server clock that was set back meanwhile would make bounds too generous. */
 const uselessAfterMs = 30_000;
+/** A question that has waited for longer is asked again: some clients never answer after a lost connection. */
+const askAgainAfterMs = 1_000;
+
+/** Where the time comes from. */
+export interface ServerTimeSource {
+  /** Changes with each loss of a connection: another server may answer from then on. */
+  readonly epoch: number;
+  /** Asks the server that serves a key for its time in microseconds. */
+  readTimeUs(slotKey: string): Promise<number>;
+}
 
 /** The estimate of one client, per node where there are several. */
 export class ServerClock {
   readonly #clock: Clock;
+  readonly #source: ServerTimeSource;
   readonly #readings = new Map<string, Reading>();
-  readonly #fetches = new Map<string, Promise<number>>();
-  readonly #readTimeUs: (slotKey: string) => Promise<number>;
+  readonly #fetches = new Map<string, Fetch>();
 
-  /** @param readTimeUs asks the server that serves a key for its time in microseconds */
-  constructor(clock: Clock, readTimeUs: (slotKey: string) => Promise<number>) {
+  constructor(clock: Clock, source: ServerTimeSource) {
     this.#clock = clock;
-    this.#readTimeUs = readTimeUs;
+    this.#source = source;
   }
 
   /** Server time in microseconds by what is known, or undefined when too little is; starts a refresh when it is time. */
   estimateUs(node: string, slotKey: string): number | undefined {
     const reading = this.#readings.get(node);
-    if (reading === undefined) return undefined;
+    if (reading === undefined || reading.epoch !== this.#source.epoch) return undefined;
     const ageMs = this.#clock.monotonicMs() - reading.receivedAtMs;
     if (ageMs > uselessAfterMs) return undefined;
     if (ageMs > refreshAfterMs) {
@@ -44,26 +60,25 @@ export class ServerClock {
 
   /** Asks the server; concurrent callers share one request. Resolves to server time in microseconds at the arrival of the answer. */
   fetchUs(node: string, slotKey: string): Promise<number> {
-    let fetch = this.#fetches.get(node);
-    if (fetch === undefined) {
-      fetch = this.#readTimeUs(slotKey)
-        .then((serverUs) => {
-          this.observe(node, serverUs);
-          return serverUs;
-        })
-        .finally(() => this.#fetches.delete(node));
-      this.#fetches.set(node, fetch);
-    }
-    return fetch;
+    const startedAtMs = this.#clock.monotonicMs();
+    const { epoch } = this.#source;
+    const known = this.#fetches.get(node);
+    if (known?.epoch === epoch && startedAtMs - known.startedAtMs < askAgainAfterMs) return known.answer;
+    const answer = this.#source.readTimeUs(slotKey).then((serverUs) => {
+      this.observe(node, serverUs);
+      return serverUs;
+    });
+    const fetch = { answer, startedAtMs, epoch };
+    this.#fetches.set(node, fetch);
+    const settled = (): void => {
+      if (this.#fetches.get(node) === fetch) this.#fetches.delete(node);
+    };
+    answer.then(settled, settled);
+    return answer;
   }
 
   /** Takes over a server time, in microseconds, that has just arrived. */
   observe(node: string, serverUs: number): void {
-    this.#readings.set(node, { serverUs, receivedAtMs: this.#clock.monotonicMs() });
-  }
-
-  /** Forgets everything, since another server may answer from now on. */
-  forget(): void {
-    this.#readings.clear();
+    this.#readings.set(node, { serverUs, receivedAtMs: this.#clock.monotonicMs(), epoch: this.#source.epoch });
   }
 }

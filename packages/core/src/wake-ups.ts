@@ -2,9 +2,10 @@
  * Wake-up hints by publish/subscribe: one subscriber connection per client, shared by all primitives, sharded on a Cluster.
  *
  * A hint says "look now" and may be lost, doubled or late; whoever listens also looks by itself at a bounded interval. The duplicate of
- * the client is made with the first listener and closed with the last one. After a reconnect every listener is woken, since hints may
- * have been missed.
+ * the client is made with the first listener and closed with the last one. After a reconnect every listener is woken as soon as its
+ * subscription stands again, since hints may have been missed.
  */
+import { withoutAmbientDeadline } from "./ambient-deadline.ts";
 import type { Clock } from "./clock.ts";
 import { isCluster } from "./redis-like.ts";
 import type { RedisLike } from "./redis-like.ts";
@@ -17,14 +18,18 @@ export interface WakeUpSubscription {
   close(): void;
 }
 
-/** While a subscription fails it is tried again at this pace. */
-const retryMs = 1_000;
+/** While a subscription fails (no permission, say) it is tried again at this pace, doubling up to a minute. */
+const retryMs = { min: 1_000, max: 60_000 };
+
+/** The pause before the subscriber connects again, after so many failures in a row. */
+const reconnectMs = (failures: number): number => Math.min(failures * 100, 2_000);
 
 /** The subscriber of one client. */
 export class WakeUps {
   readonly #redis: RedisLike;
   readonly #clock: Clock;
-  readonly #listeners = new Map<string, Set<WakeUpListener>>();
+  /** Each listening is an object of its own, so that one listener may listen twice. */
+  readonly #listeners = new Map<string, Set<{ readonly listener: WakeUpListener }>>();
   #subscriber: RedisLike | undefined;
 
   constructor(redis: RedisLike, clock: Clock) {
@@ -34,17 +39,19 @@ export class WakeUps {
 
   /** Listens to a channel. The subscription is made in the background; until it stands there are no hints. */
   listen(channel: string, listener: WakeUpListener): WakeUpSubscription {
-    let ofChannel = this.#listeners.get(channel);
-    if (ofChannel === undefined) {
-      ofChannel = new Set();
-      this.#listeners.set(channel, ofChannel);
-      this.#subscribe(channel);
+    const entry = { listener };
+    const known = this.#listeners.get(channel);
+    if (known === undefined) {
+      this.#listeners.set(channel, new Set([entry]));
+      // The subscriber serves many: the deadline of whoever listens first is not theirs.
+      withoutAmbientDeadline(() => this.#subscribe(channel));
+    } else {
+      known.add(entry);
     }
-    ofChannel.add(listener);
     return {
       close: () => {
         const current = this.#listeners.get(channel);
-        if (current?.delete(listener) === true && current.size === 0) this.#unsubscribe(channel);
+        if (current?.delete(entry) === true && current.size === 0) this.#unsubscribe(channel);
       },
     };
   }
@@ -55,46 +62,52 @@ export class WakeUps {
     this.#disconnect();
   }
 
-  #subscribe(channel: string): void {
+  #subscribe(channel: string, afterMs: number = retryMs.min): void {
     const subscriber = (this.#subscriber ??= this.#connect());
-    subscriber.call(isCluster(subscriber) ? "ssubscribe" : "subscribe", [channel]).then(
-      () => this.#wake(channel, null),
+    const isWanted = (): boolean => this.#subscriber === subscriber && this.#listeners.has(channel);
+    const retry = (): void => {
+      if (isWanted()) this.#subscribe(channel, Math.min(afterMs * 2, retryMs.max));
+    };
+    command(subscriber, isCluster(subscriber) ? "ssubscribe" : "subscribe", channel).then(
+      () => {
+        if (isWanted()) this.#wake(channel, null);
+      },
       () => {
         // Hints are optional: whoever listens looks by itself meanwhile.
-        this.#clock.setTimer(
-          () => {
-            if (this.#subscriber === subscriber && this.#listeners.has(channel)) this.#subscribe(channel);
-          },
-          retryMs,
-          true,
-        );
+        if (isWanted()) this.#clock.setTimer(retry, afterMs, true);
       },
     );
   }
 
   #unsubscribe(channel: string): void {
     this.#listeners.delete(channel);
+    const subscriber = this.#subscriber;
     if (this.#listeners.size === 0) {
       this.#disconnect();
-      return;
+    } else if (subscriber !== undefined) {
+      // A failure leaves a subscription that nobody listens to; it ends with the connection.
+      command(subscriber, isCluster(subscriber) ? "sunsubscribe" : "unsubscribe", channel).catch(() => undefined);
     }
-    const subscriber = this.#subscriber;
-    // A failure leaves a subscription that nobody listens to; it ends with the connection.
-    subscriber?.call(isCluster(subscriber) ? "sunsubscribe" : "unsubscribe", [channel]).catch(() => undefined);
   }
 
+  /** A connection that keeps trying, whatever the caller's client is told to do. */
   #connect(): RedisLike {
     const redis = this.#redis;
-    const settings = { autoResubscribe: true, maxRetriesPerRequest: null, enableOfflineQueue: true, commandTimeout: undefined };
-    const subscriber = isCluster(redis)
-      ? redis.duplicate([], { shardedSubscribers: true })
-      : redis.duplicate({ ...settings, lazyConnect: false });
+    const subscriber = isCluster(redis) ? duplicateCluster(redis) : duplicateSingle(redis);
     const onMessage = (channel: string, hint: string): void => this.#wake(channel, hint);
     subscriber.on("message", onMessage);
     subscriber.on("smessage", onMessage);
-    subscriber.on("ready", () => {
-      for (const channel of this.#listeners.keys()) this.#wake(channel, null);
-    });
+    if (isCluster(subscriber)) {
+      // The client subscribes again by itself when slots move or a node is replaced, and then says so.
+      for (const event of ["ready", "subscribersReady"]) subscriber.on(event, () => this.#wakeAll());
+    } else {
+      let isFirst = true;
+      subscriber.on("ready", () => {
+        // What was asked for before the first connection stands in the client's queue.
+        if (!isFirst) for (const channel of this.#listeners.keys()) this.#subscribe(channel);
+        isFirst = false;
+      });
+    }
     // The client reconnects by itself; hints are missing meanwhile, which the poll makes up for.
     subscriber.on("error", () => undefined);
     return subscriber;
@@ -105,7 +118,51 @@ export class WakeUps {
     this.#subscriber = undefined;
   }
 
-  #wake(channel: string, hint: string | null): void {
-    for (const listener of this.#listeners.get(channel) ?? []) listener(hint);
+  #wakeAll(): void {
+    for (const channel of this.#listeners.keys()) this.#wake(channel, null);
   }
+
+  #wake(channel: string, hint: string | null): void {
+    for (const { listener } of this.#listeners.get(channel) ?? []) {
+      try {
+        listener(hint);
+      } catch (error) {
+        // The others are woken all the same.
+        process.emitWarning(error instanceof Error ? error : String(error));
+      }
+    }
+  }
+}
+
+/** Async, since a Cluster client that does not know its slots throws at once. */
+async function command(subscriber: RedisLike, name: string, channel: string): Promise<void> {
+  await subscriber.call(name, [channel]);
+}
+
+const subscriberOptions = {
+  commandTimeout: undefined,
+  socketTimeout: undefined,
+  enableOfflineQueue: true,
+  enableAutoPipelining: false,
+  maxRetriesPerRequest: null,
+};
+
+function duplicateSingle(redis: RedisLike & { isCluster?: false }): RedisLike {
+  return redis.duplicate({
+    ...subscriberOptions,
+    autoResubscribe: false,
+    lazyConnect: false,
+    retryStrategy: reconnectMs,
+  });
+}
+
+function duplicateCluster(redis: RedisLike & { isCluster: true }): RedisLike {
+  return redis.duplicate([], {
+    shardedSubscribers: true,
+    lazyConnect: false,
+    enableOfflineQueue: true,
+    clusterRetryStrategy: reconnectMs,
+    // Lazy, so that only the nodes that serve a channel are connected to.
+    redisOptions: { ...redis.options.redisOptions, ...subscriberOptions, lazyConnect: true },
+  });
 }

@@ -1,90 +1,109 @@
 /**
  * Sends scripts: EVALSHA, and EVAL when the server does not have the script. What is asked for in one tick goes out as pipelines, so
  * that independent calls (locks on different names) share system calls; a lone call goes directly.
+ *
+ * Nothing is handed to a client that would queue it: such a request is answered with `notSent` and has provably had no effect.
  */
+import type { ClientState } from "./client-state.ts";
 import { isNoScript } from "./refusal.ts";
 import { isCluster } from "./redis-like.ts";
 import type { CommandArgument, RedisLike } from "./redis-like.ts";
 import type { LuaSource } from "./script.ts";
 
-/** One script call, ready to send. */
-export interface WireCall {
-  readonly source: LuaSource;
-  readonly keys: readonly string[];
-  readonly args: readonly CommandArgument[];
-  readonly binary: boolean;
-}
+/** The answer to a request that the client could not send at once. */
+export const notSent: unique symbol = Symbol("not sent");
 
-interface Pending {
-  readonly call: WireCall;
-  readonly resolve: (reply: unknown) => void;
-  readonly reject: (error: unknown) => void;
+/** One script call, ready to send, and where its answer goes. */
+export interface WireRequest {
+  readonly source: LuaSource;
+  /** What follows the program in EVALSHA: the number of keys, keys, arguments. */
+  readonly tail: readonly CommandArgument[];
+  readonly binary: boolean;
+  /** Takes the raw reply, or `notSent`. */
+  readonly onReply: (reply: unknown) => void;
+  /** Takes the client's error. */
+  readonly onError: (error: unknown) => void;
 }
 
 /** More than 16 in one pipeline was slower: client and server fall into lockstep. */
 const pipelineMax = 16;
 
-function commandOf(call: WireCall, program: string): CommandArgument[] {
-  return [program, call.keys.length, ...call.keys, ...call.args];
-}
-
 /** The sending side of one client. */
 export class Wire {
   readonly #redis: RedisLike;
-  #pending: Pending[] = [];
+  readonly #state: ClientState;
+  #pending: WireRequest[] = [];
+  readonly #onTick = (): void => this.#flush();
 
-  constructor(redis: RedisLike) {
+  constructor(redis: RedisLike, state: ClientState) {
     this.#redis = redis;
+    this.#state = state;
   }
 
-  /** Resolves to the raw reply, rejects with the client's error. */
-  send(call: WireCall): Promise<unknown> {
-    return new Promise((resolve, reject) => {
-      this.#pending.push({ call, resolve, reject });
-      if (this.#pending.length === 1) process.nextTick(() => this.#flush());
-      else if (this.#pending.length === pipelineMax) this.#flush();
-    });
+  /** Answers through the request's callbacks, never before it returns. */
+  send(request: WireRequest): void {
+    const length = this.#pending.push(request);
+    if (length === 1) process.nextTick(this.#onTick);
+    else if (length === pipelineMax) this.#flush();
   }
 
   #flush(): void {
     const batch = this.#pending;
+    if (batch.length === 0) return;
     this.#pending = [];
+    try {
+      this.#sendAll(batch);
+    } catch (error) {
+      for (const { onError } of batch) onError(error);
+    }
+  }
+
+  #sendAll(batch: readonly WireRequest[]): void {
     const redis = this.#redis;
-    if (batch.length < 2 || isCluster(redis)) {
-      for (const pending of batch) this.#settle(pending, this.#evalsha(pending.call));
+    if (batch.length === 1 || isCluster(redis)) {
+      for (const request of batch) this.#command(request, "evalsha", request.source.sha1);
       return;
     }
-    const commands = batch.map(({ call }) => [call.binary ? "evalshaBuffer" : "evalsha", ...commandOf(call, call.source.sha1)]);
+    if (!this.#state.canSend) {
+      for (const { onReply } of batch) onReply(notSent);
+      return;
+    }
+    const commands = batch.map(({ source, tail, binary }) => [
+      binary ? "evalshaBuffer" : "evalsha",
+      source.sha1,
+      ...tail,
+    ]);
     redis
       .pipeline(commands)
       .exec()
       .then(
         (replies) => {
-          for (const [index, pending] of batch.entries()) {
-            const [error, reply] = replies?.[index] ?? [new Error("the pipeline was aborted"), undefined];
-            this.#settle(pending, error === null ? Promise.resolve(reply) : Promise.reject(error));
+          for (const [index, request] of batch.entries()) {
+            const reply = replies?.[index];
+            if (reply === undefined) request.onError(new Error("the pipeline was aborted"));
+            else if (reply[0] === null) request.onReply(reply[1]);
+            else this.#onError(request, reply[0]);
           }
         },
         (error: unknown) => {
-          for (const { reject } of batch) reject(error);
+          for (const { onError } of batch) onError(error);
         },
       );
   }
 
-  #settle({ call, resolve, reject }: Pending, sent: Promise<unknown>): void {
-    sent.then(resolve, (error: unknown) => {
-      // The script was not executed, so sending its text cannot apply it twice.
-      if (isNoScript(error)) this.#command(call, "eval", call.source.source).then(resolve, reject);
-      else reject(error);
-    });
+  #command(request: WireRequest, command: "evalsha" | "eval", program: string): void {
+    if (!this.#state.canSend) {
+      request.onReply(notSent);
+      return;
+    }
+    const args = [program, ...request.tail];
+    const sent = request.binary ? this.#redis.callBuffer(command, args) : this.#redis.call(command, args);
+    sent.then(request.onReply, (error: unknown) => this.#onError(request, error));
   }
 
-  #evalsha(call: WireCall): Promise<unknown> {
-    return this.#command(call, "evalsha", call.source.sha1);
-  }
-
-  #command(call: WireCall, command: string, program: string): Promise<unknown> {
-    const args = commandOf(call, program);
-    return call.binary ? this.#redis.callBuffer(command, args) : this.#redis.call(command, args);
+  #onError(request: WireRequest, error: unknown): void {
+    // The script was not executed, so sending its text cannot apply it twice.
+    if (isNoScript(error)) this.#command(request, "eval", request.source.source);
+    else request.onError(error);
   }
 }
