@@ -1,7 +1,7 @@
 /** What `npm test` and `npm run demo` start, in a tiny workspace of its own with the tools that this one has. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { text } from "node:stream/consumers";
@@ -39,10 +39,10 @@ async function run(args: readonly string[], env: Record<string, string> = REDIS)
   return { out, err, code: code as number | null, signal: signal as string | null };
 }
 
-beforeAll(async () => {
+beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), "holdfast-bootstrap-"));
   onlyNode = join(folder, "bin");
-  const manifest = (await import("../../package.json", { with: { type: "json" } })).default;
+  const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { packageManager: string };
   const files: Record<string, string> = {
     "package.json": JSON.stringify({ name: "tiny", private: true, packageManager: manifest.packageManager }),
     "pnpm-workspace.yaml": "packages:\n  - packages/*\npmOnFail: ignore\n",
