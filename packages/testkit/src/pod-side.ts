@@ -28,7 +28,6 @@ async function answer(handlers: PodHandlers, id: number, name: string, payload: 
     const handler = Object.hasOwn(handlers, name) ? handlers[name] : undefined;
     if (handler === undefined) throw new Error(`This pod has no handler named ${JSON.stringify(name)}.`);
     // The payload crossed a process border: its type is whatever both sides agreed on.
-    // oxlint-disable-next-line typescript/no-unsafe-type-assertion
     say({ [POD]: "reply", id, value: await handler(payload as never) });
   } catch (error) {
     say({ [POD]: "reply", id, error: error instanceof Error ? (error.stack ?? error.message) : String(error) });

@@ -127,7 +127,6 @@ export class Pod implements AsyncDisposable {
       value = await this.waitForLine(line, timeoutMs);
     }
     // What comes from another process has the type that both sides agreed on.
-    // oxlint-disable-next-line typescript/no-unsafe-type-assertion
     return value as T;
   }
 
@@ -135,7 +134,6 @@ export class Pod implements AsyncDisposable {
   async send(message: unknown): Promise<void> {
     await new Promise<void>((resolve, reject) => {
       // Everything that can be cloned can be sent; what cannot is reported by the callback.
-      // oxlint-disable-next-line typescript/no-unsafe-type-assertion
       this.child.process.send(message as object, (error) => (error === null ? resolve() : reject(error)));
     });
   }
@@ -153,7 +151,6 @@ export class Pod implements AsyncDisposable {
     const what = `${this.file} answers ${name}`;
     const reply = await this.replies.take((message) => message[POD] === "reply" && message.id === id, what, timeoutMs);
     if ("error" in reply) throw new Error(`${name} failed in ${this.file}: ${reply.error}`);
-    // oxlint-disable-next-line typescript/no-unsafe-type-assertion
     return ("value" in reply ? reply.value : undefined) as T;
   }
 

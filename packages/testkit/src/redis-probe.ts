@@ -43,9 +43,11 @@ export class RedisProbe {
   static async open(address: RedisAddress, timeoutMs = 2_000): Promise<RedisProbe> {
     const socket = connect({ host: address.host, port: address.port });
     const probe = new RedisProbe(socket);
-    socket.setTimeout(timeoutMs, () =>
-      socket.destroy(new Error(`No answer from ${address.host}:${address.port} in ${timeoutMs} ms.`)),
-    );
+    socket.setTimeout(timeoutMs, () => {
+      // A connection may be idle for as long as nothing is asked.
+      if (!socket.connecting && probe.waiting.length === 0) return;
+      socket.destroy(new Error(`No answer from ${address.host}:${address.port} in ${timeoutMs} ms.`));
+    });
     await new Promise<void>((resolve, reject) => {
       socket.once("connect", resolve);
       socket.once("error", reject);

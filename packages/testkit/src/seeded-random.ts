@@ -55,7 +55,6 @@ export class SeededRandom {
     if (items.length === 0) throw new RangeError("There is nothing to pick from.");
     const [item] = items.slice(this.int(0, items.length - 1));
     // The list is not empty, and a list of undefined holds it rightly.
-    // oxlint-disable-next-line typescript/no-unsafe-type-assertion
     return item as T;
   }
 

@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { pollUntil, RedisServer } from "../src/index.ts";
 import { isAlive, isStopped } from "./process-state.ts";
 import { startScript } from "./script.ts";
@@ -78,6 +78,13 @@ describe("RedisServer", () => {
     await expect(start({ config: { nonsense: "1" } })).rejects.toThrow(/did not start[^]*nonsense/);
     await expect(start({ binary: "/no/such/redis" })).rejects.toThrow("HOLDFAST_REDIS_SERVER");
     await expect(start({ config: { save: "1 1\nport 1" } })).rejects.toThrow(TypeError);
+  });
+
+  it("runs the program that HOLDFAST_REDIS_SERVER names", async () => {
+    vi.stubEnv("HOLDFAST_REDIS_SERVER", "/no/such/redis");
+    await expect(start()).rejects.toThrow("Cannot run /no/such/redis");
+    vi.unstubAllEnvs();
+    expect(await (await start()).call("PING")).toBe("PONG");
   });
 
   it("takes another port when a foreign process has the chosen one", async () => {
