@@ -125,6 +125,14 @@ export class Connection {
   }
 
   /**
+   * Another number after each loss of the client's connection. When it changed between a request and its answer, the client may have sent
+   * the request twice, and the first may still be under way.
+   */
+  get epoch(): number {
+    return this.#state.epoch;
+  }
+
+  /**
    * Runs a script.
    * @returns the decoded reply
    * @throws RedisUnavailableError, RedisRefusedError, TooLateError (nothing was done), OutcomeUnknownError, NotReplicatedError,

@@ -21,7 +21,10 @@ export type RenewalOutcome = "renewed" | "lost" | "cancelled";
 /** A new lease. */
 export interface LeaseGrant<Data> extends Fenced {
   readonly data: Data;
+  /** What each renewal asks for, and what the server granted at first unless `firstLeaseMs` says otherwise. */
   readonly leaseMs: number;
+  /** Length of what the server has granted so far when it differs: then the lease is renewed at once. */
+  readonly firstLeaseMs?: number | undefined;
   /** The moment before the request that won the lease was sent. */
   readonly sentAt: Instant;
   /** Milliseconds between renewals; 0 for a lease that is not renewed in the background. */
@@ -46,6 +49,7 @@ export class RenewedLease<Data> implements Fenced {
   readonly #keeper: LeaseKeeper<Data>;
   readonly #grant: LeaseGrant<Data>;
   #countedFrom: Instant;
+  #grantedMs: number;
   #end: LeaseEnd | undefined;
   #controller: AbortController | undefined;
   #deadline: DeadlineEntry | undefined;
@@ -60,8 +64,9 @@ export class RenewedLease<Data> implements Fenced {
     this.#keeper = keeper;
     this.#grant = grant;
     this.#countedFrom = grant.sentAt;
+    this.#grantedMs = grant.firstLeaseMs ?? grant.leaseMs;
     this.#armDeadline();
-    this.#armRenewal(grant.renewEveryMs);
+    this.#armRenewal(grant.firstLeaseMs === undefined ? grant.renewEveryMs : 0);
     if (grant.holdMaxMs !== undefined) {
       const list = deadlineListOf(keeper.clock, grant.holdMaxMs);
       this.#holdDeadline = list.add(() => this.end("hold-max"), grant.sentAt.monotonicMs);
@@ -109,12 +114,17 @@ export class RenewedLease<Data> implements Fenced {
     this.#deadline?.cancel();
     this.#holdDeadline?.cancel();
     this.#renewal?.cancel();
-    this.#keeper.forget(this);
+    this.#keeper.forget(this, end);
     this.#controller?.abort(this.#grant.endError(end));
   }
 
   #leaseLeftMs(): number {
-    return this.leaseMs - leaseMarginMs(this.leaseMs) - elapsedMs(this.#keeper.clock, this.#countedFrom);
+    return this.#heldMs() - elapsedMs(this.#keeper.clock, this.#countedFrom);
+  }
+
+  /** How long the holder may count on what was granted last. */
+  #heldMs(): number {
+    return this.#grantedMs - leaseMarginMs(this.#grantedMs);
   }
 
   #holdLeftMs(): number {
@@ -139,6 +149,7 @@ export class RenewedLease<Data> implements Fenced {
     }
     // Answers of two renewals may come in either order; the later request counts.
     if (sentAt.monotonicMs > this.#countedFrom.monotonicMs) this.#countedFrom = sentAt;
+    this.#grantedMs = this.leaseMs;
     this.#armDeadline();
     this.#armRenewal(this.#grant.renewEveryMs);
   }
@@ -146,7 +157,7 @@ export class RenewedLease<Data> implements Fenced {
   #armDeadline(): void {
     const { clock } = this.#keeper;
     this.#deadline?.cancel();
-    const list = deadlineListOf(clock, this.leaseMs - leaseMarginMs(this.leaseMs));
+    const list = deadlineListOf(clock, this.#heldMs());
     this.#deadline = list.add(() => this.end("expired"), this.#countedFrom.monotonicMs);
   }
 
@@ -160,7 +171,8 @@ export class RenewedLease<Data> implements Fenced {
     this.renew().catch((error: unknown) => {
       this.#keeper.onRenewalFailed(this, error);
       // The lease may still stand: try again a few times before its deadline, which ends it in any case.
-      if (this.#end === undefined) this.#armRenewal(Math.max(5, Math.ceil(this.#grant.renewEveryMs / 4)));
+      const withinMs = Math.min(this.#grant.renewEveryMs, this.remainingMs());
+      if (this.#end === undefined) this.#armRenewal(Math.max(5, Math.ceil(withinMs / 4)));
     });
   }
 }
@@ -170,17 +182,22 @@ export interface LeaseKeeperSettings<Data> {
   readonly clock: Clock;
   /** Most leases in one renewal request. */
   readonly batchMax: number;
-  /** Asks the server to renew; resolves to one outcome per lease, rejects when the answer is not known. */
-  readonly renew: (leases: readonly RenewedLease<Data>[]) => Promise<readonly RenewalOutcome[]>;
+  /**
+   * Asks the server to renew; resolves to one outcome per lease, with an error where the answer is not known. Rejects when it is known for
+   * none of them.
+   */
+  readonly renew: (leases: readonly RenewedLease<Data>[]) => Promise<readonly (RenewalOutcome | Error)[]>;
   /** Told of each renewal that failed in the background; it is tried again until the deadline. */
   readonly onRenewalFailed?: (lease: RenewedLease<Data>, error: unknown) => void;
+  /** Told once of each lease that has ended, for whatever reason. */
+  readonly onEnd?: (lease: RenewedLease<Data>, end: LeaseEnd) => void;
 }
 
 /** The leases of one instance. Those that are due for renewal in the same tick are renewed together. */
 export class LeaseKeeper<Data> {
   readonly clock: Clock;
   readonly #settings: LeaseKeeperSettings<Data>;
-  readonly #renewals: Coalescer<RenewedLease<Data>, RenewalOutcome>;
+  readonly #renewals: Coalescer<RenewedLease<Data>, RenewalOutcome | Error>;
   readonly #held = new Set<RenewedLease<Data>>();
 
   constructor(settings: LeaseKeeperSettings<Data>) {
@@ -206,9 +223,11 @@ export class LeaseKeeper<Data> {
     for (const lease of this.#held) lease.end("closed");
   }
 
-  /** Asks the server to renew one lease, together with others of this tick. */
-  renew(lease: RenewedLease<Data>): Promise<RenewalOutcome> {
-    return this.#renewals.add(lease);
+  /** Asks the server to renew one lease, together with others of this tick. Rejects when the answer for this one is not known. */
+  async renew(lease: RenewedLease<Data>): Promise<RenewalOutcome> {
+    const outcome = await this.#renewals.add(lease);
+    if (outcome instanceof Error) throw outcome;
+    return outcome;
   }
 
   /** Called by a lease whose background renewal failed. */
@@ -221,7 +240,8 @@ export class LeaseKeeper<Data> {
   }
 
   /** Called by a lease that has ended. */
-  forget(lease: RenewedLease<Data>): void {
+  forget(lease: RenewedLease<Data>, end: LeaseEnd): void {
     this.#held.delete(lease);
+    this.#settings.onEnd?.(lease, end);
   }
 }
