@@ -57,9 +57,12 @@ export function sharedFragments(root: string, folder: string): ReadFragment {
   };
 }
 
-/** The Lua files of a package, sorted; none when it has no scripts. */
-export function luaFiles(folder: string): string[] {
-  const scripts = join(folder, "src/scripts");
+/**
+ * The Lua files of a package, sorted; none when it has no scripts.
+ * @param under `test/scripts` for those that only its tests run
+ */
+export function luaFiles(folder: string, under: "src/scripts" | "test/scripts" = "src/scripts"): string[] {
+  const scripts = join(folder, under);
   if (!existsSync(scripts)) return [];
   const names = readdirSync(scripts).filter((name) => name.endsWith(".lua"));
   return names.toSorted().map((name) => join(scripts, name));

@@ -32,15 +32,16 @@ export function guardsOf(source: string, file: string): Guard[] {
   return guards;
 }
 
-/** The guards of a package's scripts and of the shared fragments that they include. */
+/**
+ * The guards of a package's scripts and of the shared fragments that they include. Fragments count as well when a test's own script includes
+ * them: core has its fragments for other packages, and shows them with scripts in its tests.
+ */
 export function guardsOfPackage(root: string, folder: string): Guard[] {
   const read = sharedFragments(root, folder);
-  const sources = new Map<string, string>();
-  for (const path of luaFiles(folder)) {
-    const file = relative(root, path);
-    const text = readFileSync(path, "utf8");
-    sources.set(file, text);
-    for (const name of readScript(text, file, read).fragments) {
+  const own = luaFiles(folder);
+  const sources = new Map(own.map((path) => [relative(root, path), readFileSync(path, "utf8")]));
+  for (const path of [...own, ...luaFiles(folder, "test/scripts")]) {
+    for (const name of readScript(readFileSync(path, "utf8"), relative(root, path), read).fragments) {
       const fragment = read(name);
       if (fragment !== null) sources.set(fragment.file, fragment.text);
     }

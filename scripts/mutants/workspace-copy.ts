@@ -82,6 +82,9 @@ export class WorkspaceCopy {
     for (const file of ["tsconfig.base.json", "package.json"]) {
       if (existsSync(join(source, file))) cpSync(join(source, file), join(this.root, file));
     }
+    // Tests that embed Lua of their own read the generator by its path.
+    mkdirSync(this.root, { recursive: true });
+    symlinkSync(join(repository, "scripts"), join(this.root, "scripts"));
     this.#generate(this.#snapshot);
     this.mend();
   }

@@ -35,6 +35,18 @@ describe("imports", () => {
       'import { x } from "../../core/src/keys.ts";',
       "leaves its package",
     ],
+    [
+      "to the scripts from published code",
+      "packages/core/src/a.ts",
+      'import { x } from "../../../scripts/lua/embed.ts";',
+      "leaves its",
+    ],
+    [
+      "to other scripts in a test",
+      "packages/core/test/a.ts",
+      'import { x } from "../../../scripts/workspace.ts";',
+      "leaves its",
+    ],
     ["from src into test", "packages/timer/src/a.ts", 'import { x } from "../test/b.ts";', "leaves src/"],
     [
       "into a package by path",
@@ -66,6 +78,7 @@ describe("imports", () => {
   it.each([
     ["packages/timer/src/a.ts", 'import { x } from "@holdfast/core";'],
     ["packages/core/test/a.test.ts", 'import { x } from "@holdfast/testkit";'],
+    ["packages/core/test/a.test.ts", 'import { x } from "../../../scripts/lua/embed.ts";'],
     ["packages/scheduler/src/a.ts", 'import { x } from "@holdfast/lock";'],
     ["examples/a/src/main.ts", 'import { x } from "../../b/src/main.ts"; import { y } from "@holdfast/testkit";'],
   ])("that are right pass in %s", (path, text) => {
