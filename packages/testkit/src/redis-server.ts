@@ -79,6 +79,8 @@ export class RedisServer implements AsyncDisposable {
         const port = await freePort();
         const server = new RedisServer(urlOf(port, options.config), options, directory);
         try {
+          // Only once: Sentinel and CONFIG REWRITE keep their state in this file, and a restart must find it.
+          await writeFile(server.configFile, renderRedisConfig(server.directives()));
           await server.launch();
           return server;
         } catch (error) {
@@ -174,16 +176,9 @@ export class RedisServer implements AsyncDisposable {
   }
 
   private async launch(): Promise<void> {
-    const { options, directory } = this;
+    const { options } = this;
     const binary = options.binary ?? process.env["HOLDFAST_REDIS_SERVER"] ?? "redis-server";
-    const file = join(directory, "redis.conf");
-    // Sentinel and CONFIG REWRITE write their state into this file: a restart must find it.
-    await writeFile(file, renderRedisConfig(this.directives()), { flag: "wx" }).catch(
-      (error: NodeJS.ErrnoException) => {
-        if (error.code !== "EEXIST") throw error;
-      },
-    );
-    const child = await this.spawn(binary, file);
+    const child = await this.spawn(binary);
     this.child = child;
 
     try {
@@ -198,12 +193,16 @@ export class RedisServer implements AsyncDisposable {
     }
   }
 
-  private async spawn(binary: string, configFile: string): Promise<GuardedChild> {
+  private get configFile(): string {
+    return join(this.directory, "redis.conf");
+  }
+
+  private async spawn(binary: string): Promise<GuardedChild> {
     // A file, not a pipe: a server that writes to a pipe nobody empties stands still.
     await using log = await open(join(this.directory, "redis.log"), "w");
     return await GuardedChild.start({
       command: binary,
-      args: [configFile, ...(this.options.args ?? [])],
+      args: [this.configFile, ...(this.options.args ?? [])],
       cwd: this.directory,
       env: { ...process.env, ...this.options.env },
       output: log.fd,

@@ -11,7 +11,6 @@ describe("RedisSentinel", () => {
     client = new Redis({
       sentinels: group.sentinels,
       name: group.masterName,
-      failoverDetector: true,
       commandTimeout: 500,
       retryStrategy: () => 20,
       sentinelRetryStrategy: () => 20,

@@ -2,8 +2,16 @@ import { existsSync } from "node:fs";
 
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { pollUntil, RedisServer } from "../src/index.ts";
+import type * as LoopbackPort from "../src/loopback-port.ts";
+import { freePort } from "../src/loopback-port.ts";
 import { isAlive, isStopped } from "./process-state.ts";
 import { startScript } from "./script.ts";
+
+// Lets a test decide which port is chosen next; everything else is real.
+vi.mock("../src/loopback-port.ts", async (load) => {
+  const real = await load<typeof LoopbackPort>();
+  return { ...real, freePort: vi.fn(real.freePort) };
+});
 
 describe("RedisServer", () => {
   const started: RedisServer[] = [];
@@ -87,7 +95,16 @@ describe("RedisServer", () => {
     expect(await (await start()).call("PING")).toBe("PONG");
   });
 
-  it("takes another port when a foreign process has the chosen one", async () => {
+  it("takes another port when another process took the chosen one in the meantime", async () => {
+    const foreign = await start();
+    vi.mocked(freePort).mockResolvedValueOnce(foreign.port).mockResolvedValueOnce(foreign.port);
+    const server = await start();
+    expect(server.port).not.toBe(foreign.port);
+    expect(await server.call("SET", "mine", "1")).toBe("OK");
+    expect(await foreign.call("GET", "mine")).toBe(null);
+  });
+
+  it("gives up when every attempt finds its port taken", async () => {
     const foreign = await start();
 
     // The directive wins over the chosen port and is in use every time: the attempts are bounded.
