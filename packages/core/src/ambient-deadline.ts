@@ -8,9 +8,11 @@ import type { Clock } from "./clock.ts";
 
 /** When the running work must be done. */
 export interface AmbientDeadline {
-  /** On the clock's monotonic scale, in milliseconds. */
+  /** On the clock's monotonic scale, in milliseconds; Infinity when only the enclosing work is named. */
   readonly atMs: number;
   readonly clock: Clock;
+  /** The deadline that was in force when this one was set. */
+  readonly outer: AmbientDeadline | undefined;
 }
 
 const storage = new AsyncLocalStorage<AmbientDeadline | undefined>();
@@ -32,7 +34,15 @@ export function ambientRemainingMs(): number {
  */
 export function withAmbientDeadline<Value>(timeoutMs: number, fn: () => Value, clock: Clock = systemClock): Value {
   if (timeoutMs >= ambientRemainingMs()) return fn();
-  return storage.run({ atMs: clock.monotonicMs() + timeoutMs, clock }, fn);
+  return storage.run({ atMs: clock.monotonicMs() + timeoutMs, clock, outer: storage.getStore() }, fn);
+}
+
+/**
+ * Runs a function under a deadline that its owner made no later than the one in force: a scope is its own ambient deadline, by which the
+ * work below finds it.
+ */
+export function withinAmbientDeadline<Value>(deadline: AmbientDeadline, fn: () => Value): Value {
+  return storage.run(deadline, fn);
 }
 
 /** Runs a function without the deadline of its caller: for background work that outlives the call which started it. */

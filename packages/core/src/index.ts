@@ -10,10 +10,12 @@
  * await connection.run(release, { lease: keys.key("lease") }, { owner }, { operation: "lock.release", timeoutMs: 2_000 });
  * ```
  */
+export { onAbort, type AbortRegistration } from "./abort-listeners.ts";
 export {
   ambientDeadline,
   ambientRemainingMs,
   withAmbientDeadline,
+  withinAmbientDeadline,
   withoutAmbientDeadline,
   type AmbientDeadline,
 } from "./ambient-deadline.ts";

@@ -1,0 +1,53 @@
+/**
+ * A PostgreSQL query that ends with its scope. Rejecting a promise does not stop a query: the server is told, by another connection, and
+ * the connection that ran the query is thrown away, since the cancellation might otherwise hit the next query on it.
+ */
+import { onAbort } from "@holdfast/core";
+import { enclosing } from "./cancellable.ts";
+
+/** A client as `pg` makes it. */
+export interface QueryClient {
+  query(text: string, values?: unknown[]): Promise<{ rows: unknown[] }>;
+  /** @param destroy true to close the connection instead of keeping it */
+  release(destroy?: boolean): void;
+  /** The server process that serves this client. */
+  readonly processID?: number | null | undefined;
+}
+
+/** A pool as `pg` makes it. */
+export interface QueryPool {
+  connect(): Promise<QueryClient>;
+  query(text: string, values?: unknown[]): Promise<{ rows: unknown[] }>;
+}
+
+/**
+ * Runs one query on a connection of the pool; the enclosing scope's cancellation stops it on the server.
+ * @returns its rows
+ * @throws the reason of the cancellation, or what the query throws
+ */
+export async function cancellableQuery<Row>(pool: QueryPool, text: string, values?: unknown[]): Promise<Row[]> {
+  const signal = enclosing()?.signal;
+  signal?.throwIfAborted();
+  const client = await pool.connect();
+  let stopped: Promise<unknown> | undefined;
+  const registration =
+    signal === undefined
+      ? undefined
+      : onAbort(signal, () => {
+          // A cancellation that is refused, or comes after the query's end, changes nothing: the connection is closed in any case.
+          stopped = pool.query("SELECT pg_cancel_backend($1)", [client.processID]).catch(() => undefined);
+        });
+  try {
+    signal?.throwIfAborted();
+    const { rows } = await client.query(text, values);
+    signal?.throwIfAborted();
+    return rows as Row[];
+  } catch (error) {
+    signal?.throwIfAborted();
+    throw error;
+  } finally {
+    registration?.cancel();
+    await stopped;
+    client.release(stopped !== undefined || signal?.aborted === true);
+  }
+}
