@@ -39,7 +39,7 @@ export class RedisCluster implements AsyncDisposable {
   }
 
   /**
-   * Starts the nodes and forms the cluster. Takes about 2.2 s: a new master waits 2 s before it accepts writes.
+   * Starts the nodes and forms the cluster. Takes about 2.1 s: a new master waits 2 s before it accepts writes.
    *
    * @throws Error when a node does not start, or the cluster is not complete after 30 s.
    */

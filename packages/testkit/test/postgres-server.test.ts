@@ -1,9 +1,17 @@
 import { existsSync } from "node:fs";
 import { Client } from "pg";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { pollUntil, PostgresServer } from "../src/index.ts";
+import type * as LoopbackPort from "../src/loopback-port.ts";
+import { freePort } from "../src/loopback-port.ts";
 import { isAlive } from "./process-state.ts";
 import { startScript } from "./script.ts";
+
+// Lets a test decide which port is chosen next; everything else is real.
+vi.mock("../src/loopback-port.ts", async (load) => {
+  const real = await load<typeof LoopbackPort>();
+  return { ...real, freePort: vi.fn(real.freePort) };
+});
 
 describe("PostgresServer", () => {
   let server: PostgresServer;
@@ -47,6 +55,13 @@ describe("PostgresServer", () => {
     expect(server.port).toBe(port);
     expect(await query("SELECT id FROM kept")).toEqual([{ id: 7 }]);
     expect(() => server.pid).not.toThrow();
+  });
+
+  it("takes another port when another process took the chosen one in the meantime", async () => {
+    vi.mocked(freePort).mockResolvedValueOnce(server.port);
+    await using other = await PostgresServer.start();
+    expect(other.port).not.toBe(server.port);
+    expect(await query("SELECT 1 AS mine")).toEqual([{ mine: 1 }]);
   });
 
   it("says what is wrong with a setting", async () => {
