@@ -10,6 +10,8 @@ import { root as repository } from "../workspace.ts";
 export interface TestRun {
   /** Titles of the tests that failed; a file that cannot be loaded counts with its name. */
   readonly failed: readonly string[];
+  /** What the first failure says, on one line. */
+  readonly why: string;
   readonly passed: number;
   readonly timedOut: boolean;
   readonly durationMs: number;
@@ -20,7 +22,12 @@ interface JsonReport {
   readonly testResults: readonly {
     readonly name: string;
     readonly status: string;
-    readonly assertionResults: readonly { readonly status: string; readonly fullName: string }[];
+    readonly message: string;
+    readonly assertionResults: readonly {
+      readonly status: string;
+      readonly fullName: string;
+      readonly failureMessages?: readonly string[] | null;
+    }[];
   }[];
 }
 
@@ -41,7 +48,7 @@ export async function runTests(
   options: { bail: boolean; timeoutMs: number },
 ): Promise<TestRun> {
   // Without a filter vitest would run the tests of every package.
-  if (files.length === 0) return { failed: [], passed: 0, timedOut: false, durationMs: 0, output: "" };
+  if (files.length === 0) return { failed: [], why: "", passed: 0, timedOut: false, durationMs: 0, output: "" };
   const report = join(copy, "report.json");
   rmSync(report, { force: true });
   const config = join(repository, "vitest.config.ts");
@@ -64,7 +71,14 @@ export async function runTests(
   const durationMs = performance.now() - startedMs;
   if (!existsSync(report)) {
     const timedOut = durationMs >= options.timeoutMs;
-    return { failed: timedOut ? [] : ["(vitest did not run)"], passed: 0, timedOut, durationMs, output };
+    return {
+      failed: timedOut ? [] : ["(vitest did not run)"],
+      why: output.trim().slice(-300),
+      passed: 0,
+      timedOut,
+      durationMs,
+      output,
+    };
   }
   const { testResults } = JSON.parse(readFileSync(report, "utf8")) as JsonReport;
   const tests = testResults.flatMap((file) => file.assertionResults);
@@ -74,8 +88,11 @@ export async function runTests(
   );
   failed.push(...broken.map(({ name }) => `(${name.slice(copy.length + 1)} did not load)`));
   if (code !== 0 && failed.length === 0) failed.push("(an error outside any test)");
+  const messages = [...tests.flatMap((test) => test.failureMessages ?? []), ...broken.map(({ message }) => message)];
+  const why = (messages.find((message) => message !== "") ?? "").split("\n", 1)[0] ?? "";
   return {
     failed,
+    why,
     passed: tests.filter(({ status }) => status === "passed").length,
     timedOut: false,
     durationMs,

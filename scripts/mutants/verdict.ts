@@ -142,7 +142,7 @@ export async function judgePackage(
   add({
     mutant: `${name}: none`,
     good: broken === null,
-    note: broken === null ? `${sound.passed} tests pass` : `fails unchanged: ${broken}`,
+    note: broken === null ? `${sound.passed} tests pass` : `fails unchanged: ${broken}: ${sound.why}`,
     durationMs: sound.durationMs,
   });
   if (broken !== null) return verdicts;
