@@ -36,6 +36,8 @@ export interface CallOptions {
   readonly operationId?: string;
   /** The longest wait in milliseconds, the time for becoming ready included. */
   readonly timeoutMs: number;
+  /** When the caller asked, in monotonic milliseconds; default now. `sentUs` is made from it, so a call made again keeps its place. */
+  readonly askedAtMs?: number | undefined;
   /** Replicas that must confirm the write before the call counts as done. */
   readonly durability?: Durability | undefined;
 }
@@ -146,14 +148,19 @@ export class Connection {
   ): Promise<Result> {
     const { source, mutating, binary } = script;
     const { operation, timeoutMs } = options;
-    const giveUpAtMs = this.clock.monotonicMs() + timeoutMs;
+    const startMs = this.clock.monotonicMs();
+    const askedAtMs = options.askedAtMs ?? startMs;
+    const giveUpAtMs = startMs + timeoutMs;
     const operationId = mutating ? (options.operationId ?? "none") : null;
     const slotKey = (keys as Readonly<Record<string, string>>)[source.keys[0] as string] as string;
     for (let lateReplies = 0; ;) {
       if (!this.#state.canSend) await this.#state.whenReady(this.clock, giveUpAtMs, operation);
       const node = this.#nodeOf(slotKey);
-      const notAfterUs = mutating ? await this.#boundUs(node, slotKey, giveUpAtMs, options) : 0;
-      const tail = commandTail(source, keys, args, notAfterUs);
+      const estimateUs = mutating ? await this.#estimateUs(node, slotKey, giveUpAtMs, options) : 0;
+      const nowMs = this.clock.monotonicMs();
+      const notAfterUs = estimateUs + Math.floor((giveUpAtMs - nowMs) * 1_000);
+      const sentUs = estimateUs - Math.ceil((nowMs - askedAtMs) * 1_000);
+      const tail = commandTail(source, keys, args, { notAfterUs, sentUs });
       const { epoch } = this.#state;
       const reply = await this.#send({ source, slotKey, tail, binary, operationId, giveUpAtMs, options });
       if (reply === notSent) continue;
@@ -163,11 +170,16 @@ export class Connection {
         // The client may have sent the request twice, so the first one may have been in time and its answer is lost.
         throw new OutcomeUnknownError(operation, operationId ?? "none", { why: lostMeanwhile });
       }
-      this.serverClock.observe(node, lateUs);
+      this.serverClock.observe(node, lateUs, true);
       lateReplies += 1;
       // Nothing was done, and nothing can be done by a repeat of that request. Once more, since the server's clock may have stepped.
       if (lateReplies === 2 || this.clock.monotonicMs() >= giveUpAtMs) throw new TooLateError(operation, timeoutMs);
     }
+  }
+
+  /** Takes over a server time, in microseconds, that has just arrived in the reply of a script on this key. */
+  observeTime(slotKey: string, serverUs: number): void {
+    this.serverClock.observe(this.#nodeOf(slotKey), serverUs);
   }
 
   /** Runs a command that changes nothing, on any node or on the one that serves the first key. */
@@ -186,17 +198,17 @@ export class Connection {
     await this.wakeUps.close();
   }
 
-  async #boundUs(node: string, slotKey: string, giveUpAtMs: number, options: CallOptions): Promise<number> {
-    const estimateUs =
+  async #estimateUs(node: string, slotKey: string, giveUpAtMs: number, options: CallOptions): Promise<number> {
+    return (
       this.serverClock.estimateUs(node, slotKey) ??
-      (await this.#bounded(
+      this.#bounded(
         () => this.serverClock.fetchUs(node, slotKey),
         null,
         options.timeoutMs,
         giveUpAtMs,
         options.operation,
-      ));
-    return estimateUs + Math.floor((giveUpAtMs - this.clock.monotonicMs()) * 1_000);
+      )
+    );
   }
 
   /** Resolves to the raw reply, or to `notSent`. */
@@ -314,13 +326,22 @@ export class Connection {
 
 const connections = new WeakMap<RedisLike, WeakMap<Clock, Connection>>();
 
+/** The arguments that the connection fills in: the bound (K1), and a server time no later than the moment the caller asked. */
+interface ServerTimes {
+  readonly notAfterUs: number;
+  readonly sentUs: number;
+}
+
 /** The number of keys, keys and arguments in the order of the script's header. */
-function commandTail(source: LuaSource, keys: object, args: object, notAfterUs: number): CommandArgument[] {
+function commandTail(source: LuaSource, keys: object, args: object, times: ServerTimes): CommandArgument[] {
   const namedKeys = keys as Readonly<Record<string, string>>;
   const named = args as Readonly<Record<string, CommandArgument | readonly CommandArgument[]>>;
   const tail: CommandArgument[] = [source.keys.length];
   for (const name of source.keys) tail.push(namedKeys[name] as string);
-  for (const name of source.args) tail.push(name === "notAfterUs" ? notAfterUs : (named[name] as CommandArgument));
+  for (const name of source.args) {
+    if (name === "notAfterUs" || name === "sentUs") tail.push(times[name]);
+    else tail.push(named[name] as CommandArgument);
+  }
   if (source.rest !== null) for (const item of named[source.rest] as readonly CommandArgument[]) tail.push(item);
   return tail;
 }

@@ -2,7 +2,8 @@
  * Typed Lua scripts. The generator reads names from the header of a `.lua` file; a call gives each key and argument by that name, so a
  * swapped pair does not compile. Replies are decoded strictly: anything unexpected is an error, never a guess.
  *
- * A script that changes something declares `notAfterUs`, its bound in server time (K1). The connection fills it in.
+ * A script that changes something declares `notAfterUs`, its bound in server time (K1); one that must not undo what happened after its
+ * caller asked declares `sentUs`, a server time no later than that moment. The connection fills both in.
  */
 import { UnexpectedReplyError } from "./errors.ts";
 import type { CommandArgument } from "./redis-like.ts";
@@ -22,9 +23,9 @@ export interface LuaSource {
 /** Keys of a script by name. */
 export type ScriptKeys<Source extends LuaSource> = Readonly<Record<Source["keys"][number], string>>;
 
-/** Arguments of a script by name, without the bound that the connection fills in, with the variadic tail as an array. */
+/** Arguments of a script by name, without those that the connection fills in, with the variadic tail as an array. */
 export type ScriptArgs<Source extends LuaSource> = Readonly<
-  Record<Exclude<Source["args"][number], "notAfterUs">, CommandArgument>
+  Record<Exclude<Source["args"][number], "notAfterUs" | "sentUs">, CommandArgument>
 > &
   (Source["rest"] extends string ? Readonly<Record<Source["rest"], readonly CommandArgument[]>> : unknown);
 

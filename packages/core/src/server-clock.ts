@@ -77,8 +77,19 @@ export class ServerClock {
     return answer;
   }
 
-  /** Takes over a server time, in microseconds, that has just arrived. */
-  observe(node: string, serverUs: number): void {
-    this.#readings.set(node, { serverUs, receivedAtMs: this.#clock.monotonicMs(), epoch: this.#source.epoch });
+  /**
+   * Takes over a server time, in microseconds, that has just arrived. An answer is older than its arrival by an unknown delay, so of the
+   * recent readings the one that says the latest time is the best.
+   * @param stepped true when the server's clock may have gone back: then this reading counts, whatever the others say
+   */
+  observe(node: string, serverUs: number, stepped = false): void {
+    const receivedAtMs = this.#clock.monotonicMs();
+    const { epoch } = this.#source;
+    const known = this.#readings.get(node);
+    if (!stepped && known?.epoch === epoch) {
+      const ageMs = receivedAtMs - known.receivedAtMs;
+      if (ageMs <= refreshAfterMs && known.serverUs + ageMs * 1_000 >= serverUs) return;
+    }
+    this.#readings.set(node, { serverUs, receivedAtMs, epoch });
   }
 }
