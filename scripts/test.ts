@@ -1,7 +1,7 @@
 /**
  * Everything that has to hold before a change is taken: `npm test` ends here.
  *
- *     node --conditions=@holdfast/source scripts/test.ts [--bail] [--only step[,step]] [--list]
+ *     node --conditions=@holdfast/source scripts/test.ts [--bail] [--only step[,step]] [--list] [part of a test file's path...]
  *
  * Every step runs even after another failed, unless `--bail`. The last line is `N passed, N failed`: the tests, and each step as one check.
  */
@@ -19,12 +19,17 @@ import { root } from "./workspace.ts";
 
 const OUTPUT_LINES_MAX = 200;
 
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { bail: { type: "boolean" }, only: { type: "string" }, list: { type: "boolean" } },
+});
+
 const steps: readonly Step[] = [
   commandStep("generate", "node", ["scripts/generate.ts", "--check"]),
   commandStep("format", "oxfmt", ["--check"]),
   commandStep("lint", "oxlint", ["--type-aware", "--report-unused-disable-directives"]),
   typecheckStep,
-  testsStep,
+  testsStep(positionals),
   ...tarballSteps,
   commandStep("knip", "knip", ["--no-progress"]),
   packedStep,
@@ -72,9 +77,6 @@ function summary(results: readonly Result[]): string {
 }
 
 async function main(): Promise<number> {
-  const { values } = parseArgs({
-    options: { bail: { type: "boolean" }, only: { type: "string" }, list: { type: "boolean" } },
-  });
   if (values.list === true) {
     console.log(steps.map((step) => step.name).join("\n"));
     return 0;
