@@ -14,7 +14,7 @@ export interface PipelineLike {
 /** A client for one server or for a master that Sentinel names. */
 export interface SingleRedisLike {
   readonly status: string;
-  readonly isCluster?: false;
+  readonly isCluster?: boolean;
   readonly options: { readonly keyPrefix?: string | undefined };
   call(command: string, args: CommandArgument[]): Promise<unknown>;
   callBuffer(command: string, args: CommandArgument[]): Promise<unknown>;
@@ -22,8 +22,8 @@ export interface SingleRedisLike {
   connect(): Promise<void>;
   disconnect(): void;
   duplicate(override?: object): SingleRedisLike;
-  on(event: string, listener: (...values: never[]) => void): unknown;
-  off(event: string, listener: (...values: never[]) => void): unknown;
+  on(event: string, listener: (...values: unknown[]) => void): unknown;
+  off(event: string, listener: (...values: unknown[]) => void): unknown;
 }
 
 /** A client for a Redis Cluster. */
@@ -40,8 +40,8 @@ export interface ClusterRedisLike {
   connect(): Promise<void>;
   disconnect(): void;
   duplicate(overrideStartupNodes?: never[], overrideOptions?: object): ClusterRedisLike;
-  on(event: string, listener: (...values: never[]) => void): unknown;
-  off(event: string, listener: (...values: never[]) => void): unknown;
+  on(event: string, listener: (...values: unknown[]) => void): unknown;
+  off(event: string, listener: (...values: unknown[]) => void): unknown;
 }
 
 /** Any client that a primitive accepts. */

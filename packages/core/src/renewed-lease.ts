@@ -232,16 +232,21 @@ export class LeaseKeeper<Data> {
 
   /** Called by a lease whose background renewal failed. */
   onRenewalFailed(lease: RenewedLease<Data>, error: unknown): void {
-    try {
-      this.#settings.onRenewalFailed?.(lease, error);
-    } catch (failure) {
-      process.emitWarning(failure instanceof Error ? failure : String(failure));
-    }
+    tell(() => this.#settings.onRenewalFailed?.(lease, error));
   }
 
   /** Called by a lease that has ended. */
   forget(lease: RenewedLease<Data>, end: LeaseEnd): void {
     this.#held.delete(lease);
-    this.#settings.onEnd?.(lease, end);
+    tell(() => this.#settings.onEnd?.(lease, end));
+  }
+}
+
+/** An observer that throws must not keep a lease from ending or being renewed. */
+function tell(observer: () => void): void {
+  try {
+    observer();
+  } catch (failure) {
+    process.emitWarning(failure instanceof Error ? failure : String(failure));
   }
 }

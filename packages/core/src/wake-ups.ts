@@ -8,7 +8,7 @@
 import { withoutAmbientDeadline } from "./ambient-deadline.ts";
 import type { Clock } from "./clock.ts";
 import { isCluster } from "./redis-like.ts";
-import type { RedisLike } from "./redis-like.ts";
+import type { ClusterRedisLike, RedisLike, SingleRedisLike } from "./redis-like.ts";
 
 /** Called with the hint's text, or with null after a reconnect: anything may have happened. */
 export type WakeUpListener = (hint: string | null) => void;
@@ -94,7 +94,7 @@ export class WakeUps {
   #connect(): RedisLike {
     const redis = this.#redis;
     const subscriber = isCluster(redis) ? duplicateCluster(redis) : duplicateSingle(redis);
-    const onMessage = (channel: string, hint: string): void => this.#wake(channel, hint);
+    const onMessage = (channel: unknown, hint: unknown): void => this.#wake(String(channel), String(hint));
     subscriber.on("message", onMessage);
     subscriber.on("smessage", onMessage);
     if (isCluster(subscriber)) {
@@ -147,7 +147,7 @@ const subscriberOptions = {
   maxRetriesPerRequest: null,
 };
 
-function duplicateSingle(redis: RedisLike & { isCluster?: false }): RedisLike {
+function duplicateSingle(redis: SingleRedisLike): RedisLike {
   return redis.duplicate({
     ...subscriberOptions,
     autoResubscribe: false,
@@ -156,7 +156,7 @@ function duplicateSingle(redis: RedisLike & { isCluster?: false }): RedisLike {
   });
 }
 
-function duplicateCluster(redis: RedisLike & { isCluster: true }): RedisLike {
+function duplicateCluster(redis: ClusterRedisLike): RedisLike {
   return redis.duplicate([], {
     shardedSubscribers: true,
     lazyConnect: false,
