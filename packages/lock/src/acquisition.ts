@@ -1,0 +1,250 @@
+/**
+ * One acquire from its first request to the grant or to giving up: the queue, the poll, the hand-off, the deadline, the signal.
+ *
+ * A waiter asks again every half `waiterLapseMs`, which also tells Redis that it lives. A hand-off grants to it at a moment after the
+ * last request that was answered with "waiting" was sent, so the lease counts from there without another round trip. Whoever gives up
+ * leaves the queue and gives back what a request under way may still get (L3).
+ */
+import { deadlineListOf, elapsedMs, HoldfastError, leaseMarginMs, now, onAbort } from "@holdfast/core";
+import type { AbortRegistration, Clock, DeadlineEntry, Instant, Random, TimerHandle } from "@holdfast/core";
+import { LockLostError, LockTimeoutError } from "./errors.ts";
+import type { LeaseStore, Owned } from "./lease-store.ts";
+import type { AcquireReply } from "./scripts.ts";
+import type { Waiter, WaitingRoom } from "./waiting-room.ts";
+
+/** What the server has granted. */
+export interface Grant {
+  readonly token: number;
+  /** The moment before the request from which the lease counts was sent. */
+  readonly sentAt: Instant;
+  /** Length of the lease when a hand-off granted it, until the first renewal. */
+  readonly firstLeaseMs: number | undefined;
+  /** Whether another request of this owner may still reach Redis. */
+  readonly mayArrive: boolean;
+}
+
+/** Why an acquire ended without a grant. */
+export type GivenUp = "busy" | "timeout" | "cancelled" | "closed" | "failed";
+
+/** What an acquisition works with. */
+export interface AcquisitionSettings {
+  readonly store: LeaseStore;
+  readonly room: WaitingRoom;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly owned: Owned;
+  readonly ttlMs: number;
+  readonly waits: boolean;
+  /** When to give up, in milliseconds from the start; Infinity for no end but that of a request. */
+  readonly endMs: number;
+  readonly lapseMs: number;
+  readonly signal: AbortSignal | undefined;
+  /** A hand-off is not confirmed by replicas, so with durability the waiter asks itself. */
+  readonly trustHandOff: boolean;
+  /** Told when it ends without a grant; `mayHold` when something may be left to give back. */
+  readonly onGivenUp: (why: GivenUp, error: unknown, mayHold: boolean, mayArrive: boolean) => void;
+}
+
+/** After a failed request it is tried again at this pace. */
+const retryMs = { min: 25, max: 500 };
+/** An acquire that does not wait asks so often when the answers come too late to hold anything. */
+const lateAnswersMax = 3;
+
+/** One acquire. */
+export class Acquisition implements Waiter {
+  readonly owner: string;
+  readonly #settings: AcquisitionSettings;
+  readonly #startedAt: Instant;
+  readonly #epoch: number;
+  readonly #outcome = Promise.withResolvers<Grant | null>();
+  #settled = false;
+  #asking = false;
+  #askAgain = false;
+  #inRoom = false;
+  /** Requests that were sent and whose execution is not known to be over. */
+  #underWay = 0;
+  #answers = 0;
+  #lateAnswers = 0;
+  #failures = 0;
+  #lastError: unknown;
+  #queuedSince: Instant | undefined;
+  #next: TimerHandle | undefined;
+  #deadline: DeadlineEntry | undefined;
+  #abort: AbortRegistration | undefined;
+
+  constructor(settings: AcquisitionSettings) {
+    this.owner = settings.owned.owner;
+    this.#settings = settings;
+    this.#startedAt = now(settings.clock);
+    this.#epoch = settings.store.connection.epoch;
+  }
+
+  /** Resolves to the grant, or to null when it is held and the caller does not wait. Rejects with the reason of giving up. */
+  run(): Promise<Grant | null> {
+    const { signal, endMs, clock } = this.#settings;
+    if (signal?.aborted === true) {
+      this.#giveUp("cancelled", signal.reason);
+    } else if (endMs <= 0) {
+      this.#giveUp("timeout", this.#timeoutError());
+    } else {
+      if (signal !== undefined) this.#abort = onAbort(signal, () => this.#giveUp("cancelled", signal.reason));
+      if (Number.isFinite(endMs)) {
+        this.#deadline = deadlineListOf(clock, Math.ceil(endMs)).add(() =>
+          this.#giveUp("timeout", this.#timeoutError()),
+        );
+      }
+      this.#ask();
+    }
+    return this.#outcome.promise;
+  }
+
+  /** Ends the waiting because the instance is closed. */
+  close(error: Error): void {
+    this.#giveUp("closed", error);
+  }
+
+  onHandOff(token: number, leaseMs: number): void {
+    const since = this.#queuedSince;
+    if (this.#settled) return;
+    if (since === undefined || !this.#settings.trustHandOff) {
+      this.#look();
+      return;
+    }
+    const leftMs = leaseMs - leaseMarginMs(leaseMs) - elapsedMs(this.#settings.clock, since);
+    // Too little is left to begin with, as after a pause: ask, which also tells whether the lease is still ours.
+    if (leftMs < leaseMs / 4) this.#look();
+    else this.#grant({ token, sentAt: since, firstLeaseMs: leaseMs, mayArrive: this.#mayArrive });
+  }
+
+  onHint(): void {
+    this.#look();
+  }
+
+  get #mayArrive(): boolean {
+    return this.#underWay > 0 || this.#epoch !== this.#settings.store.connection.epoch;
+  }
+
+  /** Asks now, or as soon as the request under way is answered. */
+  #look(): void {
+    if (this.#settled) return;
+    if (this.#asking) this.#askAgain = true;
+    else this.#ask();
+  }
+
+  #ask(): void {
+    const { store, owned, ttlMs, waits, clock } = this.#settings;
+    this.#disarm();
+    this.#asking = true;
+    this.#askAgain = false;
+    this.#underWay += 1;
+    const sentAt = now(clock);
+    store.acquire(owned, ttlMs, waits).then(
+      (reply) => {
+        this.#asking = false;
+        this.#underWay -= 1;
+        this.#answers += 1;
+        this.#failures = 0;
+        this.#lastError = undefined;
+        if (!this.#settled) this.#onReply(reply, sentAt);
+      },
+      (error: unknown) => {
+        this.#asking = false;
+        if (error instanceof HoldfastError && error.effect === "none") this.#underWay -= 1;
+        if (!this.#settled) this.#onError(error);
+      },
+    );
+  }
+
+  #onReply(reply: AcquireReply, sentAt: Instant): void {
+    const { ttlMs, clock, lapseMs, random, owned, room } = this.#settings;
+    switch (reply.kind) {
+      case "granted":
+        if (elapsedMs(clock, sentAt) < ttlMs - leaseMarginMs(ttlMs)) {
+          this.#grant({ token: reply.token, sentAt, firstLeaseMs: undefined, mayArrive: this.#mayArrive });
+        } else {
+          this.#onLateAnswer();
+        }
+        return;
+      case "waiting": {
+        this.#queuedSince = sentAt;
+        if (!this.#inRoom) {
+          this.#inRoom = true;
+          room.enter(owned.keys.queue, this);
+        }
+        // Half the lapse leaves room for one request that comes late.
+        const pollMs = (lapseMs / 2) * (1 - 0.2 * random.unit());
+        if (this.#askAgain) this.#ask();
+        else this.#arm(Math.min(pollMs, reply.leaseEndsInMs + 1));
+        return;
+      }
+      case "busy":
+        this.#giveUp("busy", null);
+        return;
+      case "ended":
+        this.#giveUp("failed", new LockLostError(owned.keys.resource, 0, "released"));
+    }
+  }
+
+  /** The lease was over for us before its grant arrived. Another request counts it anew under the same token. */
+  #onLateAnswer(): void {
+    this.#lateAnswers += 1;
+    if (this.#settings.waits || this.#lateAnswers < lateAnswersMax) this.#ask();
+    else this.#giveUp("timeout", this.#timeoutError("Redis answers more slowly than the lease is long; raise ttlMs"));
+  }
+
+  #onError(error: unknown): void {
+    const passes = error instanceof HoldfastError && /^(REDIS_UNAVAILABLE|OUTCOME_UNKNOWN|TOO_LATE)$/u.test(error.code);
+    this.#lastError = error;
+    if (!passes || !this.#settings.waits) {
+      this.#giveUp("failed", error);
+      return;
+    }
+    this.#failures += 1;
+    const delayMs = Math.min(retryMs.max, retryMs.min * 2 ** Math.min(this.#failures, 10));
+    this.#arm(delayMs * (1 - 0.5 * this.#settings.random.unit()));
+  }
+
+  #arm(delayMs: number): void {
+    this.#next = this.#settings.clock.setTimer(() => this.#ask(), delayMs, true);
+  }
+
+  #disarm(): void {
+    if (this.#next !== undefined) this.#settings.clock.clearTimer(this.#next);
+    this.#next = undefined;
+  }
+
+  #timeoutError(why?: string): Error {
+    // Nothing was ever answered: what is wrong is not that somebody else holds the lock.
+    if (this.#answers === 0 && this.#lastError instanceof Error) return this.#lastError;
+    const silent = this.#answers === 0 && this.#asking ? "Redis has not answered; check its load and the network" : why;
+    const waitedMs = elapsedMs(this.#settings.clock, this.#startedAt);
+    return new LockTimeoutError(this.#settings.owned.keys.resource, waitedMs, this.#mayArrive ? "possible" : "none", {
+      cause: this.#lastError,
+      ...(silent === undefined ? {} : { why: silent }),
+    });
+  }
+
+  #grant(grant: Grant): void {
+    this.#settle();
+    this.#outcome.resolve(grant);
+  }
+
+  #giveUp(why: GivenUp, error: unknown): void {
+    if (this.#settled) return;
+    const mayHold = this.#underWay > 0 || this.#queuedSince !== undefined || this.#lateAnswers > 0;
+    const mayArrive = this.#mayArrive;
+    this.#settle();
+    this.#settings.onGivenUp(why, error, mayHold || (mayArrive && this.#answers > 0), mayArrive);
+    if (error === null) this.#outcome.resolve(null);
+    else this.#outcome.reject(error);
+  }
+
+  #settle(): void {
+    const { room, owned } = this.#settings;
+    this.#settled = true;
+    this.#disarm();
+    this.#deadline?.cancel();
+    this.#abort?.cancel();
+    if (this.#inRoom) room.leave(owned.keys.queue, this);
+  }
+}

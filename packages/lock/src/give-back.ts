@@ -1,0 +1,90 @@
+/**
+ * Gives leases and places in the queue back, and goes on in the background when Redis does not answer: until the answer is known, or until
+ * nothing can be left because the lease has ended by itself (L3).
+ */
+import { elapsedMs, HoldfastError, now, sleep, withoutAmbientDeadline } from "@holdfast/core";
+import type { Clock } from "@holdfast/core";
+import type { LeaseStore, Owned } from "./lease-store.ts";
+
+/** What is to be given back. */
+export interface Returned extends Owned {
+  readonly ttlMs: number;
+  /** Whether a request of this owner may still reach Redis. */
+  readonly mayArrive: boolean;
+}
+
+/** The server's answer. */
+export interface GivenBack {
+  readonly kind: "released" | "lost";
+  /** Whether the client may have sent the request twice: then `lost` can be the answer to the second. */
+  readonly repeated: boolean;
+}
+
+const retryMs = { min: 50, max: 1_000 };
+
+/** The returns of one instance. */
+export class GiveBack {
+  readonly #store: LeaseStore;
+  readonly #clock: Clock;
+  readonly #onFailed: (returned: Returned, error: unknown) => void;
+  readonly #pending = new Set<Promise<unknown>>();
+  readonly #stopped = new AbortController();
+
+  /** @param onFailed told of each attempt that failed */
+  constructor(store: LeaseStore, clock: Clock, onFailed: (returned: Returned, error: unknown) => void) {
+    this.#store = store;
+    this.#clock = clock;
+    this.#onFailed = onFailed;
+  }
+
+  /** Rejects when the first attempt fails; the others go on. */
+  async giveBack(returned: Returned): Promise<GivenBack> {
+    const first = this.#attempt(returned, returned.mayArrive);
+    const following = first.catch((error: unknown) => {
+      if (goesOn(error)) return withoutAmbientDeadline(() => this.#goOn(returned));
+    });
+    this.#pending.add(following);
+    void following.finally(() => this.#pending.delete(following));
+    return first;
+  }
+
+  /** Waits for the returns under way, then stops those that go on. */
+  async close(waitMs: number): Promise<void> {
+    const timer = sleep(this.#clock, waitMs, this.#stopped.signal).catch(() => undefined);
+    await Promise.race([Promise.allSettled(this.#pending), timer]);
+    this.#stopped.abort();
+  }
+
+  async #attempt(returned: Returned, mayArrive: boolean): Promise<GivenBack> {
+    const { connection } = this.#store;
+    const { epoch } = connection;
+    try {
+      const kind = await this.#store.release(returned, mayArrive);
+      return { kind, repeated: epoch !== connection.epoch };
+    } catch (error) {
+      this.#onFailed(returned, error);
+      throw error;
+    }
+  }
+
+  async #goOn(returned: Returned): Promise<void> {
+    const startedAt = now(this.#clock);
+    const { signal } = this.#stopped;
+    let delayMs = retryMs.min;
+    while (!signal.aborted && elapsedMs(this.#clock, startedAt) < returned.ttlMs) {
+      try {
+        await sleep(this.#clock, delayMs, signal);
+        await this.#attempt(returned, true);
+        return;
+      } catch (error) {
+        if (!goesOn(error)) return;
+      }
+      delayMs = Math.min(retryMs.max, delayMs * 2);
+    }
+  }
+}
+
+/** A refusal for good, such as a missing permission, is the same the next time. */
+function goesOn(error: unknown): boolean {
+  return error instanceof HoldfastError && error.code !== "REDIS_REFUSED" && error.code !== "NEWER_FORMAT";
+}

@@ -1,0 +1,113 @@
+/** What one instance asks of Redis: the lock's scripts with their keys and arguments filled in. Owns no state. */
+import type { CallOptions, Connection, RenewalOutcome } from "@holdfast/core";
+import type { LockKeys } from "./keys.ts";
+import type { ResolvedLockOptions } from "./options.ts";
+import { acquireScript, forceReleaseScript, inspectScript, releaseScript, renewScript } from "./scripts.ts";
+import type { AcquireReply, LockState } from "./scripts.ts";
+
+/** Most dead waiters removed in one step; Lua cannot hand more than about 8,000 values to a command. */
+const sweepMax = 1_000;
+
+/** Who asks, and for what. */
+export interface Owned {
+  readonly keys: LockKeys;
+  readonly owner: string;
+}
+
+function digits(value: number): string {
+  return String(value).padStart(8, "0");
+}
+
+/** The scripts of one client. */
+export class LeaseStore {
+  readonly connection: Connection;
+  readonly #options: ResolvedLockOptions;
+  readonly #lapseMs: string;
+  readonly #delayMs: string;
+
+  constructor(connection: Connection, options: ResolvedLockOptions) {
+    this.connection = connection;
+    this.#options = options;
+    this.#lapseMs = digits(options.waiterLapseMs);
+    this.#delayMs = digits(options.lockDelayMs);
+  }
+
+  /** Asks for a lease; `waits` puts the owner into the queue when it is not free. */
+  acquire({ keys, owner }: Owned, ttlMs: number, waits: boolean): Promise<AcquireReply> {
+    return this.connection.run(
+      acquireScript,
+      { lease: keys.lease, queue: keys.queue, seen: keys.seen },
+      {
+        owner,
+        newTerms: digits(ttlMs) + this.#delayMs,
+        retentionMs: this.#options.fenceRetentionMs,
+        waits: waits ? "1" : "0",
+        lapseMs: this.#lapseMs,
+        sweepMax,
+        publish: this.connection.publishCommand,
+      },
+      this.#call("acquire", keys, owner, true),
+    );
+  }
+
+  /** Counts the owner's lease anew. */
+  renew({ keys, owner }: Owned, ttlMs: number): Promise<RenewalOutcome> {
+    return this.connection.run(
+      renewScript,
+      { lease: keys.lease },
+      { owner, newTerms: digits(ttlMs) + this.#delayMs, retentionMs: this.#options.fenceRetentionMs },
+      this.#call("renew", keys, owner, true),
+    );
+  }
+
+  /**
+   * Gives the owner's lease, or its place in the queue, back.
+   * @param mayArrive whether a request of this owner may still be under way: it is sealed for as long as one can take
+   */
+  release({ keys, owner }: Owned, mayArrive: boolean): Promise<"released" | "lost"> {
+    return this.connection.run(
+      releaseScript,
+      { lease: keys.lease, queue: keys.queue, seen: keys.seen },
+      {
+        owner,
+        retentionMs: this.#options.fenceRetentionMs,
+        sealMs: mayArrive ? this.#options.commandTimeoutMs : 0,
+        lapseMs: this.#lapseMs,
+        sweepMax,
+        publish: this.connection.publishCommand,
+      },
+      // A release that a failover takes back ends with its ttl: replicas need not confirm it.
+      this.#call("release", keys, owner, false),
+    );
+  }
+
+  /** Who holds it. */
+  inspect(keys: LockKeys): Promise<LockState | null> {
+    return this.connection.run(
+      inspectScript,
+      { lease: keys.lease, queue: keys.queue, seen: keys.seen },
+      { lapseMs: this.#options.waiterLapseMs },
+      { operation: `lock.inspect ${keys.resource}`, timeoutMs: this.#options.commandTimeoutMs },
+    );
+  }
+
+  /** Ends whatever lease there is; the token is higher than all before. */
+  forceRelease(keys: LockKeys, operationId: string): Promise<number> {
+    return this.connection.run(
+      forceReleaseScript,
+      { lease: keys.lease, queue: keys.queue },
+      { operationId, retentionMs: this.#options.fenceRetentionMs, publish: this.connection.publishCommand },
+      this.#call("force-release", keys, operationId, true),
+    );
+  }
+
+  #call(verb: string, keys: LockKeys, operationId: string, durable: boolean): CallOptions {
+    const { commandTimeoutMs, durability } = this.#options;
+    return {
+      operation: `lock.${verb} ${keys.resource}`,
+      operationId,
+      timeoutMs: commandTimeoutMs,
+      durability: durable ? durability : undefined,
+    };
+  }
+}

@@ -1,0 +1,84 @@
+/** The lock's scripts with typed results: replies are decoded strictly, a newer record format is an error of its own. */
+import { decodeTagged, defineScript, NewerFormatError, UnexpectedReplyError } from "@holdfast/core";
+import type { ReplyFields, Script } from "@holdfast/core";
+import { acquire, forceRelease, inspect, release, renew } from "./scripts.generated.ts";
+
+/** What became of a request for the lock. */
+export type AcquireReply =
+  | { readonly kind: "granted"; readonly token: number }
+  /** In the queue; the lease of whoever holds it ends in so many milliseconds. */
+  | { readonly kind: "waiting"; readonly leaseEndsInMs: number }
+  | { readonly kind: "busy" }
+  /** The owner has released or given up before. */
+  | { readonly kind: "ended" };
+
+/** Who holds a lock. */
+export interface LockState {
+  readonly token: number;
+  readonly owner: string;
+  readonly remainingMs: number;
+  /** Waiters that are alive. */
+  readonly waiters: number;
+}
+
+const supportedFormat = 1;
+
+/** A format that is no number was not written by any version of ours. */
+function newerFormat(operation: string, found: string): never {
+  if (!/^\d+$/u.test(found.slice(0, 1))) throw new UnexpectedReplyError(operation, "a lease record", found);
+  throw new NewerFormatError(operation, Number(found.slice(0, 1)), supportedFormat);
+}
+
+/** Splits the one-string replies of the hot scripts: a tag, then fields, separated by spaces. */
+function decodeText<Result>(
+  operation: string,
+  reply: unknown,
+  branches: Readonly<Record<string, (fields: ReplyFields) => Result>>,
+): Result {
+  return decodeTagged(operation, typeof reply === "string" ? reply.split(" ") : reply, {
+    ...branches,
+    "newer-format": (fields) => newerFormat(operation, fields.text()),
+  });
+}
+
+/** Asks for the lease. */
+export const acquireScript: Script<typeof acquire, AcquireReply> = defineScript(acquire, (reply, operation) =>
+  decodeText<AcquireReply>(operation, reply, {
+    granted: (fields) => ({ kind: "granted", token: fields.integer() }),
+    waiting: (fields) => ({ kind: "waiting", leaseEndsInMs: fields.integer() }),
+    busy: () => ({ kind: "busy" }),
+    ended: () => ({ kind: "ended" }),
+  }),
+);
+
+/** Counts the lease anew. */
+export const renewScript: Script<typeof renew, "renewed" | "lost"> = defineScript(renew, (reply, operation) =>
+  decodeText(operation, reply, { renewed: () => "renewed" as const, lost: () => "lost" as const }),
+);
+
+/** Gives the lease, or a place in the queue, back. */
+export const releaseScript: Script<typeof release, "released" | "lost"> = defineScript(release, (reply, operation) =>
+  decodeText(operation, reply, { released: () => "released" as const, lost: () => "lost" as const }),
+);
+
+/** Looks at the lease. */
+export const inspectScript: Script<typeof inspect, LockState | null> = defineScript(inspect, (reply, operation) =>
+  decodeTagged<LockState | null>(operation, reply, {
+    free: () => null,
+    held: (fields) => ({
+      token: fields.integer(),
+      owner: fields.text(),
+      remainingMs: fields.integer(),
+      waiters: fields.integer(),
+    }),
+    "newer-format": (fields) => newerFormat(operation, fields.text()),
+  }),
+);
+
+/** Burns a token. */
+export const forceReleaseScript: Script<typeof forceRelease, number> = defineScript(forceRelease, (reply, operation) =>
+  decodeTagged(operation, reply, {
+    burned: (fields) => fields.integer(),
+    "newer-format": (fields) => newerFormat(operation, fields.text()),
+  }),
+);

@@ -1,0 +1,87 @@
+--[[
+acquire: grants a free lease, or lets the caller wait for it in the order of arrival. Repeated by the owner it gives the same token and
+counts the lease anew (L3). While others wait it grants to the first live one of them, so that a newcomer never overtakes (L6).
+
+KEYS
+  lease  STRING  the record
+  queue  ZSET    waiters by arrival in microseconds; its name is also the channel of their hints
+  seen   ZSET    waiters by their last request, sealed owners by the end of the seal
+ARGV
+  notAfterUs   bound in server time (K1)
+  owner        random id of this acquire, its operation id
+  newTerms     length of the lease and lock delay in ms, 8 digits each
+  retentionMs  how long the record outlives token and lease
+  waits        "1" to wait when it is not free, "0" to be told so
+  lapseMs      8 digits: for how long a waiter counts as alive after a request, and how long a hand-off waits for it
+  sweepMax     most dead waiters removed in one step
+  publish      PUBLISH or SPUBLISH
+REPLIES
+  "granted token"      the owner holds it
+  "waiting ms"         it stands in the queue; the lease ends in so many ms
+  "busy"               it is held and the caller does not wait
+  "ended"              the owner has released it or given up: a request that arrives late (K1)
+  "newer-format n"     the record is of a newer version
+  {"too-late", now}    nothing was done
+]]
+local lease, queue, seen = KEYS[1], KEYS[2], KEYS[3]
+local notAfterUs, owner, newTerms, retentionMs = tonumber(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[4])
+local waits, lapseMs, sweepMax, publish = ARGV[5], ARGV[6], tonumber(ARGV[7]), ARGV[8]
+
+-- @include time
+-- @include bound
+-- @include token
+-- @include record
+if newerFormat then
+  return "newer-format " .. newerFormat
+end
+local untilUs = nowUs + tonumber(string.sub(newTerms, 1, 8)) * 1000
+if holder == owner then
+  if endUs == 0 then
+    return "ended"
+  end
+  write(token, untilUs, newTerms, flag, owner)
+  return "granted " .. token
+end
+if flag == "q" and redis.call("ZSCORE", seen, "!" .. owner) then
+  return "ended"
+end
+-- Longer than its own length: the clock went back, and the lease counts from now on (K8).
+local clockWentBack = endUs - nowUs > lengthMs * 1000
+if clockWentBack then
+  endUs = nowUs + lengthMs * 1000
+end
+local free = endUs == 0 or nowUs >= endUs + delayUs
+if free and flag ~= "q" then
+  local number = nextToken(token)
+  write(number, untilUs, newTerms, "-", owner)
+  return "granted " .. number
+end
+
+-- @include hand-off
+if waits == "1" then
+  if not redis.call("ZSCORE", queue, owner) then
+    -- Behind everybody who waits, also when the clock went back.
+    local last = tonumber(redis.call("ZRANGE", queue, -1, -1, "WITHSCORES")[2] or 0)
+    redis.call("ZADD", queue, string.format("%.0f", math.max(last + 1, nowUs)), owner)
+  end
+  redis.call("ZADD", seen, nowText, owner)
+  redis.call("PEXPIRE", queue, retentionMs)
+  redis.call("PEXPIRE", seen, retentionMs)
+end
+local head = free and liveHead()
+if free and (not head or head == owner) then
+  local number = nextToken(token)
+  leave(owner)
+  write(number, untilUs, newTerms, flagNow(), owner)
+  return "granted " .. number
+end
+if free then
+  handTo(head)
+  endUs, delayUs = nowUs + lapseUs, 0
+elseif clockWentBack or (waits == "1" and flag ~= "q") then
+  write(token, endUs, terms, waits == "1" and "q" or flag, holder)
+end
+if waits == "1" then
+  return "waiting " .. string.format("%.0f", math.ceil((endUs + delayUs - nowUs) / 1000))
+end
+return "busy"

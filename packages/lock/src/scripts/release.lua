@@ -1,0 +1,53 @@
+--[[
+release: ends the owner's lease or its waiting, and hands the lease to the first live waiter (L6). Only the owner's (L2, L5). With a seal
+the owner is remembered as gone, so that a request of its acquire that arrives later grants nothing (L3).
+
+KEYS
+  lease  STRING  the record
+  queue  ZSET    waiters by arrival; its name is also the channel of their hints
+  seen   ZSET    waiters by their last request, sealed owners by the end of the seal
+ARGV
+  notAfterUs   bound in server time (K1)
+  owner        who gives it back or gives up
+  retentionMs  how long the record outlives token and lease
+  sealMs       how long a request of this owner may still be under way; 0 when none can be
+  lapseMs      8 digits: for how long a waiter counts as alive after a request, and how long a hand-off waits for it
+  sweepMax     most dead waiters removed in one step
+  publish      PUBLISH or SPUBLISH
+REPLIES
+  "released"         the owner held it, and no longer does
+  "lost"             it did not hold it
+  "newer-format n"   the record is of a newer version
+  {"too-late", now}  nothing was done
+]]
+local lease, queue, seen = KEYS[1], KEYS[2], KEYS[3]
+local notAfterUs, owner, retentionMs = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
+local sealMs, lapseMs, sweepMax, publish = tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6]), ARGV[7]
+
+-- @include time
+-- @include bound
+-- @include token
+-- @include record
+if newerFormat then
+  return "newer-format " .. newerFormat
+end
+-- @include hand-off
+local held = holder == owner and endUs > 0
+if flag == "q" or sealMs > 0 then
+  leave(owner)
+end
+if sealMs > 0 then
+  redis.call("ZADD", seen, string.format("%.0f", -nowUs - sealMs * 1000), "!" .. owner)
+  redis.call("PEXPIRE", seen, retentionMs)
+end
+if held then
+  local head = flag == "q" and liveHead()
+  if head then
+    handTo(head)
+  else
+    write(token, 0, terms, (flag == "q" or sealMs > 0) and flagNow() or "-", owner)
+  end
+elseif sealMs > 0 and flag ~= "q" then
+  write(token or "0000000000000000", endUs, terms, "q", holder)
+end
+return holder == owner and "released" or "lost"

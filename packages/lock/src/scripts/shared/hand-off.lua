@@ -1,0 +1,57 @@
+--[[
+hand-off: finds the first live waiter, and grants to it for as long as a live waiter needs to say that it is there (L6).
+
+`seen` tells the time of each waiter's last request in microseconds. Owners that have given up are sealed there under "!owner", with the
+end of the seal as a negative number: what lies between -now and now - lapse is dead of either kind.
+
+Needs
+  queue, seen, nowUs, nowText, lapseMs (8 digits), sweepMax, publish, nextToken, write from token and record, token
+Gives
+  lapseUs      lapseMs in microseconds
+  liveHead()   the first live waiter, or false; the dead are removed together on the way
+  leave(who)   takes an owner out of the queue
+  flagNow()    the record's flag as the queue stands
+  handTo(head) grants to a waiter and tells it
+]]
+local unpack = table.unpack or unpack
+local lapseUs = tonumber(lapseMs) * 1000
+
+local function liveHead()
+  local earliest = string.format("%.0f", nowUs - lapseUs)
+  local latest = string.format("%.0f", nowUs + lapseUs)
+  for _ = 1, sweepMax do
+    local head = redis.call("ZRANGE", queue, 0, 0)[1]
+    if not head then
+      return false
+    end
+    local seenUs = tonumber(redis.call("ZSCORE", seen, head) or 0)
+    -- Seen in the future: the clock went back, and nothing tells whether the waiter lives (K8). One that does comes back with its next poll.
+    if seenUs >= nowUs - lapseUs and seenUs <= nowUs + lapseUs then
+      return head
+    end
+    local dead = redis.call("ZRANGEBYSCORE", seen, "(-" .. nowText, "(" .. earliest, "LIMIT", 0, sweepMax)
+    for _, odd in ipairs(redis.call("ZRANGEBYSCORE", seen, "(" .. latest, "+inf", "LIMIT", 0, sweepMax)) do
+      dead[#dead + 1] = odd
+    end
+    dead[#dead + 1] = head
+    redis.call("ZREM", queue, unpack(dead))
+    redis.call("ZREM", seen, unpack(dead))
+  end
+  return false
+end
+
+local function leave(who)
+  redis.call("ZREM", queue, who)
+  redis.call("ZREM", seen, who)
+end
+
+local function flagNow()
+  return redis.call("EXISTS", queue, seen) > 0 and "q" or "-"
+end
+
+local function handTo(head)
+  local number = nextToken(token)
+  leave(head)
+  write(number, nowUs + lapseUs, lapseMs .. "00000000", flagNow(), head)
+  redis.pcall(publish, queue, head .. " " .. number .. " " .. lapseMs)
+end
