@@ -1,0 +1,124 @@
+/** Writes that count as done when replicas have them. */
+import { FaultProxy, pollUntil, RedisServer } from "@holdfast/testkit";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { Connection } from "../src/index.ts";
+import { failure, openClients } from "./clients.ts";
+import { apply } from "./test-script.ts";
+
+const open = openClients();
+let master: RedisServer;
+let replica: RedisServer;
+
+beforeAll(async () => {
+  master = await RedisServer.start();
+  replica = await RedisServer.start();
+  await replica.call("REPLICAOF", master.host, master.port);
+  await pollUntil("the replica is linked", async () =>
+    /state=online/.test(String(await master.call("INFO", "replication"))),
+  );
+});
+afterAll(() => Promise.all([master.stop(), replica.stop()]));
+afterEach(async () => {
+  replica.resume();
+  await master.call("FLUSHALL");
+});
+
+const durability = { replicas: 1, timeoutMs: 200 };
+
+function add(connection: Connection, id: string, options: object = {}): Promise<unknown[]> {
+  const keys = { count: "{k}count", record: `{k}record:${id}` };
+  const call = { operation: "add", operationId: id, timeoutMs: 2_000, durability, ...options };
+  return connection.run(apply, keys, { operationId: id }, call);
+}
+
+describe("a durable write", () => {
+  it("is on the replica when the call is done, over one connection for many calls", async () => {
+    const connection = Connection.of(open(master));
+    await Promise.all(Array.from({ length: 100 }, (_, index) => add(connection, String(index))));
+    expect(await replica.call("GET", "{k}count")).toBe("100");
+    // The client's own, the durable one and this question's.
+    expect(Number(/connected_clients:(\d+)/.exec(String(await master.call("INFO", "clients")))?.[1])).toBe(3);
+    await connection.close();
+  });
+
+  it("is reported as not replicated when the replica is paused, stands on the master, and is confirmed by the repeat", async () => {
+    const connection = Connection.of(open(master));
+    await add(connection, "0");
+    replica.pause();
+    expect(await failure(add(connection, "1"))).toMatchObject({
+      name: "NotReplicatedError",
+      code: "NOT_REPLICATED",
+      effect: "possible",
+      operationId: "1",
+      replicasWanted: 1,
+      replicasConfirmed: 0,
+    });
+    expect(await master.call("GET", "{k}count")).toBe("2");
+    // A repeat only reads its first answer; it is confirmed no earlier than the write, also over another connection.
+    await connection.close();
+    expect(await failure(add(connection, "1"))).toMatchObject({ name: "NotReplicatedError" });
+    replica.resume();
+    expect(await add(connection, "1")).toEqual(["applied", "2", "1"]);
+  });
+
+  it("of fifty calls at once waits for slow replicas together, not one after the other", async () => {
+    const connection = Connection.of(open(master));
+    await add(connection, "0");
+    replica.pause();
+    const startedMs = performance.now();
+    const errors = await Promise.all(Array.from({ length: 50 }, (_, index) => failure(add(connection, `a${index}`))));
+    expect(performance.now() - startedMs).toBeLessThan(1_500);
+    expect(errors.map(({ name }) => name)).toEqual(Array.from({ length: 50 }, () => "NotReplicatedError"));
+  });
+
+  it("finds its script again after SCRIPT FLUSH", async () => {
+    const connection = Connection.of(open(master));
+    await add(connection, "0");
+    await master.call("SCRIPT", "FLUSH");
+    expect(await add(connection, "1")).toEqual(["applied", 2, "1"]);
+  });
+
+  it.each([
+    ["a timeout shorter than the wait", { commandTimeout: 50 }],
+    ["no queue", { enableOfflineQueue: false }],
+    ["lazyConnect", { lazyConnect: true }],
+  ])("does not inherit %s of the caller's client", async (_, options) => {
+    const connection = Connection.of(open(master, options));
+    await add(connection, "0");
+    replica.pause();
+    expect(await failure(add(connection, "1"))).toMatchObject({ name: "NotReplicatedError" });
+  });
+
+  it("whose reply is lost is unknown or done, and the repeat tells the truth", async () => {
+    await using proxy = await FaultProxy.start(master);
+    const connection = Connection.of(open(proxy));
+    await add(connection, "0");
+    const lost = proxy.swallowReply("wait");
+    await add(connection, "1").catch((error: Error) => expect(error.name).toBe("OutcomeUnknownError"));
+    expect(lost.hits).toBe(1);
+    expect(await add(connection, "1")).toEqual(["applied", "2", "1"]);
+    expect(await master.call("GET", "{k}count")).toBe("2");
+    await connection.close();
+  });
+
+  it("on a server that does not answer is unknown within both timeouts", async () => {
+    const connection = Connection.of(open(master));
+    await add(connection, "0");
+    master.pause();
+    const startedMs = performance.now();
+    expect(await failure(add(connection, "1", { timeoutMs: 300 }))).toMatchObject({ name: "OutcomeUnknownError" });
+    expect(performance.now() - startedMs).toBeGreaterThanOrEqual(499);
+    expect(performance.now() - startedMs).toBeLessThan(1_500);
+    master.resume();
+    expect(await add(connection, "2")).toEqual(["applied", 2, "2"]);
+  });
+
+  it("closes its connection with the caller's client", async () => {
+    const client = open(master);
+    await add(Connection.of(client), "0");
+    client.disconnect();
+    await pollUntil("nobody is connected", async () =>
+      /connected_clients:1\b/.test(String(await master.call("INFO", "clients"))),
+    );
+  });
+});
