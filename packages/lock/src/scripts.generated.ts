@@ -7,7 +7,7 @@ export const acquire = {
   args: ["notAfterUs", "owner", "newTerms", "retentionMs", "waits", "lapseMs", "sweepMax", "publish"],
   rest: null,
   replies: ["granted", "waiting", "busy", "ended", "newer-format", "too-late"],
-  sha1: "cdba9886ceb8d5477335f6493cd5df6a55a679d3" as string,
+  sha1: "358ec47c83cc53ab987378c77f64ae97c32e3c6e" as string,
   source: `local lease, queue, seen = KEYS[1], KEYS[2], KEYS[3]
 local notAfterUs, owner, newTerms, retentionMs = tonumber(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[4])
 local waits, lapseMs, sweepMax, publish = ARGV[5], ARGV[6], tonumber(ARGV[7]), ARGV[8]
@@ -23,55 +23,50 @@ local function nextToken(last)
   end
   return nowText
 end
+local none = "0000000000000000"
 local stored = redis.call("GET", lease)
 local newerFormat = false
-local token, endUs, lengthMs, terms, delayUs, flag, holder = false, 0, 0, "0000000000000000", 0, "-", ""
+local token, since, terms, flag, holder = false, none, none, "-", ""
 if stored then
   newerFormat = string.sub(stored, 1, 1) ~= "1" and string.sub(stored, 1, 8)
-  token = string.sub(stored, 2, 17)
-  endUs = tonumber(string.sub(stored, 18, 33)) or 0
-  terms = string.sub(stored, 34, 49)
-  lengthMs = tonumber(string.sub(terms, 1, 8)) or 0
-  delayUs = (tonumber(string.sub(terms, 9, 16)) or 0) * 1000
-  flag = string.sub(stored, 50, 50)
-  holder = string.sub(stored, 51)
+  token, since = string.sub(stored, 2, 17), string.sub(stored, 18, 33)
+  terms, flag, holder = string.sub(stored, 34, 49), string.sub(stored, 50, 50), string.sub(stored, 51)
 end
-local function write(number, untilUs, newTerms, newFlag, owner)
-  local value = "1" .. number .. string.format("%016.0f", untilUs) .. newTerms .. newFlag .. owner
-  local keepUs = math.max(tonumber(number), untilUs, nowUs)
-  local expiresAtMs = string.format("%.0f", math.ceil(keepUs / 1000) + retentionMs)
-  local reply = redis.pcall("SET", lease, value, "PXAT", expiresAtMs)
-  if reply.err then
+local function write(number, from, newTerms, newFlag, owner)
+  local value = "1" .. number .. from .. newTerms .. newFlag .. owner
+  local unit, time = "PX", tonumber(string.sub(newTerms, 1, 8)) + retentionMs
+  if number > nowText then
+    unit, time = "PXAT", string.format("%.0f", math.ceil(number / 1000) + time)
+  end
+  if redis.pcall("SET", lease, value, unit, time).err then
     if stored then
-      redis.call("PEXPIREAT", lease, expiresAtMs)
+      redis.call("PERSIST", lease)
     end
-    redis.call("SET", lease, value, "PXAT", expiresAtMs)
+    redis.call("SET", lease, value, unit, time)
   end
 end
 if newerFormat then
   return "newer-format " .. newerFormat
 end
-local untilUs = nowUs + tonumber(string.sub(newTerms, 1, 8)) * 1000
 if holder == owner then
-  if endUs == 0 then
+  if since == none then
     return "ended"
   end
-  write(token, untilUs, newTerms, flag, owner)
+  write(token, nowText, newTerms, flag, owner)
   return "granted " .. token
+end
+if since == none and flag ~= "q" then
+  local number = nextToken(token)
+  write(number, nowText, newTerms, "-", owner)
+  return "granted " .. number
 end
 if flag == "q" and redis.call("ZSCORE", seen, "!" .. owner) then
   return "ended"
 end
-local clockWentBack = endUs - nowUs > lengthMs * 1000
-if clockWentBack then
-  endUs = nowUs + lengthMs * 1000
-end
-local free = endUs == 0 or nowUs >= endUs + delayUs
-if free and flag ~= "q" then
-  local number = nextToken(token)
-  write(number, untilUs, newTerms, "-", owner)
-  return "granted " .. number
-end
+local clockWentBack = since > nowText
+local from = clockWentBack and nowText or since
+local openUs = tonumber(from) + (tonumber(string.sub(terms, 1, 8)) + tonumber(string.sub(terms, 9, 16))) * 1000
+local free = since == none or nowUs >= openUs
 local unpack = table.unpack or unpack
 local lapseUs = tonumber(lapseMs) * 1000
 local function liveHead()
@@ -106,7 +101,7 @@ end
 local function handTo(head)
   local number = nextToken(token)
   leave(head)
-  write(number, nowUs + lapseUs, lapseMs .. "00000000", flagNow(), head)
+  write(number, nowText, lapseMs .. "00000000", flagNow(), head)
   redis.pcall(publish, queue, head .. " " .. number .. " " .. lapseMs)
 end
 if waits == "1" then
@@ -122,17 +117,17 @@ local head = free and liveHead()
 if free and (not head or head == owner) then
   local number = nextToken(token)
   leave(owner)
-  write(number, untilUs, newTerms, flagNow(), owner)
+  write(number, nowText, newTerms, flagNow(), owner)
   return "granted " .. number
 end
 if free then
   handTo(head)
-  endUs, delayUs = nowUs + lapseUs, 0
+  openUs = nowUs + lapseUs
 elseif clockWentBack or (waits == "1" and flag ~= "q") then
-  write(token, endUs, terms, waits == "1" and "q" or flag, holder)
+  write(token, from, terms, waits == "1" and "q" or flag, holder)
 end
 if waits == "1" then
-  return "waiting " .. string.format("%.0f", math.ceil((endUs + delayUs - nowUs) / 1000))
+  return "waiting " .. string.format("%.0f", math.ceil((openUs - nowUs) / 1000))
 end
 return "busy"
 ` as string,
@@ -145,7 +140,7 @@ export const forceRelease = {
   args: ["notAfterUs", "operationId", "retentionMs", "publish"],
   rest: null,
   replies: ["burned", "newer-format", "too-late"],
-  sha1: "cff67871a0b84b6e100223a03179c24405baa1fe" as string,
+  sha1: "a2c32a2873f55443e17f656fc3dd08f3da2db827" as string,
   source: `local lease, queue = KEYS[1], KEYS[2]
 local notAfterUs, operationId, retentionMs, publish = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local time = redis.call("TIME")
@@ -160,29 +155,26 @@ local function nextToken(last)
   end
   return nowText
 end
+local none = "0000000000000000"
 local stored = redis.call("GET", lease)
 local newerFormat = false
-local token, endUs, lengthMs, terms, delayUs, flag, holder = false, 0, 0, "0000000000000000", 0, "-", ""
+local token, since, terms, flag, holder = false, none, none, "-", ""
 if stored then
   newerFormat = string.sub(stored, 1, 1) ~= "1" and string.sub(stored, 1, 8)
-  token = string.sub(stored, 2, 17)
-  endUs = tonumber(string.sub(stored, 18, 33)) or 0
-  terms = string.sub(stored, 34, 49)
-  lengthMs = tonumber(string.sub(terms, 1, 8)) or 0
-  delayUs = (tonumber(string.sub(terms, 9, 16)) or 0) * 1000
-  flag = string.sub(stored, 50, 50)
-  holder = string.sub(stored, 51)
+  token, since = string.sub(stored, 2, 17), string.sub(stored, 18, 33)
+  terms, flag, holder = string.sub(stored, 34, 49), string.sub(stored, 50, 50), string.sub(stored, 51)
 end
-local function write(number, untilUs, newTerms, newFlag, owner)
-  local value = "1" .. number .. string.format("%016.0f", untilUs) .. newTerms .. newFlag .. owner
-  local keepUs = math.max(tonumber(number), untilUs, nowUs)
-  local expiresAtMs = string.format("%.0f", math.ceil(keepUs / 1000) + retentionMs)
-  local reply = redis.pcall("SET", lease, value, "PXAT", expiresAtMs)
-  if reply.err then
+local function write(number, from, newTerms, newFlag, owner)
+  local value = "1" .. number .. from .. newTerms .. newFlag .. owner
+  local unit, time = "PX", tonumber(string.sub(newTerms, 1, 8)) + retentionMs
+  if number > nowText then
+    unit, time = "PXAT", string.format("%.0f", math.ceil(number / 1000) + time)
+  end
+  if redis.pcall("SET", lease, value, unit, time).err then
     if stored then
-      redis.call("PEXPIREAT", lease, expiresAtMs)
+      redis.call("PERSIST", lease)
     end
-    redis.call("SET", lease, value, "PXAT", expiresAtMs)
+    redis.call("SET", lease, value, unit, time)
   end
 end
 if newerFormat then
@@ -192,7 +184,7 @@ if holder == operationId then
   return { "burned", token }
 end
 local burned = nextToken(token)
-write(burned, 0, terms, flag, operationId)
+write(burned, none, terms, flag, operationId)
 redis.pcall(publish, queue, "*")
 return { "burned", burned }
 ` as string,
@@ -205,42 +197,41 @@ export const inspect = {
   args: ["lapseMs"],
   rest: null,
   replies: ["free", "held", "newer-format"],
-  sha1: "418b44259b67a80a175927d3dfd9623364bad5df" as string,
+  sha1: "8a48b20bcee73d084c97ac37f909dc8bd3c3ccf9" as string,
   source: `local lease, queue, seen = KEYS[1], KEYS[2], KEYS[3]
 local lapseMs = tonumber(ARGV[1])
 local time = redis.call("TIME")
 local nowUs = time[1] * 1000000 + time[2]
 local nowText = time[1] .. string.sub("00000" .. time[2], -6)
 local retentionMs = 0
+local none = "0000000000000000"
 local stored = redis.call("GET", lease)
 local newerFormat = false
-local token, endUs, lengthMs, terms, delayUs, flag, holder = false, 0, 0, "0000000000000000", 0, "-", ""
+local token, since, terms, flag, holder = false, none, none, "-", ""
 if stored then
   newerFormat = string.sub(stored, 1, 1) ~= "1" and string.sub(stored, 1, 8)
-  token = string.sub(stored, 2, 17)
-  endUs = tonumber(string.sub(stored, 18, 33)) or 0
-  terms = string.sub(stored, 34, 49)
-  lengthMs = tonumber(string.sub(terms, 1, 8)) or 0
-  delayUs = (tonumber(string.sub(terms, 9, 16)) or 0) * 1000
-  flag = string.sub(stored, 50, 50)
-  holder = string.sub(stored, 51)
+  token, since = string.sub(stored, 2, 17), string.sub(stored, 18, 33)
+  terms, flag, holder = string.sub(stored, 34, 49), string.sub(stored, 50, 50), string.sub(stored, 51)
 end
-local function write(number, untilUs, newTerms, newFlag, owner)
-  local value = "1" .. number .. string.format("%016.0f", untilUs) .. newTerms .. newFlag .. owner
-  local keepUs = math.max(tonumber(number), untilUs, nowUs)
-  local expiresAtMs = string.format("%.0f", math.ceil(keepUs / 1000) + retentionMs)
-  local reply = redis.pcall("SET", lease, value, "PXAT", expiresAtMs)
-  if reply.err then
+local function write(number, from, newTerms, newFlag, owner)
+  local value = "1" .. number .. from .. newTerms .. newFlag .. owner
+  local unit, time = "PX", tonumber(string.sub(newTerms, 1, 8)) + retentionMs
+  if number > nowText then
+    unit, time = "PXAT", string.format("%.0f", math.ceil(number / 1000) + time)
+  end
+  if redis.pcall("SET", lease, value, unit, time).err then
     if stored then
-      redis.call("PEXPIREAT", lease, expiresAtMs)
+      redis.call("PERSIST", lease)
     end
-    redis.call("SET", lease, value, "PXAT", expiresAtMs)
+    redis.call("SET", lease, value, unit, time)
   end
 end
 if newerFormat then
   return { "newer-format", newerFormat }
 end
-if endUs <= nowUs then
+local lengthUs = tonumber(string.sub(terms, 1, 8)) * 1000
+local leftUs = math.min(tonumber(since) + lengthUs - nowUs, lengthUs)
+if leftUs <= 0 then
   return { "free" }
 end
 local lapseUs = lapseMs * 1000
@@ -249,8 +240,7 @@ if redis.call("EXISTS", queue) == 1 then
   local earliest, latest = string.format("%.0f", nowUs - lapseUs), string.format("%.0f", nowUs + lapseUs)
   waiters = redis.call("ZCOUNT", seen, earliest, latest)
 end
-local remainingMs = math.min(math.ceil((endUs - nowUs) / 1000), lengthMs)
-return { "held", token, holder, remainingMs, waiters }
+return { "held", token, holder, math.ceil(leftUs / 1000), waiters }
 ` as string,
 } as const;
 
@@ -261,7 +251,7 @@ export const release = {
   args: ["notAfterUs", "owner", "retentionMs", "sealMs", "lapseMs", "sweepMax", "publish"],
   rest: null,
   replies: ["released", "lost", "newer-format", "too-late"],
-  sha1: "cc06eb767def95feeddb4e29dda74f0f9040e374" as string,
+  sha1: "71def1f0cb6e2d9edc50da5dd061e2a04c197784" as string,
   source: `local lease, queue, seen = KEYS[1], KEYS[2], KEYS[3]
 local notAfterUs, owner, retentionMs = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
 local sealMs, lapseMs, sweepMax, publish = tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6]), ARGV[7]
@@ -277,33 +267,35 @@ local function nextToken(last)
   end
   return nowText
 end
+local none = "0000000000000000"
 local stored = redis.call("GET", lease)
 local newerFormat = false
-local token, endUs, lengthMs, terms, delayUs, flag, holder = false, 0, 0, "0000000000000000", 0, "-", ""
+local token, since, terms, flag, holder = false, none, none, "-", ""
 if stored then
   newerFormat = string.sub(stored, 1, 1) ~= "1" and string.sub(stored, 1, 8)
-  token = string.sub(stored, 2, 17)
-  endUs = tonumber(string.sub(stored, 18, 33)) or 0
-  terms = string.sub(stored, 34, 49)
-  lengthMs = tonumber(string.sub(terms, 1, 8)) or 0
-  delayUs = (tonumber(string.sub(terms, 9, 16)) or 0) * 1000
-  flag = string.sub(stored, 50, 50)
-  holder = string.sub(stored, 51)
+  token, since = string.sub(stored, 2, 17), string.sub(stored, 18, 33)
+  terms, flag, holder = string.sub(stored, 34, 49), string.sub(stored, 50, 50), string.sub(stored, 51)
 end
-local function write(number, untilUs, newTerms, newFlag, owner)
-  local value = "1" .. number .. string.format("%016.0f", untilUs) .. newTerms .. newFlag .. owner
-  local keepUs = math.max(tonumber(number), untilUs, nowUs)
-  local expiresAtMs = string.format("%.0f", math.ceil(keepUs / 1000) + retentionMs)
-  local reply = redis.pcall("SET", lease, value, "PXAT", expiresAtMs)
-  if reply.err then
+local function write(number, from, newTerms, newFlag, owner)
+  local value = "1" .. number .. from .. newTerms .. newFlag .. owner
+  local unit, time = "PX", tonumber(string.sub(newTerms, 1, 8)) + retentionMs
+  if number > nowText then
+    unit, time = "PXAT", string.format("%.0f", math.ceil(number / 1000) + time)
+  end
+  if redis.pcall("SET", lease, value, unit, time).err then
     if stored then
-      redis.call("PEXPIREAT", lease, expiresAtMs)
+      redis.call("PERSIST", lease)
     end
-    redis.call("SET", lease, value, "PXAT", expiresAtMs)
+    redis.call("SET", lease, value, unit, time)
   end
 end
 if newerFormat then
   return "newer-format " .. newerFormat
+end
+local held = holder == owner and since ~= none
+if held and flag ~= "q" and sealMs == 0 then
+  write(token, none, terms, "-", owner)
+  return "released"
 end
 local unpack = table.unpack or unpack
 local lapseUs = tonumber(lapseMs) * 1000
@@ -339,10 +331,9 @@ end
 local function handTo(head)
   local number = nextToken(token)
   leave(head)
-  write(number, nowUs + lapseUs, lapseMs .. "00000000", flagNow(), head)
+  write(number, nowText, lapseMs .. "00000000", flagNow(), head)
   redis.pcall(publish, queue, head .. " " .. number .. " " .. lapseMs)
 end
-local held = holder == owner and endUs > 0
 if flag == "q" or sealMs > 0 then
   leave(owner)
 end
@@ -355,10 +346,10 @@ if held then
   if head then
     handTo(head)
   else
-    write(token, 0, terms, (flag == "q" or sealMs > 0) and flagNow() or "-", owner)
+    write(token, none, terms, flagNow(), owner)
   end
 elseif sealMs > 0 and flag ~= "q" then
-  write(token or "0000000000000000", endUs, terms, "q", holder)
+  write(token or none, since, terms, "q", holder)
 end
 return holder == owner and "released" or "lost"
 ` as string,
@@ -371,7 +362,7 @@ export const renew = {
   args: ["notAfterUs", "owner", "newTerms", "retentionMs"],
   rest: null,
   replies: ["renewed", "lost", "newer-format", "too-late"],
-  sha1: "d3fa94531637332582627428124a05115de2490c" as string,
+  sha1: "0820813b0e56cae342325fc5e37b5de20302bcbc" as string,
   source: `local lease = KEYS[1]
 local notAfterUs, owner, newTerms, retentionMs = tonumber(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[4])
 local time = redis.call("TIME")
@@ -380,38 +371,35 @@ local nowText = time[1] .. string.sub("00000" .. time[2], -6)
 if nowUs > notAfterUs then
   return { "too-late", nowText }
 end
+local none = "0000000000000000"
 local stored = redis.call("GET", lease)
 local newerFormat = false
-local token, endUs, lengthMs, terms, delayUs, flag, holder = false, 0, 0, "0000000000000000", 0, "-", ""
+local token, since, terms, flag, holder = false, none, none, "-", ""
 if stored then
   newerFormat = string.sub(stored, 1, 1) ~= "1" and string.sub(stored, 1, 8)
-  token = string.sub(stored, 2, 17)
-  endUs = tonumber(string.sub(stored, 18, 33)) or 0
-  terms = string.sub(stored, 34, 49)
-  lengthMs = tonumber(string.sub(terms, 1, 8)) or 0
-  delayUs = (tonumber(string.sub(terms, 9, 16)) or 0) * 1000
-  flag = string.sub(stored, 50, 50)
-  holder = string.sub(stored, 51)
+  token, since = string.sub(stored, 2, 17), string.sub(stored, 18, 33)
+  terms, flag, holder = string.sub(stored, 34, 49), string.sub(stored, 50, 50), string.sub(stored, 51)
 end
-local function write(number, untilUs, newTerms, newFlag, owner)
-  local value = "1" .. number .. string.format("%016.0f", untilUs) .. newTerms .. newFlag .. owner
-  local keepUs = math.max(tonumber(number), untilUs, nowUs)
-  local expiresAtMs = string.format("%.0f", math.ceil(keepUs / 1000) + retentionMs)
-  local reply = redis.pcall("SET", lease, value, "PXAT", expiresAtMs)
-  if reply.err then
+local function write(number, from, newTerms, newFlag, owner)
+  local value = "1" .. number .. from .. newTerms .. newFlag .. owner
+  local unit, time = "PX", tonumber(string.sub(newTerms, 1, 8)) + retentionMs
+  if number > nowText then
+    unit, time = "PXAT", string.format("%.0f", math.ceil(number / 1000) + time)
+  end
+  if redis.pcall("SET", lease, value, unit, time).err then
     if stored then
-      redis.call("PEXPIREAT", lease, expiresAtMs)
+      redis.call("PERSIST", lease)
     end
-    redis.call("SET", lease, value, "PXAT", expiresAtMs)
+    redis.call("SET", lease, value, unit, time)
   end
 end
 if newerFormat then
   return "newer-format " .. newerFormat
 end
-if holder ~= owner or endUs == 0 then
+if holder ~= owner or since == none then
   return "lost"
 end
-write(token, nowUs + tonumber(string.sub(newTerms, 1, 8)) * 1000, newTerms, flag, owner)
+write(token, nowText, newTerms, flag, owner)
 return "renewed"
 ` as string,
 } as const;

@@ -34,28 +34,26 @@ local waits, lapseMs, sweepMax, publish = ARGV[5], ARGV[6], tonumber(ARGV[7]), A
 if newerFormat then
   return "newer-format " .. newerFormat
 end
-local untilUs = nowUs + tonumber(string.sub(newTerms, 1, 8)) * 1000
 if holder == owner then
-  if endUs == 0 then
+  if since == none then
     return "ended"
   end
-  write(token, untilUs, newTerms, flag, owner)
+  write(token, nowText, newTerms, flag, owner)
   return "granted " .. token
+end
+if since == none and flag ~= "q" then
+  local number = nextToken(token)
+  write(number, nowText, newTerms, "-", owner)
+  return "granted " .. number
 end
 if flag == "q" and redis.call("ZSCORE", seen, "!" .. owner) then
   return "ended"
 end
--- Longer than its own length: the clock went back, and the lease counts from now on (K8).
-local clockWentBack = endUs - nowUs > lengthMs * 1000
-if clockWentBack then
-  endUs = nowUs + lengthMs * 1000
-end
-local free = endUs == 0 or nowUs >= endUs + delayUs
-if free and flag ~= "q" then
-  local number = nextToken(token)
-  write(number, untilUs, newTerms, "-", owner)
-  return "granted " .. number
-end
+-- Begun in the future: the clock went back, and the lease counts from now on (K8).
+local clockWentBack = since > nowText
+local from = clockWentBack and nowText or since
+local openUs = tonumber(from) + (tonumber(string.sub(terms, 1, 8)) + tonumber(string.sub(terms, 9, 16))) * 1000
+local free = since == none or nowUs >= openUs
 
 -- @include hand-off
 if waits == "1" then
@@ -72,16 +70,16 @@ local head = free and liveHead()
 if free and (not head or head == owner) then
   local number = nextToken(token)
   leave(owner)
-  write(number, untilUs, newTerms, flagNow(), owner)
+  write(number, nowText, newTerms, flagNow(), owner)
   return "granted " .. number
 end
 if free then
   handTo(head)
-  endUs, delayUs = nowUs + lapseUs, 0
+  openUs = nowUs + lapseUs
 elseif clockWentBack or (waits == "1" and flag ~= "q") then
-  write(token, endUs, terms, waits == "1" and "q" or flag, holder)
+  write(token, from, terms, waits == "1" and "q" or flag, holder)
 end
 if waits == "1" then
-  return "waiting " .. string.format("%.0f", math.ceil((endUs + delayUs - nowUs) / 1000))
+  return "waiting " .. string.format("%.0f", math.ceil((openUs - nowUs) / 1000))
 end
 return "busy"

@@ -28,6 +28,6 @@ if holder == operationId then
   return { "burned", token }
 end
 local burned = nextToken(token)
-write(burned, 0, terms, flag, operationId)
+write(burned, none, terms, flag, operationId)
 redis.pcall(publish, queue, "*")
 return { "burned", burned }

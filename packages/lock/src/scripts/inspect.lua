@@ -21,7 +21,10 @@ local retentionMs = 0
 if newerFormat then
   return { "newer-format", newerFormat }
 end
-if endUs <= nowUs then
+local lengthUs = tonumber(string.sub(terms, 1, 8)) * 1000
+-- Begun in the future: the clock went back (K8).
+local leftUs = math.min(tonumber(since) + lengthUs - nowUs, lengthUs)
+if leftUs <= 0 then
   return { "free" }
 end
 local lapseUs = lapseMs * 1000
@@ -30,6 +33,4 @@ if redis.call("EXISTS", queue) == 1 then
   local earliest, latest = string.format("%.0f", nowUs - lapseUs), string.format("%.0f", nowUs + lapseUs)
   waiters = redis.call("ZCOUNT", seen, earliest, latest)
 end
--- More than its own length means that the clock went back (K8).
-local remainingMs = math.min(math.ceil((endUs - nowUs) / 1000), lengthMs)
-return { "held", token, holder, remainingMs, waiters }
+return { "held", token, holder, math.ceil(leftUs / 1000), waiters }

@@ -31,8 +31,12 @@ local sealMs, lapseMs, sweepMax, publish = tonumber(ARGV[4]), ARGV[5], tonumber(
 if newerFormat then
   return "newer-format " .. newerFormat
 end
+local held = holder == owner and since ~= none
+if held and flag ~= "q" and sealMs == 0 then
+  write(token, none, terms, "-", owner)
+  return "released"
+end
 -- @include hand-off
-local held = holder == owner and endUs > 0
 if flag == "q" or sealMs > 0 then
   leave(owner)
 end
@@ -45,9 +49,9 @@ if held then
   if head then
     handTo(head)
   else
-    write(token, 0, terms, (flag == "q" or sealMs > 0) and flagNow() or "-", owner)
+    write(token, none, terms, flagNow(), owner)
   end
 elseif sealMs > 0 and flag ~= "q" then
-  write(token or "0000000000000000", endUs, terms, "q", holder)
+  write(token or none, since, terms, "q", holder)
 end
 return holder == owner and "released" or "lost"

@@ -23,8 +23,8 @@ local notAfterUs, owner, newTerms, retentionMs = tonumber(ARGV[1]), ARGV[2], ARG
 if newerFormat then
   return "newer-format " .. newerFormat
 end
-if holder ~= owner or endUs == 0 then
+if holder ~= owner or since == none then
   return "lost"
 end
-write(token, nowUs + tonumber(string.sub(newTerms, 1, 8)) * 1000, newTerms, flag, owner)
+write(token, nowText, newTerms, flag, owner)
 return "renewed"

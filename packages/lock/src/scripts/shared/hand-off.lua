@@ -52,6 +52,6 @@ end
 local function handTo(head)
   local number = nextToken(token)
   leave(head)
-  write(number, nowUs + lapseUs, lapseMs .. "00000000", flagNow(), head)
+  write(number, nowText, lapseMs .. "00000000", flagNow(), head)
   redis.pcall(publish, queue, head .. " " .. number .. " " .. lapseMs)
 end
