@@ -133,6 +133,154 @@ return "busy"
 ` as string,
 } as const;
 
+/** Makes a resource refuse every token below this one, without writing to it. */
+export const advanceFence = {
+  name: "lock.advance-fence",
+  keys: ["fence"],
+  args: ["notAfterUs", "token", "guardRetentionMs"],
+  rest: null,
+  replies: ["done", "stale", "too-old", "newer-format", "too-late"],
+  sha1: "4e137053e68911c40498e2af9e4e37cd6f173974" as string,
+  source: `local fence = KEYS[1]
+local notAfterUs, token, guardRetentionMs = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
+local time = redis.call("TIME")
+local nowUs = time[1] * 1000000 + time[2]
+local nowText = time[1] .. string.sub("00000" .. time[2], -6)
+if nowUs > notAfterUs then
+  return { "too-late", nowText }
+end
+local fenced = redis.call("GET", fence)
+local oldestUs = string.format("%016.0f", nowUs - guardRetentionMs * 1000)
+local function stale()
+  if fenced and string.sub(fenced, 1, 1) ~= "1" then
+    return { "newer-format", string.sub(fenced, 1, 8) }
+  end
+  local highest = fenced and string.sub(fenced, 2)
+  if highest and highest > token then
+    return { "stale", highest }
+  end
+  if token < oldestUs then
+    return { "too-old", oldestUs }
+  end
+  return false
+end
+local function advance()
+  local keepUs = token > nowText and token or nowText
+  redis.call("SET", fence, "1" .. token, "PXAT", string.format("%.0f", math.ceil(keepUs / 1000) + guardRetentionMs))
+end
+local refusal = stale()
+if refusal then
+  return refusal
+end
+advance()
+return { "done" }
+` as string,
+} as const;
+
+/** Runs a user's script, unless a higher token has been there. The user's text stands in front of this one as the function `userScript(KEYS, ARGV)`, with its inputs as `userKeys` and `userArgs` (guard/fenced-script.ts). */
+export const fencedCall = {
+  name: "lock.fenced-call",
+  keys: ["fence", "first"],
+  args: ["notAfterUs", "token", "guardRetentionMs"],
+  rest: null,
+  replies: ["done", "stale", "too-old", "newer-format", "too-late"],
+  sha1: "3748d1b10aa60dcaf1cd4e06e2e2b1d8fd8ebb15" as string,
+  source: `local fence, first = KEYS[1], KEYS[2]
+local notAfterUs, token, guardRetentionMs = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
+local time = redis.call("TIME")
+local nowUs = time[1] * 1000000 + time[2]
+local nowText = time[1] .. string.sub("00000" .. time[2], -6)
+if nowUs > notAfterUs then
+  return { "too-late", nowText }
+end
+local fenced = redis.call("GET", fence)
+local oldestUs = string.format("%016.0f", nowUs - guardRetentionMs * 1000)
+local function stale()
+  if fenced and string.sub(fenced, 1, 1) ~= "1" then
+    return { "newer-format", string.sub(fenced, 1, 8) }
+  end
+  local highest = fenced and string.sub(fenced, 2)
+  if highest and highest > token then
+    return { "stale", highest }
+  end
+  if token < oldestUs then
+    return { "too-old", oldestUs }
+  end
+  return false
+end
+local function advance()
+  local keepUs = token > nowText and token or nowText
+  redis.call("SET", fence, "1" .. token, "PXAT", string.format("%.0f", math.ceil(keepUs / 1000) + guardRetentionMs))
+end
+local answered = redis.call("GET", first)
+if answered then
+  return cmsgpack.unpack(answered)
+end
+local refusal = stale()
+if refusal then
+  return refusal
+end
+advance()
+local reply = { "done", { userScript(userKeys, userArgs) } }
+redis.call("SET", first, cmsgpack.pack(reply), "PXAT", string.format("%.0f", math.ceil(notAfterUs / 1000) + 1))
+return reply
+` as string,
+} as const;
+
+/** Sets a key, unless a higher token has been there. */
+export const fencedSet = {
+  name: "lock.fenced-set",
+  keys: ["key", "fence", "first"],
+  args: ["notAfterUs", "token", "guardRetentionMs", "value", "ttlMs"],
+  rest: null,
+  replies: ["done", "stale", "too-old", "newer-format", "too-late"],
+  sha1: "0c4786f614e9cd43b0ce7c96dab9e28ff8d598bf" as string,
+  source: `local key, fence, first = KEYS[1], KEYS[2], KEYS[3]
+local notAfterUs, token, guardRetentionMs = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
+local value, ttlMs = ARGV[4], tonumber(ARGV[5])
+local time = redis.call("TIME")
+local nowUs = time[1] * 1000000 + time[2]
+local nowText = time[1] .. string.sub("00000" .. time[2], -6)
+if nowUs > notAfterUs then
+  return { "too-late", nowText }
+end
+local fenced = redis.call("GET", fence)
+local oldestUs = string.format("%016.0f", nowUs - guardRetentionMs * 1000)
+local function stale()
+  if fenced and string.sub(fenced, 1, 1) ~= "1" then
+    return { "newer-format", string.sub(fenced, 1, 8) }
+  end
+  local highest = fenced and string.sub(fenced, 2)
+  if highest and highest > token then
+    return { "stale", highest }
+  end
+  if token < oldestUs then
+    return { "too-old", oldestUs }
+  end
+  return false
+end
+local function advance()
+  local keepUs = token > nowText and token or nowText
+  redis.call("SET", fence, "1" .. token, "PXAT", string.format("%.0f", math.ceil(keepUs / 1000) + guardRetentionMs))
+end
+if redis.call("EXISTS", first) == 1 then
+  return { "done" }
+end
+local refusal = stale()
+if refusal then
+  return refusal
+end
+advance()
+redis.call("SET", first, "1", "PXAT", string.format("%.0f", math.ceil(notAfterUs / 1000) + 1))
+if ttlMs > 0 then
+  redis.call("SET", key, value, "PX", ttlMs)
+else
+  redis.call("SET", key, value)
+end
+return { "done" }
+` as string,
+} as const;
+
 /** Ends whatever lease there is and burns a token, which is higher than every one granted (K5). All waiters are told to look. */
 export const forceRelease = {
   name: "lock.force-release",
@@ -401,5 +549,30 @@ if holder ~= owner or since == none then
 end
 write(token, nowText, newTerms, flag, owner)
 return "renewed"
+` as string,
+} as const;
+
+/** Makes a resource forget its highest token. For operators, after the lock's server lost its tokens and its clock went back. */
+export const resetFence = {
+  name: "lock.reset-fence",
+  keys: ["fence"],
+  args: ["notAfterUs"],
+  rest: null,
+  replies: ["reset", "absent", "too-late"],
+  sha1: "4fe2aef1933f780782d269bc29744ad0a17a14af" as string,
+  source: `local fence = KEYS[1]
+local notAfterUs = tonumber(ARGV[1])
+local time = redis.call("TIME")
+local nowUs = time[1] * 1000000 + time[2]
+local nowText = time[1] .. string.sub("00000" .. time[2], -6)
+if nowUs > notAfterUs then
+  return { "too-late", nowText }
+end
+local fenced = redis.call("GET", fence)
+if not fenced then
+  return { "absent" }
+end
+redis.call("DEL", fence)
+return { "reset", string.sub(fenced, 2) }
 ` as string,
 } as const;

@@ -1,0 +1,49 @@
+/** One call of a guard's script: checks the token, runs the script, turns the refusal into a StaleTokenError. */
+import { Connection, decodeTagged, defineScript, NewerFormatError } from "@holdfast/core";
+import type { Fenced, LuaSource, RedisLike, ReplyFields, Script, ScriptArgs, ScriptKeys } from "@holdfast/core";
+import { StaleTokenError } from "./stale-token-error.ts";
+import type { ResolvedGuardOptions } from "./options.ts";
+
+type Verdict<Result> =
+  | { readonly kind: "done"; readonly result: Result }
+  | { readonly kind: "superseded" | "too-old"; readonly highest: number };
+
+const supportedFormat = 1;
+
+/**
+ * Binds a guard's script to what it answers when the token is let through.
+ * @param done reads the fields after the tag
+ */
+export function guardScript<const Source extends LuaSource, Result>(
+  source: Source,
+  done: (fields: ReplyFields) => Result,
+): Script<Source, Verdict<Result>> {
+  return defineScript(source, (reply, operation) =>
+    decodeTagged<Verdict<Result>>(operation, reply, {
+      done: (fields) => ({ kind: "done", result: done(fields) }),
+      stale: (fields) => ({ kind: "superseded", highest: fields.integer() }),
+      "too-old": (fields) => ({ kind: "too-old", highest: fields.integer() }),
+      "newer-format": (fields) => {
+        throw new NewerFormatError(operation, fields.integer(), supportedFormat);
+      },
+    }),
+  );
+}
+
+/** @throws StaleTokenError and what `Connection.run` throws */
+export async function guardedCall<const Source extends LuaSource, Result>(
+  redis: RedisLike,
+  verb: string,
+  fenced: Fenced,
+  script: Script<Source, Verdict<Result>>,
+  keys: ScriptKeys<Source>,
+  args: ScriptArgs<Source>,
+  options: ResolvedGuardOptions,
+): Promise<Result> {
+  const { clock, operationId, commandTimeoutMs: timeoutMs, durability } = options;
+  const operation = `guard.${verb} ${fenced.resource}`;
+  const connection = Connection.of(redis, clock);
+  const verdict = await connection.run(script, keys, args, { operation, operationId, timeoutMs, durability });
+  if (verdict.kind === "done") return verdict.result;
+  throw new StaleTokenError(fenced.resource, fenced.token, verdict.highest, verdict.kind);
+}

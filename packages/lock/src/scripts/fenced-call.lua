@@ -1,0 +1,36 @@
+--[[
+fenced-call: runs a user's script, unless a higher token has been there. The user's text stands in front of this one as the function
+`userScript(KEYS, ARGV)`, with its inputs as `userKeys` and `userArgs` (guard/fenced-script.ts).
+
+KEYS
+  fence  STRING  the highest token of the resource
+  first  STRING  what this operation answered first, until its bound
+ARGV
+  notAfterUs        bound in server time (K1)
+  token             16 digits
+  guardRetentionMs  how long tokens are remembered; older ones are refused
+REPLIES
+  {"done", {reply}}    what the user's script returned
+  {"stale", highest}   a higher token has been there
+  {"too-old", oldest}  the token is older than the guard remembers
+  {"newer-format", n}  the fence is of a newer version
+  {"too-late", now}    nothing was done
+]]
+local fence, first = KEYS[1], KEYS[2]
+local notAfterUs, token, guardRetentionMs = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
+
+-- @include time
+-- @include bound
+-- @include fence
+local answered = redis.call("GET", first)
+if answered then
+  return cmsgpack.unpack(answered)
+end
+local refusal = stale()
+if refusal then
+  return refusal
+end
+advance()
+local reply = { "done", { userScript(userKeys, userArgs) } }
+redis.call("SET", first, cmsgpack.pack(reply), "PXAT", string.format("%.0f", math.ceil(notAfterUs / 1000) + 1))
+return reply
