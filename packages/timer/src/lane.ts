@@ -1,0 +1,104 @@
+/**
+ * A lane sends one claim at a time and repeats it, unchanged but for its bound, until it is answered: the server then gives the same batch
+ * (K7), and no acknowledgement is lost or applied to somebody else's lease.
+ */
+import { now } from "@holdfast/core";
+import type { Instant } from "@holdfast/core";
+import type { LiveFiring } from "./firing.ts";
+import { claimScript } from "./scripts.ts";
+import type { ClaimReply } from "./scripts.ts";
+import type { ShardAccess } from "./shard-access.ts";
+
+/** A claim as it is sent. */
+export interface ClaimRequest {
+  readonly limit: number;
+  readonly leaseMs: number;
+  readonly acknowledged: readonly LiveFiring<unknown>[];
+}
+
+/** An answered claim. */
+export interface Claimed {
+  readonly request: ClaimRequest;
+  readonly reply: ClaimReply;
+  /** Just before the request that was answered was sent for the first time. */
+  readonly sentAt: Instant;
+}
+
+const emptyReply = {
+  token: 0,
+  leaseEnd: "",
+  nextUs: undefined,
+  trouble: "",
+  refused: [],
+  timers: [],
+  records: [],
+  notes: [],
+};
+
+/** One lane of a worker on one shard. */
+export class Lane {
+  readonly #access: ShardAccess;
+  readonly #shard: number;
+  readonly #name: string;
+  #sequence = 0;
+  #pending: { readonly request: ClaimRequest; readonly sentAt: Instant } | undefined;
+  busy = false;
+
+  /** @param name worker and lane; no two lanes on the server have the same */
+  constructor(access: ShardAccess, shard: number, name: string) {
+    this.#access = access;
+    this.#shard = shard;
+    this.#name = name;
+  }
+
+  /** The request that was sent and not answered. */
+  get pending(): ClaimRequest | undefined {
+    return this.#pending?.request;
+  }
+
+  /**
+   * Sends a request, or the pending one again.
+   * @throws whatever the call of Redis throws; the request then is pending
+   */
+  async send(request: ClaimRequest): Promise<Claimed> {
+    const { connection, name } = this.#access;
+    if (this.#pending === undefined) {
+      this.#sequence += 1;
+      // The lease counts from the first sending: a later one may be answered with what the first has done.
+      this.#pending = { request, sentAt: now(connection.clock) };
+    }
+    const { request: sent, sentAt } = this.#pending;
+    this.busy = true;
+    try {
+      const reply = await this.#access.run(this.#shard, async (open, timeoutMs) => {
+        return connection.run(
+          claimScript,
+          open.keys,
+          {
+            layout: open.layout,
+            lane: this.#name,
+            sequence: this.#sequence,
+            limit: sent.limit,
+            leaseUs: sent.leaseMs * 1_000,
+            ackCount: sent.acknowledged.length,
+            acks: acknowledgements(sent.acknowledged, open.keepUs),
+          },
+          { operation: `timer.claim ${name}`, operationId: `${this.#name}.${this.#sequence}`, timeoutMs },
+        );
+      });
+      this.#pending = undefined;
+      return { request: sent, reply: reply === "outrun" ? { ...emptyReply, nowUs: 0 } : reply, sentAt };
+    } finally {
+      this.busy = false;
+    }
+  }
+}
+
+function acknowledgements(firings: readonly LiveFiring<unknown>[], keepUs: number): string[] {
+  const list: string[] = [];
+  for (const { id, batch, record } of firings) {
+    // Only an operation that can still be repeated is worth remembering.
+    list.push(id, batch.leaseEnd, record.generation > batch.nowUs - keepUs ? record.head : "");
+  }
+  return list;
+}

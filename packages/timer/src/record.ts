@@ -1,0 +1,47 @@
+/** A timer as it is stored; written by schedule.lua, never rewritten by a claim. */
+
+/** What a schedule or a repeat of it is answered. */
+export interface Answer {
+  /** s scheduled, r replaced, f firing, k kept; in a record the letter stands for format 1. */
+  readonly kind: string;
+  readonly generation: number;
+  readonly dueAtMs: number;
+}
+
+/** A decoded record. */
+export interface TimerRecord extends Answer {
+  readonly operationId: string;
+  /** The record up to the payload: answer, space, operation. */
+  readonly head: string;
+  readonly payloadText: string;
+}
+
+const generationDigits = 16;
+const generationEnd = 1 + generationDigits;
+
+/** Decodes kind, generation and deadline, as in `s1795312345678901-250`; null when it is something else. */
+export function decodeAnswer(text: string): Answer | null {
+  const generation = Number(text.slice(1, generationEnd));
+  const offsetMs = Number(text.slice(generationEnd));
+  const kind = text[0] as string;
+  if (!"srfk".includes(kind) || text.length <= generationEnd || !(generation > 0) || !Number.isSafeInteger(offsetMs))
+    return null;
+  return { kind, generation, dueAtMs: Math.floor(generation / 1_000) + offsetMs };
+}
+
+/** Decodes a record; null when another format or another program wrote it. */
+export function decodeRecord(text: string): TimerRecord | null {
+  const first = text.indexOf(" ");
+  const second = text.indexOf(" ", first + 1);
+  if (first < 0 || second < 0) return null;
+  const answer = decodeAnswer(text.slice(0, first));
+  if (answer === null) return null;
+  return {
+    kind: answer.kind,
+    generation: answer.generation,
+    dueAtMs: answer.dueAtMs,
+    operationId: text.slice(first + 1, second),
+    head: text.slice(0, second),
+    payloadText: text.slice(second + 1),
+  };
+}

@@ -1,0 +1,1096 @@
+// Made by `pnpm generate` from src/scripts/*.lua. Change those.
+
+/** Takes timers back. A timer that is leased may be running: it is marked, and neither a retry nor the end of its lease delivers it again. Otherwise a tombstone keeps out schedules that were sent before and arrive later (T5). */
+export const cancel = {
+  name: "timer.cancel",
+  keys: ["due", "data", "notes", "later", "state", "memoryA", "memoryB"],
+  args: ["layout", "notAfterUs"],
+  rest: "items",
+  replies: ["layout", "too-late", "cancelled"],
+  sha1: "41fde142940c72ff0e12f4602251bcad87feef2d" as string,
+  source: `local due, data, notes, later, state, memoryA, memoryB = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
+local layout, notAfterUs = ARGV[1], tonumber(ARGV[2])
+local itemsAt = 3
+local time = redis.call("TIME")
+local nowUs = time[1] * 1000000 + time[2]
+local nowText = time[1] .. string.sub("00000" .. time[2], -6)
+if nowUs > notAfterUs then
+  return { "too-late", nowText }
+end
+local unpack = unpack or table.unpack
+local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs")
+if shard[1] ~= layout then
+  return { "layout", shard[1] or "" }
+end
+if shard[7] then
+  return { "layout", "" }
+end
+local keepUs = tonumber(shard[6])
+local inUse, atRest = memoryA, memoryB
+if shard[4] == "B" then
+  inUse, atRest = memoryB, memoryA
+end
+local function recall(fields)
+  if #fields == 0 then
+    return {}
+  end
+  local found = redis.call("HMGET", inUse, unpack(fields))
+  local older = redis.call("HMGET", atRest, unpack(fields))
+  for index = 1, #fields do
+    found[index] = found[index] or older[index]
+  end
+  return found
+end
+local function remember(pairs)
+  if #pairs == 0 then
+    return
+  end
+  local ageUs = nowUs - tonumber(shard[5])
+  if ageUs >= keepUs then
+    inUse, atRest = atRest, inUse
+    redis.call("UNLINK", inUse)
+    redis.call("HSET", state, "side", inUse == memoryA and "A" or "B", "sideUs", nowText, "restUs", shard[5])
+  elseif ageUs < 0 then
+    redis.call("HSET", state, "sideUs", nowText)
+  end
+  redis.call("HSET", inUse, unpack(pairs))
+  if ageUs >= keepUs then
+    redis.call("PEXPIRE", inUse, string.format("%.0f", keepUs * 3 / 1000))
+  end
+end
+local function isLease(score)
+  return score and tonumber(score) % 1000 ~= 0
+end
+local function leaseEndText(lengthUs)
+  local endUs = nowUs + lengthUs
+  if endUs % 1000 == 0 then
+    endUs = endUs + 1
+  end
+  return string.format("%.0f", endUs)
+end
+local function attemptsOf(note)
+  return note and tonumber(string.sub(note, 1, 4)) or 0
+end
+local function isSuspect(note)
+  return note and string.sub(note, 5, 5) == "s"
+end
+local function isCancelled(note)
+  return note and string.sub(note, 6, 6) == "c"
+end
+local function tokenOf(note)
+  return note and string.sub(note, 7) or ""
+end
+local function makeNote(attempts, suspect, cancelled, token)
+  return string.format("%04d", attempts) .. (suspect and "s" or "-") .. (cancelled and "c" or "-") .. token
+end
+local memorized, removed, installedScores, installedRecords, followedIds = {}, {}, {}, {}, {}
+local function conclude(id, record, following)
+  memorized[#memorized + 1] = "i" .. id
+  memorized[#memorized + 1] = nowText
+  if record and tonumber(string.sub(record, 2, 17)) > nowUs - keepUs then
+    local first = string.find(record, " ", 1, true)
+    local second = string.find(record, " ", first + 1, true)
+    memorized[#memorized + 1] = "o" .. string.sub(record, first + 1, second - 1) .. " " .. id
+    memorized[#memorized + 1] = string.sub(record, 1, first - 1)
+  end
+  if not following then
+    removed[#removed + 1] = id
+    return
+  end
+  local space = string.find(following, " ", 1, true)
+  local count = #installedScores
+  installedScores[count + 1] = string.sub(following, 1, space - 1) .. "000"
+  installedScores[count + 2] = id
+  installedRecords[count + 1] = id
+  installedRecords[count + 2] = string.sub(following, space + 1)
+  followedIds[#followedIds + 1] = id
+end
+local function writeEnds()
+  if #removed > 0 then
+    redis.call("ZREM", due, unpack(removed))
+    redis.call("HDEL", data, unpack(removed))
+    redis.call("HDEL", notes, unpack(removed))
+  end
+  if #followedIds > 0 then
+    redis.call("HDEL", later, unpack(followedIds))
+    redis.call("HDEL", notes, unpack(followedIds))
+    redis.call("ZADD", due, unpack(installedScores))
+    redis.call("HSET", data, unpack(installedRecords))
+  end
+end
+local ids, fields = {}, {}
+for at = itemsAt, #ARGV, 2 do
+  ids[#ids + 1] = ARGV[at]
+  fields[#fields + 1] = "o" .. ARGV[at + 1] .. " " .. ARGV[at]
+end
+local scores = redis.call("ZMSCORE", due, unpack(ids))
+local noted = redis.call("HMGET", notes, unpack(ids))
+local records = redis.call("HMGET", data, unpack(ids))
+local followings = redis.call("HMGET", later, unpack(ids))
+local answers = recall(fields)
+local marked, forgotten = {}, {}
+for index, id in ipairs(ids) do
+  if not answers[index] then
+    if not scores[index] then
+      answers[index] = "absent"
+    elseif isLease(scores[index]) then
+      answers[index] = "firing"
+      marked[#marked + 1] = id
+      marked[#marked + 1] = makeNote(attemptsOf(noted[index]), isSuspect(noted[index]), true, tokenOf(noted[index]))
+    else
+      answers[index] = "cancelled"
+      conclude(id, records[index], false)
+    end
+    if followings[index] then
+      forgotten[#forgotten + 1] = id
+    end
+    memorized[#memorized + 1] = "x" .. id
+    memorized[#memorized + 1] = nowText
+    memorized[#memorized + 1] = fields[index]
+    memorized[#memorized + 1] = answers[index]
+  end
+end
+if #forgotten > 0 then
+  redis.call("HDEL", later, unpack(forgotten))
+end
+writeEnds()
+if #marked > 0 then
+  redis.call("HSET", notes, unpack(marked))
+end
+remember(memorized)
+return { "cancelled", nowText, answers }
+` as string,
+} as const;
+
+/** Takes acknowledgements and leases due timers, as one request that is safe to repeat (K7). Each timer of the batch gets the same token and the same end of lease; that pair identifies the lease. Leases that ended without an answer are left to reap. Acknowledgements that are not plain (extended, cancelled, rescheduled or lost) are left to settle. */
+export const claim = {
+  name: "timer.claim",
+  keys: ["due", "data", "notes", "later", "state", "memoryA", "memoryB"],
+  args: ["layout", "notAfterUs", "lane", "sequence", "limit", "leaseUs", "ackCount"],
+  rest: "acks",
+  replies: ["layout", "too-late", "outrun", "claimed"],
+  sha1: "c0cb9691fcf28f9534b0bdfb72354ea78dacb5b2" as string,
+  source: `local due, data, notes, later, state, memoryA, memoryB = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
+local layout, notAfterUs, lane, sequence = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
+local limit, leaseUs, ackCount = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local acksAt = 8
+local time = redis.call("TIME")
+local nowUs = time[1] * 1000000 + time[2]
+local nowText = time[1] .. string.sub("00000" .. time[2], -6)
+if nowUs > notAfterUs then
+  return { "too-late", nowText }
+end
+local unpack = unpack or table.unpack
+local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs")
+if shard[1] ~= layout then
+  return { "layout", shard[1] or "" }
+end
+local function nextToken(last)
+  if last and last >= nowText then
+    return string.format("%.0f", last + 1)
+  end
+  return nowText
+end
+local keepUs = tonumber(shard[6])
+local inUse, atRest = memoryA, memoryB
+if shard[4] == "B" then
+  inUse, atRest = memoryB, memoryA
+end
+local function recall(fields)
+  if #fields == 0 then
+    return {}
+  end
+  local found = redis.call("HMGET", inUse, unpack(fields))
+  local older = redis.call("HMGET", atRest, unpack(fields))
+  for index = 1, #fields do
+    found[index] = found[index] or older[index]
+  end
+  return found
+end
+local function remember(pairs)
+  if #pairs == 0 then
+    return
+  end
+  local ageUs = nowUs - tonumber(shard[5])
+  if ageUs >= keepUs then
+    inUse, atRest = atRest, inUse
+    redis.call("UNLINK", inUse)
+    redis.call("HSET", state, "side", inUse == memoryA and "A" or "B", "sideUs", nowText, "restUs", shard[5])
+  elseif ageUs < 0 then
+    redis.call("HSET", state, "sideUs", nowText)
+  end
+  redis.call("HSET", inUse, unpack(pairs))
+  if ageUs >= keepUs then
+    redis.call("PEXPIRE", inUse, string.format("%.0f", keepUs * 3 / 1000))
+  end
+end
+local function isLease(score)
+  return score and tonumber(score) % 1000 ~= 0
+end
+local function leaseEndText(lengthUs)
+  local endUs = nowUs + lengthUs
+  if endUs % 1000 == 0 then
+    endUs = endUs + 1
+  end
+  return string.format("%.0f", endUs)
+end
+local function attemptsOf(note)
+  return note and tonumber(string.sub(note, 1, 4)) or 0
+end
+local function isSuspect(note)
+  return note and string.sub(note, 5, 5) == "s"
+end
+local function isCancelled(note)
+  return note and string.sub(note, 6, 6) == "c"
+end
+local function tokenOf(note)
+  return note and string.sub(note, 7) or ""
+end
+local function makeNote(attempts, suspect, cancelled, token)
+  return string.format("%04d", attempts) .. (suspect and "s" or "-") .. (cancelled and "c" or "-") .. token
+end
+local trouble = tonumber(shard[2]) > nowUs + 1000000 and "back" or ""
+local crashedOrRetried = redis.call("EXISTS", notes, later) > 0
+local earlier = recall({ "w" .. lane })[1]
+local first = earlier and cmsgpack.unpack(earlier)
+if first and tonumber(first[1]) > tonumber(sequence) then
+  return { "outrun", nowText }
+elseif first and first[1] == sequence then
+  local ids, timers = {}, {}
+  for at = 1, #first[5], 2 do
+    if redis.call("ZSCORE", due, first[5][at]) == first[3] then
+      ids[#ids + 1] = first[5][at]
+      timers[#timers + 1] = first[5][at]
+      timers[#timers + 1] = first[5][at + 1]
+    end
+  end
+  local records = #ids > 0 and redis.call("HMGET", data, unpack(ids)) or {}
+  local noted = #ids > 0 and redis.call("HMGET", notes, unpack(ids)) or {}
+  return { "claimed", nowText, first[2], first[3], nowText, trouble, first[4], timers, records, noted }
+end
+local removed, refused, memorized = {}, {}, {}
+if ackCount > 0 then
+  local acked = {}
+  for at = acksAt, #ARGV, 3 do
+    acked[#acked + 1] = ARGV[at]
+  end
+  local scores = redis.call("ZMSCORE", due, unpack(acked))
+  local noted = crashedOrRetried and redis.call("HMGET", notes, unpack(acked)) or {}
+  local followings = crashedOrRetried and redis.call("HMGET", later, unpack(acked)) or {}
+  for index, id in ipairs(acked) do
+    local at = acksAt + (index - 1) * 3
+    if scores[index] ~= ARGV[at + 1] or noted[index] or followings[index] then
+      refused[#refused + 1] = id
+    else
+      removed[#removed + 1] = id
+      memorized[#memorized + 1] = "i" .. id
+      memorized[#memorized + 1] = nowText
+      local young = ARGV[at + 2]
+      local space = string.find(young, " ", 1, true)
+      if space then
+        memorized[#memorized + 1] = "o" .. string.sub(young, space + 1) .. " " .. id
+        memorized[#memorized + 1] = string.sub(young, 1, space - 1)
+      end
+    end
+  end
+end
+local ids, timers = {}, {}
+local records, noted, nextDue = {}, {}, ""
+if limit > 0 and not shard[7] then
+  local found = redis.call("ZRANGE", due, "-inf", nowText, "BYSCORE", "LIMIT", 0, limit, "WITHSCORES")
+  for at = 1, #found, 2 do
+    if isLease(found[at + 1]) then
+      trouble = trouble == "" and "lapsed" or trouble
+    else
+      ids[#ids + 1] = found[at]
+      timers[#timers + 1] = found[at]
+      timers[#timers + 1] = found[at + 1]
+    end
+  end
+  if #found == limit * 2 then
+    nextDue = nowText
+  else
+    nextDue = redis.call("ZRANGE", due, "(" .. nowText, "+inf", "BYSCORE", "LIMIT", 0, 1, "WITHSCORES")[2] or ""
+  end
+end
+if #ids > 0 then
+  records = redis.call("HMGET", data, unpack(ids))
+  noted = crashedOrRetried and redis.call("HMGET", notes, unpack(ids)) or {}
+end
+if #ids + ackCount == 0 then
+  return { "claimed", nowText, "", "", nextDue, trouble, refused, timers, records, noted }
+end
+if #removed > 0 then
+  redis.call("ZREM", due, unpack(removed))
+  redis.call("HDEL", data, unpack(removed))
+else
+  redis.call("HDEL", state, "")
+end
+local token, leaseEnd = "", ""
+if #ids > 0 then
+  token = nextToken(shard[2])
+  leaseEnd = leaseEndText(leaseUs)
+  local leases = {}
+  for index, id in ipairs(ids) do
+    leases[index * 2 - 1] = leaseEnd
+    leases[index * 2] = id
+  end
+  redis.call("ZADD", due, unpack(leases))
+end
+local leased = string.format("%.0f", tonumber(shard[3]) + #ids - #removed)
+redis.call("HSET", state, "floor", token ~= "" and token or shard[2], "leased", leased)
+if leaseUs > tonumber(shard[8] or 0) then
+  redis.call("HSET", state, "leaseMaxUs", string.format("%.0f", leaseUs))
+end
+memorized[#memorized + 1] = "w" .. lane
+memorized[#memorized + 1] = cmsgpack.pack({ sequence, token, leaseEnd, refused, timers })
+remember(memorized)
+return { "claimed", nowText, token, leaseEnd, nextDue, trouble, refused, timers, records, noted }
+` as string,
+} as const;
+
+/** Prolongs leases, and puts on record that their attempts have begun. Safe to repeat: an extended lease is known by its token. */
+export const extend = {
+  name: "timer.extend",
+  keys: ["due", "notes", "state"],
+  args: ["layout", "notAfterUs", "leaseUs"],
+  rest: "items",
+  replies: ["layout", "too-late", "extended"],
+  sha1: "9765715ddb6b1bf2b98a67482926502d01b704d5" as string,
+  source: `local due, notes, state = KEYS[1], KEYS[2], KEYS[3]
+local layout, notAfterUs, leaseUs = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local itemsAt = 4
+local time = redis.call("TIME")
+local nowUs = time[1] * 1000000 + time[2]
+local nowText = time[1] .. string.sub("00000" .. time[2], -6)
+if nowUs > notAfterUs then
+  return { "too-late", nowText }
+end
+local unpack = unpack or table.unpack
+local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs")
+if shard[1] ~= layout then
+  return { "layout", shard[1] or "" }
+end
+local function isLease(score)
+  return score and tonumber(score) % 1000 ~= 0
+end
+local function leaseEndText(lengthUs)
+  local endUs = nowUs + lengthUs
+  if endUs % 1000 == 0 then
+    endUs = endUs + 1
+  end
+  return string.format("%.0f", endUs)
+end
+local function attemptsOf(note)
+  return note and tonumber(string.sub(note, 1, 4)) or 0
+end
+local function isSuspect(note)
+  return note and string.sub(note, 5, 5) == "s"
+end
+local function isCancelled(note)
+  return note and string.sub(note, 6, 6) == "c"
+end
+local function tokenOf(note)
+  return note and string.sub(note, 7) or ""
+end
+local function makeNote(attempts, suspect, cancelled, token)
+  return string.format("%04d", attempts) .. (suspect and "s" or "-") .. (cancelled and "c" or "-") .. token
+end
+local ids = {}
+for at = itemsAt, #ARGV, 4 do
+  ids[#ids + 1] = ARGV[at]
+end
+local scores = redis.call("ZMSCORE", due, unpack(ids))
+local noted = redis.call("HMGET", notes, unpack(ids))
+local leaseEnd = leaseEndText(leaseUs)
+local outcomes, rescored, renoted = "", {}, {}
+for index, id in ipairs(ids) do
+  local at = itemsAt + (index - 1) * 4
+  local score, note, token = scores[index], noted[index], ARGV[at + 2]
+  if not isLease(score) or (score ~= ARGV[at + 1] and tokenOf(note) ~= token) then
+    outcomes = outcomes .. "l"
+  elseif isCancelled(note) then
+    outcomes = outcomes .. "c"
+  else
+    outcomes = outcomes .. "r"
+    rescored[#rescored + 1] = leaseEnd
+    rescored[#rescored + 1] = id
+    renoted[#renoted + 1] = id
+    renoted[#renoted + 1] = makeNote(tonumber(ARGV[at + 3]), isSuspect(note), false, token)
+  end
+end
+if #rescored > 0 then
+  redis.call("HDEL", state, "")
+  redis.call("HSET", notes, unpack(renoted))
+  redis.call("ZADD", due, unpack(rescored))
+end
+return { "extended", nowText, outcomes }
+` as string,
+} as const;
+
+/** Learns the form in which a shard is kept, or founds it; makes known how long this client's requests can be on their way. A request is refused unless it carries the layout that was learned here, so the longest bound on record covers every request that can still arrive. The layout holds the time of founding: what was sent before the shard was lost or moved is refused afterwards. */
+export const open = {
+  name: "timer.open",
+  keys: ["state"],
+  args: ["notAfterUs", "shards", "boundUs", "keepUs", "found"],
+  rest: null,
+  replies: ["too-late", "opened", "absent", "other", "moving"],
+  sha1: "a71ea746909bd888855a90571482ce0b2ff7275e" as string,
+  source: `local state = KEYS[1]
+local notAfterUs = tonumber(ARGV[1])
+local shards, boundUs, keepUs, found = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
+local time = redis.call("TIME")
+local nowUs = time[1] * 1000000 + time[2]
+local nowText = time[1] .. string.sub("00000" .. time[2], -6)
+if nowUs > notAfterUs then
+  return { "too-late", nowText }
+end
+local kept = redis.call("HMGET", state, "layout", "boundUs", "keepUs", "moving")
+local layout = kept[1]
+if not layout then
+  if found ~= "1" then
+    return { "absent" }
+  end
+  layout = "1:" .. shards .. ":" .. nowText
+elseif string.sub(layout, 1, #shards + 3) ~= "1:" .. shards .. ":" then
+  return { "other", layout }
+elseif kept[4] then
+  return { "moving", kept[4] }
+end
+boundUs = math.max(boundUs, tonumber(kept[2] or 0))
+keepUs = math.max(keepUs, boundUs, tonumber(kept[3] or 0))
+if not kept[1] then
+  redis.call("HSET", state, "layout", layout, "openedUs", nowText, "floor", nowText, "leased", "0", "side", "A", "sideUs", "0")
+end
+if boundUs ~= tonumber(kept[2]) or keepUs ~= tonumber(kept[3]) then
+  redis.call("HSET", state, "boundUs", string.format("%.0f", boundUs), "keepUs", string.format("%.0f", keepUs))
+end
+return { "opened", nowText, layout, string.format("%.0f", keepUs) }
+` as string,
+} as const;
+
+/** Sees to leases that ended without an answer: their timers are due again, or buried when the last attempt had begun, or gone when cancelled. A lapse spends an attempt only when it is on record that the handler had begun; from then on the timer is suspect, and its worker records the beginning before it runs the handler. When the server's clock went back, a lease would stand for as long as the clock has lost. One whole lease after that was first seen, every live holder has extended its lease by the new clock; what still ends later than a lease from now is dead, and lapses (K8). */
+export const reap = {
+  name: "timer.reap",
+  keys: ["due", "data", "notes", "later", "state", "memoryA", "memoryB", "dead", "deadData"],
+  args: ["layout", "notAfterUs", "limit", "attemptsMax", "leaseUs", "error"],
+  rest: null,
+  replies: ["layout", "too-late", "reaped"],
+  sha1: "91af6af2ee9470cc2359eadf15194eb8dfbaab57" as string,
+  source: `local due, data, notes, later, state = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local memoryA, memoryB, dead, deadData = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
+local layout, notAfterUs, limit, attemptsMax = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local leaseUs, error = tonumber(ARGV[5]), ARGV[6]
+local time = redis.call("TIME")
+local nowUs = time[1] * 1000000 + time[2]
+local nowText = time[1] .. string.sub("00000" .. time[2], -6)
+if nowUs > notAfterUs then
+  return { "too-late", nowText }
+end
+local unpack = unpack or table.unpack
+local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs")
+if shard[1] ~= layout then
+  return { "layout", shard[1] or "" }
+end
+local keepUs = tonumber(shard[6])
+local inUse, atRest = memoryA, memoryB
+if shard[4] == "B" then
+  inUse, atRest = memoryB, memoryA
+end
+local function recall(fields)
+  if #fields == 0 then
+    return {}
+  end
+  local found = redis.call("HMGET", inUse, unpack(fields))
+  local older = redis.call("HMGET", atRest, unpack(fields))
+  for index = 1, #fields do
+    found[index] = found[index] or older[index]
+  end
+  return found
+end
+local function remember(pairs)
+  if #pairs == 0 then
+    return
+  end
+  local ageUs = nowUs - tonumber(shard[5])
+  if ageUs >= keepUs then
+    inUse, atRest = atRest, inUse
+    redis.call("UNLINK", inUse)
+    redis.call("HSET", state, "side", inUse == memoryA and "A" or "B", "sideUs", nowText, "restUs", shard[5])
+  elseif ageUs < 0 then
+    redis.call("HSET", state, "sideUs", nowText)
+  end
+  redis.call("HSET", inUse, unpack(pairs))
+  if ageUs >= keepUs then
+    redis.call("PEXPIRE", inUse, string.format("%.0f", keepUs * 3 / 1000))
+  end
+end
+local function isLease(score)
+  return score and tonumber(score) % 1000 ~= 0
+end
+local function leaseEndText(lengthUs)
+  local endUs = nowUs + lengthUs
+  if endUs % 1000 == 0 then
+    endUs = endUs + 1
+  end
+  return string.format("%.0f", endUs)
+end
+local function attemptsOf(note)
+  return note and tonumber(string.sub(note, 1, 4)) or 0
+end
+local function isSuspect(note)
+  return note and string.sub(note, 5, 5) == "s"
+end
+local function isCancelled(note)
+  return note and string.sub(note, 6, 6) == "c"
+end
+local function tokenOf(note)
+  return note and string.sub(note, 7) or ""
+end
+local function makeNote(attempts, suspect, cancelled, token)
+  return string.format("%04d", attempts) .. (suspect and "s" or "-") .. (cancelled and "c" or "-") .. token
+end
+local memorized, removed, installedScores, installedRecords, followedIds = {}, {}, {}, {}, {}
+local function conclude(id, record, following)
+  memorized[#memorized + 1] = "i" .. id
+  memorized[#memorized + 1] = nowText
+  if record and tonumber(string.sub(record, 2, 17)) > nowUs - keepUs then
+    local first = string.find(record, " ", 1, true)
+    local second = string.find(record, " ", first + 1, true)
+    memorized[#memorized + 1] = "o" .. string.sub(record, first + 1, second - 1) .. " " .. id
+    memorized[#memorized + 1] = string.sub(record, 1, first - 1)
+  end
+  if not following then
+    removed[#removed + 1] = id
+    return
+  end
+  local space = string.find(following, " ", 1, true)
+  local count = #installedScores
+  installedScores[count + 1] = string.sub(following, 1, space - 1) .. "000"
+  installedScores[count + 2] = id
+  installedRecords[count + 1] = id
+  installedRecords[count + 2] = string.sub(following, space + 1)
+  followedIds[#followedIds + 1] = id
+end
+local function writeEnds()
+  if #removed > 0 then
+    redis.call("ZREM", due, unpack(removed))
+    redis.call("HDEL", data, unpack(removed))
+    redis.call("HDEL", notes, unpack(removed))
+  end
+  if #followedIds > 0 then
+    redis.call("HDEL", later, unpack(followedIds))
+    redis.call("HDEL", notes, unpack(followedIds))
+    redis.call("ZADD", due, unpack(installedScores))
+    redis.call("HSET", data, unpack(installedRecords))
+  end
+end
+local buried, epitaphs = {}, {}
+local function bury(id, record, attempts, error)
+  local count = #buried
+  buried[count + 1] = nowText
+  buried[count + 2] = id
+  epitaphs[count + 1] = id
+  epitaphs[count + 2] = attempts .. " " .. #error .. " " .. error .. (record or "")
+end
+local function writeBurials()
+  if #buried > 0 then
+    redis.call("ZADD", dead, unpack(buried))
+    redis.call("HSET", deadData, unpack(epitaphs))
+  end
+end
+local function strandedLeases(limit)
+  local kept = redis.call("HMGET", state, "backUs", "backTopUs", "backAtUs", "leaseMaxUs")
+  local lengthUs = math.max(leaseUs, tonumber(kept[4] or 0))
+  if not kept[1] then
+    if tonumber(shard[2]) > nowUs + 1000000 then
+      local top = string.format("%.0f", tonumber(shard[2]) + lengthUs)
+      redis.call("HSET", state, "backUs", nowText, "backTopUs", top, "backAtUs", "0")
+    end
+    return {}
+  elseif nowUs < tonumber(kept[1]) + lengthUs then
+    return {}
+  end
+  local from = math.max(nowUs + lengthUs, tonumber(kept[3]))
+  local found = redis.call("ZRANGE", due, string.format("(%.0f", from), kept[2], "BYSCORE", "LIMIT", 0, limit, "WITHSCORES")
+  local ids = {}
+  for at = 1, #found, 2 do
+    if isLease(found[at + 1]) then
+      ids[#ids + 1] = found[at]
+    end
+  end
+  if #found < limit * 2 then
+    redis.call("HDEL", state, "backUs", "backTopUs", "backAtUs")
+  else
+    local last = tonumber(found[#found])
+    redis.call("HSET", state, "backAtUs", string.format("%.0f", isLease(found[#found]) and last - 1 or last))
+  end
+  return ids
+end
+local ids, graves = {}, {}
+local found = redis.call("ZRANGE", due, "-inf", nowText, "BYSCORE", "LIMIT", 0, limit, "WITHSCORES")
+for at = 1, #found, 2 do
+  if isLease(found[at + 1]) then
+    ids[#ids + 1] = found[at]
+  end
+end
+local stranded = strandedLeases(limit)
+for index = 1, #stranded do
+  ids[#ids + 1] = stranded[index]
+end
+if #ids == 0 then
+  return { "reaped", nowText, 0, graves }
+end
+local noted = redis.call("HMGET", notes, unpack(ids))
+local records = redis.call("HMGET", data, unpack(ids))
+local followings = redis.call("HMGET", later, unpack(ids))
+redis.call("ZCARD", dead)
+redis.call("HLEN", deadData)
+recall({ "i" })
+local nowDue = string.format("%.0f", math.floor(nowUs / 1000) * 1000)
+local rescored, renoted = {}, {}
+for index, id in ipairs(ids) do
+  local note, record = noted[index], records[index]
+  local attempts = attemptsOf(note)
+  if isCancelled(note) or not record then
+    conclude(id, record, followings[index])
+  elseif attempts >= attemptsMax then
+    graves[#graves + 1] = id
+    bury(id, record, tostring(attempts), error)
+    conclude(id, record, followings[index])
+  else
+    rescored[#rescored + 1] = nowDue
+    rescored[#rescored + 1] = id
+    renoted[#renoted + 1] = id
+    renoted[#renoted + 1] = makeNote(attempts, true, false, "")
+  end
+end
+redis.call("HDEL", state, "")
+writeEnds()
+writeBurials()
+if #rescored > 0 then
+  redis.call("ZADD", due, unpack(rescored))
+  redis.call("HSET", notes, unpack(renoted))
+end
+redis.call("HSET", state, "leased", string.format("%.0f", tonumber(shard[3]) - #ids))
+remember(memorized)
+return { "reaped", nowText, #ids, graves }
+` as string,
+} as const;
+
+/** Sets timers, each at most once per operation (T9), and none that was cancelled after its request was made (T5). A record is: kind of the answer (s, r or f; the letter stands for format 1), generation (16 digits), deadline in ms minus the generation's ms, a space, operation, a space, payload. An answer is the record up to the first space. */
+export const schedule = {
+  name: "timer.schedule",
+  keys: ["due", "data", "notes", "later", "state", "memoryA", "memoryB", "wake"],
+  args: ["layout", "sentUs", "notAfterUs", "publish", "pendingMax", "delayMaxMs"],
+  rest: "items",
+  replies: ["layout", "too-late", "scheduled"],
+  sha1: "acf0be7038701c9d3b62e7c62f11aad690351850" as string,
+  source: `local due, data, notes, later, state, memoryA, memoryB, wake =
+  KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8]
+local layout, sentUs, notAfterUs, publish, pendingMax, delayMaxMs =
+  ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
+local itemsAt = 7
+local time = redis.call("TIME")
+local nowUs = time[1] * 1000000 + time[2]
+local nowText = time[1] .. string.sub("00000" .. time[2], -6)
+if nowUs > notAfterUs then
+  return { "too-late", nowText }
+end
+local unpack = unpack or table.unpack
+local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs")
+if shard[1] ~= layout then
+  return { "layout", shard[1] or "" }
+end
+if shard[7] then
+  return { "layout", "" }
+end
+local function nextToken(last)
+  if last and last >= nowText then
+    return string.format("%.0f", last + 1)
+  end
+  return nowText
+end
+local keepUs = tonumber(shard[6])
+local inUse, atRest = memoryA, memoryB
+if shard[4] == "B" then
+  inUse, atRest = memoryB, memoryA
+end
+local function recall(fields)
+  if #fields == 0 then
+    return {}
+  end
+  local found = redis.call("HMGET", inUse, unpack(fields))
+  local older = redis.call("HMGET", atRest, unpack(fields))
+  for index = 1, #fields do
+    found[index] = found[index] or older[index]
+  end
+  return found
+end
+local function remember(pairs)
+  if #pairs == 0 then
+    return
+  end
+  local ageUs = nowUs - tonumber(shard[5])
+  if ageUs >= keepUs then
+    inUse, atRest = atRest, inUse
+    redis.call("UNLINK", inUse)
+    redis.call("HSET", state, "side", inUse == memoryA and "A" or "B", "sideUs", nowText, "restUs", shard[5])
+  elseif ageUs < 0 then
+    redis.call("HSET", state, "sideUs", nowText)
+  end
+  redis.call("HSET", inUse, unpack(pairs))
+  if ageUs >= keepUs then
+    redis.call("PEXPIRE", inUse, string.format("%.0f", keepUs * 3 / 1000))
+  end
+end
+local function isLease(score)
+  return score and tonumber(score) % 1000 ~= 0
+end
+local function leaseEndText(lengthUs)
+  local endUs = nowUs + lengthUs
+  if endUs % 1000 == 0 then
+    endUs = endUs + 1
+  end
+  return string.format("%.0f", endUs)
+end
+local function attemptsOf(note)
+  return note and tonumber(string.sub(note, 1, 4)) or 0
+end
+local function isSuspect(note)
+  return note and string.sub(note, 5, 5) == "s"
+end
+local function isCancelled(note)
+  return note and string.sub(note, 6, 6) == "c"
+end
+local function tokenOf(note)
+  return note and string.sub(note, 7) or ""
+end
+local function makeNote(attempts, suspect, cancelled, token)
+  return string.format("%04d", attempts) .. (suspect and "s" or "-") .. (cancelled and "c" or "-") .. token
+end
+local generation = nextToken(shard[2])
+local bornMs = math.floor(tonumber(generation) / 1000)
+local nowMs = math.ceil(nowUs / 1000)
+local earliestMs = math.huge
+local scored, recorded, followed, memorized, unnoted = {}, {}, {}, {}, {}
+local function dueMsOf(when)
+  local ms = tonumber(string.sub(when, 3))
+  return string.sub(when, 2, 2) == "+" and nowMs + ms or ms
+end
+local function answerOf(record)
+  return string.sub(record, 1, string.find(record, " ", 1, true) - 1)
+end
+local function operationOf(record)
+  local from = string.find(record, " ", 1, true)
+  return string.sub(record, from + 1, string.find(record, " ", from + 1, true) - 1)
+end
+local function keepAnswer(id, record)
+  if tonumber(string.sub(record, 2, 17)) > nowUs - keepUs then
+    memorized[#memorized + 1] = "o" .. operationOf(record) .. " " .. id
+    memorized[#memorized + 1] = answerOf(record)
+  end
+end
+local function set(kind, id, operation, dueMs, payload)
+  local answer = kind .. generation .. string.format("%.0f", dueMs - bornMs)
+  local record = answer .. " " .. operation .. " " .. payload
+  if kind == "f" then
+    followed[#followed + 1] = id
+    followed[#followed + 1] = string.format("%.0f", dueMs) .. " " .. record
+    return answer
+  end
+  local count = #scored
+  scored[count + 1] = string.format("%.0f", dueMs * 1000)
+  scored[count + 2] = id
+  recorded[count + 1] = id
+  recorded[count + 2] = record
+  if dueMs < earliestMs then
+    earliestMs = dueMs
+  end
+  return answer
+end
+local function rearrange(id, score, operation, when, payload)
+  local record, following = redis.call("HGET", data, id), redis.call("HGET", later, id)
+  if record and operationOf(record) == operation then
+    return answerOf(record)
+  end
+  local leased = isLease(score)
+  local rival = record
+  local rivalMs = tonumber(score) / 1000
+  if following then
+    local space = string.find(following, " ", 1, true)
+    local next = string.sub(following, space + 1)
+    if operationOf(next) == operation then
+      return answerOf(next)
+    end
+    if leased then
+      rival = next
+      rivalMs = tonumber(string.sub(following, 1, space - 1))
+    end
+  elseif leased then
+    rival = nil
+  end
+  local mode, dueMs = string.sub(when, 1, 1), dueMsOf(when)
+  if rival and (mode == "k" or (mode == "e" and dueMs >= rivalMs)) then
+    local answer = "k" .. string.sub(rival, 2, 17) .. string.format("%.0f", rivalMs - math.floor(tonumber(string.sub(rival, 2, 17)) / 1000))
+    memorized[#memorized + 1] = "o" .. operation .. " " .. id
+    memorized[#memorized + 1] = answer
+    return answer
+  end
+  if rival then
+    keepAnswer(id, rival)
+  end
+  if following and not leased then
+    keepAnswer(id, string.sub(following, string.find(following, " ", 1, true) + 1))
+  end
+  if leased then
+    return set("f", id, operation, dueMs, payload)
+  end
+  unnoted[#unnoted + 1] = id
+  return set("r", id, operation, dueMs, payload)
+end
+local function write()
+  if #unnoted > 0 then
+    redis.call("HDEL", notes, unpack(unnoted))
+    redis.call("HDEL", later, unpack(unnoted))
+  end
+  if #scored > 0 then
+    redis.call("ZADD", due, unpack(scored))
+    redis.call("HSET", data, unpack(recorded))
+  end
+  if #followed > 0 then
+    redis.call("HSET", later, unpack(followed))
+  end
+  if #scored + #followed > 0 then
+    redis.call("HSET", state, "floor", generation)
+  end
+  remember(memorized)
+end
+local ids, fields = {}, {}
+for at = itemsAt, #ARGV, 4 do
+  local id = ARGV[at]
+  ids[#ids + 1] = id
+  fields[#fields + 1] = "x" .. id
+  fields[#fields + 1] = "o" .. ARGV[at + 1] .. " " .. id
+end
+local scores = redis.call("ZMSCORE", due, unpack(ids))
+local remembered = recall(fields)
+local head = redis.call("ZRANGE", due, 0, 0, "WITHSCORES")
+local room = pendingMax > 0 and pendingMax - redis.call("ZCARD", due) or math.huge
+redis.call("HLEN", data)
+local answers = {}
+for index = 1, #ids do
+  local at = itemsAt + (index - 1) * 4
+  local cancelled, answered = remembered[index * 2 - 1], remembered[index * 2]
+  local operation, when, payload = ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
+  if answered then
+    answers[index] = answered
+  elseif cancelled and tonumber(cancelled) > sentUs then
+    answers[index] = "x" .. cancelled
+  elseif dueMsOf(when) - nowMs > delayMaxMs then
+    answers[index] = "d"
+  elseif scores[index] then
+    answers[index] = rearrange(ids[index], scores[index], operation, when, payload)
+  elseif room <= 0 then
+    answers[index] = "p"
+  else
+    room = room - 1
+    answers[index] = set("s", ids[index], operation, dueMsOf(when), payload)
+  end
+end
+write()
+if earliestMs < math.huge and (not head[2] or earliestMs * 1000 < tonumber(head[2])) then
+  redis.pcall(publish, wake, string.format("%.0f", earliestMs))
+end
+return { "scheduled", nowText, answers }
+` as string,
+} as const;
+
+/** Ends firings that claim cannot end in passing: retries, gives back, buries, and acknowledges what was extended, cancelled or rescheduled meanwhile. Each item proves its lease by its end or, once extended, by its token (T3). */
+export const settle = {
+  name: "timer.settle",
+  keys: ["due", "data", "notes", "later", "state", "memoryA", "memoryB", "dead", "deadData"],
+  args: ["layout", "notAfterUs"],
+  rest: "items",
+  replies: ["layout", "too-late", "settled"],
+  sha1: "a60b5943497d221a210960930afea7f378d38322" as string,
+  source: `local due, data, notes, later, state = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local memoryA, memoryB, dead, deadData = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
+local layout, notAfterUs = ARGV[1], tonumber(ARGV[2])
+local itemsAt = 3
+local time = redis.call("TIME")
+local nowUs = time[1] * 1000000 + time[2]
+local nowText = time[1] .. string.sub("00000" .. time[2], -6)
+if nowUs > notAfterUs then
+  return { "too-late", nowText }
+end
+local unpack = unpack or table.unpack
+local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs")
+if shard[1] ~= layout then
+  return { "layout", shard[1] or "" }
+end
+local keepUs = tonumber(shard[6])
+local inUse, atRest = memoryA, memoryB
+if shard[4] == "B" then
+  inUse, atRest = memoryB, memoryA
+end
+local function recall(fields)
+  if #fields == 0 then
+    return {}
+  end
+  local found = redis.call("HMGET", inUse, unpack(fields))
+  local older = redis.call("HMGET", atRest, unpack(fields))
+  for index = 1, #fields do
+    found[index] = found[index] or older[index]
+  end
+  return found
+end
+local function remember(pairs)
+  if #pairs == 0 then
+    return
+  end
+  local ageUs = nowUs - tonumber(shard[5])
+  if ageUs >= keepUs then
+    inUse, atRest = atRest, inUse
+    redis.call("UNLINK", inUse)
+    redis.call("HSET", state, "side", inUse == memoryA and "A" or "B", "sideUs", nowText, "restUs", shard[5])
+  elseif ageUs < 0 then
+    redis.call("HSET", state, "sideUs", nowText)
+  end
+  redis.call("HSET", inUse, unpack(pairs))
+  if ageUs >= keepUs then
+    redis.call("PEXPIRE", inUse, string.format("%.0f", keepUs * 3 / 1000))
+  end
+end
+local function isLease(score)
+  return score and tonumber(score) % 1000 ~= 0
+end
+local function leaseEndText(lengthUs)
+  local endUs = nowUs + lengthUs
+  if endUs % 1000 == 0 then
+    endUs = endUs + 1
+  end
+  return string.format("%.0f", endUs)
+end
+local function attemptsOf(note)
+  return note and tonumber(string.sub(note, 1, 4)) or 0
+end
+local function isSuspect(note)
+  return note and string.sub(note, 5, 5) == "s"
+end
+local function isCancelled(note)
+  return note and string.sub(note, 6, 6) == "c"
+end
+local function tokenOf(note)
+  return note and string.sub(note, 7) or ""
+end
+local function makeNote(attempts, suspect, cancelled, token)
+  return string.format("%04d", attempts) .. (suspect and "s" or "-") .. (cancelled and "c" or "-") .. token
+end
+local memorized, removed, installedScores, installedRecords, followedIds = {}, {}, {}, {}, {}
+local function conclude(id, record, following)
+  memorized[#memorized + 1] = "i" .. id
+  memorized[#memorized + 1] = nowText
+  if record and tonumber(string.sub(record, 2, 17)) > nowUs - keepUs then
+    local first = string.find(record, " ", 1, true)
+    local second = string.find(record, " ", first + 1, true)
+    memorized[#memorized + 1] = "o" .. string.sub(record, first + 1, second - 1) .. " " .. id
+    memorized[#memorized + 1] = string.sub(record, 1, first - 1)
+  end
+  if not following then
+    removed[#removed + 1] = id
+    return
+  end
+  local space = string.find(following, " ", 1, true)
+  local count = #installedScores
+  installedScores[count + 1] = string.sub(following, 1, space - 1) .. "000"
+  installedScores[count + 2] = id
+  installedRecords[count + 1] = id
+  installedRecords[count + 2] = string.sub(following, space + 1)
+  followedIds[#followedIds + 1] = id
+end
+local function writeEnds()
+  if #removed > 0 then
+    redis.call("ZREM", due, unpack(removed))
+    redis.call("HDEL", data, unpack(removed))
+    redis.call("HDEL", notes, unpack(removed))
+  end
+  if #followedIds > 0 then
+    redis.call("HDEL", later, unpack(followedIds))
+    redis.call("HDEL", notes, unpack(followedIds))
+    redis.call("ZADD", due, unpack(installedScores))
+    redis.call("HSET", data, unpack(installedRecords))
+  end
+end
+local buried, epitaphs = {}, {}
+local function bury(id, record, attempts, error)
+  local count = #buried
+  buried[count + 1] = nowText
+  buried[count + 2] = id
+  epitaphs[count + 1] = id
+  epitaphs[count + 2] = attempts .. " " .. #error .. " " .. error .. (record or "")
+end
+local function writeBurials()
+  if #buried > 0 then
+    redis.call("ZADD", dead, unpack(buried))
+    redis.call("HSET", deadData, unpack(epitaphs))
+  end
+end
+local ids, fields = {}, {}
+for at = itemsAt, #ARGV, 7 do
+  ids[#ids + 1] = ARGV[at]
+  fields[#fields + 1] = "o" .. ARGV[at + 3] .. " " .. ARGV[at]
+end
+local scores = redis.call("ZMSCORE", due, unpack(ids))
+local noted = redis.call("HMGET", notes, unpack(ids))
+local records = redis.call("HMGET", data, unpack(ids))
+local followings = redis.call("HMGET", later, unpack(ids))
+local answers = recall(fields)
+redis.call("ZCARD", dead)
+redis.call("HLEN", deadData)
+local leased = tonumber(shard[3])
+local rescored, renoted = {}, {}
+for index, id in ipairs(ids) do
+  local at = itemsAt + (index - 1) * 7
+  local leaseEnd, token, verb, attempts, detail = ARGV[at + 1], ARGV[at + 2], ARGV[at + 4], ARGV[at + 5], ARGV[at + 6]
+  local score, note = scores[index], noted[index]
+  if answers[index] then
+  elseif not isLease(score) or (score ~= leaseEnd and tokenOf(note) ~= token) then
+    answers[index] = "lost"
+  else
+    leased = leased - 1
+    if verb == "done" or isCancelled(note) then
+      answers[index] = "ended"
+      conclude(id, records[index], followings[index])
+    elseif verb == "dead" then
+      answers[index] = "dead"
+      bury(id, records[index], attempts, detail)
+      conclude(id, records[index], followings[index])
+    else
+      answers[index] = "pending"
+      local delayMs = verb == "retry" and tonumber(detail) or 0
+      local atMs = verb == "retry" and math.ceil(nowUs / 1000) + delayMs or math.floor(nowUs / 1000)
+      rescored[#rescored + 1] = string.format("%.0f", atMs * 1000)
+      rescored[#rescored + 1] = id
+      renoted[#renoted + 1] = id
+      renoted[#renoted + 1] = makeNote(tonumber(attempts), isSuspect(note) and verb == "release", false, "")
+    end
+    memorized[#memorized + 1] = fields[index]
+    memorized[#memorized + 1] = answers[index]
+  end
+end
+if #memorized == 0 then
+  return { "settled", nowText, answers }
+end
+redis.call("HDEL", state, "")
+writeEnds()
+writeBurials()
+if #rescored > 0 then
+  redis.call("ZADD", due, unpack(rescored))
+  redis.call("HSET", notes, unpack(renoted))
+end
+redis.call("HSET", state, "leased", string.format("%.0f", leased))
+remember(memorized)
+return { "settled", nowText, answers }
+` as string,
+} as const;

@@ -1,0 +1,48 @@
+--[[
+open: learns the form in which a shard is kept, or founds it; makes known how long this client's requests can be on their way.
+
+A request is refused unless it carries the layout that was learned here, so the longest bound on record covers every request that can
+still arrive. The layout holds the time of founding: what was sent before the shard was lost or moved is refused afterwards.
+
+KEYS
+  state  HASH  what the shard remembers of itself
+ARGV
+  notAfterUs  bound in server time
+  shards      how many shards this client divides the timer into
+  boundUs     the longest time that a request of this client can be on its way
+  keepUs      how long this client wants what has ended to be remembered
+  found       "1" to found the shard when nothing is there
+REPLIES
+  {"too-late", now}
+  {"opened", now, layout, keepUs}
+  {"absent"}               nothing is there and found is not "1"
+  {"other", layout}        kept in another form: number of shards, format, or timers on the move
+  {"moving", to}           timers are about to move to another number of shards
+]]
+local state = KEYS[1]
+local notAfterUs = tonumber(ARGV[1])
+local shards, boundUs, keepUs, found = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
+-- @include time
+-- @include bound
+
+local kept = redis.call("HMGET", state, "layout", "boundUs", "keepUs", "moving")
+local layout = kept[1]
+if not layout then
+  if found ~= "1" then
+    return { "absent" }
+  end
+  layout = "1:" .. shards .. ":" .. nowText
+elseif string.sub(layout, 1, #shards + 3) ~= "1:" .. shards .. ":" then
+  return { "other", layout }
+elseif kept[4] then
+  return { "moving", kept[4] }
+end
+boundUs = math.max(boundUs, tonumber(kept[2] or 0))
+keepUs = math.max(keepUs, boundUs, tonumber(kept[3] or 0))
+if not kept[1] then
+  redis.call("HSET", state, "layout", layout, "openedUs", nowText, "floor", nowText, "leased", "0", "side", "A", "sideUs", "0")
+end
+if boundUs ~= tonumber(kept[2]) or keepUs ~= tonumber(kept[3]) then
+  redis.call("HSET", state, "boundUs", string.format("%.0f", boundUs), "keepUs", string.format("%.0f", keepUs))
+end
+return { "opened", nowText, layout, string.format("%.0f", keepUs) }

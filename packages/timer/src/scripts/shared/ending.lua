@@ -1,0 +1,48 @@
+--[[
+ending: ends the running generation of timers: what follows it takes its place, else the timer is gone and its end is remembered.
+
+Needs
+  nowText, unpack, remember, keepUs, nowUs
+  due, data, notes, later
+Gives
+  conclude(id, record, following)  collects the end of one timer; record and following may be false
+  writeEnds()                      writes them, freeing writes first (K3)
+  memorized                        pairs for remember, which the caller calls last
+]]
+local memorized, removed, installedScores, installedRecords, followedIds = {}, {}, {}, {}, {}
+
+local function conclude(id, record, following)
+  memorized[#memorized + 1] = "i" .. id
+  memorized[#memorized + 1] = nowText
+  if record and tonumber(string.sub(record, 2, 17)) > nowUs - keepUs then
+    local first = string.find(record, " ", 1, true)
+    local second = string.find(record, " ", first + 1, true)
+    memorized[#memorized + 1] = "o" .. string.sub(record, first + 1, second - 1) .. " " .. id
+    memorized[#memorized + 1] = string.sub(record, 1, first - 1)
+  end
+  if not following then
+    removed[#removed + 1] = id
+    return
+  end
+  local space = string.find(following, " ", 1, true)
+  local count = #installedScores
+  installedScores[count + 1] = string.sub(following, 1, space - 1) .. "000"
+  installedScores[count + 2] = id
+  installedRecords[count + 1] = id
+  installedRecords[count + 2] = string.sub(following, space + 1)
+  followedIds[#followedIds + 1] = id
+end
+
+local function writeEnds()
+  if #removed > 0 then
+    redis.call("ZREM", due, unpack(removed))
+    redis.call("HDEL", data, unpack(removed))
+    redis.call("HDEL", notes, unpack(removed))
+  end
+  if #followedIds > 0 then
+    redis.call("HDEL", later, unpack(followedIds))
+    redis.call("HDEL", notes, unpack(followedIds))
+    redis.call("ZADD", due, unpack(installedScores))
+    redis.call("HSET", data, unpack(installedRecords))
+  end
+end

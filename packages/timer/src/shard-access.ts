@@ -1,0 +1,157 @@
+/**
+ * The way to the shards of a timer: opens each before its first use, so that no client works on timers that are kept in another number
+ * of shards (T11), and opens it again when the server has forgotten it or kept it differently since.
+ */
+import { NewerFormatError, RedisUnavailableError } from "@holdfast/core";
+import type { Connection } from "@holdfast/core";
+import { ShardsMismatchError, ShardsMovingError } from "./errors.ts";
+import { shardKeys } from "./keys.ts";
+import type { ShardKeys } from "./keys.ts";
+import type { ResolvedTimerOptions } from "./options.ts";
+import { openScript } from "./scripts.ts";
+import type { OpenReply } from "./scripts.ts";
+
+/** A shard that this client may use. */
+export interface OpenShard {
+  readonly index: number;
+  readonly keys: ShardKeys;
+  /** What every request carries; another one is refused. */
+  readonly layout: string;
+  /** How long the shard remembers what has ended, in microseconds. */
+  readonly keepUs: number;
+}
+
+/** Formats of layouts that this version reads. */
+const formatSupported = 1;
+/** A shard whose layout changes more often than this during one call is being moved. */
+const openingsMax = 3;
+
+/** All shards of one timer as one client sees them. */
+export class ShardAccess {
+  readonly connection: Connection;
+  readonly name: string;
+  readonly shards: number;
+  readonly #options: Pick<ResolvedTimerOptions<unknown>, "commandTimeoutMs" | "rememberMs" | "prefix" | "random">;
+  readonly #keys: readonly ShardKeys[];
+  readonly #open: (OpenShard | undefined)[];
+  readonly #opening: (Promise<OpenShard> | undefined)[];
+  readonly #onFounded: (shard: number) => void;
+
+  constructor(
+    connection: Connection,
+    name: string,
+    options: ResolvedTimerOptions<unknown>,
+    onFounded: (shard: number) => void,
+  ) {
+    this.connection = connection;
+    this.name = name;
+    this.shards = options.shards;
+    this.#options = options;
+    this.#keys = Array.from({ length: options.shards }, (_, shard) => shardKeys(options.prefix, name, shard));
+    this.#open = Array.from({ length: options.shards });
+    this.#opening = Array.from({ length: options.shards });
+    this.#onFounded = onFounded;
+  }
+
+  /** The keys of a shard. */
+  keys(shard: number): ShardKeys {
+    return this.#keys[shard] as ShardKeys;
+  }
+
+  /**
+   * Calls a script on a shard that is open.
+   * @param call gets the shard and the time left in milliseconds; resolves to undefined when the shard is not kept as it thinks
+   * @throws ShardsMismatchError, ShardsMovingError, NewerFormatError, and what `call` throws
+   */
+  async run<Result>(
+    shard: number,
+    call: (open: OpenShard, timeoutMs: number) => Promise<Result | undefined>,
+  ): Promise<Result> {
+    const { clock } = this.connection;
+    const { commandTimeoutMs } = this.#options;
+    const giveUpAtMs = clock.monotonicMs() + commandTimeoutMs;
+    for (let openings = 0; ;) {
+      let open = this.#open[shard];
+      let timeoutMs = commandTimeoutMs;
+      if (open === undefined) {
+        open = await this.#openShard(shard, timeoutMs);
+        openings += 1;
+        timeoutMs = Math.max(1, Math.ceil(giveUpAtMs - clock.monotonicMs()));
+      }
+      const result = await call(open, timeoutMs);
+      if (result !== undefined) return result;
+      if (this.#open[shard] === open) this.#open[shard] = undefined;
+      if (openings === openingsMax) {
+        throw new RedisUnavailableError(
+          `timer ${this.name}`,
+          "LAYOUT",
+          "the shard is being set up by others; try again",
+        );
+      }
+    }
+  }
+
+  #openShard(shard: number, timeoutMs: number): Promise<OpenShard> {
+    const known = this.#opening[shard];
+    if (known !== undefined) return known;
+    const opening = this.#openInTurn(shard, timeoutMs).finally(() => {
+      if (this.#opening[shard] === opening) this.#opening[shard] = undefined;
+    });
+    this.#opening[shard] = opening;
+    return opening;
+  }
+
+  async #openInTurn(shard: number, timeoutMs: number): Promise<OpenShard> {
+    let reply = await this.#ask(shard, shard === 0, timeoutMs);
+    if (reply.kind === "absent") {
+      // Shard 0 says how many there are; it is asked anew before another one is founded.
+      this.#accept(0, await this.#ask(0, true, timeoutMs));
+      reply = await this.#ask(shard, true, timeoutMs);
+    }
+    return this.#accept(shard, reply);
+  }
+
+  async #ask(shard: number, found: boolean, timeoutMs: number): Promise<OpenReply> {
+    const { commandTimeoutMs, rememberMs, random } = this.#options;
+    const reply = await this.connection.run(
+      openScript,
+      { state: this.keys(shard).state },
+      { shards: this.shards, boundUs: commandTimeoutMs * 1_000, keepUs: rememberMs * 1_000, found: found ? "1" : "0" },
+      { operation: `timer.open ${this.name}`, operationId: random.id(), timeoutMs },
+    );
+    if (reply.kind === "opened") this.connection.observeTime(this.keys(shard).state, reply.nowUs);
+    return reply;
+  }
+
+  #accept(shard: number, reply: OpenReply): OpenShard {
+    switch (reply.kind) {
+      case "opened": {
+        const open = { index: shard, keys: this.keys(shard), layout: reply.layout, keepUs: reply.keepUs };
+        // The layout ends with the time of founding: when that is now, nothing was there.
+        if (reply.layout.endsWith(`:${reply.nowUs}`)) this.#onFounded(shard);
+        this.#open[shard] = open;
+        return open;
+      }
+      case "moving":
+        throw new ShardsMovingError(this.name, reply.shards);
+      case "other":
+        throw this.#refusal(reply.layout);
+      case "absent":
+        throw new RedisUnavailableError(
+          `timer ${this.name}`,
+          "LAYOUT",
+          "the shard vanished while it was opened; try again",
+        );
+    }
+  }
+
+  /** Why a layout such as `1:4:1795312345678901`, or `1:1>4:1795…` while timers move, is not ours. */
+  #refusal(layout: string): Error {
+    const [format, shards = ""] = layout.split(":");
+    if (Number(format) !== formatSupported)
+      return new NewerFormatError(`timer ${this.name}`, Number(format), formatSupported);
+    const target = shards.split(">")[1];
+    if (target !== undefined) return new ShardsMovingError(this.name, Number(target));
+    return new ShardsMismatchError(this.name, this.shards, Number(shards));
+  }
+}

@@ -1,0 +1,64 @@
+/** Clients and timers of one test, closed in the end whatever happens. */
+import { Redis } from "ioredis";
+import type { RedisOptions } from "ioredis";
+import { DurableTimer } from "@holdfast/timer";
+import type { Firing, TimerEvent, TimerOptions } from "@holdfast/timer";
+
+/** What a test opens; `await using` closes it. */
+export class Desk implements AsyncDisposable {
+  readonly #closers: (() => unknown)[] = [];
+  readonly events: TimerEvent[] = [];
+
+  /** A client. */
+  redis(url: string, options: RedisOptions = {}): Redis {
+    const { hostname, port } = new URL(url);
+    const redis = new Redis({ host: hostname, port: Number(port), ...options, replyMapping: "legacy" });
+    // Each failure reaches the test through its call.
+    redis.on("error", () => undefined);
+    this.#closers.push(() => redis.disconnect());
+    return redis;
+  }
+
+  /** A timer on a client of its own; its events are collected. */
+  timer<Payload = undefined>(
+    url: string,
+    name = "timeouts",
+    options: TimerOptions<Payload> = {},
+  ): DurableTimer<Payload> {
+    const timer = new DurableTimer<Payload>(this.redis(url), name, {
+      onEvent: (event) => this.events.push(event),
+      ...options,
+    });
+    this.#closers.push(() => timer.close());
+    return timer;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const close of this.#closers.toReversed()) await close();
+  }
+}
+
+/** Collects firings and lets a test wait for a number of them. */
+export class Catcher<Payload = unknown> {
+  readonly firings: Firing<Payload>[] = [];
+  #waiters: { readonly count: number; readonly resolve: () => void }[] = [];
+
+  readonly handle = (firing: Firing<Payload>): void => {
+    this.firings.push(firing);
+    for (const waiter of this.#waiters) if (this.firings.length >= waiter.count) waiter.resolve();
+  };
+
+  get ids(): string[] {
+    return this.firings.map((firing) => firing.id);
+  }
+
+  /** Resolves when so many have come. */
+  async caught(count: number): Promise<Firing<Payload>[]> {
+    if (this.firings.length < count) {
+      await new Promise<void>((resolve) => {
+        this.#waiters.push({ count, resolve });
+      });
+    }
+    return this.firings;
+  }
+}
