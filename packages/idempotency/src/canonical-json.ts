@@ -1,0 +1,155 @@
+/**
+ * One text for each JSON value, whatever the order of its keys, its white space and the spelling of its numbers, without ever losing a digit:
+ * numbers are compared as they are written, not as JavaScript would round them (I7).
+ */
+
+const depthMax = 256;
+
+/** `-12.50e3` becomes `-125e2`: sign, digits without zeros at either end, exponent. */
+function canonicalNumber(lexeme: string): string {
+  const parts = /^(-?)(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/u.exec(lexeme);
+  if (parts === null) return "null";
+  const [, sign = "", whole = "", fraction = "", exponent = "0"] = parts;
+  const digits = (whole + fraction).replace(/^0+/u, "");
+  const significant = digits.replace(/0+$/u, "");
+  if (significant === "") return "0";
+  const shift = BigInt(exponent) - BigInt(fraction.length) + BigInt(digits.length - significant.length);
+  return `${sign}${significant}e${shift}`;
+}
+
+function canonicalObject(entries: [name: string, text: string][]): string {
+  // The sort keeps the order of equal names, which only a text can have.
+  const sorted = entries.toSorted(([left], [right]) => (left < right ? -1 : Number(left > right)));
+  return `{${sorted.map(([name, text]) => `${name}:${text}`).join(",")}}`;
+}
+
+/**
+ * The canonical text of a value. Bytes stand for themselves; what JSON leaves out is left out.
+ * @throws TypeError for a value that JSON would silently empty (Map, Set), a function, a symbol, or one that is nested too deeply
+ */
+export function canonicalOfValue(value: unknown, depth = 0): string {
+  if (depth > depthMax)
+    throw new TypeError(`fingerprint must not be nested more than ${depthMax} deep, nor be circular`);
+  switch (typeof value) {
+    case "string":
+      return JSON.stringify(value);
+    case "number":
+    case "bigint":
+      return canonicalNumber(String(value));
+    case "boolean":
+      return String(value);
+    case "undefined":
+      return "null";
+    case "function":
+    case "symbol":
+      throw new TypeError(`fingerprint must be JSON, text or bytes, got a ${typeof value}`);
+    case "object":
+      return canonicalOfObject(value, depth);
+  }
+}
+
+function canonicalOfObject(value: object | null, depth: number): string {
+  if (value === null) return "null";
+  if (value instanceof Uint8Array)
+    return `<${Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString("base64")}>`;
+  const { toJSON } = value as { toJSON?: unknown };
+  if (typeof toJSON === "function") return canonicalOfValue((toJSON as () => unknown).call(value), depth + 1);
+  if (Array.isArray(value)) return `[${value.map((item) => canonicalOfValue(item, depth + 1)).join(",")}]`;
+  if (value instanceof Map || value instanceof Set || ArrayBuffer.isView(value) || value instanceof ArrayBuffer) {
+    throw new TypeError(`fingerprint must be JSON, text or Uint8Array, got a ${value.constructor.name}`);
+  }
+  const entries = Object.entries(value).filter(([, item]) => item !== undefined);
+  return canonicalObject(entries.map(([name, item]) => [JSON.stringify(name), canonicalOfValue(item, depth + 1)]));
+}
+
+/** Reads a JSON text from left to right. */
+class Reader {
+  readonly #text: string;
+  #at = 0;
+
+  constructor(text: string) {
+    this.#text = text;
+  }
+
+  /** The canonical text of the whole input, or undefined when it is no JSON. */
+  whole(): string | undefined {
+    const value = this.#value(0);
+    this.#skipSpace();
+    return this.#at === this.#text.length ? value : undefined;
+  }
+
+  #skipSpace(): void {
+    while (" \t\n\r".includes(this.#text.charAt(this.#at)) && this.#at < this.#text.length) this.#at += 1;
+  }
+
+  #takes(character: string): boolean {
+    this.#skipSpace();
+    if (this.#text.charAt(this.#at) !== character) return false;
+    this.#at += 1;
+    return true;
+  }
+
+  #value(depth: number): string | undefined {
+    if (depth > depthMax) return undefined;
+    if (this.#takes("{")) return this.#members(depth);
+    if (this.#takes("[")) return this.#items(depth);
+    if (this.#text.charAt(this.#at) === '"') return this.#string();
+    const scalar = /(?:-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?)|true|false|null/uy;
+    scalar.lastIndex = this.#at;
+    const lexeme = scalar.exec(this.#text)?.[0];
+    if (lexeme === undefined) return undefined;
+    this.#at += lexeme.length;
+    return /^[tfn]/u.test(lexeme) ? lexeme : canonicalNumber(lexeme);
+  }
+
+  #members(depth: number): string | undefined {
+    const entries: [string, string][] = [];
+    if (this.#takes("}")) return "{}";
+    do {
+      this.#skipSpace();
+      const name = this.#string();
+      if (name === undefined || !this.#takes(":")) return undefined;
+      const value = this.#value(depth + 1);
+      if (value === undefined) return undefined;
+      entries.push([name, value]);
+    } while (this.#takes(","));
+    return this.#takes("}") ? canonicalObject(entries) : undefined;
+  }
+
+  #items(depth: number): string | undefined {
+    const items: string[] = [];
+    if (this.#takes("]")) return "[]";
+    do {
+      const value = this.#value(depth + 1);
+      if (value === undefined) return undefined;
+      items.push(value);
+    } while (this.#takes(","));
+    return this.#takes("]") ? `[${items.join(",")}]` : undefined;
+  }
+
+  #string(): string | undefined {
+    if (this.#text.charAt(this.#at) !== '"') return undefined;
+    let end = this.#at + 1;
+    for (;;) {
+      end = this.#text.indexOf('"', end);
+      if (end === -1) return undefined;
+      let backslashes = 0;
+      while (this.#text.charAt(end - 1 - backslashes) === "\\") backslashes += 1;
+      end += 1;
+      if (backslashes % 2 === 0) break;
+    }
+    const lexeme = this.#text.slice(this.#at, end);
+    this.#at = end;
+    try {
+      return JSON.stringify(JSON.parse(lexeme));
+    } catch {
+      // A raw control character or a wrong escape: the text is no JSON.
+      return undefined;
+    }
+  }
+}
+
+/** The canonical text of a JSON object or array, or undefined for any other text. */
+export function canonicalOfText(text: string): string | undefined {
+  return /^[\t\n\r ]*[[{]/u.test(text) ? new Reader(text).whole() : undefined;
+}

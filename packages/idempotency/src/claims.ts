@@ -1,0 +1,134 @@
+/** How a call comes to its key: it starts the next attempt, gets the stored outcome, or is told why not, after waiting as long as it may. */
+import { ambientRemainingMs, now, OutcomeUnknownError, RedisUnavailableError, TooLateError } from "@holdfast/core";
+import type { EventSink, Instant } from "@holdfast/core";
+import { FingerprintMismatchError, InProgressError } from "./errors.ts";
+import type { IdempotencyEvent } from "./events.ts";
+import type { KeyPlace } from "./keys.ts";
+import type { ResolvedIdempotencyOptions } from "./options.ts";
+import type { ClaimReply } from "./scripts.ts";
+import type { AttemptStore } from "./store.ts";
+import type { StoredOutcome, Waiter, Waiting } from "./waiting.ts";
+
+/** What a call asks for. */
+export interface ClaimRequest {
+  readonly place: KeyPlace;
+  readonly fingerprint: Buffer;
+  readonly waitMs: number;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** The right to run. */
+export interface Grant {
+  readonly kind: "granted";
+  readonly owner: string;
+  readonly token: number;
+  readonly number: number;
+  readonly recovered: boolean;
+  /** The moment before the request was first sent: the lease counts from there. */
+  readonly sentAt: Instant;
+}
+
+/** The claims of one instance. */
+export class Claims {
+  readonly #store: AttemptStore;
+  readonly #waiting: Waiting;
+  readonly #options: ResolvedIdempotencyOptions;
+  readonly #events: EventSink<IdempotencyEvent>;
+
+  constructor(
+    store: AttemptStore,
+    waiting: Waiting,
+    options: ResolvedIdempotencyOptions,
+    events: EventSink<IdempotencyEvent>,
+  ) {
+    this.#store = store;
+    this.#waiting = waiting;
+    this.#options = options;
+    this.#events = events;
+  }
+
+  /**
+   * Resolves to the right to run, or to the stored outcome.
+   * @throws InProgressError, FingerprintMismatchError, OutcomeUnknownError (the key is held until it is resolved),
+   *   RedisUnavailableError (nothing ran), the signal's reason
+   */
+  async claim(request: ClaimRequest): Promise<Grant | StoredOutcome> {
+    const { place, fingerprint, signal } = request;
+    const { clock } = this.#options;
+    const giveUpAtMs = clock.monotonicMs() + Math.min(request.waitMs, ambientRemainingMs());
+    let waiter: Waiter | undefined;
+    try {
+      for (;;) {
+        signal?.throwIfAborted();
+        const answer = await this.#ask(request);
+        if (answer.kind === "granted") return answer;
+        if (answer.kind === "stored") {
+          if (waiter !== undefined) this.#waiting.tell(place, fingerprint, answer);
+          return answer;
+        }
+        const leftMs = giveUpAtMs - clock.monotonicMs();
+        if (leftMs <= 0) throw this.#inProgress(place, answer.remainingMs);
+        waiter ??= this.#waiting.join(place, fingerprint);
+        const learned = await waiter.wait(clock, Math.min(leftMs, answer.remainingMs + 1), signal);
+        if (learned !== undefined) return learned;
+      }
+    } finally {
+      waiter?.leave();
+    }
+  }
+
+  #inProgress({ resource }: KeyPlace, remainingMs: number): InProgressError {
+    this.#events.emit(() => ({ type: "busy", resource, remainingMs }));
+    return new InProgressError(resource, Math.max(1, remainingMs));
+  }
+
+  async #ask(request: ClaimRequest): Promise<Grant | StoredOutcome | Extract<ClaimReply, { readonly kind: "busy" }>> {
+    const { place, fingerprint, signal } = request;
+    const { resource } = place;
+    const owner = this.#options.random.id();
+    const sentAt = now(this.#options.clock);
+    const answer = await this.#send(place, owner, fingerprint);
+    switch (answer.kind) {
+      case "granted":
+        if (signal?.aborted === true) {
+          this.abandon(place, owner);
+          throw signal.reason;
+        }
+        return { ...answer, owner, sentAt };
+      case "stored":
+      case "busy":
+        return answer;
+      case "mismatch":
+        this.#events.emit(() => ({ type: "mismatched", resource }));
+        throw new FingerprintMismatchError(resource);
+      case "unknown":
+        throw new OutcomeUnknownError(`idempotency.run ${resource}`, place.key, {
+          why: "an attempt ended without an outcome, and the key is held until it is resolved",
+        });
+    }
+  }
+
+  /** The handler has not run: whatever became of the claim, the caller's work has had no effect. */
+  async #send(place: KeyPlace, owner: string, fingerprint: Buffer): ReturnType<AttemptStore["claim"]> {
+    try {
+      return await this.#store.claim({ place, owner }, fingerprint);
+    } catch (error) {
+      if (error instanceof RedisUnavailableError) throw error;
+      // The claim may stand: give it back, so that it blocks the key for no longer than Redis is away.
+      this.abandon(place, owner);
+      if (!(error instanceof OutcomeUnknownError) && !(error instanceof TooLateError)) throw error;
+      const operation = `idempotency.run ${place.resource}`;
+      throw new RedisUnavailableError(operation, "UNREACHABLE", "the key could not be claimed; try again", {
+        cause: error,
+      });
+    }
+  }
+
+  /** Gives an attempt back that never ran. Its lease ends it if this fails. */
+  abandon(place: KeyPlace, owner: string): void {
+    const { resource } = place;
+    this.#store.release({ place, owner }, "none").catch((error: unknown) => {
+      this.#events.emit(() => ({ type: "release-failed", resource, token: 0, error }));
+    });
+  }
+}

@@ -1,0 +1,80 @@
+/**
+ * How results become bytes. A record names its codec, so that a process with another one says so instead of guessing.
+ *
+ * The default writes JSON, which stays readable in the store, and carries what JSON would corrupt: bytes at any depth, and `undefined` as a
+ * whole result. What it cannot carry (a Map, a Set, a function, a bigint) it refuses, since a replay would differ from the first answer.
+ */
+
+/** Turns results into bytes and back. */
+export interface Codec {
+  /** 1 to 64 bytes, stored with each result. A change of the encoding needs a new id. */
+  readonly id: string;
+  /** @throws when the value cannot be carried faithfully */
+  encode(value: unknown): Uint8Array;
+  /** @throws when the bytes are not its own */
+  decode(bytes: Buffer): unknown;
+}
+
+/** No property of a sensible object begins with a NUL. */
+const bytesMark = "\0bytes";
+const kinds = { undefined: 0x75, bytes: 0x62, json: 0x6a, markedJson: 0x6d };
+
+function markBytes(value: unknown): { text: string; marked: boolean } {
+  let marked = false;
+  // A function, not an arrow: the original of a value with toJSON (Buffer) is found in its holder.
+  function replace(this: unknown, name: string, current: unknown): unknown {
+    const original = (this as Record<string, unknown>)[name];
+    if (original instanceof Uint8Array) {
+      marked = true;
+      return { [bytesMark]: Buffer.from(original.buffer, original.byteOffset, original.byteLength).toString("base64") };
+    }
+    if (name === bytesMark && typeof current !== "string") throw new TypeError("a property name begins with NUL");
+    const unfaithful = original instanceof Map || original instanceof Set || typeof original === "function";
+    if (unfaithful || typeof original === "symbol") {
+      throw new TypeError(
+        `JSON cannot carry ${typeof original === "object" ? original.constructor.name : typeof original}`,
+      );
+    }
+    return current;
+  }
+  return { text: JSON.stringify(value, replace), marked };
+}
+
+function restoreBytes(_: string, value: unknown): unknown {
+  if (typeof value !== "object" || value === null || !Object.hasOwn(value, bytesMark)) return value;
+  return Buffer.from((value as Record<string, string>)[bytesMark] ?? "", "base64");
+}
+
+function tagged(kind: number, payload: Uint8Array | string): Buffer {
+  const bytes = typeof payload === "string" ? Buffer.from(payload) : payload;
+  const whole = Buffer.allocUnsafe(bytes.length + 1);
+  whole[0] = kind;
+  whole.set(bytes, 1);
+  return whole;
+}
+
+/** The default codec: JSON, and bytes anywhere in it. Bytes come back as `Buffer`, dates as text. */
+export const jsonCodec: Codec = {
+  id: "json",
+  encode(value) {
+    if (value === undefined) return tagged(kinds.undefined, "");
+    if (value instanceof Uint8Array) return tagged(kinds.bytes, value);
+    const { text, marked } = markBytes(value);
+    return tagged(marked ? kinds.markedJson : kinds.json, text);
+  },
+  decode(bytes) {
+    const payload = bytes.subarray(1);
+    switch (bytes[0] ?? 0) {
+      case kinds.undefined:
+        return undefined;
+      case kinds.bytes:
+        return Buffer.from(payload);
+      case kinds.json:
+        return JSON.parse(payload.toString()) as unknown;
+      case kinds.markedJson:
+        return JSON.parse(payload.toString(), restoreBytes) as unknown;
+      default:
+        throw new TypeError("the bytes were not written by the codec json");
+    }
+  },
+};

@@ -1,0 +1,199 @@
+/**
+ * A consumer of a Redis stream, as a member of a consumer group. A message is acknowledged once it was processed, by this delivery or by an
+ * earlier one; one whose consumer died, or whose handler failed, is taken over after `minIdleMs` and comes again.
+ */
+import { callback, integerOr, optionsObject, sleep, systemClock, text, withoutAmbientDeadline } from "@holdfast/core";
+import type { Clock, RedisLike } from "@holdfast/core";
+import type { Attempt } from "../attempt.ts";
+import type { Idempotency } from "../idempotency.ts";
+
+/** An entry of the stream. */
+export interface StreamMessage {
+  /** The stream's id of the entry. */
+  readonly id: string;
+  readonly fields: Readonly<Record<string, string>>;
+}
+
+/** Something that happened to a message, or to the consumer. */
+export type StreamConsumerEvent =
+  | { readonly type: "processed" | "duplicate"; readonly message: StreamMessage }
+  | { readonly type: "failed"; readonly message: StreamMessage; readonly error: unknown }
+  | { readonly type: "read-failed"; readonly error: unknown };
+
+/** Options of a {@link StreamConsumer}. */
+export interface StreamConsumerOptions {
+  readonly stream: string;
+  /** The consumer group; made, from the beginning of the stream, when it is not there. */
+  readonly group: string;
+  /** This member's name, unique in the group. */
+  readonly consumer: string;
+  /** What names a message. Default the entry's id; a producer that may send one message as two entries needs an id of its own in it. */
+  readonly messageId?: ((message: StreamMessage) => string) | undefined;
+  readonly tenant?: ((message: StreamMessage) => string | undefined) | undefined;
+  /** Most messages that are processed at the same time, 1 to 1,000. Default 16. */
+  readonly concurrencyMax?: number | undefined;
+  /** A message that nobody has acknowledged for this long is taken over, in milliseconds, 1 to 86,400,000. Default 60,000. */
+  readonly minIdleMs?: number | undefined;
+  /** The pause when there is nothing to do, in milliseconds, 1 to 60,000. Default 100. */
+  readonly pollMs?: number | undefined;
+  readonly clock?: Clock | undefined;
+  readonly onEvent?: ((event: StreamConsumerEvent) => void) | undefined;
+}
+
+/** What became of the messages at `stop`. */
+export interface StreamStopReport {
+  /** True when nothing was being processed any more. */
+  readonly drained: boolean;
+  /** Messages that are still being processed; they go on, and come again when the process ends before they do. */
+  readonly unfinished: number;
+}
+
+type Entry = [id: string, fields: string[] | null];
+
+function messageOf([id, flat]: Entry): StreamMessage | undefined {
+  // An entry that was deleted meanwhile has no fields.
+  if (flat === null) return undefined;
+  const fields: Record<string, string> = {};
+  for (let at = 0; at + 1 < flat.length; at += 2) fields[flat[at] ?? ""] = flat[at + 1] ?? "";
+  return { id, fields };
+}
+
+/** One member of a consumer group. */
+export class StreamConsumer implements AsyncDisposable {
+  readonly #redis: RedisLike;
+  readonly #idempotency: Idempotency;
+  readonly #options: StreamConsumerOptions;
+  readonly #fn: (message: StreamMessage, attempt: Attempt) => Promise<void> | void;
+  readonly #clock: Clock;
+  readonly #concurrencyMax: number;
+  readonly #minIdleMs: number;
+  readonly #pollMs: number;
+  readonly #working = new Map<string, Promise<void>>();
+  #stopping = new AbortController();
+  #loop: Promise<void> | undefined;
+  #cursor = "0-0";
+
+  /** @throws TypeError, RangeError naming the field */
+  constructor(
+    redis: RedisLike,
+    idempotency: Idempotency,
+    options: StreamConsumerOptions,
+    fn: (message: StreamMessage, attempt: Attempt) => Promise<void> | void,
+  ) {
+    optionsObject("options", options);
+    for (const field of ["stream", "group", "consumer"] as const) text(field, options[field]);
+    callback("fn", fn);
+    this.#redis = redis;
+    this.#idempotency = idempotency;
+    this.#options = options;
+    this.#fn = fn;
+    this.#clock = options.clock ?? systemClock;
+    this.#concurrencyMax = integerOr(16, "concurrencyMax", options.concurrencyMax, { min: 1, max: 1_000 });
+    this.#minIdleMs = integerOr(60_000, "minIdleMs", options.minIdleMs, { min: 1, max: 86_400_000 });
+    this.#pollMs = integerOr(100, "pollMs", options.pollMs, { min: 1, max: 60_000 });
+  }
+
+  /** Messages that are being processed. */
+  get working(): number {
+    return this.#working.size;
+  }
+
+  /** Makes the group when it is missing, and begins to read. Safe to repeat. */
+  async start(): Promise<void> {
+    if (this.#loop !== undefined) return;
+    const { stream, group } = this.#options;
+    try {
+      await this.#redis.call("xgroup", ["CREATE", stream, group, "0", "MKSTREAM"]);
+    } catch (error) {
+      if (!(error instanceof Error) || !error.message.startsWith("BUSYGROUP")) throw error;
+    }
+    if (this.#loop !== undefined) return;
+    this.#stopping = new AbortController();
+    this.#loop = withoutAmbientDeadline(() => this.#run(this.#stopping.signal));
+  }
+
+  /**
+   * Reads no further, and waits for what is being processed.
+   * @param options.graceMs the longest wait in milliseconds, default 10,000
+   */
+  async stop({ graceMs = 10_000 }: { readonly graceMs?: number } = {}): Promise<StreamStopReport> {
+    this.#stopping.abort(new Error("the consumer stops"));
+    await this.#loop;
+    this.#loop = undefined;
+    const grace = new AbortController();
+    const over = sleep(this.#clock, graceMs, grace.signal).catch(() => undefined);
+    await Promise.race([Promise.all(this.#working.values()), over]);
+    grace.abort(new Error("all is done"));
+    return { drained: this.#working.size === 0, unfinished: this.#working.size };
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop().then(() => undefined);
+  }
+
+  async #run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      let taken = 0;
+      try {
+        taken = await this.#take();
+      } catch (error) {
+        this.#options.onEvent?.({ type: "read-failed", error });
+      }
+      if (taken > 0) continue;
+      const working = [...this.#working.values()];
+      const pause = sleep(this.#clock, this.#pollMs, signal).catch(() => undefined);
+      // With no room left there is something to do again as soon as one is done.
+      await (working.length < this.#concurrencyMax ? pause : Promise.race([...working, pause]));
+    }
+  }
+
+  /** Reads as much as there is room for; resolves to the number of messages that were begun. */
+  async #take(): Promise<number> {
+    const room = this.#concurrencyMax - this.#working.size;
+    if (room === 0) return 0;
+    const abandoned = await this.#takeOver(room);
+    const left = room - abandoned.length;
+    const fresh = left === 0 ? [] : await this.#readNew(left);
+    let begun = 0;
+    for (const message of [...abandoned, ...fresh].map(messageOf)) {
+      // Our own slow work looks abandoned, too.
+      if (message === undefined || this.#working.has(message.id)) continue;
+      this.#working.set(
+        message.id,
+        this.#process(message).finally(() => this.#working.delete(message.id)),
+      );
+      begun += 1;
+    }
+    return begun;
+  }
+
+  async #takeOver(count: number): Promise<Entry[]> {
+    const { stream, group, consumer } = this.#options;
+    const args = [stream, group, consumer, this.#minIdleMs, this.#cursor, "COUNT", count];
+    const [cursor, entries] = (await this.#redis.call("xautoclaim", args)) as [string, (Entry | null)[]];
+    this.#cursor = cursor;
+    return entries.filter((entry) => entry !== null);
+  }
+
+  async #readNew(count: number): Promise<Entry[]> {
+    const { stream, group, consumer } = this.#options;
+    const args = ["GROUP", group, consumer, "COUNT", count, "STREAMS", stream, ">"];
+    const reply = (await this.#redis.call("xreadgroup", args)) as [string, Entry[]][] | null;
+    return reply?.[0]?.[1] ?? [];
+  }
+
+  async #process(message: StreamMessage): Promise<void> {
+    const { stream, group, messageId, tenant, onEvent } = this.#options;
+    try {
+      const { kind } = await this.#idempotency.onceOnly(
+        { messageId: messageId?.(message) ?? message.id, tenant: tenant?.(message) },
+        (attempt) => this.#fn(message, attempt),
+      );
+      await this.#redis.call("xack", [stream, group, message.id]);
+      onEvent?.({ type: kind, message });
+    } catch (error) {
+      // It stays pending, and comes again.
+      onEvent?.({ type: "failed", message, error });
+    }
+  }
+}

@@ -1,0 +1,137 @@
+/**
+ * The guard as a Fastify plugin, in force for the scope that registers it and those below. The key is looked at after validation, so that a
+ * request that is refused for its form uses up no key.
+ */
+import { Transform } from "node:stream";
+import type { TransformCallback } from "node:stream";
+import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from "fastify";
+import type { Attempt } from "../attempt.ts";
+import { HttpGuard } from "../http/guard.ts";
+import type { GuardedRequest, Verdict } from "../http/guard.ts";
+import { clientGone, HeldResponse, writeWhole } from "../http/node-response.ts";
+import type { HttpOptions } from "../http/options.ts";
+import type { Idempotency } from "../idempotency.ts";
+
+declare module "fastify" {
+  interface FastifyRequest {
+    /** The attempt under which the request is handled; null for one that is not guarded. */
+    idempotency: Attempt | null;
+  }
+}
+
+/** Options of the plugin. */
+export interface FastifyIdempotencyOptions extends HttpOptions<FastifyRequest> {
+  readonly idempotency: Idempotency;
+}
+
+/** Passes a body on and keeps its bytes. */
+class BodyTap extends Transform {
+  /** Fastify compares it with Content-Length. */
+  receivedEncodedLength = 0;
+  readonly chunks: Buffer[] = [];
+
+  override _transform(chunk: Buffer, _encoding: BufferEncoding, done: TransformCallback): void {
+    this.receivedEncodedLength += chunk.length;
+    this.chunks.push(chunk);
+    done(null, chunk);
+  }
+}
+
+function keyHeaderOf(request: FastifyRequest): string | undefined {
+  const header = request.headers["idempotency-key"];
+  return Array.isArray(header) ? header.join(", ") : header;
+}
+
+/** Sends what the guard says, on whatever the handler has made. */
+function answer(
+  verdict: Verdict,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  held: HeldResponse | undefined,
+  done: (error?: Error) => void,
+): void {
+  const headOnly = request.method === "HEAD";
+  switch (verdict.kind) {
+    case "handled":
+      held?.send();
+      return;
+    case "answer":
+      if (held !== undefined) {
+        held.replace(verdict.response, headOnly);
+        return;
+      }
+      reply.hijack();
+      for (const [name, value] of Object.entries(reply.getHeaders()))
+        if (value !== undefined) reply.raw.setHeader(name, value);
+      writeWhole(reply.raw, verdict.response, headOnly);
+      return;
+    case "error":
+      // Once the handler has answered, its answer is all there is to send.
+      if (held === undefined) done(verdict.error instanceof Error ? verdict.error : new Error(String(verdict.error)));
+      else held.send();
+      return;
+    case "gone":
+      reply.hijack();
+      reply.raw.destroy();
+  }
+}
+
+const plugin: FastifyPluginAsync<FastifyIdempotencyOptions> = async (
+  app: FastifyInstance,
+  options: FastifyIdempotencyOptions,
+) => {
+  const guard = new HttpGuard<FastifyRequest>(options.idempotency, options);
+  const taps = new WeakMap<FastifyRequest, BodyTap>();
+  const errors = new WeakMap<FastifyRequest, { readonly error: unknown }>();
+  const guards = (request: FastifyRequest): boolean =>
+    guard.guards({ request, method: request.method, keyHeader: keyHeaderOf(request) });
+
+  app.decorateRequest("idempotency", null);
+
+  app.addHook("preParsing", (request, _reply, payload, done) => {
+    if (!guards(request)) {
+      done(null, payload);
+      return;
+    }
+    const tap = new BodyTap();
+    taps.set(request, tap);
+    payload.once("error", (error) => tap.destroy(error));
+    done(null, payload.pipe(tap));
+  });
+
+  app.addHook("onError", (request, _reply, error, done) => {
+    errors.set(request, { error });
+    done();
+  });
+
+  app.addHook("preHandler", (request, reply, done) => {
+    if (!guards(request)) {
+      done();
+      return;
+    }
+    const guarded: GuardedRequest<FastifyRequest> = {
+      request,
+      method: request.method,
+      target: request.originalUrl,
+      keyHeader: keyHeaderOf(request),
+      payload: () => Buffer.concat(taps.get(request)?.chunks ?? []),
+      signal: clientGone(reply.raw),
+    };
+    let held: HeldResponse | undefined;
+    const handling = guard.handle(guarded, async (attempt) => {
+      request.idempotency = attempt;
+      held = new HeldResponse(reply.raw, guard.bodyBytesMax);
+      done();
+      const produced = await held.produced;
+      return { produced, thrown: errors.get(request) };
+    });
+    handling.then((verdict) => answer(verdict, request, reply, held, done), done);
+  });
+};
+
+/** The plugin. Register it before the routes that it guards. */
+export const fastifyIdempotency: FastifyPluginAsync<FastifyIdempotencyOptions> = Object.assign(plugin, {
+  // What fastify-plugin does: the hooks belong to the scope that registers the plugin, not to one of its own.
+  [Symbol.for("skip-override")]: true,
+  [Symbol.for("fastify.display-name")]: "@holdfast/idempotency",
+});

@@ -1,0 +1,54 @@
+/**
+ * What tells one payload from another (I7): a SHA-256 over the names and the payload, so that no two tenants, keys or names share one.
+ *
+ * A JSON object or array counts by its value, whether it comes as a value, as text or as bytes: the order of keys and white space do not
+ * matter. As text or bytes it also counts with every digit, which a value has already lost when a number does not fit. Any other text and
+ * any other bytes count as they are.
+ */
+import { hash } from "node:crypto";
+import { canonicalOfText, canonicalOfValue } from "./canonical-json.ts";
+
+const noBytes = Buffer.alloc(0);
+
+function textOf(bytes: Uint8Array): string | undefined {
+  // Only what may be a JSON object or array is worth decoding.
+  const first = bytes.find((byte) => byte > 0x20);
+  if (first !== 0x7b && first !== 0x5b) return undefined;
+  try {
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch {
+    // Not UTF-8, hence not JSON.
+    return undefined;
+  }
+}
+
+/**
+ * A digest of a payload alone, 32 bytes.
+ * @throws TypeError for what is neither JSON, text nor bytes
+ */
+export function payloadDigest(payload: unknown): Buffer {
+  if (payload instanceof Uint8Array || typeof payload === "string") {
+    const text = typeof payload === "string" ? payload : textOf(payload);
+    const canonical = text === undefined ? undefined : canonicalOfText(text);
+    if (canonical !== undefined) return hash("sha256", `json\n${canonical}`, "buffer");
+    return hash(
+      "sha256",
+      Buffer.concat([Buffer.from("raw\n"), typeof payload === "string" ? Buffer.from(payload) : payload]),
+      "buffer",
+    );
+  }
+  return hash("sha256", `json\n${canonicalOfValue(payload)}`, "buffer");
+}
+
+/**
+ * The fingerprint of a payload under a key: 32 bytes, or none for `undefined`, which is compared with nothing.
+ * @param resource the key's unique name
+ */
+export function fingerprintOf(resource: string, payload: unknown): Buffer {
+  if (payload === undefined) return noBytes;
+  return hash(
+    "sha256",
+    Buffer.concat([Buffer.from(`holdfast fingerprint 1\n${resource}\n`), payloadDigest(payload)]),
+    "buffer",
+  );
+}

@@ -1,0 +1,63 @@
+/** The guard as Hono middleware. */
+import type { Context, MiddlewareHandler } from "hono";
+import type { Attempt } from "../attempt.ts";
+import { HttpGuard } from "../http/guard.ts";
+import type { GuardedRequest } from "../http/guard.ts";
+import type { HttpOptions } from "../http/options.ts";
+import { webResponse } from "../http/web.ts";
+import { takeResponse } from "../http/web-body.ts";
+import type { Idempotency } from "../idempotency.ts";
+
+/** What the middleware adds to a context: `new Hono<HonoIdempotency>()`. */
+export interface HonoIdempotency {
+  Variables: {
+    /** The attempt under which the request is handled; undefined for one that is not guarded. */
+    idempotency: Attempt | undefined;
+  };
+}
+
+/** Options of the middleware. */
+export type HonoOptions = HttpOptions<Context>;
+
+/**
+ * A middleware that guards what comes after it. Put it behind the authentication.
+ * @throws TypeError, RangeError naming the field
+ */
+export function idempotent(idempotency: Idempotency, options: HonoOptions): MiddlewareHandler<HonoIdempotency> {
+  const guard = new HttpGuard<Context>(idempotency, options);
+
+  return async (c, next) => {
+    const { method, url, raw } = c.req;
+    const keyHeader = c.req.header("idempotency-key");
+    if (!guard.guards({ request: c, method, keyHeader })) {
+      await next();
+      return;
+    }
+    const { pathname, search } = new URL(url);
+    const guarded: GuardedRequest<Context> = {
+      request: c,
+      method,
+      target: pathname + search,
+      keyHeader,
+      // Hono keeps the bytes for the handler, which may still ask for JSON or text.
+      payload: async () => new Uint8Array(await c.req.arrayBuffer()),
+      signal: raw.signal,
+    };
+    const verdict = await guard.handle(guarded, async (attempt) => {
+      c.set("idempotency", attempt);
+      await next();
+      const taken = await takeResponse(c.res, guard.bodyBytesMax);
+      replaceResponse(c, taken.response);
+      return { produced: taken.produced, thrown: c.error === undefined ? undefined : { error: c.error } };
+    });
+    if (verdict.kind === "answer") replaceResponse(c, webResponse(verdict.response));
+    else if (verdict.kind === "error" && !c.finalized) throw verdict.error;
+    else if (verdict.kind === "gone") replaceResponse(c, new Response(null, { status: 499 }));
+  };
+}
+
+/** Hono would merge the headers of the response that was there before. */
+function replaceResponse(c: Context, response: Response): void {
+  c.res = undefined;
+  c.res = response;
+}
