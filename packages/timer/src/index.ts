@@ -10,7 +10,8 @@
  * await worker.start();
  * ```
  */
-export { DurableTimer, type CancelResult, type OperationOptions } from "./durable-timer.ts";
+export { DeadLetters, type DeadLetter } from "./dead-letters.ts";
+export { DurableTimer, type CancelResult, type FireNowResult } from "./durable-timer.ts";
 export {
   DeadLetterError,
   FiringLostError,
@@ -25,6 +26,9 @@ export {
 export { timerChannel, type TimerEvent } from "./events.ts";
 export type { Firing } from "./firing.ts";
 export type { TimerOptions, WorkerOptions } from "./options.ts";
-export type { ScheduleRequest, ScheduleResult, When } from "./schedule-request.ts";
+export type { MigrationReport } from "./migration.ts";
+export type { ReconcileReport } from "./reconciliation.ts";
+export type { OperationOptions, ScheduleRequest, ScheduleResult, When } from "./schedule-request.ts";
+export type { StoredTimer, TimerStats } from "./stored-timer.ts";
 export { TimerWorker, type FiringHandler, type StopReport } from "./worker.ts";
 export type { WorkerCounts } from "./worker-context.ts";

@@ -17,6 +17,12 @@ export type ScheduleRequest<Payload> = When & {
   readonly operationId?: string | undefined;
 } & (undefined extends Payload ? { readonly payload?: Payload } : { readonly payload: Payload });
 
+/** What accompanies a call that changes something. */
+export interface OperationOptions {
+  /** Names the call; 1 to 64 visible ASCII characters. Give it again to learn the outcome of a call whose answer was lost. */
+  readonly operationId?: string | undefined;
+}
+
 /** What became of a schedule. */
 export interface ScheduleResult {
   /** `scheduled`: there was none. `kept`: there was one. `replaced`: it was replaced. `firing`: it runs; this is the next one after it. */

@@ -349,6 +349,116 @@ return { "claimed", nowText, token, leaseEnd, nextDue, trouble, refused, timers,
 ` as string,
 } as const;
 
+/** Removes from a sealed shard what another has taken over. */
+export const discard = {
+  name: "timer.discard",
+  keys: ["index", "bodies", "notes", "later", "state"],
+  args: ["layout", "notAfterUs"],
+  rest: "items",
+  replies: ["layout", "too-late", "discarded"],
+  sha1: "bdc2850dca90e36c361a4f17bed57c541c4f3ce7" as string,
+  source: `local index, bodies, notes, later, state = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local layout, notAfterUs = ARGV[1], tonumber(ARGV[2])
+local itemsAt = 3
+local time = redis.call("TIME")
+local nowUs = time[1] * 1000000 + time[2]
+local nowText = time[1] .. string.sub("00000" .. time[2], -6)
+if nowUs > notAfterUs then
+  return { "too-late", nowText }
+end
+local unpack = unpack or table.unpack
+local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs")
+if shard[1] ~= layout then
+  return { "layout", shard[1] or "" }
+end
+local ids = {}
+for at = itemsAt, #ARGV do
+  ids[#ids + 1] = ARGV[at]
+end
+redis.call("HLEN", bodies)
+redis.call("HLEN", notes)
+redis.call("HLEN", later)
+redis.call("ZREM", index, unpack(ids))
+redis.call("HDEL", bodies, unpack(ids))
+redis.call("HDEL", notes, unpack(ids))
+redis.call("HDEL", later, unpack(ids))
+return { "discarded", nowText }
+` as string,
+} as const;
+
+/** Throws a dead letter away. */
+export const drop = {
+  name: "timer.drop",
+  keys: ["state", "memoryA", "memoryB", "dead", "deadData"],
+  args: ["layout", "notAfterUs", "id", "operation"],
+  rest: null,
+  replies: ["layout", "too-late", "dropped"],
+  sha1: "0318645beab696e50ffa19df9b2a3682b4e2cc5b" as string,
+  source: `local state, memoryA, memoryB, dead, deadData = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local layout, notAfterUs, id, operation = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
+local time = redis.call("TIME")
+local nowUs = time[1] * 1000000 + time[2]
+local nowText = time[1] .. string.sub("00000" .. time[2], -6)
+if nowUs > notAfterUs then
+  return { "too-late", nowText }
+end
+local unpack = unpack or table.unpack
+local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs")
+if shard[1] ~= layout then
+  return { "layout", shard[1] or "" }
+end
+if shard[7] then
+  return { "layout", "" }
+end
+local keepUs = tonumber(shard[6])
+local inUse, atRest = memoryA, memoryB
+if shard[4] == "B" then
+  inUse, atRest = memoryB, memoryA
+end
+local function recall(fields)
+  if #fields == 0 then
+    return {}
+  end
+  local found = redis.call("HMGET", inUse, unpack(fields))
+  local older = redis.call("HMGET", atRest, unpack(fields))
+  for index = 1, #fields do
+    found[index] = found[index] or older[index]
+  end
+  return found
+end
+local function remember(pairs)
+  if #pairs == 0 then
+    return
+  end
+  local ageUs = nowUs - tonumber(shard[5])
+  if ageUs >= keepUs then
+    inUse, atRest = atRest, inUse
+    redis.call("UNLINK", inUse)
+    redis.call("HSET", state, "side", inUse == memoryA and "A" or "B", "sideUs", nowText, "restUs", shard[5])
+  elseif ageUs < 0 then
+    redis.call("HSET", state, "sideUs", nowText)
+  end
+  redis.call("HSET", inUse, unpack(pairs))
+  if ageUs >= keepUs then
+    redis.call("PEXPIRE", inUse, string.format("%.0f", keepUs * 3 / 1000))
+  end
+end
+local field = "o" .. operation .. " " .. id
+local answered = recall({ field })[1]
+if answered then
+  return { "dropped", nowText, { answered } }
+end
+redis.call("HLEN", deadData)
+local answer = redis.call("ZSCORE", dead, id) and "dropped" or "absent"
+if answer == "dropped" then
+  redis.call("ZREM", dead, id)
+  redis.call("HDEL", deadData, id)
+end
+remember({ field, answer })
+return { "dropped", nowText, { answer } }
+` as string,
+} as const;
+
 /** Prolongs leases, and puts on record that their attempts have begun. Safe to repeat: an extended lease is known by its token. */
 export const extend = {
   name: "timer.extend",
@@ -428,6 +538,214 @@ return { "extended", nowText, outcomes }
 ` as string,
 } as const;
 
+/** Looks at one timer. */
+export const get = {
+  name: "timer.get",
+  keys: ["due", "data", "notes", "later", "state"],
+  args: ["layout", "id"],
+  rest: null,
+  replies: ["layout", "absent", "found"],
+  sha1: "b1a34d15d33017521d32edecd6af079f29706a8d" as string,
+  source: `local due, data, notes, later, state = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local layout, id = ARGV[1], ARGV[2]
+local unpack = unpack or table.unpack
+local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs")
+if shard[1] ~= layout then
+  return { "layout", shard[1] or "" }
+end
+local score = redis.call("ZSCORE", due, id)
+if not score then
+  return { "absent" }
+end
+return { "found", score, redis.call("HGET", data, id) or "", redis.call("HGET", notes, id), redis.call("HGET", later, id) }
+` as string,
+} as const;
+
+/** Makes a pending timer due now. */
+export const hasten = {
+  name: "timer.hasten",
+  keys: ["due", "state", "memoryA", "memoryB", "wake"],
+  args: ["layout", "notAfterUs", "publish", "id", "operation"],
+  rest: null,
+  replies: ["layout", "too-late", "hastened"],
+  sha1: "0f0032976c3753676dfea86b91cbede91601a6f9" as string,
+  source: `local due, state, memoryA, memoryB, wake = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local layout, notAfterUs, publish, id, operation = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4], ARGV[5]
+local time = redis.call("TIME")
+local nowUs = time[1] * 1000000 + time[2]
+local nowText = time[1] .. string.sub("00000" .. time[2], -6)
+if nowUs > notAfterUs then
+  return { "too-late", nowText }
+end
+local unpack = unpack or table.unpack
+local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs")
+if shard[1] ~= layout then
+  return { "layout", shard[1] or "" }
+end
+if shard[7] then
+  return { "layout", "" }
+end
+local keepUs = tonumber(shard[6])
+local inUse, atRest = memoryA, memoryB
+if shard[4] == "B" then
+  inUse, atRest = memoryB, memoryA
+end
+local function recall(fields)
+  if #fields == 0 then
+    return {}
+  end
+  local found = redis.call("HMGET", inUse, unpack(fields))
+  local older = redis.call("HMGET", atRest, unpack(fields))
+  for index = 1, #fields do
+    found[index] = found[index] or older[index]
+  end
+  return found
+end
+local function remember(pairs)
+  if #pairs == 0 then
+    return
+  end
+  local ageUs = nowUs - tonumber(shard[5])
+  if ageUs >= keepUs then
+    inUse, atRest = atRest, inUse
+    redis.call("UNLINK", inUse)
+    redis.call("HSET", state, "side", inUse == memoryA and "A" or "B", "sideUs", nowText, "restUs", shard[5])
+  elseif ageUs < 0 then
+    redis.call("HSET", state, "sideUs", nowText)
+  end
+  redis.call("HSET", inUse, unpack(pairs))
+  if ageUs >= keepUs then
+    redis.call("PEXPIRE", inUse, string.format("%.0f", keepUs * 3 / 1000))
+  end
+end
+local function isLease(score)
+  return score and tonumber(score) % 1000 ~= 0
+end
+local function leaseEndText(lengthUs)
+  local endUs = nowUs + lengthUs
+  if endUs % 1000 == 0 then
+    endUs = endUs + 1
+  end
+  return string.format("%.0f", endUs)
+end
+local function attemptsOf(note)
+  return note and tonumber(string.sub(note, 1, 4)) or 0
+end
+local function isSuspect(note)
+  return note and string.sub(note, 5, 5) == "s"
+end
+local function isCancelled(note)
+  return note and string.sub(note, 6, 6) == "c"
+end
+local function tokenOf(note)
+  return note and string.sub(note, 7) or ""
+end
+local function makeNote(attempts, suspect, cancelled, token)
+  return string.format("%04d", attempts) .. (suspect and "s" or "-") .. (cancelled and "c" or "-") .. token
+end
+local field = "o" .. operation .. " " .. id
+local answered = recall({ field })[1]
+if answered then
+  return { "hastened", nowText, { answered } }
+end
+local score = redis.call("ZSCORE", due, id)
+local answer = "due"
+local nowMs = math.floor(nowUs / 1000)
+if not score then
+  answer = "absent"
+elseif isLease(score) then
+  answer = "firing"
+elseif tonumber(score) > nowMs * 1000 then
+  redis.call("ZADD", due, string.format("%.0f", nowMs * 1000), id)
+end
+remember({ field, answer })
+if answer == "due" then
+  redis.pcall(publish, wake, string.format("%.0f", nowMs))
+end
+return { "hastened", nowText, { answer } }
+` as string,
+} as const;
+
+/** Reads dead letters in the order of their burial. */
+export const listDead = {
+  name: "timer.list-dead",
+  keys: ["state", "dead", "deadData"],
+  args: ["layout", "limit"],
+  rest: null,
+  replies: ["layout", "dead"],
+  sha1: "58dd5435b07b649b2a4b88439b9c162288bd06b6" as string,
+  source: `local state, dead, deadData = KEYS[1], KEYS[2], KEYS[3]
+local layout, limit = ARGV[1], tonumber(ARGV[2])
+local unpack = unpack or table.unpack
+local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs")
+if shard[1] ~= layout then
+  return { "layout", shard[1] or "" }
+end
+local found = redis.call("ZRANGE", dead, 0, limit - 1, "WITHSCORES")
+local letters = {}
+for at = 1, #found, 2 do
+  local epitaph = redis.call("HGET", deadData, found[at]) or "0 0 "
+  local first = string.find(epitaph, " ", 1, true)
+  local second = string.find(epitaph, " ", first + 1, true)
+  local errorEnd = second + tonumber(string.sub(epitaph, first + 1, second - 1))
+  letters[#letters + 1] = {
+    found[at],
+    found[at + 1],
+    string.sub(epitaph, 1, first - 1),
+    string.sub(epitaph, second + 1, errorEnd),
+    string.sub(epitaph, errorEnd + 1),
+  }
+end
+return { "dead", letters }
+` as string,
+} as const;
+
+/** Takes one shard through a change of the number of shards (T11): first nothing new is leased or changed, then, when no lease is left, nothing is accepted at all while timers are carried over, then the new layout begins. Each step may be repeated. */
+export const move = {
+  name: "timer.move",
+  keys: ["state"],
+  args: ["notAfterUs", "step", "from", "to", "floor"],
+  rest: null,
+  replies: ["too-late", "draining", "sealed", "finished", "other"],
+  sha1: "269d6ae1dece67c044963864965a75ec96656078" as string,
+  source: `local state = KEYS[1]
+local notAfterUs, step, from, to, floor = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local time = redis.call("TIME")
+local nowUs = time[1] * 1000000 + time[2]
+local nowText = time[1] .. string.sub("00000" .. time[2], -6)
+if nowUs > notAfterUs then
+  return { "too-late", nowText }
+end
+local kept = redis.call("HMGET", state, "layout", "leased", "moving", "floor")
+local layout, moving = kept[1], kept[3]
+local sealed = "1:" .. from .. ">" .. to .. ":"
+local before, after = "1:" .. from .. ":", "1:" .. to .. ":"
+if layout and string.sub(layout, 1, #after) == after and not moving then
+  return { "finished", layout }
+elseif layout and string.sub(layout, 1, #sealed) == sealed then
+  if step ~= "finish" then
+    return { "sealed", layout, kept[4] }
+  end
+  redis.call("HDEL", state, "moving")
+  redis.call("HSET", state, "layout", after .. nowText, "openedUs", nowText, "floor", floor)
+  return { "finished", after .. nowText }
+elseif layout and (string.sub(layout, 1, #before) ~= before or (moving and moving ~= to)) then
+  return { "other", layout }
+elseif not layout then
+  layout = sealed .. nowText
+  redis.call("HSET", state, "layout", layout, "openedUs", nowText, "floor", nowText, "leased", "0", "side", "A", "sideUs", "0")
+  redis.call("HSET", state, "keepUs", "60000000", "moving", to)
+  return { "sealed", layout, nowText }
+elseif step == "seal" and moving == to and tonumber(kept[2]) <= 0 then
+  layout = sealed .. nowText
+  redis.call("HSET", state, "layout", layout)
+  return { "sealed", layout, kept[4] }
+end
+redis.call("HSET", state, "moving", to)
+return { "draining", layout, kept[2] }
+` as string,
+} as const;
+
 /** Learns the form in which a shard is kept, or founds it; makes known how long this client's requests can be on their way. A request is refused unless it carries the layout that was learned here, so the longest bound on record covers every request that can still arrive. The layout holds the time of founding: what was sent before the shard was lost or moved is refused afterwards. */
 export const open = {
   name: "timer.open",
@@ -466,6 +784,33 @@ if boundUs ~= tonumber(kept[2]) or keepUs ~= tonumber(kept[3]) then
   redis.call("HSET", state, "boundUs", string.format("%.0f", boundUs), "keepUs", string.format("%.0f", keepUs))
 end
 return { "opened", nowText, layout, string.format("%.0f", keepUs) }
+` as string,
+} as const;
+
+/** Reads a part of a sealed shard, to be carried to another. */
+export const pack = {
+  name: "timer.pack",
+  keys: ["index", "bodies", "notes", "later", "state"],
+  args: ["layout", "cursor", "count"],
+  rest: null,
+  replies: ["layout", "packed"],
+  sha1: "01375c98444ad163dba2ab54f3f432dedc030794" as string,
+  source: `local index, bodies, notes, later, state = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local layout, cursor, count = ARGV[1], ARGV[2], ARGV[3]
+local unpack = unpack or table.unpack
+local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs")
+if shard[1] ~= layout then
+  return { "layout", shard[1] or "" }
+end
+local scanned = redis.call("ZSCAN", index, cursor, "COUNT", count)
+local timers = scanned[2]
+local found, noted, followings = {}, {}, {}
+for at = 1, #timers, 2 do
+  found[#found + 1] = redis.call("HGET", bodies, timers[at]) or ""
+  noted[#noted + 1] = redis.call("HGET", notes, timers[at]) or ""
+  followings[#followings + 1] = redis.call("HGET", later, timers[at]) or ""
+end
+return { "packed", scanned[1], timers, found, noted, followings }
 ` as string,
 } as const;
 
@@ -675,6 +1020,452 @@ end
 redis.call("HSET", state, "leased", string.format("%.0f", tonumber(shard[3]) - #ids))
 remember(memorized)
 return { "reaped", nowText, #ids, graves }
+` as string,
+} as const;
+
+/** Makes a dead letter a timer again, due now, with a new generation and all its attempts. */
+export const redrive = {
+  name: "timer.redrive",
+  keys: ["due", "data", "notes", "later", "state", "memoryA", "memoryB", "dead", "deadData", "wake"],
+  args: ["layout", "notAfterUs", "publish", "id", "operation"],
+  rest: null,
+  replies: ["layout", "too-late", "redriven"],
+  sha1: "c42b3f2dde021b46bd8e73ed41d06b8fa616a381" as string,
+  source: `local due, data, notes, later, state = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local memoryA, memoryB, dead, deadData, wake = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
+local layout, notAfterUs, publish, id, operation = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4], ARGV[5]
+local time = redis.call("TIME")
+local nowUs = time[1] * 1000000 + time[2]
+local nowText = time[1] .. string.sub("00000" .. time[2], -6)
+if nowUs > notAfterUs then
+  return { "too-late", nowText }
+end
+local unpack = unpack or table.unpack
+local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs")
+if shard[1] ~= layout then
+  return { "layout", shard[1] or "" }
+end
+if shard[7] then
+  return { "layout", "" }
+end
+local function nextToken(last)
+  if last and last >= nowText then
+    return string.format("%.0f", last + 1)
+  end
+  return nowText
+end
+local keepUs = tonumber(shard[6])
+local inUse, atRest = memoryA, memoryB
+if shard[4] == "B" then
+  inUse, atRest = memoryB, memoryA
+end
+local function recall(fields)
+  if #fields == 0 then
+    return {}
+  end
+  local found = redis.call("HMGET", inUse, unpack(fields))
+  local older = redis.call("HMGET", atRest, unpack(fields))
+  for index = 1, #fields do
+    found[index] = found[index] or older[index]
+  end
+  return found
+end
+local function remember(pairs)
+  if #pairs == 0 then
+    return
+  end
+  local ageUs = nowUs - tonumber(shard[5])
+  if ageUs >= keepUs then
+    inUse, atRest = atRest, inUse
+    redis.call("UNLINK", inUse)
+    redis.call("HSET", state, "side", inUse == memoryA and "A" or "B", "sideUs", nowText, "restUs", shard[5])
+  elseif ageUs < 0 then
+    redis.call("HSET", state, "sideUs", nowText)
+  end
+  redis.call("HSET", inUse, unpack(pairs))
+  if ageUs >= keepUs then
+    redis.call("PEXPIRE", inUse, string.format("%.0f", keepUs * 3 / 1000))
+  end
+end
+local function isLease(score)
+  return score and tonumber(score) % 1000 ~= 0
+end
+local function leaseEndText(lengthUs)
+  local endUs = nowUs + lengthUs
+  if endUs % 1000 == 0 then
+    endUs = endUs + 1
+  end
+  return string.format("%.0f", endUs)
+end
+local function attemptsOf(note)
+  return note and tonumber(string.sub(note, 1, 4)) or 0
+end
+local function isSuspect(note)
+  return note and string.sub(note, 5, 5) == "s"
+end
+local function isCancelled(note)
+  return note and string.sub(note, 6, 6) == "c"
+end
+local function tokenOf(note)
+  return note and string.sub(note, 7) or ""
+end
+local function makeNote(attempts, suspect, cancelled, token)
+  return string.format("%04d", attempts) .. (suspect and "s" or "-") .. (cancelled and "c" or "-") .. token
+end
+local generation = nextToken(shard[2])
+local bornMs = math.floor(tonumber(generation) / 1000)
+local nowMs = math.ceil(nowUs / 1000)
+local earliestMs = math.huge
+local scored, recorded, followed, memorized, unnoted = {}, {}, {}, {}, {}
+local function dueMsOf(when)
+  local ms = tonumber(string.sub(when, 3))
+  return string.sub(when, 2, 2) == "+" and nowMs + ms or ms
+end
+local function answerOf(record)
+  return string.sub(record, 1, string.find(record, " ", 1, true) - 1)
+end
+local function operationOf(record)
+  local from = string.find(record, " ", 1, true)
+  return string.sub(record, from + 1, string.find(record, " ", from + 1, true) - 1)
+end
+local function keepAnswer(id, record)
+  if tonumber(string.sub(record, 2, 17)) > nowUs - keepUs then
+    memorized[#memorized + 1] = "o" .. operationOf(record) .. " " .. id
+    memorized[#memorized + 1] = answerOf(record)
+  end
+end
+local function set(kind, id, operation, dueMs, payload)
+  local answer = kind .. generation .. string.format("%.0f", dueMs - bornMs)
+  local record = answer .. " " .. operation .. " " .. payload
+  if kind == "f" then
+    followed[#followed + 1] = id
+    followed[#followed + 1] = string.format("%.0f", dueMs) .. " " .. record
+    return answer
+  end
+  local count = #scored
+  scored[count + 1] = string.format("%.0f", dueMs * 1000)
+  scored[count + 2] = id
+  recorded[count + 1] = id
+  recorded[count + 2] = record
+  if dueMs < earliestMs then
+    earliestMs = dueMs
+  end
+  return answer
+end
+local function rearrange(id, score, operation, when, payload)
+  local record, following = redis.call("HGET", data, id), redis.call("HGET", later, id)
+  if record and operationOf(record) == operation then
+    return answerOf(record)
+  end
+  local leased = isLease(score)
+  local rival = record
+  local rivalMs = tonumber(score) / 1000
+  if following then
+    local space = string.find(following, " ", 1, true)
+    local next = string.sub(following, space + 1)
+    if operationOf(next) == operation then
+      return answerOf(next)
+    end
+    if leased then
+      rival = next
+      rivalMs = tonumber(string.sub(following, 1, space - 1))
+    end
+  elseif leased then
+    rival = nil
+  end
+  local mode, dueMs = string.sub(when, 1, 1), dueMsOf(when)
+  if rival and (mode == "k" or (mode == "e" and dueMs >= rivalMs)) then
+    local answer = "k" .. string.sub(rival, 2, 17) .. string.format("%.0f", rivalMs - math.floor(tonumber(string.sub(rival, 2, 17)) / 1000))
+    memorized[#memorized + 1] = "o" .. operation .. " " .. id
+    memorized[#memorized + 1] = answer
+    return answer
+  end
+  if rival then
+    keepAnswer(id, rival)
+  end
+  if following and not leased then
+    keepAnswer(id, string.sub(following, string.find(following, " ", 1, true) + 1))
+  end
+  if leased then
+    return set("f", id, operation, dueMs, payload)
+  end
+  unnoted[#unnoted + 1] = id
+  return set("r", id, operation, dueMs, payload)
+end
+local function write()
+  if #unnoted > 0 then
+    redis.call("HDEL", notes, unpack(unnoted))
+    redis.call("HDEL", later, unpack(unnoted))
+  end
+  if #scored > 0 then
+    redis.call("ZADD", due, unpack(scored))
+    redis.call("HSET", data, unpack(recorded))
+  end
+  if #followed > 0 then
+    redis.call("HSET", later, unpack(followed))
+  end
+  if #scored + #followed > 0 then
+    redis.call("HSET", state, "floor", generation)
+  end
+  remember(memorized)
+end
+local field = "o" .. operation .. " " .. id
+local answered = recall({ field })[1]
+if answered then
+  return { "redriven", nowText, { answered } }
+end
+local epitaph = redis.call("HGET", deadData, id)
+local score = redis.call("ZSCORE", due, id)
+redis.call("ZSCORE", dead, id)
+redis.call("HLEN", data)
+local answer = "redriven"
+if not epitaph then
+  answer = "absent"
+elseif score then
+  answer = "exists"
+end
+memorized[#memorized + 1] = field
+memorized[#memorized + 1] = answer
+if answer == "redriven" then
+  local first = string.find(epitaph, " ", 1, true)
+  local second = string.find(epitaph, " ", first + 1, true)
+  local record = string.sub(epitaph, second + tonumber(string.sub(epitaph, first + 1, second - 1)) + 1)
+  local space = string.find(record, " ", 1, true) or 0
+  local payload = string.sub(record, (string.find(record, " ", space + 1, true) or 0) + 1)
+  redis.call("ZREM", dead, id)
+  redis.call("HDEL", deadData, id)
+  set("s", id, operation, math.floor(nowUs / 1000), payload)
+end
+write()
+if answer == "redriven" then
+  redis.pcall(publish, wake, string.format("%.0f", earliestMs))
+end
+return { "redriven", nowText, { answer } }
+` as string,
+} as const;
+
+/** Sets the timers that the caller's own records say were pending at a time, where they are missing; never one that has fired, was cancelled or was given up since. It refuses to guess about a time of which too much is forgotten. */
+export const restore = {
+  name: "timer.restore",
+  keys: ["due", "data", "notes", "later", "state", "memoryA", "memoryB", "dead", "wake"],
+  args: ["layout", "notAfterUs", "publish", "asOfUs"],
+  rest: "items",
+  replies: ["layout", "too-late", "window", "restored"],
+  sha1: "e6f13841eeabda2176ad6cb2560c678e71993dbf" as string,
+  source: `local due, data, notes, later, state, memoryA, memoryB, dead, wake =
+  KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9]
+local layout, notAfterUs, publish, asOfUs = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
+local itemsAt = 5
+local time = redis.call("TIME")
+local nowUs = time[1] * 1000000 + time[2]
+local nowText = time[1] .. string.sub("00000" .. time[2], -6)
+if nowUs > notAfterUs then
+  return { "too-late", nowText }
+end
+local unpack = unpack or table.unpack
+local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs")
+if shard[1] ~= layout then
+  return { "layout", shard[1] or "" }
+end
+if shard[7] then
+  return { "layout", "" }
+end
+local function nextToken(last)
+  if last and last >= nowText then
+    return string.format("%.0f", last + 1)
+  end
+  return nowText
+end
+local keepUs = tonumber(shard[6])
+local inUse, atRest = memoryA, memoryB
+if shard[4] == "B" then
+  inUse, atRest = memoryB, memoryA
+end
+local function recall(fields)
+  if #fields == 0 then
+    return {}
+  end
+  local found = redis.call("HMGET", inUse, unpack(fields))
+  local older = redis.call("HMGET", atRest, unpack(fields))
+  for index = 1, #fields do
+    found[index] = found[index] or older[index]
+  end
+  return found
+end
+local function remember(pairs)
+  if #pairs == 0 then
+    return
+  end
+  local ageUs = nowUs - tonumber(shard[5])
+  if ageUs >= keepUs then
+    inUse, atRest = atRest, inUse
+    redis.call("UNLINK", inUse)
+    redis.call("HSET", state, "side", inUse == memoryA and "A" or "B", "sideUs", nowText, "restUs", shard[5])
+  elseif ageUs < 0 then
+    redis.call("HSET", state, "sideUs", nowText)
+  end
+  redis.call("HSET", inUse, unpack(pairs))
+  if ageUs >= keepUs then
+    redis.call("PEXPIRE", inUse, string.format("%.0f", keepUs * 3 / 1000))
+  end
+end
+local function isLease(score)
+  return score and tonumber(score) % 1000 ~= 0
+end
+local function leaseEndText(lengthUs)
+  local endUs = nowUs + lengthUs
+  if endUs % 1000 == 0 then
+    endUs = endUs + 1
+  end
+  return string.format("%.0f", endUs)
+end
+local function attemptsOf(note)
+  return note and tonumber(string.sub(note, 1, 4)) or 0
+end
+local function isSuspect(note)
+  return note and string.sub(note, 5, 5) == "s"
+end
+local function isCancelled(note)
+  return note and string.sub(note, 6, 6) == "c"
+end
+local function tokenOf(note)
+  return note and string.sub(note, 7) or ""
+end
+local function makeNote(attempts, suspect, cancelled, token)
+  return string.format("%04d", attempts) .. (suspect and "s" or "-") .. (cancelled and "c" or "-") .. token
+end
+local generation = nextToken(shard[2])
+local bornMs = math.floor(tonumber(generation) / 1000)
+local nowMs = math.ceil(nowUs / 1000)
+local earliestMs = math.huge
+local scored, recorded, followed, memorized, unnoted = {}, {}, {}, {}, {}
+local function dueMsOf(when)
+  local ms = tonumber(string.sub(when, 3))
+  return string.sub(when, 2, 2) == "+" and nowMs + ms or ms
+end
+local function answerOf(record)
+  return string.sub(record, 1, string.find(record, " ", 1, true) - 1)
+end
+local function operationOf(record)
+  local from = string.find(record, " ", 1, true)
+  return string.sub(record, from + 1, string.find(record, " ", from + 1, true) - 1)
+end
+local function keepAnswer(id, record)
+  if tonumber(string.sub(record, 2, 17)) > nowUs - keepUs then
+    memorized[#memorized + 1] = "o" .. operationOf(record) .. " " .. id
+    memorized[#memorized + 1] = answerOf(record)
+  end
+end
+local function set(kind, id, operation, dueMs, payload)
+  local answer = kind .. generation .. string.format("%.0f", dueMs - bornMs)
+  local record = answer .. " " .. operation .. " " .. payload
+  if kind == "f" then
+    followed[#followed + 1] = id
+    followed[#followed + 1] = string.format("%.0f", dueMs) .. " " .. record
+    return answer
+  end
+  local count = #scored
+  scored[count + 1] = string.format("%.0f", dueMs * 1000)
+  scored[count + 2] = id
+  recorded[count + 1] = id
+  recorded[count + 2] = record
+  if dueMs < earliestMs then
+    earliestMs = dueMs
+  end
+  return answer
+end
+local function rearrange(id, score, operation, when, payload)
+  local record, following = redis.call("HGET", data, id), redis.call("HGET", later, id)
+  if record and operationOf(record) == operation then
+    return answerOf(record)
+  end
+  local leased = isLease(score)
+  local rival = record
+  local rivalMs = tonumber(score) / 1000
+  if following then
+    local space = string.find(following, " ", 1, true)
+    local next = string.sub(following, space + 1)
+    if operationOf(next) == operation then
+      return answerOf(next)
+    end
+    if leased then
+      rival = next
+      rivalMs = tonumber(string.sub(following, 1, space - 1))
+    end
+  elseif leased then
+    rival = nil
+  end
+  local mode, dueMs = string.sub(when, 1, 1), dueMsOf(when)
+  if rival and (mode == "k" or (mode == "e" and dueMs >= rivalMs)) then
+    local answer = "k" .. string.sub(rival, 2, 17) .. string.format("%.0f", rivalMs - math.floor(tonumber(string.sub(rival, 2, 17)) / 1000))
+    memorized[#memorized + 1] = "o" .. operation .. " " .. id
+    memorized[#memorized + 1] = answer
+    return answer
+  end
+  if rival then
+    keepAnswer(id, rival)
+  end
+  if following and not leased then
+    keepAnswer(id, string.sub(following, string.find(following, " ", 1, true) + 1))
+  end
+  if leased then
+    return set("f", id, operation, dueMs, payload)
+  end
+  unnoted[#unnoted + 1] = id
+  return set("r", id, operation, dueMs, payload)
+end
+local function write()
+  if #unnoted > 0 then
+    redis.call("HDEL", notes, unpack(unnoted))
+    redis.call("HDEL", later, unpack(unnoted))
+  end
+  if #scored > 0 then
+    redis.call("ZADD", due, unpack(scored))
+    redis.call("HSET", data, unpack(recorded))
+  end
+  if #followed > 0 then
+    redis.call("HSET", later, unpack(followed))
+  end
+  if #scored + #followed > 0 then
+    redis.call("HSET", state, "floor", generation)
+  end
+  remember(memorized)
+end
+local known = redis.call("HMGET", state, "openedUs", "restUs")
+local earliestUs = math.max(tonumber(known[1]), tonumber(known[2] or 0), nowUs - keepUs * 2)
+if asOfUs < earliestUs or asOfUs > nowUs then
+  return { "window", nowText, string.format("%.0f", earliestUs) }
+end
+local ids, fields = {}, {}
+for at = itemsAt, #ARGV, 4 do
+  ids[#ids + 1] = ARGV[at]
+  fields[#fields + 1] = "x" .. ARGV[at]
+  fields[#fields + 1] = "i" .. ARGV[at]
+end
+local scores = redis.call("ZMSCORE", due, unpack(ids))
+local graves = redis.call("ZMSCORE", dead, unpack(ids))
+local ended = recall(fields)
+redis.call("HLEN", data)
+local answers = {}
+for index, id in ipairs(ids) do
+  local at = itemsAt + (index - 1) * 4
+  local cancelledUs, endedUs = tonumber(ended[index * 2 - 1] or 0), tonumber(ended[index * 2] or 0)
+  if scores[index] then
+    answers[index] = "p"
+  elseif graves[index] then
+    answers[index] = "d"
+  elseif cancelledUs > asOfUs or endedUs > asOfUs then
+    answers[index] = "e"
+  else
+    answers[index] = "s"
+    set("s", id, ARGV[at + 1], dueMsOf(ARGV[at + 2]), ARGV[at + 3])
+  end
+end
+write()
+if earliestMs < math.huge then
+  redis.pcall(publish, wake, string.format("%.0f", earliestMs))
+end
+return { "restored", nowText, answers }
 ` as string,
 } as const;
 
@@ -1092,5 +1883,78 @@ end
 redis.call("HSET", state, "leased", string.format("%.0f", leased))
 remember(memorized)
 return { "settled", nowText, answers }
+` as string,
+} as const;
+
+/** Counts the timers of a shard, in logarithmic time. */
+export const stats = {
+  name: "timer.stats",
+  keys: ["due", "state", "dead"],
+  args: ["layout"],
+  rest: null,
+  replies: ["layout", "stats"],
+  sha1: "397bfe1d949640a42719ccfb6622c20a67156430" as string,
+  source: `local due, state, dead = KEYS[1], KEYS[2], KEYS[3]
+local layout = ARGV[1]
+local time = redis.call("TIME")
+local nowUs = time[1] * 1000000 + time[2]
+local nowText = time[1] .. string.sub("00000" .. time[2], -6)
+local unpack = unpack or table.unpack
+local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs")
+if shard[1] ~= layout then
+  return { "layout", shard[1] or "" }
+end
+local first = redis.call("ZRANGE", due, 0, 0, "WITHSCORES")[2] or ""
+return {
+  "stats",
+  nowText,
+  redis.call("ZCARD", due),
+  shard[3],
+  redis.call("ZCOUNT", due, "-inf", nowText),
+  redis.call("ZCARD", dead),
+  first,
+}
+` as string,
+} as const;
+
+/** Takes over what was packed in another shard, each item at most once. */
+export const store = {
+  name: "timer.store",
+  keys: ["index", "bodies", "notes", "later", "state"],
+  args: ["layout", "notAfterUs"],
+  rest: "items",
+  replies: ["layout", "too-late", "stored"],
+  sha1: "e0a955753d898141419c75f2e7593c0bd668b3ff" as string,
+  source: `local index, bodies, notes, later, state = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local layout, notAfterUs = ARGV[1], tonumber(ARGV[2])
+local itemsAt = 3
+local time = redis.call("TIME")
+local nowUs = time[1] * 1000000 + time[2]
+local nowText = time[1] .. string.sub("00000" .. time[2], -6)
+if nowUs > notAfterUs then
+  return { "too-late", nowText }
+end
+local unpack = unpack or table.unpack
+local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs")
+if shard[1] ~= layout then
+  return { "layout", shard[1] or "" }
+end
+redis.call("HLEN", bodies)
+redis.call("HLEN", notes)
+redis.call("HLEN", later)
+for at = itemsAt, #ARGV, 5 do
+  local id, score, body, note, following = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
+  if not redis.call("ZSCORE", index, id) then
+    redis.call("ZADD", index, score, id)
+    redis.call("HSET", bodies, id, body)
+    if note ~= "" then
+      redis.call("HSET", notes, id, note)
+    end
+    if following ~= "" then
+      redis.call("HSET", later, id, following)
+    end
+  end
+end
+return { "stored", nowText }
 ` as string,
 } as const;

@@ -144,3 +144,171 @@ export const reapScript: Script<typeof lua.reap, ReapReply | undefined> = define
     },
   }),
 );
+
+/** A timer as get finds it. */
+export interface FoundTimer {
+  readonly score: string;
+  readonly record: string;
+  readonly note: string | null;
+  readonly following: string | null;
+}
+
+/** Looks at one timer; null when there is none. */
+export const getScript: Script<typeof lua.get, FoundTimer | null | undefined> = defineScript(
+  lua.get,
+  (reply, operation) =>
+    decodeTagged<FoundTimer | null | undefined>(operation, reply, {
+      layout: layoutChanged,
+      absent: () => null,
+      found: (fields) => {
+        const score = fields.text();
+        const record = fields.text();
+        return {
+          score,
+          record,
+          note: fields.left > 0 ? fields.textOrNull() : null,
+          following: fields.left > 0 ? fields.textOrNull() : null,
+        };
+      },
+    }),
+);
+
+/** The numbers of one shard. */
+export interface ShardStats {
+  readonly nowUs: number;
+  readonly total: number;
+  readonly leased: number;
+  readonly due: number;
+  readonly dead: number;
+  readonly firstUs: number | undefined;
+}
+
+/** Counts the timers of a shard. */
+export const statsScript: Script<typeof lua.stats, ShardStats | undefined> = defineScript(
+  lua.stats,
+  (reply, operation) =>
+    decodeTagged<ShardStats | undefined>(operation, reply, {
+      layout: layoutChanged,
+      stats: (fields) => {
+        const nowUs = fields.integer();
+        const total = fields.integer();
+        const leased = fields.integer();
+        const due = fields.integer();
+        const dead = fields.integer();
+        const first = fields.text();
+        return { nowUs, total, leased, due, dead, firstUs: first === "" ? undefined : Number(first) };
+      },
+    }),
+);
+
+/** The one word of a script for a single timer. */
+function wordTagged(tag: string): (reply: unknown, operation: string) => readonly string[] | undefined {
+  const decode = answersTagged(tag);
+  return (reply, operation) => decode(reply, operation)?.answers;
+}
+
+/** Makes a pending timer due now. */
+export const hastenScript: Script<typeof lua.hasten, readonly string[] | undefined> = defineScript(
+  lua.hasten,
+  wordTagged("hastened"),
+);
+/** Makes a dead letter a timer again. */
+export const redriveScript: Script<typeof lua.redrive, readonly string[] | undefined> = defineScript(
+  lua.redrive,
+  wordTagged("redriven"),
+);
+/** Throws a dead letter away. */
+export const dropScript: Script<typeof lua.drop, readonly string[] | undefined> = defineScript(
+  lua.drop,
+  wordTagged("dropped"),
+);
+
+/** Reads dead letters: id, time, attempts, error, record. */
+export const listDeadScript: Script<typeof lua.listDead, readonly (readonly string[])[] | undefined> = defineScript(
+  lua.listDead,
+  (reply, operation) =>
+    decodeTagged<readonly (readonly string[])[] | undefined>(operation, reply, {
+      layout: layoutChanged,
+      dead: (fields) => fields.list().map((letter) => texts(operation, letter as unknown[])),
+    }),
+);
+
+/** What restore answers. */
+export type RestoreReply =
+  | { readonly kind: "window"; readonly nowUs: number; readonly earliestUs: number }
+  | { readonly kind: "restored"; readonly answers: readonly string[] };
+
+/** Sets what is missing and has not ended. */
+export const restoreScript: Script<typeof lua.restore, RestoreReply | undefined> = defineScript(
+  lua.restore,
+  (reply, operation) =>
+    decodeTagged<RestoreReply | undefined>(operation, reply, {
+      layout: layoutChanged,
+      window: (fields) => ({ kind: "window", nowUs: fields.integer(), earliestUs: fields.integer() }),
+      restored: (fields) => {
+        fields.integer();
+        return { kind: "restored", answers: texts(operation, fields.list()) };
+      },
+    }),
+);
+
+/** Where a shard stands in a move. */
+export type MoveReply =
+  | { readonly kind: "draining" | "finished" | "other"; readonly layout: string }
+  | { readonly kind: "sealed"; readonly layout: string; readonly floor: string };
+
+/** Takes a shard through a change of the number of shards. */
+export const moveScript: Script<typeof lua.move, MoveReply> = defineScript(lua.move, (reply, operation) =>
+  decodeTagged<MoveReply>(operation, reply, {
+    draining: (fields) => {
+      const layout = fields.text();
+      fields.integer();
+      return { kind: "draining", layout };
+    },
+    sealed: (fields) => ({ kind: "sealed", layout: fields.text(), floor: fields.text() }),
+    finished: (fields) => ({ kind: "finished", layout: fields.text() }),
+    other: (fields) => ({ kind: "other", layout: fields.text() }),
+  }),
+);
+
+/** A part of a sealed shard. */
+export interface Packed {
+  readonly cursor: string;
+  readonly timers: readonly string[];
+  readonly bodies: readonly string[];
+  readonly notes: readonly string[];
+  readonly followings: readonly string[];
+}
+
+/** Reads a part of a sealed shard. */
+export const packScript: Script<typeof lua.pack, Packed | undefined> = defineScript(lua.pack, (reply, operation) =>
+  decodeTagged<Packed | undefined>(operation, reply, {
+    layout: layoutChanged,
+    packed: (fields) => ({
+      cursor: fields.text(),
+      timers: texts(operation, fields.list()),
+      bodies: texts(operation, fields.list()),
+      notes: texts(operation, fields.list()),
+      followings: texts(operation, fields.list()),
+    }),
+  }),
+);
+
+function doneTagged(tag: string): (reply: unknown, operation: string) => true | undefined {
+  return (reply, operation) =>
+    decodeTagged<true | undefined>(operation, reply, {
+      layout: layoutChanged,
+      [tag]: (fields) => {
+        fields.integer();
+        return true;
+      },
+    });
+}
+
+/** Takes over what was packed. */
+export const storeScript: Script<typeof lua.store, true | undefined> = defineScript(lua.store, doneTagged("stored"));
+/** Removes what another shard has taken over. */
+export const discardScript: Script<typeof lua.discard, true | undefined> = defineScript(
+  lua.discard,
+  doneTagged("discarded"),
+);

@@ -91,6 +91,19 @@ export class ShardAccess {
     }
   }
 
+  /** In how many shards the timers are kept, or between which numbers they are on their way. */
+  async shardsStored(): Promise<{ readonly shards: number; readonly moving: boolean; readonly to: number }> {
+    const reply = await this.#ask(0, true, this.#options.commandTimeoutMs);
+    if (reply.kind === "opened") return { shards: this.shards, moving: false, to: this.shards };
+    if (reply.kind === "moving") return { shards: this.shards, moving: true, to: reply.shards };
+    if (reply.kind === "absent") throw new RedisUnavailableError(`timer ${this.name}`, "LAYOUT", "try again");
+    const [format, shards = ""] = reply.layout.split(":");
+    if (Number(format) !== formatSupported)
+      throw new NewerFormatError(`timer ${this.name}`, Number(format), formatSupported);
+    const [from, to = from] = shards.split(">");
+    return { shards: Number(from), moving: shards.includes(">"), to: Number(to) };
+  }
+
   #openShard(shard: number, timeoutMs: number): Promise<OpenShard> {
     const known = this.#opening[shard];
     if (known !== undefined) return known;

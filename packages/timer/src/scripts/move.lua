@@ -1,0 +1,51 @@
+--[[
+move: takes one shard through a change of the number of shards (T11): first nothing new is leased or changed, then, when no lease is left,
+nothing is accepted at all while timers are carried over, then the new layout begins. Each step may be repeated.
+
+KEYS
+  state  HASH  what the shard remembers of itself
+ARGV
+  notAfterUs  bound in server time
+  step        drain, seal or finish
+  from        number of shards so far
+  to          number of shards wanted
+  floor       for finish: the highest floor of all shards, since an id may come from any of them (K5)
+REPLIES
+  {"too-late", now}
+  {"draining", layout, leased}  layout to reap with
+  {"sealed", layout, floor}     layout to carry over with
+  {"finished", layout}
+  {"other", layout}             neither on the way from one number to the other nor at either
+]]
+local state = KEYS[1]
+local notAfterUs, step, from, to, floor = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+-- @include time
+-- @include bound
+
+local kept = redis.call("HMGET", state, "layout", "leased", "moving", "floor")
+local layout, moving = kept[1], kept[3]
+local sealed = "1:" .. from .. ">" .. to .. ":"
+local before, after = "1:" .. from .. ":", "1:" .. to .. ":"
+if layout and string.sub(layout, 1, #after) == after and not moving then
+  return { "finished", layout }
+elseif layout and string.sub(layout, 1, #sealed) == sealed then
+  if step ~= "finish" then
+    return { "sealed", layout, kept[4] }
+  end
+  redis.call("HDEL", state, "moving")
+  redis.call("HSET", state, "layout", after .. nowText, "openedUs", nowText, "floor", floor)
+  return { "finished", after .. nowText }
+elseif layout and (string.sub(layout, 1, #before) ~= before or (moving and moving ~= to)) then
+  return { "other", layout }
+elseif not layout then
+  layout = sealed .. nowText
+  redis.call("HSET", state, "layout", layout, "openedUs", nowText, "floor", nowText, "leased", "0", "side", "A", "sideUs", "0")
+  redis.call("HSET", state, "keepUs", "60000000", "moving", to)
+  return { "sealed", layout, nowText }
+elseif step == "seal" and moving == to and tonumber(kept[2]) <= 0 then
+  layout = sealed .. nowText
+  redis.call("HSET", state, "layout", layout)
+  return { "sealed", layout, kept[4] }
+end
+redis.call("HSET", state, "moving", to)
+return { "draining", layout, kept[2] }

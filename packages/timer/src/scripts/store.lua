@@ -1,0 +1,42 @@
+--[[
+store: takes over what was packed in another shard, each item at most once.
+
+KEYS
+  index   ZSET  timer id → score: pending timers, or dead letters
+  bodies  HASH  timer id → record, or epitaph
+  notes   HASH  timer id → note
+  later   HASH  timer id → the generation that follows
+  state   HASH  what the shard remembers of itself
+ARGV
+  layout      of the sealed shard
+  notAfterUs  bound in server time
+  items...    id, score, body, note or "", following or ""
+REPLIES
+  {"layout", layout}
+  {"too-late", now}
+  {"stored", now}
+]]
+local index, bodies, notes, later, state = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local layout, notAfterUs = ARGV[1], tonumber(ARGV[2])
+local itemsAt = 3
+-- @include time
+-- @include bound
+-- @include shard
+
+redis.call("HLEN", bodies)
+redis.call("HLEN", notes)
+redis.call("HLEN", later)
+for at = itemsAt, #ARGV, 5 do
+  local id, score, body, note, following = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
+  if not redis.call("ZSCORE", index, id) then
+    redis.call("ZADD", index, score, id)
+    redis.call("HSET", bodies, id, body)
+    if note ~= "" then
+      redis.call("HSET", notes, id, note)
+    end
+    if following ~= "" then
+      redis.call("HSET", later, id, following)
+    end
+  end
+end
+return { "stored", nowText }
