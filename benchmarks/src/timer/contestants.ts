@@ -1,0 +1,112 @@
+/** How each contestant is set up: its best documented settings, and the bare floor. */
+import { DurableTimer } from "@holdfast/timer";
+import type { Firing, TimerWorker } from "@holdfast/timer";
+import { Queue, Worker } from "bullmq";
+import type { Job } from "bullmq";
+import { Redis } from "ioredis";
+import type { Bench } from "../figure.ts";
+
+/** 64 bytes as JSON, what an order's timeout carries. */
+export const payload = { order: "3f1c2a77d0", customer: "c-20417", amountCents: 12_990 };
+
+/** Ids of 16 characters. */
+export function idOf(index: number): string {
+  return `order-${String(index).padStart(10, "0")}`;
+}
+
+/** A client that is closed at the end of a turn. */
+export async function withRedis<Value>(bench: Bench, fn: (redis: Redis) => Promise<Value>): Promise<Value> {
+  const redis = new Redis({ host: bench.host, port: bench.port });
+  try {
+    return await fn(redis);
+  } finally {
+    redis.disconnect();
+  }
+}
+
+/** Runs with a timer of Holdfast at its defaults. */
+export function withTimer<Value>(
+  bench: Bench,
+  fn: (timer: DurableTimer<typeof payload>) => Promise<Value>,
+): Promise<Value> {
+  return withRedis(bench, async (redis) => {
+    const timer = new DurableTimer<typeof payload>(redis, "bench");
+    try {
+      return await fn(timer);
+    } finally {
+      await timer.close();
+    }
+  });
+}
+
+/** Runs with a worker of Holdfast, started and stopped. */
+export async function withTimerWorker<Value>(
+  timer: DurableTimer<typeof payload>,
+  onFiring: (firing: Firing<typeof payload>) => void,
+  fn: (worker: TimerWorker<typeof payload>) => Promise<Value>,
+): Promise<Value> {
+  const worker = timer.worker({ concurrencyMax: 64 }, async (firing) => onFiring(firing));
+  await worker.start();
+  try {
+    return await fn(worker);
+  } finally {
+    await worker.stop({ graceMs: 1_000 });
+  }
+}
+
+/** BullMQ's connection: what its documentation asks of workers. */
+export function bullConnection(bench: Bench): { host: string; port: number; maxRetriesPerRequest: null } {
+  return { host: bench.host, port: bench.port, maxRetriesPerRequest: null };
+}
+
+/** Runs with a queue of BullMQ. */
+export async function withQueue<Value>(bench: Bench, fn: (queue: Queue) => Promise<Value>): Promise<Value> {
+  const queue = new Queue("bench", { connection: bullConnection(bench) });
+  try {
+    await queue.waitUntilReady();
+    return await fn(queue);
+  } finally {
+    await queue.close();
+  }
+}
+
+/** Runs with a worker of BullMQ. */
+export async function withBullWorker<Value>(
+  bench: Bench,
+  onJob: (job: Job) => void,
+  fn: (worker: Worker) => Promise<Value>,
+): Promise<Value> {
+  const worker = new Worker("bench", async (job) => onJob(job), {
+    connection: bullConnection(bench),
+    concurrency: 64,
+    removeOnComplete: { count: 0 },
+  });
+  try {
+    await worker.waitUntilReady();
+    return await fn(worker);
+  } finally {
+    await worker.close();
+  }
+}
+
+/** Runs a function for 0 to count - 1 with at most `concurrency` calls under way. */
+export async function inParallel(
+  count: number,
+  concurrency: number,
+  fn: (index: number) => Promise<unknown>,
+): Promise<void> {
+  let next = 0;
+  const lane = async (): Promise<void> => {
+    while (next < count) {
+      const index = next;
+      next += 1;
+      await fn(index);
+    }
+  };
+  await Promise.all(Array.from({ length: concurrency }, lane));
+}
+
+/** Things per second since a start on the monotonic clock. */
+export function perSecond(count: number, startMs: number): number {
+  return (count * 1_000) / (performance.now() - startMs);
+}
