@@ -5,7 +5,6 @@
  * A lock alone cannot keep a paused holder from writing. Each grant carries a token that is higher than every earlier one (L1), and the
  * resource refuses a lower one (`@holdfast/lock/guard`, `@holdfast/postgres`).
  */
-import { tracingChannel } from "node:diagnostics_channel";
 import {
   ambientRemainingMs,
   callback,
@@ -23,8 +22,9 @@ import { LockLostError, LockTimeoutError } from "./errors.ts";
 import { lockChannel } from "./events.ts";
 import type { LockEvent } from "./events.ts";
 import { GiveBack } from "./give-back.ts";
+import type { Returned } from "./give-back.ts";
 import { Hold } from "./hold.ts";
-import type { Held } from "./hold.ts";
+
 import { lockKeys } from "./keys.ts";
 import { LeaseStore } from "./lease-store.ts";
 import type { Owned } from "./lease-store.ts";
@@ -37,11 +37,11 @@ import type {
   TryAcquireOptions,
 } from "./options.ts";
 import type { LockState } from "./scripts.ts";
+import { runHeld } from "./run-held.ts";
 import { WaitingRoom } from "./waiting-room.ts";
 
 /** Renewals that are due in the same tick go out together, as one pipeline per 16. */
 const renewBatchMax = 256;
-const tracing = tracingChannel(lockChannel);
 
 /** Locks by name. */
 export class FencedLock implements AsyncDisposable {
@@ -49,7 +49,7 @@ export class FencedLock implements AsyncDisposable {
   readonly #store: LeaseStore;
   readonly #room: WaitingRoom;
   readonly #giveBack: GiveBack;
-  readonly #keeper: LeaseKeeper<Held>;
+  readonly #keeper: LeaseKeeper<Returned>;
   readonly #events: EventSink<LockEvent>;
   readonly #waiting = new Set<Acquisition>();
   #closed: Promise<void> | undefined;
@@ -68,7 +68,7 @@ export class FencedLock implements AsyncDisposable {
     this.#giveBack = new GiveBack(this.#store, clock, ({ keys, owner }, error) => {
       this.#events.emit(() => ({ type: "release-failed", resource: keys.resource, owner, error }));
     });
-    this.#keeper = new LeaseKeeper<Held>({
+    this.#keeper = new LeaseKeeper<Returned>({
       clock,
       batchMax: renewBatchMax,
       renew: (leases) => Promise.all(leases.map(({ data }) => this.#renew(data))),
@@ -102,20 +102,7 @@ export class FencedLock implements AsyncDisposable {
     const fn = rest.length === 1 ? rest[0] : rest[1];
     callback("fn", fn);
     const hold = await this.acquire(name, rest.length === 1 ? {} : rest[0]);
-    const { resource, token } = hold;
-    const work = async (): Promise<Value> => fn(hold);
-    let value: Value;
-    try {
-      value = await (tracing.hasSubscribers ? tracing.tracePromise(work, { resource, token }) : work());
-    } catch (error) {
-      await hold.release().catch(() => undefined);
-      throw error;
-    }
-    // The work is done and was done under the lock: a release whose answer is lost does not undo that, and goes on in the background.
-    const { lost } = hold;
-    const { kind } = await hold.release().catch(() => ({ kind: "released" as const }));
-    if (kind === "lost") throw new LockLostError(resource, token, lost?.reason ?? "lost", value);
-    return value;
+    return runHeld(hold, fn);
   }
 
   /**
@@ -223,7 +210,7 @@ export class FencedLock implements AsyncDisposable {
     const lease = this.#keeper.keep({
       resource,
       token,
-      data: { ...owned, ttlMs, holdMaxMs, mayArrive },
+      data: { ...owned, ttlMs, mayArrive },
       leaseMs: ttlMs,
       firstLeaseMs,
       sentAt: grant.sentAt,
@@ -233,7 +220,7 @@ export class FencedLock implements AsyncDisposable {
     });
     const handedOver = firstLeaseMs !== undefined;
     this.#events.emit(() => ({ type: "acquired", resource, token, owner: owned.owner, waitedMs, handedOver }));
-    return new Hold(lease, (held, leftMs) => this.#return(held, leftMs));
+    return new Hold(lease, { owner: owned.owner, holdMaxMs }, (leftMs) => this.#return(lease, leftMs));
   }
 
   #onGivenUp(
@@ -249,7 +236,7 @@ export class FencedLock implements AsyncDisposable {
     });
   }
 
-  async #renew(held: Held): Promise<"renewed" | "lost" | "cancelled" | Error> {
+  async #renew(held: Returned): Promise<"renewed" | "lost" | "cancelled" | Error> {
     try {
       return await this.#store.renew(held, held.ttlMs);
     } catch (error) {
@@ -258,7 +245,7 @@ export class FencedLock implements AsyncDisposable {
   }
 
   /** Tells the server; when the request may have been sent twice, `lost` within the time that was left is the second answer. */
-  async #return({ data, resource, token }: RenewedLease<Held>, leftMs: number): Promise<"released" | "lost"> {
+  async #return({ data, resource, token }: RenewedLease<Returned>, leftMs: number): Promise<"released" | "lost"> {
     const { clock } = this.#options;
     const startedAt = now(clock);
     const { kind, repeated } = await this.#giveBack.giveBack(data);

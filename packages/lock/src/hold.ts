@@ -7,7 +7,6 @@
  */
 import type { Fenced, RenewedLease } from "@holdfast/core";
 import { LockLostError } from "./errors.ts";
-import type { Owned } from "./lease-store.ts";
 
 /** What became of a release. */
 export interface ReleaseResult {
@@ -15,22 +14,23 @@ export interface ReleaseResult {
   readonly kind: "released" | "lost";
 }
 
-/** What a lease of this package knows beside its deadline. */
-export interface Held extends Owned {
-  readonly ttlMs: number;
+/** The local side of a lease, as core's RenewedLease has it. */
+export type LocalLease = Pick<
+  RenewedLease<unknown>,
+  "resource" | "token" | "ended" | "signal" | "remainingMs" | "assertHeld" | "renew" | "end"
+>;
+
+/** What a hold knows beside its lease. */
+export interface HoldFacts {
+  readonly owner: string;
   readonly holdMaxMs: number;
-  /** Whether another request of its acquire may still reach Redis. */
-  readonly mayArrive: boolean;
 }
 
-/** Tells the server that a lease is given back, which would have been held for another `leftMs`. */
-export type GiveBackLease<Data extends Held> = (
-  lease: RenewedLease<Data>,
-  leftMs: number,
-) => Promise<"released" | "lost">;
+/** Tells the server that the lease is given back, which would have been held for another `leftMs`. */
+export type GiveBackLease = (leftMs: number) => Promise<"released" | "lost">;
 
 /** A lock that is held. */
-export class Hold<Data extends Held = Held> implements Fenced, AsyncDisposable {
+export class Hold implements Fenced, AsyncDisposable {
   /** What the token belongs to: `lock:invoice:42`. */
   readonly resource: string;
   /** Fixed at the grant; higher than that of every earlier one (L1). */
@@ -39,8 +39,8 @@ export class Hold<Data extends Held = Held> implements Fenced, AsyncDisposable {
   readonly owner: string;
   /** The longest this hold can last in milliseconds; guards that forget earlier refuse it. */
   readonly holdMaxMs: number;
-  readonly #lease: RenewedLease<Data>;
-  readonly #giveBack: GiveBackLease<Data>;
+  readonly #lease: LocalLease;
+  readonly #giveBack: GiveBackLease;
   #lostBefore: boolean | undefined;
   #release: Promise<ReleaseResult> | undefined;
 
@@ -48,11 +48,11 @@ export class Hold<Data extends Held = Held> implements Fenced, AsyncDisposable {
    * Made by a lock.
    * @param giveBack tells the server; the lease has ended locally by then
    */
-  constructor(lease: RenewedLease<Data>, giveBack: GiveBackLease<Data>) {
+  constructor(lease: LocalLease, { owner, holdMaxMs }: HoldFacts, giveBack: GiveBackLease) {
     this.resource = lease.resource;
     this.token = lease.token;
-    this.owner = lease.data.owner;
-    this.holdMaxMs = lease.data.holdMaxMs;
+    this.owner = owner;
+    this.holdMaxMs = holdMaxMs;
     this.#lease = lease;
     this.#giveBack = giveBack;
   }
@@ -117,10 +117,10 @@ export class Hold<Data extends Held = Held> implements Fenced, AsyncDisposable {
     this.#lostBefore ??= leftMs === 0;
     if (this.#lostBefore) {
       // Who was told that it is lost does not wait for Redis, which may be the reason; the server may still keep others out.
-      this.#giveBack(this.#lease, 0).catch(() => undefined);
+      this.#giveBack(0).catch(() => undefined);
       return { kind: "lost" };
     }
     this.#lease.end("released");
-    return { kind: await this.#giveBack(this.#lease, leftMs) };
+    return { kind: await this.#giveBack(leftMs) };
   }
 }

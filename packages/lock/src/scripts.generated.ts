@@ -392,6 +392,157 @@ return { "held", token, holder, math.ceil(leftUs / 1000), waiters }
 ` as string,
 } as const;
 
+/** Writes the token of a majority back to this node, while its lock is the value's. Strict: a node that has seen a higher one refuses, or two holders could get one token (L8). */
+export const quorumConfirm = {
+  name: "lock.quorum-confirm",
+  keys: ["lock", "fence"],
+  args: ["notAfterUs", "value", "token", "retentionMs"],
+  rest: null,
+  replies: ["confirmed", "higher", "lost", "newer-format", "too-late"],
+  sha1: "9077b84429f9a890b5c205ee7619ab1f109fe4bf" as string,
+  source: `local lock, fence = KEYS[1], KEYS[2]
+local notAfterUs, value, token, retentionMs = tonumber(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[4])
+local time = redis.call("TIME")
+local nowUs = time[1] * 1000000 + time[2]
+local nowText = time[1] .. string.sub("00000" .. time[2], -6)
+if nowUs > notAfterUs then
+  return { "too-late", nowText }
+end
+local remembered = redis.call("GET", fence)
+local newerFormat = remembered and string.sub(remembered, 1, 1) ~= "1" and string.sub(remembered, 1, 8)
+local fenced = remembered and string.sub(remembered, 2)
+local function remember(number)
+  local keepUs = number > nowText and number or nowText
+  redis.call("SET", fence, "1" .. number, "PXAT", string.format("%.0f", math.ceil(keepUs / 1000) + retentionMs))
+end
+if newerFormat then
+  return { "newer-format", newerFormat }
+end
+if redis.call("GET", lock) ~= value then
+  return { "lost" }
+end
+if fenced and fenced > token then
+  return { "higher", fenced }
+end
+remember(token)
+return { "confirmed", nowText }
+` as string,
+} as const;
+
+/** Counts the lease of the value anew on this node. */
+export const quorumExtend = {
+  name: "lock.quorum-extend",
+  keys: ["lock"],
+  args: ["notAfterUs", "value", "ttlMs"],
+  rest: null,
+  replies: ["extended", "lost", "too-late"],
+  sha1: "f3290ad877c51920134b6564eea9f4bc282ac91e" as string,
+  source: `local lock = KEYS[1]
+local notAfterUs, value, ttlMs = tonumber(ARGV[1]), ARGV[2], ARGV[3]
+local time = redis.call("TIME")
+local nowUs = time[1] * 1000000 + time[2]
+local nowText = time[1] .. string.sub("00000" .. time[2], -6)
+if nowUs > notAfterUs then
+  return { "too-late", nowText }
+end
+if redis.call("GET", lock) ~= value then
+  return { "lost" }
+end
+redis.call("PEXPIRE", lock, ttlMs)
+return { "extended" }
+` as string,
+} as const;
+
+/** Tells who holds this node's lock. Changes nothing. */
+export const quorumInspect = {
+  name: "lock.quorum-inspect",
+  keys: ["lock", "fence"],
+  args: [],
+  rest: null,
+  replies: ["free", "held"],
+  sha1: "f4e3e9910be20cc7ae5bd44748d55980cf366e75" as string,
+  source: `local lock, fence = KEYS[1], KEYS[2]
+local value = redis.call("GET", lock)
+if not value then
+  return { "free" }
+end
+return { "held", value, redis.call("PTTL", lock), string.sub(redis.call("GET", fence) or "10", 2) }
+` as string,
+} as const;
+
+/** Takes this node's lock, stored as the redlock package stores it, and proposes a token that is higher than every one this node has seen and not behind its clock (L8). Repeated under the same value it proposes the same. */
+export const quorumPropose = {
+  name: "lock.quorum-propose",
+  keys: ["lock", "fence", "gone"],
+  args: ["notAfterUs", "value", "ttlMs", "retentionMs"],
+  rest: null,
+  replies: ["granted", "held", "newer-format", "too-late"],
+  sha1: "498b31d8723d4e3487cc6b85ffd6877ec7752211" as string,
+  source: `local lock, fence, gone = KEYS[1], KEYS[2], KEYS[3]
+local notAfterUs, value, ttlMs, retentionMs = tonumber(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[4])
+local time = redis.call("TIME")
+local nowUs = time[1] * 1000000 + time[2]
+local nowText = time[1] .. string.sub("00000" .. time[2], -6)
+if nowUs > notAfterUs then
+  return { "too-late", nowText }
+end
+local function nextToken(last)
+  if last and last >= nowText then
+    return string.format("%.0f", last + 1)
+  end
+  return nowText
+end
+local remembered = redis.call("GET", fence)
+local newerFormat = remembered and string.sub(remembered, 1, 1) ~= "1" and string.sub(remembered, 1, 8)
+local fenced = remembered and string.sub(remembered, 2)
+local function remember(number)
+  local keepUs = number > nowText and number or nowText
+  redis.call("SET", fence, "1" .. number, "PXAT", string.format("%.0f", math.ceil(keepUs / 1000) + retentionMs))
+end
+if newerFormat then
+  return { "newer-format", newerFormat }
+end
+local holder = redis.call("GET", lock)
+if (holder and holder ~= value) or redis.call("EXISTS", gone) == 1 then
+  return { "held" }
+end
+if holder and fenced then
+  return { "granted", fenced }
+end
+local proposal = nextToken(fenced)
+remember(proposal)
+redis.call("SET", lock, value, "PX", ttlMs)
+return { "granted", proposal }
+` as string,
+} as const;
+
+/** Frees this node's lock if it is the value's. With a seal the value is remembered as gone, so that a request of its acquire that arrives later takes nothing (L3). */
+export const quorumRelease = {
+  name: "lock.quorum-release",
+  keys: ["lock", "gone"],
+  args: ["notAfterUs", "value", "sealMs"],
+  rest: null,
+  replies: ["released", "lost", "too-late"],
+  sha1: "69f3b848d674e77d90baedb74e6cd15942c22c94" as string,
+  source: `local lock, gone = KEYS[1], KEYS[2]
+local notAfterUs, value, sealMs = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
+local time = redis.call("TIME")
+local nowUs = time[1] * 1000000 + time[2]
+local nowText = time[1] .. string.sub("00000" .. time[2], -6)
+if nowUs > notAfterUs then
+  return { "too-late", nowText }
+end
+local held = redis.call("GET", lock) == value
+if held then
+  redis.call("DEL", lock)
+end
+if sealMs > 0 then
+  redis.call("SET", gone, value, "PX", sealMs)
+end
+return { held and "released" or "lost" }
+` as string,
+} as const;
+
 /** Ends the owner's lease or its waiting, and hands the lease to the first live waiter (L6). Only the owner's (L2, L5). With a seal the owner is remembered as gone, so that a request of its acquire that arrives later grants nothing (L3). */
 export const release = {
   name: "lock.release",

@@ -1,0 +1,265 @@
+/**
+ * The fenced lock over independent Redis primaries: a majority has to grant, and agrees on the token. For teams that run redlock already:
+ * both use redlock's own key, so that a service can move over while others still use redlock.
+ *
+ * Weaker than FencedLock: waiting polls and is in no order (L6), and a lost answer may leave a minority locked until its ttl (L3).
+ */
+import Redlock from "redlock";
+import {
+  ambientRemainingMs,
+  callback,
+  ClosedError,
+  elapsedMs,
+  EventSink,
+  leaseMarginMs,
+  LeaseKeeper,
+  now,
+  sleep,
+} from "@holdfast/core";
+import type { RedisLike, RenewalOutcome, RenewedLease } from "@holdfast/core";
+import { LockLostError, LockTimeoutError } from "../errors.ts";
+import { lockChannel } from "../events.ts";
+import type { LockEvent } from "../events.ts";
+import { Hold } from "../hold.ts";
+import { resolveAcquireOptions } from "../options.ts";
+import type { AcquireOptions, ResolvedAcquireOptions, TryAcquireOptions } from "../options.ts";
+import { runHeld } from "../run-held.ts";
+import { Ballot } from "./ballot.ts";
+import { ClockSkewError, QuorumRefusedError, QuorumUnreachableError } from "./errors.ts";
+import type { NodeVote } from "./errors.ts";
+import { clientsOf } from "./nodes.ts";
+import type { RedlockLike } from "./nodes.ts";
+import { resolveQuorumOptions } from "./options.ts";
+import type { QuorumLockOptions, ResolvedQuorumOptions } from "./options.ts";
+import { quorumKeys } from "./quorum-keys.ts";
+import { QuorumNode } from "./quorum-node.ts";
+import type { NodeState } from "./quorum-node.ts";
+import type { QuorumHeld } from "./quorum-held.ts";
+
+/** What one attempt came to. */
+export type QuorumAttempt =
+  | { readonly kind: "acquired"; readonly hold: Hold; readonly votes: readonly NodeVote[] }
+  | { readonly kind: "refused" | "unreachable" | "skewed"; readonly votes: readonly NodeVote[] };
+
+/** Who holds a quorum lock. */
+export interface QuorumState {
+  readonly owner: string;
+  readonly token: number;
+  /** The shortest rest among the majority. */
+  readonly remainingMs: number;
+  readonly nodes: readonly { readonly node: string; readonly holder: string | null; readonly error?: unknown }[];
+}
+
+/** Locks by name. */
+export class QuorumLock implements AsyncDisposable {
+  readonly #options: ResolvedQuorumOptions;
+  readonly #nodes: readonly QuorumNode[];
+  readonly #events: EventSink<LockEvent>;
+  readonly #keeper: LeaseKeeper<QuorumHeld>;
+  readonly #closing = new AbortController();
+
+  /**
+   * @param clients ioredis clients of independent primaries, or a Redlock 5 whose clients are taken; they are never closed
+   * @throws RangeError for an even number of clients or fewer than three; TypeError for another redlock than 5.0.0-beta.2
+   */
+  constructor(clients: readonly RedisLike[] | RedlockLike, options: QuorumLockOptions = {}) {
+    this.#options = resolveQuorumOptions(options);
+    const { clock, nodeTimeoutMs, fenceRetentionMs, onEvent } = this.#options;
+    const list = clientsOf(clients, Redlock);
+    this.#nodes = list.map((client, place) => new QuorumNode(client, place, clock, nodeTimeoutMs, fenceRetentionMs));
+    this.#events = new EventSink(lockChannel, onEvent);
+    this.#keeper = new LeaseKeeper<QuorumHeld>({
+      clock,
+      batchMax: 256,
+      renew: (leases) => Promise.all(leases.map((lease) => renewOne(lease))),
+      onRenewalFailed: ({ resource, token }, error) => {
+        this.#events.emit(() => ({ type: "renewal-failed", resource, token, error }));
+      },
+      onEnd: ({ resource, token }, reason) => {
+        if (reason !== "released") this.#events.emit(() => ({ type: "lost", resource, token, reason }));
+      },
+    });
+  }
+
+  /** As FencedLock's. */
+  withLock<Value>(name: string, fn: (hold: Hold) => Value | Promise<Value>): Promise<Value>;
+  withLock<Value>(
+    name: string,
+    options: AcquireOptions | undefined,
+    fn: (hold: Hold) => Value | Promise<Value>,
+  ): Promise<Value>;
+  async withLock<Value>(
+    name: string,
+    ...rest:
+      | [(hold: Hold) => Value | Promise<Value>]
+      | [AcquireOptions | undefined, (hold: Hold) => Value | Promise<Value>]
+  ): Promise<Value> {
+    const fn = rest.length === 1 ? rest[0] : rest[1];
+    callback("fn", fn);
+    return runHeld(await this.acquire(name, rest.length === 1 ? {} : rest[0]), fn);
+  }
+
+  /**
+   * Tries until a majority grants.
+   * @returns a hold that has not expired
+   * @throws LockTimeoutError with a QuorumRefusedError as its cause; QuorumUnreachableError; ClockSkewError; the signal's reason
+   */
+  async acquire(name: string, options: AcquireOptions = {}): Promise<Hold> {
+    const request = resolveAcquireOptions(this.#options, options, true);
+    const { clock, random, prefix, retryEveryMs } = this.#options;
+    const { resource } = quorumKeys(prefix, name);
+    const startedAt = now(clock);
+    const endMs = Math.min(request.waitMs, ambientRemainingMs());
+    const signal =
+      request.signal === undefined ? this.#closing.signal : AbortSignal.any([request.signal, this.#closing.signal]);
+    for (;;) {
+      signal.throwIfAborted();
+      const attempt = await this.#attempt(name, request);
+      if (attempt.kind === "acquired") {
+        if (!signal.aborted) return attempt.hold;
+        await attempt.hold.release().catch(() => undefined);
+        signal.throwIfAborted();
+      } else {
+        const delayMs = retryEveryMs * (0.5 + random.unit() * 0.5);
+        const waitedMs = elapsedMs(clock, startedAt);
+        if (waitedMs + delayMs >= endMs) throw this.#failure(resource, attempt, waitedMs);
+        await sleep(clock, delayMs, signal);
+      }
+    }
+  }
+
+  /**
+   * Asks once.
+   * @returns null when a majority holds it for others
+   * @throws QuorumUnreachableError, ClockSkewError
+   */
+  async tryAcquire(name: string, options: TryAcquireOptions = {}): Promise<Hold | null> {
+    const attempt = await this.attempt(name, options);
+    if (attempt.kind === "acquired") return attempt.hold;
+    if (attempt.kind === "refused") return null;
+    throw this.#failure(quorumKeys(this.#options.prefix, name).resource, attempt, 0);
+  }
+
+  /** Asks once, and tells what every node said. */
+  async attempt(name: string, options: TryAcquireOptions = {}): Promise<QuorumAttempt> {
+    const request = resolveAcquireOptions(this.#options, options, false);
+    this.#closing.signal.throwIfAborted();
+    request.signal?.throwIfAborted();
+    return this.#attempt(name, request);
+  }
+
+  /**
+   * Who holds the lock on a majority of the nodes; null when nobody does.
+   * @throws QuorumUnreachableError when no majority answers
+   */
+  async inspect(name: string): Promise<QuorumState | null> {
+    const keys = quorumKeys(this.#options.prefix, name);
+    const answers = await Promise.allSettled(this.#nodes.map((node) => node.inspect(keys)));
+    const nodes = answers.map((answer, place) => {
+      const node = this.#nodes[place]?.name ?? "";
+      return answer.status === "fulfilled"
+        ? { node, holder: answer.value?.value ?? null }
+        : { node, holder: null, error: answer.reason };
+    });
+    const majority = Math.floor(this.#nodes.length / 2) + 1;
+    const states = answers.flatMap((answer) => (answer.status === "fulfilled" ? [answer.value] : []));
+    if (states.length < majority) {
+      const votes = nodes.map(({ node, error }) => ({
+        node,
+        vote: error === undefined ? ("unasked" as const) : ("timed-out" as const),
+        error,
+      }));
+      throw new QuorumUnreachableError(keys.resource, votes);
+    }
+    const held = states.filter((state): state is NodeState => state !== null);
+    const owner = held.find(({ value }) => held.filter((other) => other.value === value).length >= majority)?.value;
+    if (owner === undefined) return null;
+    const owned = held.filter(({ value }) => value === owner);
+    return {
+      owner,
+      token: Math.max(...owned.map(({ token }) => token)),
+      remainingMs: Math.max(0, Math.min(...owned.map(({ remainingMs }) => remainingMs))),
+      nodes,
+    };
+  }
+
+  /** Ends all waiting with a ClosedError and gives all holds back. */
+  async close(): Promise<void> {
+    if (this.#closing.signal.aborted) return;
+    this.#closing.abort(new ClosedError("this QuorumLock"));
+    const held = [...this.#keeper.held];
+    for (const lease of held) lease.end("closed");
+    await Promise.allSettled(held.map(({ data }) => data.ballot.release()));
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #attempt(name: string, { ttlMs, renewEveryMs }: ResolvedAcquireOptions): Promise<QuorumAttempt> {
+    const { clock, clockSkewMaxMs, prefix, holdMaxMs } = this.#options;
+    const keys = quorumKeys(prefix, name);
+    const ballot = new Ballot(this.#nodes, keys);
+    const sentAt = now(clock);
+    const heldMs = ttlMs - leaseMarginMs(ttlMs);
+    if (!(await ballot.propose(ttlMs)))
+      return { kind: reached(ballot.votes) ? "refused" : "unreachable", votes: ballot.votes };
+    const round = await ballot.confirm(clock, clockSkewMaxMs, sentAt.monotonicMs + heldMs);
+    if (round.kind !== "decided" || elapsedMs(clock, sentAt) >= heldMs) {
+      const { votes } = ballot;
+      await ballot.release();
+      if (round.kind === "skewed") return { kind: "skewed", votes };
+      return { kind: reached(votes) ? "refused" : "unreachable", votes };
+    }
+    const { resource } = keys;
+    const { token } = round;
+    const lease = this.#keeper.keep({
+      resource,
+      token,
+      data: { owner: ballot.value, ttlMs, ballot },
+      leaseMs: ttlMs,
+      sentAt,
+      renewEveryMs,
+      holdMaxMs,
+      endError: (reason) => new LockLostError(resource, token, reason),
+    });
+    const waitedMs = elapsedMs(clock, sentAt);
+    this.#events.emit(() => ({ type: "acquired", resource, token, owner: ballot.value, waitedMs, handedOver: false }));
+    return {
+      kind: "acquired",
+      hold: new Hold(lease, { owner: ballot.value, holdMaxMs }, () => this.#release(lease)),
+      votes: ballot.votes,
+    };
+  }
+
+  async #release({ data, resource, token }: RenewedLease<QuorumHeld>): Promise<"released" | "lost"> {
+    const answer = await data.ballot.release();
+    const { owner } = data;
+    if (answer === "unknown") {
+      const error = new QuorumUnreachableError(resource, data.ballot.votes);
+      this.#events.emit(() => ({ type: "release-failed", resource, owner, error }));
+      throw error;
+    }
+    const outcome = answer === "yes" ? "released" : "lost";
+    this.#events.emit(() => ({ type: "released", resource, token, owner, outcome }));
+    return outcome;
+  }
+
+  #failure(resource: string, { kind, votes }: Exclude<QuorumAttempt, { kind: "acquired" }>, waitedMs: number): Error {
+    if (kind === "unreachable") return new QuorumUnreachableError(resource, votes);
+    if (kind === "skewed") return new ClockSkewError(resource, this.#options.clockSkewMaxMs, votes);
+    return new LockTimeoutError(resource, waitedMs, "none", { cause: new QuorumRefusedError(resource, votes) });
+  }
+}
+
+/** Whether a majority answered, be it to refuse. */
+function reached(votes: readonly NodeVote[]): boolean {
+  const silent = votes.filter(({ vote }) => vote === "timed-out" || vote === "failed");
+  return silent.length < votes.length / 2;
+}
+
+async function renewOne({ data, resource }: RenewedLease<QuorumHeld>): Promise<RenewalOutcome | Error> {
+  const answer = await data.ballot.extend(data.ttlMs);
+  if (answer === "yes") return "renewed";
+  return answer === "no" ? "lost" : new QuorumUnreachableError(resource, data.ballot.votes);
+}
