@@ -6,12 +6,12 @@
  * the client to be ready itself, and has then provably had no effect when it gives up.
  */
 import { ClientState } from "./client-state.ts";
-import { systemClock } from "./clock.ts";
+import { sleep, systemClock } from "./clock.ts";
 import type { Clock } from "./clock.ts";
 import { deadlineListOf } from "./deadline-list.ts";
 import type { DeadlineEntry } from "./deadline-list.ts";
 import { DurableWire, slotOwner } from "./durable-wire.ts";
-import type { Durability, DurableReply } from "./durable-wire.ts";
+import type { Durability, DurableCaller, DurableReply } from "./durable-wire.ts";
 import {
   HoldfastError,
   NotReplicatedError,
@@ -238,9 +238,16 @@ export class Connection {
     const { source, slotKey, tail, binary, operationId, giveUpAtMs, options } = attempt;
     const { operation } = options;
     const wire = (this.#durableWire ??= new DurableWire(this.redis));
-    const ready = (state: ClientState): Promise<void> => state.whenReady(this.clock, giveUpAtMs, operation);
+    const caller: DurableCaller = {
+      ready: (state) => state.whenReady(this.clock, giveUpAtMs, operation),
+      pause: async (delayMs) => {
+        if (this.clock.monotonicMs() + delayMs >= giveUpAtMs) return false;
+        await sleep(this.clock, delayMs);
+        return true;
+      },
+    };
     const { reply, replicas, resent } = await this.#bounded<DurableReply>(
-      () => wire.send({ source, slotKey, tail, binary, durability }, ready),
+      () => wire.send({ source, slotKey, tail, binary, durability }, caller),
       operationId,
       options.timeoutMs + durability.timeoutMs,
       giveUpAtMs + durability.timeoutMs,

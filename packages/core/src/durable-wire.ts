@@ -49,6 +49,9 @@ const aborted: Reply = [new Error("the pipeline was aborted"), undefined];
 /** A Cluster's answer that the key is, or is going, elsewhere: the script was not executed. */
 const redirection = /^(MOVED|ASK) \d+ (\S+)$/u;
 const redirectionsMax = 5;
+/** A slot on its way between two nodes serves several keys only if it has them all: nothing was done, and it is over soon. */
+const halfMoved = /^TRYAGAIN\b/u;
+const tryAgainMs = 50;
 const pipelineMax = 64;
 
 /** A connection to one node and the calls that wait for it. */
@@ -131,6 +134,14 @@ class DurableConnection {
   }
 }
 
+/** How long the caller of a durable write waits. */
+export interface DurableCaller {
+  /** Waits for a connection as long as the caller does; rejects then. */
+  ready(state: ClientState): Promise<void>;
+  /** Waits for a while; resolves to false at once when the caller does not wait for so long. */
+  pause(delayMs: number): Promise<boolean>;
+}
+
 /** The connections for durable writes of one client. They end with the client. */
 export class DurableWire {
   readonly #redis: RedisLike;
@@ -144,24 +155,26 @@ export class DurableWire {
   /**
    * Resolves to `notSent` when the connection for the key cannot send now, rejects with the client's error. A write that is confirmed too
    * late answers the number of replicas that had it.
-   * @param ready waits for a connection
    */
   async send(
     request: Omit<DurableRequest, "asking" | "onReply" | "onError">,
-    ready: (state: ClientState) => Promise<void>,
+    caller: DurableCaller,
   ): Promise<DurableReply> {
     let { name, client } = this.#ownerOf(request.slotKey);
     let asking = false;
-    for (let redirections = 0; ; redirections += 1) {
+    for (let redirections = 0; ;) {
       const connection = this.#connectionTo(name, client);
-      if (!connection.state.canSend) await ready(connection.state);
+      if (!connection.state.canSend) await caller.ready(connection.state);
       try {
         return await new Promise<DurableReply>((resolve, reject) => {
           connection.add({ ...request, asking, onReply: resolve, onError: reject });
         });
       } catch (error) {
-        const moved = error instanceof Error ? redirection.exec(error.message) : null;
+        const message = error instanceof Error ? error.message : "";
+        if (halfMoved.test(message) && (await caller.pause(tryAgainMs))) continue;
+        const moved = redirection.exec(message);
         if (moved === null || !isCluster(this.#redis) || redirections === redirectionsMax) throw error;
+        redirections += 1;
         const [, kind, target = ""] = moved;
         asking = kind === "ASK";
         // The client follows the redirection of a read and then knows the way and the node.

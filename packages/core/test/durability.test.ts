@@ -10,7 +10,7 @@ let master: RedisServer;
 let replica: RedisServer;
 
 beforeAll(async () => {
-  master = await RedisServer.start();
+  master = await RedisServer.start({ config: { "repl-diskless-sync-delay": 0 } });
   replica = await RedisServer.start();
   await replica.call("REPLICAOF", master.host, master.port);
   await pollUntil("the replica is linked", async () =>

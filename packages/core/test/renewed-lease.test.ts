@@ -169,14 +169,8 @@ describe("a renewal", () => {
 
   it("whose answer comes after the deadline never revives the lease", async () => {
     const clock = new ManualClock();
-    let answer = (_: readonly RenewalOutcome[]): void => undefined;
-    const { keeper } = keeperOf(
-      clock,
-      () =>
-        new Promise((resolve) => {
-          answer = resolve;
-        }),
-    );
+    const { promise, resolve: answer } = Promise.withResolvers<readonly RenewalOutcome[]>();
+    const { keeper } = keeperOf(clock, () => promise);
     const lease = keeper.keep(grantOf(clock));
     await clock.advance(980);
     const renewal = lease.renew();
