@@ -1,0 +1,75 @@
+/**
+ * A PostgreSQL server for one test file, with an empty database for every test that asks.
+ */
+import { randomUUID } from "node:crypto";
+import { pollUntil, type PostgresServer } from "@holdfast/testkit";
+import pg from "pg";
+
+/** One empty database. */
+export class TestDatabase implements AsyncDisposable {
+  readonly url: string;
+  readonly pool: pg.Pool;
+
+  private constructor(url: string) {
+    this.url = url;
+    this.pool = new pg.Pool({ connectionString: url });
+    this.pool.on("error", () => undefined);
+  }
+
+  static async create(server: PostgresServer): Promise<TestDatabase> {
+    const name = `orders_${randomUUID().replaceAll("-", "")}`;
+    const client = new pg.Client({ connectionString: server.url });
+    await client.connect();
+    await client.query(`CREATE DATABASE ${name}`);
+    await client.end();
+    const url = new URL(server.url);
+    url.pathname = `/${name}`;
+    return new TestDatabase(url.href);
+  }
+
+  /** The history of one order, oldest first. */
+  async history(orderId: string): Promise<string[]> {
+    const { rows } = await this.pool.query<{ kind: string }>(
+      "SELECT kind FROM order_events WHERE order_id = $1 ORDER BY id",
+      [orderId],
+    );
+    return rows.map(({ kind }) => kind);
+  }
+
+  async statusOf(orderId: string): Promise<string | undefined> {
+    const { rows } = await this.pool.query<{ status: string }>("SELECT status FROM orders WHERE id = $1", [orderId]);
+    return rows[0]?.status;
+  }
+
+  /** Resolves when the order has this status. */
+  async becomes(orderId: string, status: string, timeoutMs = 10_000): Promise<void> {
+    await pollUntil(`order ${orderId} is ${status}`, async () => (await this.statusOf(orderId)) === status, {
+      timeoutMs,
+    });
+  }
+
+  /** Locks the order's row, so that whoever wants to change it waits. Resolves with what lets go. */
+  async hold(orderId: string): Promise<() => Promise<void>> {
+    const client = await this.pool.connect();
+    await client.query("BEGIN");
+    await client.query("SELECT FROM orders WHERE id = $1 FOR UPDATE", [orderId]);
+    return async () => {
+      await client.query("COMMIT");
+      client.release();
+    };
+  }
+
+  /** Resolves when this many statements wait for a lock. */
+  async waiting(count: number): Promise<void> {
+    await pollUntil(`${count} statements wait for a lock`, async () => {
+      const { rows } = await this.pool.query<{ waiting: number }>(
+        `SELECT count(*)::int AS waiting FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
+      );
+      return rows[0]?.waiting === count;
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.pool.end();
+  }
+}

@@ -1,0 +1,73 @@
+import { pollUntil } from "@holdfast/testkit";
+import { describe, expect, it } from "vitest";
+import { MemoryTimeouts } from "../src/memory-timeouts.ts";
+import type { Log } from "../src/payment-timeouts.ts";
+
+/** Keeps what was logged. */
+class LogBook implements Log {
+  readonly sentences: string[] = [];
+  readonly facts: object[] = [];
+
+  info(facts: object, sentence: string): void {
+    this.facts.push(facts);
+    this.sentences.push(sentence);
+  }
+
+  warn(facts: object, sentence: string): void {
+    this.info(facts, sentence);
+  }
+
+  error(facts: object, sentence: string): void {
+    this.info(facts, sentence);
+  }
+}
+
+describe("timeouts in memory", () => {
+  it("try again until the database answers", async () => {
+    let attempts = 0;
+    const timeouts = new MemoryTimeouts(async () => {
+      attempts += 1;
+      if (attempts < 3) throw new Error("no database");
+    }, new LogBook());
+    await timeouts.schedule("order", 1);
+    await pollUntil("the third attempt", () => attempts === 3);
+    await timeouts.stop(0);
+  });
+
+  it("do not fire after a cancel", async () => {
+    const fired: string[] = [];
+    const timeouts = new MemoryTimeouts(async (id) => void fired.push(id), new LogBook());
+    await timeouts.schedule("cancelled", 1);
+    await timeouts.cancel("cancelled");
+    await timeouts.schedule("other", 20);
+    await pollUntil("the other one", () => fired.includes("other"));
+    expect(fired).toEqual(["other"]);
+  });
+
+  it("fire within the grace period of a stop when they are due by then, and are named in the log when they are not", async () => {
+    const fired: string[] = [];
+    const log = new LogBook();
+    const timeouts = new MemoryTimeouts(async (id) => void fired.push(id), log);
+    await timeouts.schedule("soon", 100);
+    await timeouts.schedule("in a minute", 60_000);
+    await timeouts.stop(300);
+    expect(fired).toEqual(["soon"]);
+    expect(log.facts).toEqual([{ count: 1, orderIds: ["in a minute"] }]);
+  });
+
+  it("that run are waited for, but not longer than the grace period", async () => {
+    const { promise: never } = Promise.withResolvers<void>();
+    const log = new LogBook();
+    const timeouts = new MemoryTimeouts(() => never, log);
+    await timeouts.schedule("hangs", 0);
+    await timeouts.stop(100);
+    expect(log.facts).toEqual([{ count: 1, orderIds: ["hangs"] }]);
+  });
+
+  it("stop at once when there is nothing to wait for", async () => {
+    const timeouts = new MemoryTimeouts(async () => undefined, new LogBook());
+    const startMs = performance.now();
+    await timeouts.stop(30_000);
+    expect(performance.now() - startMs).toBeLessThan(5_000);
+  });
+});

@@ -1,0 +1,62 @@
+import { PostgresServer, RedisServer } from "@holdfast/testkit";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { MIGRATION_LOCK } from "../src/migrations.ts";
+import { Readiness } from "../src/readiness.ts";
+import { TestDatabase } from "./database.ts";
+import { Replica } from "./replica.ts";
+
+let postgres: PostgresServer;
+let redis: RedisServer;
+beforeAll(async () => {
+  [postgres, redis] = await Promise.all([PostgresServer.start(), RedisServer.start()]);
+});
+afterAll(() => Promise.all([postgres.stop(), redis.stop()]));
+
+describe("readiness", () => {
+  it("is refused while the replica starts, and so are orders, while it is alive all the time", async () => {
+    await using database = await TestDatabase.create(postgres);
+    const client = await database.pool.connect();
+    await client.query("SELECT pg_advisory_lock($1)", [MIGRATION_LOCK]);
+    await using replica = await Replica.start({ DATABASE_URL: database.url, REDIS_URL: redis.url });
+    expect(await replica.send("GET", "/readyz")).toMatchObject({ status: 503, body: { phase: "starting" } });
+    expect((await replica.send("POST", "/orders", { amountCents: 1 })).status).toBe(503);
+    expect((await replica.send("GET", "/healthz")).status).toBe(200);
+    await client.query("SELECT pg_advisory_unlock($1)", [MIGRATION_LOCK]);
+    client.release();
+    await replica.ready();
+    expect((await replica.send("POST", "/orders", { amountCents: 1 })).status).toBe(201);
+  });
+
+  it("goes with Redis or the database, names which, and comes back by itself", async () => {
+    await using database = await TestDatabase.create(postgres);
+    await using own = await RedisServer.start({ aof: true });
+    await using replica = await Replica.start({ DATABASE_URL: database.url, REDIS_URL: own.url });
+    await replica.ready();
+    own.pause();
+    expect(await replica.send("GET", "/readyz")).toMatchObject({
+      status: 503,
+      body: { checks: { database: "ok", redis: "no answer within 1000 ms" } },
+    });
+    own.resume();
+    await replica.ready();
+    await own.kill();
+    expect((await replica.send("GET", "/readyz")).status).toBe(503);
+    expect((await replica.send("GET", "/healthz")).status).toBe(200);
+    await own.restart();
+    await replica.ready();
+  });
+
+  it("takes a second at most when a check hangs, and says what a failing one said", async () => {
+    const { promise: never } = Promise.withResolvers<void>();
+    const readiness = new Readiness({
+      hangs: () => never,
+      fails: () => Promise.reject(new Error("connection refused")),
+    });
+    readiness.phase = "ready";
+    expect(await readiness.report()).toEqual({
+      ready: false,
+      phase: "ready",
+      checks: { hangs: "no answer within 1000 ms", fails: "connection refused" },
+    });
+  });
+});

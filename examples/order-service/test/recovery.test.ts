@@ -1,0 +1,124 @@
+import { FaultProxy, PostgresServer, RedisServer } from "@holdfast/testkit";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { TestDatabase } from "./database.ts";
+import { Replica } from "./replica.ts";
+
+const TIMEOUT_MS = 1_000;
+/** Far longer than any timeout that still comes would need. */
+const LONG_AFTER_MS = 3_000;
+
+let postgres: PostgresServer;
+let redis: RedisServer;
+let database: TestDatabase;
+let env: Record<string, string>;
+beforeAll(async () => {
+  [postgres, redis] = await Promise.all([PostgresServer.start(), RedisServer.start()]);
+});
+afterAll(() => Promise.all([postgres.stop(), redis.stop()]));
+beforeEach(async () => {
+  database = await TestDatabase.create(postgres);
+  env = {
+    DATABASE_URL: database.url,
+    REDIS_URL: redis.url,
+    REDIS_PREFIX: new URL(database.url).pathname.slice(1),
+    PAYMENT_TIMEOUT_MS: String(TIMEOUT_MS),
+    TIMER_LEASE_MS: "500",
+    RECONCILE_EVERY_MS: "300",
+    RECONCILE_MIN_AGE_MS: "100",
+  };
+});
+afterEach(() => database[Symbol.asyncDispose]());
+
+/** Kills a replica while an order it took waits for its payment, then starts another one. */
+async function killBefore(timeouts: Record<string, string>): Promise<{ id: string; fresh: Replica }> {
+  await using victim = await Replica.start({ ...env, ...timeouts });
+  await victim.ready();
+  const id = await victim.place();
+  await victim.pod.kill();
+  const fresh = await Replica.start({ ...env, ...timeouts });
+  return { id, fresh: await fresh.ready() };
+}
+
+/** Kills a replica that has stored an order and whose request to schedule the timeout is still on its way. */
+async function killBetween(): Promise<string> {
+  await using proxy = await FaultProxy.start(redis);
+  await using victim = await Replica.start({ ...env, REDIS_URL: proxy.url });
+  await victim.ready();
+  // The script that schedules is the first that carries this order's payload.
+  const held = proxy.hold("request", (words) => words.some((word) => word.includes('"orderId"')));
+  const request = victim.place().catch(() => "");
+  await held.hit;
+  const { rows } = await database.pool.query<{ id: string }>("SELECT id FROM orders");
+  await victim.pod.kill();
+  await request;
+  return rows[0]?.id ?? "";
+}
+
+describe("an order whose replica is killed", () => {
+  it("is timed out by the next replica when its timeout is durable", async () => {
+    const { id, fresh } = await killBefore({ TIMEOUTS: "durable", RECONCILE_MIN_AGE_MS: "60000" });
+    await using _ = fresh;
+    await database.becomes(id, "PAYMENT_TIMEOUT");
+    expect(await database.history(id)).toEqual(["placed", "timed-out"]);
+  });
+
+  it("counter-test: stays pending for ever when its timeout was in memory", async () => {
+    const { id, fresh } = await killBefore({ TIMEOUTS: "memory" });
+    await using _ = fresh;
+    await new Promise((resolve) => setTimeout(resolve, TIMEOUT_MS + LONG_AFTER_MS));
+    expect(await database.statusOf(id)).toBe("PENDING_PAYMENT");
+  });
+
+  it("in the middle of its timeout is timed out once, by another replica, when the lease has ended", async () => {
+    await using victim = await Replica.start(env);
+    await victim.ready();
+    const id = await victim.place();
+    const release = await database.hold(id);
+    await database.waiting(1);
+    await victim.pod.kill();
+    await using fresh = await Replica.start(env);
+    await fresh.ready();
+    await release();
+    await database.becomes(id, "PAYMENT_TIMEOUT");
+    const history = await database.history(id);
+    expect(history.filter((kind) => kind === "timed-out")).toHaveLength(1);
+  });
+});
+
+describe("an order without a timeout", () => {
+  it("because its replica was killed between the INSERT and the schedule is found by reconcile", async () => {
+    const id = await killBetween();
+    await using fresh = await Replica.start(env);
+    await fresh.ready();
+    await database.becomes(id, "PAYMENT_TIMEOUT");
+    expect(await database.history(id)).toEqual(["placed", "timed-out"]);
+  });
+
+  it("counter-test: stays pending when nothing reconciles", async () => {
+    const id = await killBetween();
+    await using fresh = await Replica.start({ ...env, RECONCILE_MIN_AGE_MS: "3600000" });
+    await fresh.ready();
+    await new Promise((resolve) => setTimeout(resolve, TIMEOUT_MS + LONG_AFTER_MS));
+    expect(await database.statusOf(id)).toBe("PENDING_PAYMENT");
+  });
+
+  it("because Redis lost everything is found by reconcile while the replica runs", async () => {
+    await using replica = await Replica.start(env);
+    await replica.ready();
+    const id = await replica.place();
+    await redis.call("FLUSHALL");
+    await database.becomes(id, "PAYMENT_TIMEOUT");
+    expect(await database.history(id)).toEqual(["placed", "timed-out"]);
+  });
+
+  it("because Redis was away is placed all the same, and timed out when Redis is back", async () => {
+    await using own = await RedisServer.start({ aof: true });
+    await using replica = await Replica.start({ ...env, REDIS_URL: own.url });
+    await replica.ready();
+    await own.kill();
+    const { status, body } = await replica.send("POST", "/orders", { amountCents: 1 });
+    expect(status).toBe(201);
+    await own.restart();
+    await database.becomes(String(body["id"]), "PAYMENT_TIMEOUT", 20_000);
+  });
+});

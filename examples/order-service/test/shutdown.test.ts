@@ -1,0 +1,113 @@
+import { Pod, pollUntil, PostgresServer, RedisServer } from "@holdfast/testkit";
+import { afterAll, beforeAll, beforeEach, afterEach, describe, expect, it } from "vitest";
+import { MIGRATION_LOCK } from "../src/migrations.ts";
+import { TestDatabase } from "./database.ts";
+import { Replica } from "./replica.ts";
+
+let postgres: PostgresServer;
+let redis: RedisServer;
+let database: TestDatabase;
+let env: Record<string, string>;
+beforeAll(async () => {
+  [postgres, redis] = await Promise.all([PostgresServer.start(), RedisServer.start()]);
+});
+afterAll(() => Promise.all([postgres.stop(), redis.stop()]));
+beforeEach(async () => {
+  database = await TestDatabase.create(postgres);
+  env = { DATABASE_URL: database.url, REDIS_URL: redis.url, REDIS_PREFIX: new URL(database.url).pathname.slice(1) };
+});
+afterEach(() => database[Symbol.asyncDispose]());
+
+describe("SIGTERM", () => {
+  it("takes the readiness away first, and every request that still comes is answered until the last one is", async () => {
+    await using replica = await Replica.start({ ...env, DRAIN_DELAY_MS: "1000", SHUTDOWN_GRACE_MS: "8000" });
+    await replica.ready();
+    const id = await replica.place();
+    const release = await database.hold(id);
+    const payment = replica.send("POST", `/orders/${id}/payment`);
+    await database.waiting(1);
+    const ended = replica.pod.term(20_000);
+    await pollUntil("the replica drains", async () => {
+      const { status, body } = await replica.send("GET", "/readyz");
+      return status === 503 && body["phase"] === "draining";
+    });
+    expect((await replica.send("POST", "/orders", { amountCents: 1 })).status).toBe(201);
+    await pollUntil("no connection is taken any more", () =>
+      replica.send("GET", "/healthz").then(
+        () => false,
+        () => true,
+      ),
+    );
+    await release();
+    expect(await payment).toMatchObject({ status: 200, body: { status: "PAID" } });
+    expect(await ended).toMatchObject({ graceful: true, code: 0 });
+  });
+
+  it("does not wait for a request that hangs longer than the grace period", async () => {
+    await using replica = await Replica.start({ ...env, SHUTDOWN_GRACE_MS: "500" });
+    await replica.ready();
+    const id = await replica.place();
+    const release = await database.hold(id);
+    const payment = replica.send("POST", `/orders/${id}/payment`).catch(() => "cut");
+    await database.waiting(1);
+    expect(await replica.pod.term(8_000)).toMatchObject({ graceful: true });
+    expect(await payment).toBe("cut");
+    await release();
+  });
+
+  it("ends a replica that is still starting", async () => {
+    const client = await database.pool.connect();
+    await client.query("SELECT pg_advisory_lock($1)", [MIGRATION_LOCK]);
+    await using replica = await Replica.start({ ...env, SHUTDOWN_GRACE_MS: "500" });
+    await database.waiting(1);
+    expect(await replica.pod.term(8_000)).toMatchObject({ graceful: true, code: 1 });
+    client.release(true);
+  });
+
+  it("fires what comes due within the grace period when timeouts are in memory, and logs what is lost", async () => {
+    await using replica = await Replica.start({
+      ...env,
+      TIMEOUTS: "memory",
+      PAYMENT_TIMEOUT_MS: "3000",
+      SHUTDOWN_GRACE_MS: "2000",
+    });
+    await replica.ready();
+    const early = await replica.place();
+    await new Promise((resolve) => setTimeout(resolve, 2_000));
+    const late = await replica.place();
+    expect(await replica.pod.term(10_000)).toMatchObject({ graceful: true, code: 0 });
+    expect(await database.statusOf(early)).toBe("PAYMENT_TIMEOUT");
+    expect(await database.statusOf(late)).toBe("PENDING_PAYMENT");
+    expect(replica.pod.output).toContain("payment timeouts lost");
+    expect(replica.pod.output).toContain(late);
+  });
+
+  it("loses nothing when timeouts are durable: another replica fires them", async () => {
+    const durable = { ...env, PAYMENT_TIMEOUT_MS: "1500" };
+    await using old = await Replica.start(durable);
+    await old.ready();
+    const id = await old.place();
+    await using fresh = await Replica.start(durable);
+    await fresh.ready();
+    expect(await old.pod.term(10_000)).toMatchObject({ graceful: true, code: 0 });
+    await database.becomes(id, "PAYMENT_TIMEOUT");
+    expect(await database.history(id)).toEqual(["placed", "timed-out"]);
+  });
+});
+
+describe("a replica that cannot start", () => {
+  it("says which variables are wrong and exits with 1", async () => {
+    await using pod = await Pod.start(new URL("../src/main.ts", import.meta.url), {
+      env: { DATABASE_URL: undefined, REDIS_URL: undefined, PORT: "abc" },
+    });
+    expect(await pod.exited).toMatchObject({ code: 1 });
+    expect(pod.output).toContain("DATABASE_URL is missing");
+    expect(pod.output).toContain('PORT must be a whole number from 0 to 65535, got "abc"');
+  });
+
+  it("exits with 1 when there is no database, and keeps nothing open", async () => {
+    await using replica = await Replica.start({ ...env, DATABASE_URL: "postgres://127.0.0.1:1/none" });
+    expect(await replica.pod.exited).toMatchObject({ code: 1 });
+    expect(replica.pod.output).toContain("ECONNREFUSED");
+  });
+});
