@@ -1,0 +1,87 @@
+/**
+ * Owns what can be asked of the demo.
+ */
+import type { Scenario } from "@holdfast-examples/stage";
+import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+
+/** What was asked. */
+export interface DemoOptions {
+  readonly scenarios: readonly Scenario[];
+  readonly list: boolean;
+  readonly keep: boolean;
+  readonly quick: boolean;
+  readonly seed: number;
+}
+
+/** What was asked makes no sense, or was answered already (`--help`): nothing is left to do but to exit with this status. */
+export class UsageExit extends Error {
+  override readonly name = "UsageExit";
+  readonly exitCode: number;
+
+  constructor(exitCode: number, options?: ErrorOptions) {
+    super("the command line leaves nothing to do", options);
+    this.exitCode = exitCode;
+  }
+}
+
+interface Parsed {
+  readonly only: readonly string[];
+  readonly list?: boolean;
+  readonly keep?: boolean;
+  readonly quick?: boolean;
+  readonly seed: number;
+}
+
+const AFTER_HELP = `
+Environment:
+  REDIS_URL   use this Redis instead of a private one; only keys of the demo are written, and removed at the end
+
+Exit status:
+  0    Holdfast held in every scenario
+  1    it did not in one, or a scenario could not be shown
+  2    the command line is wrong
+  130  stopped with Ctrl-C`;
+
+/**
+ * Reads the arguments. Help and complaints are printed here.
+ *
+ * @throws UsageExit when there is nothing left to do.
+ */
+export function readCommandLine(words: readonly string[], all: readonly Scenario[]): DemoOptions {
+  const names = all.map(({ name }) => name);
+  const command = new Command("npm run demo --")
+    .description("Each failure of production on real processes: first with the usual code, then with Holdfast.")
+    .addOption(
+      new Option("--only <scenario>", "run this one; can be repeated")
+        .default([], "all")
+        .argParser((name: string, before: readonly string[]) => [...before, known(name, names)]),
+    )
+    .option("--list", "print the scenarios and exit")
+    .option("--keep", "leave the servers running at the end and print their addresses, until Ctrl-C")
+    .option("--quick", "less of everything, for a first look")
+    .addOption(new Option("--seed <number>", "decides what is left to chance").default(1).argParser(seedOf))
+    .addHelpText("after", AFTER_HELP)
+    .showHelpAfterError("(see npm run demo -- --help)")
+    .allowExcessArguments(false)
+    .exitOverride();
+  try {
+    command.parse([...words], { from: "user" });
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    throw new UsageExit(error.exitCode === 0 ? 0 : 2, { cause: error });
+  }
+  const { only, list = false, keep = false, quick = false, seed } = command.opts<Parsed>();
+  const wanted = only.length === 0 ? all : all.filter(({ name }) => only.includes(name));
+  return { scenarios: wanted, list, keep, quick, seed };
+}
+
+function known(name: string, names: readonly string[]): string {
+  if (names.includes(name)) return name;
+  throw new InvalidArgumentError(`There is no scenario ${JSON.stringify(name)}. There is: ${names.join(", ")}.`);
+}
+
+function seedOf(word: string): number {
+  const seed = Number(word);
+  if (/^\d+$/.test(word) && Number.isSafeInteger(seed)) return seed;
+  throw new InvalidArgumentError("It must be a whole number, 0 or more.");
+}

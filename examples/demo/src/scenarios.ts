@@ -1,0 +1,8 @@
+/**
+ * Owns the list of scenarios, in the order in which the demo shows them. A new one joins with one line.
+ */
+import { rollingDeploy } from "@holdfast-examples/rolling-deploy";
+import type { Scenario } from "@holdfast-examples/stage";
+
+/** Every scenario there is. */
+export const scenarios: readonly Scenario[] = [rollingDeploy];

@@ -1,0 +1,68 @@
+/**
+ * Owns one replica of the order service: a real process, and what its deployment knows about it.
+ */
+import { Pod, pollUntil } from "@holdfast/testkit";
+
+/** Where a replica is in its life. */
+export type ReplicaState = "starting" | "ready" | "terminating" | "killed" | "gone";
+
+const PROGRAM = import.meta.resolve("@holdfast-examples/order-service/main");
+const START_TIMEOUT_MS = 20_000;
+
+/** One process. */
+export class Replica {
+  readonly name: string;
+  state: ReplicaState = "starting";
+  /** Where it listens, once it does. */
+  url = "";
+  private readonly pod: Pod;
+
+  private constructor(name: string, pod: Pod) {
+    this.name = name;
+    this.pod = pod;
+  }
+
+  /** Starts the process; it is of no use before {@link ready}. */
+  static async start(name: string, env: Readonly<Record<string, string>>): Promise<Replica> {
+    return new Replica(name, await Pod.start(PROGRAM, { env: { ...env, HOST: "127.0.0.1", PORT: "0" } }));
+  }
+
+  /** Waits for the readiness probe, as a kubelet does. */
+  async ready(): Promise<void> {
+    const line = await this.pod.waitForLine(/listening at/, START_TIMEOUT_MS);
+    const port = /listening at http:\/\/[^"]*:(\d+)/.exec(line)?.[1];
+    this.url = `http://127.0.0.1:${port}`;
+    await pollUntil(
+      `${this.name} is ready`,
+      async () => {
+        if (!this.pod.isRunning) return true;
+        const response = await fetch(`${this.url}/readyz`);
+        await response.arrayBuffer();
+        return response.ok;
+      },
+      { timeoutMs: START_TIMEOUT_MS, intervalMs: 20 },
+    );
+    if (!this.pod.isRunning) throw new Error(`${this.name} ended before it was ready:\n${this.pod.output}`);
+    this.state = "ready";
+  }
+
+  /**
+   * SIGTERM, and SIGKILL when the grace period is over. Resolves when the process has ended; true when it ended by itself.
+   *
+   * @throws Error when it ended by itself and says that something went wrong.
+   */
+  async terminate(graceMs: number): Promise<boolean> {
+    this.state = "terminating";
+    const { graceful, code } = await this.pod.term(graceMs);
+    this.state = "gone";
+    if (graceful && code !== null && code !== 0)
+      throw new Error(`${this.name} ended with status ${code}:\n${this.pod.output}`);
+    return graceful;
+  }
+
+  /** SIGKILL, with no warning. */
+  async kill(): Promise<void> {
+    this.state = "killed";
+    await this.pod.kill();
+  }
+}

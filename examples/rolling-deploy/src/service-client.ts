@@ -1,0 +1,77 @@
+/**
+ * Owns how a customer's request finds a replica: round robin, and on to the next one when it is certain that the first did nothing.
+ */
+import { setTimeout as sleep } from "node:timers/promises";
+
+/** What came back. */
+export interface Answer {
+  readonly status: number;
+  readonly body: unknown;
+}
+
+/** The request was sent and its answer never came: it may have been done, so it is not sent again. */
+export class AnswerLostError extends Error {
+  override readonly name = "AnswerLostError";
+}
+
+const ATTEMPTS_MAX = 20;
+const PAUSE_MS = 25;
+const REQUEST_TIMEOUT_MS = 5_000;
+
+/** Requests to whatever replicas there are at the moment. */
+export class ServiceClient {
+  /** Requests that had to go to another replica. */
+  retries = 0;
+  private readonly endpoints: () => readonly string[];
+  private turn = 0;
+
+  /** @param endpoints the base URLs of the replicas that get traffic now. */
+  constructor(endpoints: () => readonly string[]) {
+    this.endpoints = endpoints;
+  }
+
+  /**
+   * Sends one request.
+   *
+   * @throws AnswerLostError when the connection broke, or no answer came in time; Error when no replica took it.
+   */
+  async post(path: string, body?: object): Promise<Answer> {
+    for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt += 1) {
+      if (attempt > 0) {
+        this.retries += 1;
+        await sleep(PAUSE_MS);
+      }
+      const endpoint = this.next();
+      const answer = endpoint === undefined ? null : await postOnce(endpoint + path, body);
+      if (answer !== null) return answer;
+    }
+    throw new Error(`No replica took POST ${path}, after ${ATTEMPTS_MAX} attempts.`);
+  }
+
+  private next(): string | undefined {
+    const endpoints = this.endpoints();
+    this.turn += 1;
+    return endpoints[this.turn % endpoints.length];
+  }
+}
+
+/** `null` when the replica surely did nothing: it did not listen, or it said that it takes no requests. */
+async function postOnce(url: string, body: object | undefined): Promise<Answer | null> {
+  try {
+    const response = await fetch(url, {
+      method: "POST",
+      signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
+      ...(body === undefined ? {} : { body: JSON.stringify(body), headers: { "content-type": "application/json" } }),
+    });
+    const text = await response.text();
+    return response.status === 503 ? null : { status: response.status, body: text === "" ? null : JSON.parse(text) };
+  } catch (error) {
+    if (isRefused(error)) return null;
+    throw new AnswerLostError(`POST ${url}: the answer was lost`, { cause: error });
+  }
+}
+
+function isRefused(error: unknown): boolean {
+  const cause = error instanceof Error ? error.cause : undefined;
+  return cause instanceof Error && "code" in cause && cause.code === "ECONNREFUSED";
+}

@@ -1,0 +1,22 @@
+/**
+ * What every scenario of the demo stands on:
+ *
+ * ```ts
+ * export const rollingDeploy: Scenario = {
+ *   name: "rolling-deploy",
+ *   failure: "a pod dies with its payment timeouts in memory",
+ *   holds: ["@holdfast/timer"],
+ *   run: async (stage) => compare(await runWith("memory", stage), await runWith("durable", stage)),
+ * };
+ * ```
+ */
+export {
+  plain,
+  wantedZero,
+  type Cell,
+  type ComparisonRow,
+  type Scenario,
+  type ScenarioReport,
+  type Stage,
+} from "./scenario.ts";
+export { StageServers } from "./stage-servers.ts";
