@@ -1,0 +1,55 @@
+/** force-release.lua on a real server. */
+import { expect, it } from "vitest";
+import { leaseOf, tokenOf } from "./lease-fixture.ts";
+import { useRealServer } from "./real-server.ts";
+
+const real = useRealServer();
+
+it("L1 ends the lease and burns a token between the old holder's and the next one's", async () => {
+  const lease = leaseOf(real.redis);
+  const old = tokenOf(await lease.acquire("ann"));
+  const [tag, burned] = await lease.forceRelease("operator-1");
+  expect(tag).toBe("burned");
+  expect(Number(burned)).toBeGreaterThan(old);
+  expect(await lease.renew("ann")).toBe("lost");
+  expect(await lease.release("ann")).toBe("lost");
+  expect(tokenOf(await lease.acquire("bob"))).toBeGreaterThan(Number(burned));
+});
+
+it("K1 gives a repeat the same token and burns no second one", async () => {
+  const lease = leaseOf(real.redis);
+  await lease.acquire("ann");
+  const first = await lease.forceRelease("operator-1");
+  expect(await lease.forceRelease("operator-1")).toEqual(first);
+  expect(Number((await lease.forceRelease("operator-2"))[1])).toBeGreaterThan(Number(first[1]));
+});
+
+it("L6 tells every waiter to look, and the first one gets it", async () => {
+  const lease = leaseOf(real.redis);
+  await lease.acquire("ann");
+  await lease.acquire("bob", { waits: true });
+  const listener = real.client();
+  await listener.subscribe(lease.keys.queue);
+  const hint = new Promise<string>((resolve) => listener.once("message", (_, text: string) => resolve(text)));
+  await lease.forceRelease("operator-1");
+  expect(await hint).toBe("*");
+  expect(await lease.acquire("bob", { waits: true })).toMatch(/^granted/);
+});
+
+it("burns a token on a name that nobody holds, too", async () => {
+  const lease = leaseOf(real.redis);
+  expect(Number((await lease.forceRelease("operator-1"))[1])).toBeGreaterThan(0);
+});
+
+it("K1 does nothing after its bound", async () => {
+  const lease = leaseOf(real.redis);
+  await lease.acquire("ann");
+  expect((await lease.forceRelease("operator-1", { notAfterUs: 1 }))[0]).toBe("too-late");
+  expect(await lease.record()).toMatchObject({ owner: "ann", lengthMs: 30_000 });
+});
+
+it("refuses a record of a newer format", async () => {
+  const lease = leaseOf(real.redis);
+  await real.redis.set(lease.keys.lease, `2${"0".repeat(49)}ann`, "PX", 10_000);
+  expect((await lease.forceRelease("x"))[0]).toBe("newer-format");
+});

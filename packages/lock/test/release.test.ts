@@ -1,0 +1,129 @@
+/** release.lua on a real server. */
+import { expect, it } from "vitest";
+import { leaseOf, tokenOf } from "./lease-fixture.ts";
+import { useRealServer } from "./real-server.ts";
+
+const real = useRealServer();
+
+it("L1 frees the lease and keeps the fence", async () => {
+  const lease = leaseOf(real.redis);
+  const token = tokenOf(await lease.acquire("ann"));
+  expect(await lease.release("ann")).toBe("released");
+  expect(await lease.record()).toMatchObject({ token, sinceUs: 0, flag: "-" });
+  expect(await real.redis.pttl(lease.keys.lease)).toBeGreaterThan(599_000);
+  expect(tokenOf(await lease.acquire("bob"))).toBeGreaterThan(token);
+});
+
+it("L3 answers a repeat as the first time", async () => {
+  const lease = leaseOf(real.redis);
+  await lease.acquire("ann");
+  expect(await lease.release("ann")).toBe("released");
+  expect(await lease.release("ann")).toBe("released");
+});
+
+it("L2 L5 a stranger's release is lost, and frees nothing", async () => {
+  const lease = leaseOf(real.redis);
+  await lease.acquire("ann");
+  const before = await lease.record();
+  expect(await lease.release("eve")).toBe("lost");
+  expect(await lease.record()).toEqual(before);
+  expect(await leaseOf(real.redis, "nobody-has-it").release("eve")).toBe("lost");
+});
+
+it("L6 hands over to the first live waiter, for as long as a waiter needs to answer, and tells it", async () => {
+  const lease = leaseOf(real.redis);
+  const first = tokenOf(await lease.acquire("ann"));
+  await lease.acquire("bob", { waits: true });
+  await lease.acquire("eve", { waits: true });
+  const listener = real.client();
+  await listener.subscribe(lease.keys.queue);
+  const hint = new Promise<string>((resolve) => listener.once("message", (_, text: string) => resolve(text)));
+  expect(await lease.release("ann")).toBe("released");
+  const record = await lease.record();
+  expect(record).toMatchObject({ owner: "bob", lengthMs: 1_000, delayMs: 0, flag: "q" });
+  expect(record?.token).toBeGreaterThan(first);
+  expect(await hint).toBe(`bob ${record?.token} 00001000`);
+  expect(await lease.waiters()).toEqual(["eve"]);
+});
+
+it("L6 forgets that somebody waited when the last one is served", async () => {
+  const lease = leaseOf(real.redis);
+  await lease.acquire("ann");
+  await lease.acquire("bob", { waits: true });
+  await lease.release("ann");
+  expect(await lease.record()).toMatchObject({ owner: "bob", flag: "-" });
+  await lease.acquire("eve", { waits: true });
+  await lease.release("eve");
+  await lease.release("bob");
+  expect(await lease.record()).toMatchObject({ owner: "bob", sinceUs: 0, flag: "-" });
+});
+
+it("L6 takes a waiter that gives up out of the queue, and leaves the holder alone", async () => {
+  const lease = leaseOf(real.redis);
+  await lease.acquire("ann");
+  await lease.acquire("bob", { waits: true });
+  expect(await lease.release("bob")).toBe("lost");
+  expect(await lease.waiters()).toEqual([]);
+  expect(await real.redis.exists(lease.keys.seen)).toBe(0);
+  expect(await lease.record()).toMatchObject({ owner: "ann" });
+});
+
+it("L3 seals an owner that gives up, on a name that nobody has held and on one that is held", async () => {
+  const lease = leaseOf(real.redis);
+  await lease.release("ann", { sealMs: 2_000 });
+  expect(await real.redis.zrange(lease.keys.seen, 0, -1)).toEqual(["!ann"]);
+  expect(await lease.record()).toMatchObject({ flag: "q", owner: "" });
+  await lease.acquire("bob");
+  await lease.release("eve", { sealMs: 2_000 });
+  expect(await lease.record()).toMatchObject({ flag: "q", owner: "bob" });
+  await lease.release("bob", { sealMs: 2_000 });
+  expect(await lease.record()).toMatchObject({ flag: "q", owner: "bob", sinceUs: 0 });
+  expect(await real.redis.pttl(lease.keys.seen)).toBeGreaterThan(2_000);
+});
+
+it("L3 a seal is gone with the dead waiters once its time is over", async () => {
+  const lease = leaseOf(real.redis);
+  await lease.release("ann", { sealMs: 1 });
+  await lease.acquire("bob");
+  await lease.acquire("dead", { waits: true });
+  await real.redis.zadd(lease.keys.seen, (await real.nowUs()) - 2_000_000, "dead");
+  await lease.release("bob");
+  expect(await real.redis.exists(lease.keys.seen, lease.keys.queue)).toBe(0);
+});
+
+it("K3 works when memory is out, and so does a renewal; a new lease is refused", async () => {
+  const lease = leaseOf(real.redis);
+  const other = leaseOf(real.redis, "b");
+  await lease.acquire("ann");
+  await real.redis.config("SET", "maxmemory", "1");
+  try {
+    await expect(other.acquire("bob")).rejects.toThrow(/OOM/);
+    expect(await lease.renew("ann")).toBe("renewed");
+    expect(await lease.release("ann")).toBe("released");
+    expect(await lease.record()).toMatchObject({ sinceUs: 0, owner: "ann" });
+    expect(await real.redis.pttl(lease.keys.lease)).toBeGreaterThan(0);
+  } finally {
+    await real.redis.config("SET", "maxmemory", "0");
+  }
+});
+
+it("K1 does nothing after its bound", async () => {
+  const lease = leaseOf(real.redis);
+  await lease.acquire("ann");
+  expect((await lease.release("ann", { notAfterUs: 1 }))[0]).toBe("too-late");
+  expect(await lease.record()).toMatchObject({ owner: "ann", lengthMs: 30_000 });
+});
+
+it("K4 a hint that may not be published does not undo the hand-off", async () => {
+  const lease = leaseOf(real.redis);
+  await lease.acquire("ann");
+  await lease.acquire("bob", { waits: true });
+  expect(await lease.release("ann", { publish: "NOSUCHCOMMAND" })).toBe("released");
+  expect(await lease.record()).toMatchObject({ owner: "bob" });
+});
+
+it("refuses a record of a newer format", async () => {
+  const lease = leaseOf(real.redis);
+  await real.redis.set(lease.keys.lease, `2${"0".repeat(49)}ann`, "PX", 10_000);
+  expect(await lease.release("ann")).toMatch(/^newer-format 2/);
+});
