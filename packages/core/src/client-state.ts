@@ -22,19 +22,27 @@ export class ClientState {
     this.#lastError = error;
   };
   #epoch = 0;
+  #isConnecting: boolean;
+  #endedByItself = false;
   #lastError: unknown;
 
   private constructor(redis: RedisLike) {
     this.#redis = redis;
+    this.#isConnecting = redis.status === "connecting";
     redis.on("ready", () => {
       for (const { onReady } of this.#waiters) onReady();
     });
+    redis.on("connecting", () => {
+      this.#isConnecting = true;
+    });
     redis.on("end", () => {
+      this.#endedByItself = this.#isConnecting && wasNotClosed(redis);
       for (const { onEnd } of this.#waiters) onEnd();
     });
     for (const event of ["close", "-node"]) {
       redis.on(event, () => {
         this.#epoch += 1;
+        this.#isConnecting = false;
       });
     }
   }
@@ -79,14 +87,17 @@ export class ClientState {
       const fail = (why: string): void => finish(() => reject(this.#unavailable(operation, why)));
       const waiter = {
         onReady: () => finish(resolve),
-        onEnd: () => fail("the client is closed; connect it or make a new one"),
+        onEnd: () => {
+          if (this.#endedByItself) this.#connect();
+          else fail("the client is closed; connect it or make a new one");
+        },
       };
       const timer = clock.setTimer(() => {
         const last = this.#lastError;
         const detail = last instanceof Error && last.message !== "" ? ` (${last.message})` : "";
         fail(`the client is ${this.#redis.status}${detail}; check the address and the network`);
       }, giveUpAtMs - clock.monotonicMs());
-      if (this.#redis.status === "end") {
+      if (this.#redis.status === "end" && !this.#endedByItself) {
         waiter.onEnd();
         return;
       }
@@ -97,14 +108,29 @@ export class ClientState {
       }
       this.#waiters.add(waiter);
       // A client made with lazyConnect waits for its first command; this is it.
-      if (this.#redis.status === "wait") this.#redis.connect().catch(this.#onError);
+      this.#connect();
     });
+  }
+
+  /** A failure arrives as an event, too. */
+  #connect(): void {
+    const { status } = this.#redis;
+    if (status === "wait" || status === "end") this.#redis.connect().catch(this.#onError);
   }
 
   #unavailable(operation: string, why: string): RedisUnavailableError {
     const cause = this.#lastError;
     return new RedisUnavailableError(operation, handshakeErrorCode(cause) ?? "UNREACHABLE", why, { cause });
   }
+}
+
+/**
+ * A client behind Sentinel with `failoverDetector` ends for good when it hears of the failover while it connects anew (ioredis 5 and 6):
+ * nobody closed it, and nothing would ever connect it again. Such a client is connected again by the next call.
+ */
+function wasNotClosed(redis: RedisLike): boolean {
+  const { options, manuallyClosing } = redis as RedisLike & { readonly manuallyClosing?: boolean };
+  return "sentinels" in options && Array.isArray(options.sentinels) && manuallyClosing === false;
 }
 
 const states = new WeakMap<RedisLike, ClientState>();

@@ -110,12 +110,24 @@ export class WakeUps {
     }
     // The client reconnects by itself; hints are missing meanwhile, which the poll makes up for.
     subscriber.on("error", () => undefined);
+    subscriber.on("end", () => this.#replace(subscriber));
     return subscriber;
   }
 
   #disconnect(): void {
-    this.#subscriber?.disconnect();
+    const subscriber = this.#subscriber;
     this.#subscriber = undefined;
+    subscriber?.disconnect();
+  }
+
+  /** Makes a new subscriber for one that ended although nobody closed it, as one behind Sentinel can in the middle of a failover. */
+  #replace(subscriber: RedisLike): void {
+    if (this.#subscriber !== subscriber) return;
+    this.#subscriber = undefined;
+    const again = (): void => {
+      if (this.#subscriber === undefined) for (const channel of this.#listeners.keys()) this.#subscribe(channel);
+    };
+    this.#clock.setTimer(again, retryMs.min, true);
   }
 
   #wakeAll(): void {
