@@ -22,6 +22,7 @@ export {
 } from "./errors.ts";
 export { eventChannel, type IdempotencyEvent } from "./events.ts";
 export { decideByError, type FailureDecision, type OnError } from "./failure.ts";
+export { fingerprintOf } from "./fingerprint.ts";
 export {
   Idempotency,
   type OperationOptions,

@@ -7,7 +7,7 @@ export const claim = {
   args: ["notAfterUs", "owner", "fingerprint", "leaseUs", "retentionMs", "indexMs", "onUnknown", "member"],
   rest: null,
   replies: ["granted", "stored", "mismatch", "busy", "unknown", "newer-format", "too-late"],
-  sha1: "c04c43d7db35410187c1d44943edba69c6e0e2a5" as string,
+  sha1: "6e5742f48574928a0ccc07f3d9fa09aef7824c8b" as string,
   source: `local record, recovering, held = KEYS[1], KEYS[2], KEYS[3]
 local notAfterUs, owner, fingerprint, leaseUs = tonumber(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[4])
 local retentionMs, indexMs, onUnknown, member = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7], ARGV[8]
@@ -58,13 +58,13 @@ if state == "running" or state == "unknown" then
 end
 local token = nextToken(last)
 local startedMs = math.floor(nowUs / 1000)
-redis.call("ZREMRANGEBYSCORE", recovering, "-inf", startedMs - indexMs)
 if onUnknown == "hold" then
-  redis.call("ZREM", recovering, member)
   redis.call("ZADD", held, startedMs, member)
+  redis.call("ZREM", recovering, member)
 else
   redis.call("ZADD", recovering, startedMs, member)
 end
+redis.call("ZREMRANGEBYSCORE", recovering, "-inf", startedMs - indexMs)
 redis.call("HSET", record, "v", "1", "s", "running", "t", token, "n", number + 1, "o", owner, "f", fingerprint,
   "e", string.format("%.0f", nowUs + leaseUs), "l", string.format("%.0f", leaseUs), "u", onUnknown, "p", possible or "0",
   "b", startedMs)

@@ -59,14 +59,25 @@ export function useBench(): Bench {
       return redis;
     },
     client(options = {}) {
-      const client = new Redis({ host: bench.server.host, port: bench.server.port, ...options });
+      const client = new Redis({
+        host: bench.server.host,
+        port: bench.server.port,
+        ...options,
+        replyMapping: "legacy",
+      });
       client.on("error", () => undefined);
       ends.push(() => client.disconnect());
       return client;
     },
     async proxied(options = {}) {
       const proxy = await FaultProxy.start(bench.server);
-      const client = new Redis({ host: proxy.host, port: proxy.port, retryStrategy: () => 20, ...options });
+      const client = new Redis({
+        host: proxy.host,
+        port: proxy.port,
+        retryStrategy: () => 20,
+        ...options,
+        replyMapping: "legacy",
+      });
       client.on("error", () => undefined);
       ends.push(async () => {
         client.disconnect();
@@ -122,4 +133,11 @@ export function pass(ms: number): Promise<void> {
   return new Promise((resolve) => {
     setTimeout(resolve, ms);
   });
+}
+
+/** Everything that an async iterable gives. */
+export async function all<Item>(items: AsyncIterable<Item>): Promise<Item[]> {
+  const list: Item[] = [];
+  for await (const item of items) list.push(item);
+  return list;
 }

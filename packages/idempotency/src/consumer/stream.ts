@@ -178,8 +178,10 @@ export class StreamConsumer implements AsyncDisposable {
   async #readNew(count: number): Promise<Entry[]> {
     const { stream, group, consumer } = this.#options;
     const args = ["GROUP", group, consumer, "COUNT", count, "STREAMS", stream, ">"];
-    const reply = (await this.#redis.call("xreadgroup", args)) as [string, Entry[]][] | null;
-    return reply?.[0]?.[1] ?? [];
+    const reply = (await this.#redis.call("xreadgroup", args)) as [string, Entry[]][] | Record<string, Entry[]> | null;
+    if (reply === null) return [];
+    // A client that maps RESP3 gives an object where others give pairs.
+    return (Array.isArray(reply) ? reply[0]?.[1] : Object.values(reply)[0]) ?? [];
   }
 
   async #process(message: StreamMessage): Promise<void> {

@@ -65,13 +65,14 @@ if state == "running" or state == "unknown" then
 end
 local token = nextToken(last)
 local startedMs = math.floor(nowUs / 1000)
-redis.call("ZREMRANGEBYSCORE", recovering, "-inf", startedMs - indexMs)
+-- A growing write comes first: when memory is out nothing is claimed.
 if onUnknown == "hold" then
-  redis.call("ZREM", recovering, member)
   redis.call("ZADD", held, startedMs, member)
+  redis.call("ZREM", recovering, member)
 else
   redis.call("ZADD", recovering, startedMs, member)
 end
+redis.call("ZREMRANGEBYSCORE", recovering, "-inf", startedMs - indexMs)
 redis.call("HSET", record, "v", "1", "s", "running", "t", token, "n", number + 1, "o", owner, "f", fingerprint,
   "e", string.format("%.0f", nowUs + leaseUs), "l", string.format("%.0f", leaseUs), "u", onUnknown, "p", possible or "0",
   "b", startedMs)

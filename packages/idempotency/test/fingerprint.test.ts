@@ -1,0 +1,141 @@
+import * as fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { FingerprintMismatchError } from "../src/index.ts";
+import { canonicalOfText, canonicalOfValue } from "../src/canonical-json.ts";
+import { fingerprintOf } from "../src/fingerprint.ts";
+import { KeyLayout } from "../src/keys.ts";
+import { rejection, uniqueName, useBench } from "./fixture.ts";
+
+const bench = useBench();
+const of = (payload: unknown): string => fingerprintOf("r", payload).toString("hex");
+
+/** Writes a value as JSON with its keys in another order and white space everywhere. */
+function scrambled(value: unknown): string {
+  if (Array.isArray(value)) return `[ ${value.map(scrambled).join(" ,\n")} ]`;
+  if (typeof value !== "object" || value === null) return ` ${JSON.stringify(value)} `;
+  const entries = Object.entries(value).toReversed();
+  return `{${entries.map(([name, item]) => `\t${JSON.stringify(name)} : ${scrambled(item)}`).join(",")}}`;
+}
+
+describe("I7 fingerprints", () => {
+  it("I7 ignore the order of JSON keys and white space, in values, texts and bytes", () => {
+    const one = { amount: 100, to: { iban: "X", name: "é" }, list: [1, { a: 1, b: 2 }] };
+    const other = { list: [1, { b: 2, a: 1 }], to: { name: "é", iban: "X" }, amount: 100 };
+    const forms = [one, other, JSON.stringify(one), scrambled(one), Buffer.from(scrambled(other))];
+    expect(new Set(forms.map(of)).size).toBe(1);
+  });
+
+  it("I7 agree for a value and any spelling of it", () => {
+    const property = fc.property(fc.jsonValue({ depthSize: "small" }), (value) => {
+      const plain = JSON.parse(JSON.stringify(value)) as unknown;
+      if (typeof plain !== "object" || plain === null) return;
+      expect(canonicalOfText(scrambled(plain))).toBe(canonicalOfValue(plain));
+    });
+    fc.assert(property, { numRuns: 300 });
+  });
+
+  it("I7 differ for different values", () => {
+    const property = fc.property(
+      fc.jsonValue({ depthSize: "small" }),
+      fc.jsonValue({ depthSize: "small" }),
+      (left, right) => {
+        const same = scrambledEqual(left, right);
+        expect(canonicalOfValue(left) === canonicalOfValue(right)).toBe(same);
+      },
+    );
+    fc.assert(property, { numRuns: 300 });
+  });
+
+  it("I7 cover digits that JSON would lose", () => {
+    expect(of('{"amount":12345678901234567890}')).not.toBe(of('{"amount":12345678901234567891}'));
+    expect(of(Buffer.from('{"a":0.1}'))).not.toBe(of(Buffer.from('{"a":0.10000000000000000001}')));
+    expect(of('{"a":1e400}')).not.toBe(of('{"a":2e400}'));
+    expect(of({ a: 12345678901234567890n })).toBe(of('{"a":12345678901234567890}'));
+    for (const spelling of ["100", "1e2", "100.0", "1.00E+2"]) expect(of(`{"a":${spelling}}`)).toBe(of({ a: 100 }));
+    expect(of("[-0]")).toBe(of([0]));
+  });
+
+  it("I7 counter-test: a hash of parsed JSON takes two amounts for one, and one body for two", () => {
+    const parsed = (text: string): string => JSON.stringify(JSON.parse(text));
+    expect(parsed('{"amount":12345678901234567890}')).toBe(parsed('{"amount":12345678901234567891}'));
+    expect(parsed('{"a":1,"b":2}')).not.toBe(parsed('{"b":2,"a":1}'));
+  });
+
+  it("I7 keep bytes and texts that are no JSON as they are", () => {
+    const texts = ["a", "a ", "[1", "[1,]", '{"a":1} x', '{"a":"\u0001"}', "{'a':1}", "[01]", '["\\x"]', ""];
+    expect(new Set(texts.map(of)).size).toBe(texts.length);
+    expect(of(Buffer.from([0x7b, 0xff, 0x7d]))).not.toBe(of(Buffer.from([0x7b, 0xfe, 0x7d])));
+    expect(of("a")).toBe(of(Buffer.from("a")));
+    expect(of("[".repeat(100_000))).toHaveLength(64);
+  });
+
+  it("I7 keep what equal names say, in their order", () => {
+    expect(of('{"a":1,"a":2}')).not.toBe(of('{"a":2}'));
+    expect(of('{"a":1,"a":2}')).not.toBe(of('{"a":2,"a":1}'));
+    expect(of('{"__proto__":1}')).not.toBe(of("{}"));
+  });
+
+  it.each([new Map(), new Set(), () => 1, Symbol("s"), new Float64Array(1)])(
+    "refuse %s, which would equal anything",
+    (value) => {
+      expect(() => of(value)).toThrow(TypeError);
+      expect(() => of({ deep: [value] })).toThrow(TypeError);
+    },
+  );
+
+  it("refuse a cycle", () => {
+    const cycle: { self?: unknown } = {};
+    cycle.self = cycle;
+    expect(() => of(cycle)).toThrow(/circular/u);
+  });
+
+  it("I7 never mix tenants, keys or names", () => {
+    const layout = (name: string): KeyLayout => new KeyLayout("holdfast", name);
+    const places = [
+      layout("a").place({ key: "c", tenant: "b" }),
+      layout("a:b").place({ key: "c" }),
+      layout("a").place({ key: "b:c" }),
+      layout("a").place({ key: ":c", tenant: "b" }),
+      layout("a").place({ key: "c", tenant: "b:" }),
+      layout("a").place({ key: "{b}:c" }),
+      layout("a").place({ key: "%7Bb%7D:c" }),
+    ];
+    expect(new Set(places.map(({ resource }) => resource)).size).toBe(places.length);
+    expect(new Set(places.map(({ record }) => record)).size).toBe(places.length);
+    expect(new Set(places.map(({ resource }) => fingerprintOf(resource, {}).toString("hex"))).size).toBe(places.length);
+    expect(new Set(places.map((place) => layout("a").downstreamKey(place))).size).toBe(places.length);
+  });
+
+  it("I7 a tenant that guesses another's key gets neither its result nor its payload's secret", async () => {
+    const idempotency = bench.idempotency();
+    await idempotency.run({ key: "guessable", tenant: "a" }, { fingerprint: 1 }, () => "secret of a");
+    const { value, replayed } = await idempotency.run(
+      { key: "guessable", tenant: "b" },
+      { fingerprint: 2 },
+      () => "b's",
+    );
+    expect({ value, replayed }).toEqual({ value: "b's", replayed: false });
+    expect(await idempotency.run("guessable", () => "nobody's")).toMatchObject({ value: "nobody's", replayed: false });
+    const other = bench.idempotency({}, undefined, uniqueName());
+    expect(await other.run({ key: "guessable", tenant: "a" }, () => "other")).toMatchObject({ replayed: false });
+  });
+
+  it("I7 compare only where both calls say a payload", async () => {
+    const idempotency = bench.idempotency();
+    await idempotency.run("k", { fingerprint: { a: 1 } }, () => 1);
+    expect(await idempotency.run("k", () => 2)).toMatchObject({ value: 1 });
+    expect(await rejection(idempotency.run("k", { fingerprint: null }, () => 2))).toBeInstanceOf(
+      FingerprintMismatchError,
+    );
+  });
+});
+
+function scrambledEqual(left: unknown, right: unknown): boolean {
+  const plain = (value: unknown): unknown => JSON.parse(JSON.stringify(value)) as unknown;
+  try {
+    expect(plain(left)).toEqual(plain(right));
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,38 @@
+import type { AddressInfo } from "node:net";
+import { Readable } from "node:stream";
+import { fastify } from "fastify";
+import { fastifyIdempotency } from "../../src/fastify/index.ts";
+import { httpContract } from "./contract.ts";
+
+httpContract("Fastify", async (idempotency, options, handler) => {
+  const app = fastify();
+  app.addContentTypeParser("application/octet-stream", { parseAs: "buffer" }, (_request, body, done) =>
+    done(null, body),
+  );
+  app.addContentTypeParser("application/json", { parseAs: "string" }, (_request, body, done) => {
+    done(null, body === "" ? undefined : JSON.parse(body.toString()));
+  });
+  await app.register(fastifyIdempotency, {
+    ...options,
+    idempotency,
+    tenant: (request) => request.headers["x-tenant"]?.toString(),
+    applies: (request) => !request.originalUrl.startsWith("/open"),
+  });
+  app.route({
+    method: ["POST", "PUT", "HEAD"],
+    url: "*",
+    handler: async (request, reply) => {
+      const { pathname: path, searchParams: query } = new URL(request.originalUrl, "http://localhost");
+      const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
+      const attempt = request.idempotency ?? undefined;
+      const answer = await handler({ method: request.method, path, query, body, attempt });
+      reply.code(answer.status);
+      for (const [name, value] of answer.headers) reply.header(name, value);
+      if (!Buffer.isBuffer(answer.body)) return reply.send(Readable.from(answer.body));
+      return answer.body.length === 0 ? reply.send() : reply.send(answer.body);
+    },
+  });
+  await app.listen({ host: "127.0.0.1", port: 0 });
+  const { port } = app.server.address() as AddressInfo;
+  return { port, close: () => app.close() };
+});

@@ -1,0 +1,36 @@
+import { serve } from "@hono/node-server";
+import type { ServerType } from "@hono/node-server";
+import { Hono } from "hono";
+import { idempotent } from "../../src/hono/index.ts";
+import type { HonoIdempotency } from "../../src/hono/index.ts";
+import { httpContract } from "./contract.ts";
+
+httpContract("Hono", async (idempotency, options, handler) => {
+  const app = new Hono<HonoIdempotency>();
+  app.use(
+    idempotent(idempotency, {
+      ...options,
+      tenant: (c) => c.req.header("x-tenant"),
+      applies: (c) => !c.req.path.startsWith("/open"),
+    }),
+  );
+  app.all("*", async (c) => {
+    const attempt = c.get("idempotency");
+    const query = new URL(c.req.url).searchParams;
+    const body = Buffer.from(await c.req.arrayBuffer());
+    const answer = await handler({ method: c.req.method, path: c.req.path, query, body, attempt });
+    for (const [name, value] of answer.headers) c.header(name, value);
+    if (answer.status === 204) return c.body(null, 204);
+    const content = Buffer.isBuffer(answer.body) ? new Uint8Array(answer.body) : ReadableStream.from(answer.body);
+    return c.body(content, answer.status as 200);
+  });
+  app.onError((error, c) => c.json({ error: error.message }, 500));
+  const server = await new Promise<ServerType>((resolve) => {
+    const listening = serve({ fetch: app.fetch, hostname: "127.0.0.1", port: 0 }, () => resolve(listening));
+  });
+  const address = server.address();
+  return {
+    port: typeof address === "object" ? (address?.port ?? 0) : 0,
+    close: () => new Promise((resolve) => server.close(() => resolve())),
+  };
+});
