@@ -234,6 +234,11 @@ export class Feeder {
     this.#host.changed();
   }
 
+  /** A timer of this shard is due again in so many milliseconds; its hint may get lost. */
+  expectIn(delayMs: number): void {
+    this.#wakeBy(this.#context.timer.clock.monotonicMs() + delayMs);
+  }
+
   /** Acknowledges what could not be acknowledged in passing. */
   async conclude(firing: LiveFiring<unknown>): Promise<void> {
     const settled = await this.settlements.settle(firing, { verb: "done" });

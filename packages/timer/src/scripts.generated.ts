@@ -1700,15 +1700,15 @@ return { "scheduled", nowText, answers }
 /** Ends firings that claim cannot end in passing: retries, gives back, buries, and acknowledges what was extended, cancelled or rescheduled meanwhile. Each item proves its lease by its end or, once extended, by its token (T3). */
 export const settle = {
   name: "timer.settle",
-  keys: ["due", "data", "notes", "later", "state", "memoryA", "memoryB", "dead", "deadData"],
-  args: ["layout", "notAfterUs"],
+  keys: ["due", "data", "notes", "later", "state", "memoryA", "memoryB", "dead", "deadData", "wake"],
+  args: ["layout", "notAfterUs", "publish"],
   rest: "items",
   replies: ["layout", "too-late", "settled"],
-  sha1: "a60b5943497d221a210960930afea7f378d38322" as string,
+  sha1: "ad05b2a1da4f2b3e38629bd7f9286ff34d379948" as string,
   source: `local due, data, notes, later, state = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local memoryA, memoryB, dead, deadData = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
-local layout, notAfterUs = ARGV[1], tonumber(ARGV[2])
-local itemsAt = 3
+local memoryA, memoryB, dead, deadData, wake = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
+local layout, notAfterUs, publish = ARGV[1], tonumber(ARGV[2]), ARGV[3]
+local itemsAt = 4
 local time = redis.call("TIME")
 local nowUs = time[1] * 1000000 + time[2]
 local nowText = time[1] .. string.sub("00000" .. time[2], -6)
@@ -1882,6 +1882,15 @@ if #rescored > 0 then
 end
 redis.call("HSET", state, "leased", string.format("%.0f", leased))
 remember(memorized)
+local againUs = math.huge
+for _, scores in ipairs({ rescored, installedScores }) do
+  for at = 1, #scores, 2 do
+    againUs = math.min(againUs, tonumber(scores[at]))
+  end
+end
+if againUs < math.huge then
+  redis.pcall(publish, wake, string.format("%.0f", againUs / 1000))
+end
 return { "settled", nowText, answers }
 ` as string,
 } as const;

@@ -104,7 +104,7 @@ export class Settlements {
       const reply = await this.#access.connection.run(
         settleScript,
         keys,
-        { layout, items: list },
+        { layout, publish: this.#access.connection.publishCommand, items: list },
         {
           operation: `timer.settle ${this.#access.name}`,
           operationId: (items[0] as Item).operationId,

@@ -300,7 +300,10 @@ export class TimerWorker<Payload> implements AsyncDisposable {
     this.#next();
     const settled = await settling;
     if (settled === "lost") feeder.stale(firing);
-    if (settled === "pending") counts.retried += 1;
+    if (settled === "pending" && verdict.verb === "retry") {
+      counts.retried += 1;
+      feeder.expectIn(verdict.delayMs);
+    }
     if (settled === "dead") {
       counts.dead += 1;
       const { id, attempt: attempts } = firing;

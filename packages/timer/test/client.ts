@@ -62,3 +62,33 @@ export class Catcher<Payload = unknown> {
     return this.firings;
   }
 }
+
+let names = 0;
+
+/** A timer name that no other test has. */
+export function freshName(): string {
+  names += 1;
+  return `timer-${names}`;
+}
+
+/** What a promise is rejected with. */
+export async function failure(promise: Promise<unknown>): Promise<Error> {
+  const outcome = await promise.then(
+    (value) => new TypeError(`resolved with ${JSON.stringify(value)}`),
+    (error: unknown) => error as Error,
+  );
+  return outcome;
+}
+
+/** A promise and its resolver, for handlers that wait until the test lets them go. */
+export class Gate {
+  readonly #gate = Promise.withResolvers<void>();
+
+  get opened(): Promise<void> {
+    return this.#gate.promise;
+  }
+
+  open(): void {
+    this.#gate.resolve();
+  }
+}

@@ -12,9 +12,11 @@ KEYS
   memoryB   HASH    the same, in turn
   dead      ZSET    timer id → time of its burial in microseconds
   deadData  HASH    timer id → attempts, a space, bytes of the error, a space, the error, record
+  wake      CHANNEL hints for sleeping workers
 ARGV
   layout      the form in which the client knows the shard
   notAfterUs  bound in server time
+  publish     PUBLISH or SPUBLISH
   items...    id, end of lease, token, operation, verb (done, retry, release, dead), attempts begun, delay in ms or error
 REPLIES
   {"layout", layout}
@@ -22,9 +24,9 @@ REPLIES
   {"settled", now, answers}  one word per item: ended, pending, dead; lost when the lease is another's
 ]]
 local due, data, notes, later, state = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local memoryA, memoryB, dead, deadData = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
-local layout, notAfterUs = ARGV[1], tonumber(ARGV[2])
-local itemsAt = 3
+local memoryA, memoryB, dead, deadData, wake = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
+local layout, notAfterUs, publish = ARGV[1], tonumber(ARGV[2]), ARGV[3]
+local itemsAt = 4
 -- @include time
 -- @include bound
 -- @include shard
@@ -90,4 +92,13 @@ if #rescored > 0 then
 end
 redis.call("HSET", state, "leased", string.format("%.0f", leased))
 remember(memorized)
+local againUs = math.huge
+for _, scores in ipairs({ rescored, installedScores }) do
+  for at = 1, #scores, 2 do
+    againUs = math.min(againUs, tonumber(scores[at]))
+  end
+end
+if againUs < math.huge then
+  redis.pcall(publish, wake, string.format("%.0f", againUs / 1000))
+end
 return { "settled", nowText, answers }

@@ -7,6 +7,7 @@ Needs
 Gives
   conclude(id, record, following)  collects the end of one timer; record and following may be false
   writeEnds()                      writes them, freeing writes first (K3)
+  installedScores                  deadline and id, in turn, of what takes the place of something
   memorized                        pairs for remember, which the caller calls last
 ]]
 local memorized, removed, installedScores, installedRecords, followedIds = {}, {}, {}, {}, {}
