@@ -18,7 +18,8 @@ const PLAIN_EVERY_MS = 2_000;
 
 /** The screen for this stream. */
 export function openScreen(stream: NodeJS.WriteStream): Screen {
-  return stream.isTTY ? liveScreen(stream) : plainScreen(stream);
+  // A terminal that does not say how wide it is has no lines that could be replaced.
+  return stream.isTTY && stream.columns > 0 ? liveScreen(stream) : plainScreen(stream);
 }
 
 function liveScreen(stream: NodeJS.WriteStream): Screen {

@@ -96,9 +96,9 @@ function failuresOf(outcome: Outcome): string[] {
 /** What would make a good figure worthless: that nothing happened. */
 function emptinessOf(side: string, { outcome, traffic, deployment }: RunResult, course: Course): string[] {
   const { placed, paid, timedOut, stuck } = outcome;
-  const enough = Math.floor(course.plan.length * FLOWED_MIN);
+  const enough = Math.floor(course.ordersMin * FLOWED_MIN);
   return [
-    ...(placed < enough ? [`${side}: only ${placed} of ${course.plan.length} orders were placed`] : []),
+    ...(placed < enough ? [`${side}: only ${placed} of ${course.ordersMin} orders were placed`] : []),
     ...(placed < traffic.placed ? [`${side}: ${traffic.placed} orders were confirmed, ${placed} are stored`] : []),
     ...(placed !== paid + timedOut + stuck ? [`${side}: the orders do not add up`] : []),
     ...(paid === 0 || timedOut === 0 ? [`${side}: no order was paid, or none was timed out`] : []),

@@ -5,11 +5,10 @@ import type { Scenario, ScenarioReport, Stage } from "@holdfast-examples/stage";
 import { compare } from "./comparison.ts";
 import { runCourse, type Course } from "./run.ts";
 import { describeScale, scaleOf } from "./scale.ts";
-import { planTraffic } from "./traffic-plan.ts";
 
 /** 60 s become 4 s: three replicas can be replaced, a second each, while orders of all ages are pending. */
 const FULL = { factor: 15, orders: 300, trafficMs: 6_000, rollAtMs: 1_000 };
-const QUICK = { factor: 30, orders: 80, trafficMs: 3_000, rollAtMs: 500 };
+const QUICK = { factor: 20, orders: 80, trafficMs: 3_000, rollAtMs: 500 };
 
 /** A pod dies with its payment timeouts in memory: the orders stay PENDING_PAYMENT. */
 export const rollingDeploy: Scenario = {
@@ -29,7 +28,5 @@ async function run(stage: Stage): Promise<ScenarioReport> {
 
 function courseOf({ quick, seed }: Stage): Course {
   const { factor, orders, trafficMs, rollAtMs } = quick ? QUICK : FULL;
-  const scale = scaleOf(factor);
-  const { paymentTimeoutMs } = scale;
-  return { plan: planTraffic({ seed, orders, durationMs: trafficMs, paymentTimeoutMs }), scale, rollAtMs };
+  return { seed, ordersMin: orders, spacingMs: trafficMs / orders, scale: scaleOf(factor), rollAtMs };
 }

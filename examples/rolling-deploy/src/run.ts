@@ -10,14 +10,17 @@ import { readOutcome, readProgress, type Outcome, type Progress } from "./outcom
 import { seconds, type Scale } from "./scale.ts";
 import { ServiceClient } from "./service-client.ts";
 import { Traffic, type TrafficCounts } from "./traffic.ts";
-import type { PlannedOrder } from "./traffic-plan.ts";
+import { planTraffic } from "./traffic-plan.ts";
 
 /** The one thing in which the two runs differ. */
 export type TimeoutsKind = "memory" | "durable";
 
 /** What happens in a run, the same in both. */
 export interface Course {
-  readonly plan: readonly PlannedOrder[];
+  readonly seed: number;
+  /** So many customers come, and more at the same pace while the deployment is still going on. */
+  readonly ordersMin: number;
+  readonly spacingMs: number;
   readonly scale: Scale;
   /** From the start of the traffic to the rolling deployment. */
   readonly rollAtMs: number;
@@ -56,9 +59,15 @@ export async function runCourse(kind: TimeoutsKind, course: Course, stage: Stage
   const over = new AbortController();
   const watching = watch(database, kind, deployment, stage, over.signal);
   try {
+    let disturbed = false;
+    const { seed, ordersMin, spacingMs, scale } = course;
+    const customers = planTraffic({ seed, spacingMs, paymentTimeoutMs: scale.paymentTimeoutMs });
     await together(stage.signal, [
-      (signal) => traffic.run(course.plan, signal),
-      (signal) => disturb(deployment, course, signal),
+      (signal) => traffic.run(customers, ordersMin, () => disturbed, signal),
+      async (signal) => {
+        await disturb(deployment, course, signal);
+        disturbed = true;
+      },
     ]);
     await deployment.settled();
     say("the last customer has gone; waiting for the last timeout");

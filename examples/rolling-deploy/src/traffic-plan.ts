@@ -12,11 +12,11 @@ export interface PlannedOrder {
   readonly payAfterMs: number | null;
 }
 
-/** How much traffic. */
+/** What kind of traffic. */
 export interface TrafficOptions {
   readonly seed: number;
-  readonly orders: number;
-  readonly durationMs: number;
+  /** From one customer to the next. */
+  readonly spacingMs: number;
   readonly paymentTimeoutMs: number;
 }
 
@@ -26,15 +26,16 @@ const AT_DEADLINE = 0.2;
 /** Half the width of that moment. The paid answer takes a few milliseconds, so both outcomes occur. */
 const DEADLINE_SPREAD_MS = 25;
 
-/** Orders at a steady pace with some jitter; half of them are paid, most in good time, some at the deadline. */
-export function planTraffic({ seed, orders, durationMs, paymentTimeoutMs }: TrafficOptions): PlannedOrder[] {
+/** Customers without end, at a steady pace with some jitter; half of them pay, most in good time, some at the deadline. */
+export function* planTraffic({ seed, spacingMs, paymentTimeoutMs }: TrafficOptions): Generator<PlannedOrder, never> {
   const random = new SeededRandom(seed);
-  const spacingMs = durationMs / orders;
-  return Array.from({ length: orders }, (_, index) => ({
-    atMs: (index + random.unit()) * spacingMs,
-    amountCents: random.int(100, 50_000),
-    payAfterMs: random.chance(PAYING) ? payAfterMs(random, paymentTimeoutMs) : null,
-  }));
+  for (let index = 0; ; index += 1) {
+    yield {
+      atMs: (index + random.unit()) * spacingMs,
+      amountCents: random.int(100, 50_000),
+      payAfterMs: random.chance(PAYING) ? payAfterMs(random, paymentTimeoutMs) : null,
+    };
+  }
 }
 
 function payAfterMs(random: SeededRandom, paymentTimeoutMs: number): number {

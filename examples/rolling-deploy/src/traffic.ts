@@ -25,16 +25,30 @@ export class Traffic {
   }
 
   /**
-   * Resolves when the last customer has gone.
+   * Lets customers come until `isOver`, and `ordersMin` at least. Resolves when the last one has gone.
    *
    * @throws Error on an answer that no customer should get.
    */
-  async run(plan: readonly PlannedOrder[], signal: AbortSignal): Promise<void> {
-    await Promise.all(plan.map((order) => this.serve(order, signal)));
+  async run(
+    customers: Iterable<PlannedOrder>,
+    ordersMin: number,
+    isOver: () => boolean,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const startMs = performance.now();
+    const visits: Promise<void>[] = [];
+    const failure = new AbortController();
+    for (const customer of customers) {
+      if (visits.length >= ordersMin && isOver()) break;
+      await sleep(Math.max(0, startMs + customer.atMs - performance.now()), undefined, { signal });
+      failure.signal.throwIfAborted();
+      visits.push(this.serve(customer, signal).catch((error: unknown) => failure.abort(error)));
+    }
+    await Promise.all(visits);
+    failure.signal.throwIfAborted();
   }
 
   private async serve(order: PlannedOrder, signal: AbortSignal): Promise<void> {
-    await sleep(order.atMs, undefined, { signal });
     try {
       const id = await this.place(order);
       if (order.payAfterMs === null) return;

@@ -3,14 +3,8 @@ import { compare } from "../src/comparison.ts";
 import type { Outcome } from "../src/outcome.ts";
 import type { RunResult } from "../src/run.ts";
 import { scaleOf } from "../src/scale.ts";
-import { planTraffic } from "../src/traffic-plan.ts";
 
-const scale = scaleOf(15);
-const course = {
-  plan: planTraffic({ seed: 1, orders: 100, durationMs: 1_000, paymentTimeoutMs: scale.paymentTimeoutMs }),
-  scale,
-  rollAtMs: 0,
-};
+const course = { seed: 1, ordersMin: 100, spacingMs: 10, scale: scaleOf(15), rollAtMs: 0 };
 
 function resultWith(outcome: Partial<Outcome>, deployment: Partial<RunResult["deployment"]> = {}): RunResult {
   return {
