@@ -1,18 +1,13 @@
-/** The ground rules of every mutating script, K1 to K8, on scripts that show their pattern, each beside what happens without it. */
+/** The ground rules of every mutating script, K2 to K8, on scripts that show their pattern, each beside what happens without it. */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { ClockSkew, FaultProxy, pollUntil, RedisServer } from "@holdfast/testkit";
 import type { Redis } from "ioredis";
 import luaparse from "luaparse";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { Connection, OutcomeUnknownError, RedisRefusedError, RedisUnavailableError } from "../src/index.ts";
-import { disconnected, failure, openClients } from "./clients.ts";
-import { apply, peek, testScript, testSource } from "./test-script.ts";
-
-const keys = { count: "{k}count", record: "{k}record:1" };
-const options = { operation: "test.apply", operationId: "1", timeoutMs: 300 };
-const unbounded = testScript("apply-unbounded", ["count", "record"], ["notAfterUs", "operationId"]);
-const forgetful = testScript("apply-forgetful", ["count", "record"], ["notAfterUs", "operationId"]);
+import { Connection, RedisRefusedError, RedisUnavailableError } from "../src/index.ts";
+import { failure, openClients } from "./clients.ts";
+import { testScript, testSource } from "./test-script.ts";
 
 let server: RedisServer;
 let proxy: FaultProxy;
@@ -32,122 +27,6 @@ async function serverMs(): Promise<number> {
   const [seconds, microseconds] = (await server.call("TIME")) as [string, string];
   return Number(seconds) * 1_000 + Number(microseconds) / 1_000;
 }
-
-const count = async (): Promise<number> => Number(await server.call("GET", keys.count));
-
-describe("K1", () => {
-  it("K1 a repeat under the same operation id answers the first answer and does nothing", async () => {
-    const connection = Connection.of(open(server));
-    const run = (id: string) =>
-      connection.run(
-        apply,
-        { ...keys, record: `{k}record:${id}` },
-        { operationId: id },
-        { ...options, operationId: id },
-      );
-    expect(await run("1")).toEqual(["applied", 1, "1"]);
-    expect(await run("2")).toEqual(["applied", 2, "2"]);
-    expect(await run("1")).toEqual(["applied", "1", "1"]);
-    expect(await count()).toBe(2);
-  });
-
-  it("K1 a lost reply that makes the client send again is applied once, and answers the first answer", async () => {
-    const connection = Connection.of(open(proxy));
-    await connection.run(apply, { ...keys, record: "{k}record:0" }, { operationId: "0" }, options);
-    const lost = proxy.swallowReply("evalsha");
-    const reply = await connection.run(apply, keys, { operationId: "1" }, { ...options, timeoutMs: 2_000 });
-    expect(lost.hits).toBe(1);
-    expect(reply).toEqual(["applied", "2", "1"]);
-    expect(await count()).toBe(2);
-  });
-
-  it("K1 a command that the network delivers after its bound writes nothing", async () => {
-    const connection = Connection.of(open(proxy));
-    await connection.run(apply, { ...keys, record: "{k}record:0" }, { operationId: "0" }, options);
-    const held = proxy.hold("request", "evalsha");
-    const boundMs = (await serverMs()) + options.timeoutMs;
-    expect(await failure(connection.run(apply, keys, { operationId: "1" }, options))).toBeInstanceOf(
-      OutcomeUnknownError,
-    );
-    await pollUntil("the bound has passed", async () => (await serverMs()) > boundMs);
-    held.release();
-    // The connection keeps its order: when this read is answered, the late command has been executed.
-    await connection.run(peek, { value: "x" }, {}, { operation: "peek", timeoutMs: 2_000 });
-    expect(held.hits).toBe(1);
-    expect(await count()).toBe(1);
-  });
-
-  it("K1 counter-test: without the bound, the same late command is applied after its caller was told nothing", async () => {
-    const connection = Connection.of(open(proxy));
-    await connection.run(unbounded, { ...keys, record: "{k}record:0" }, { operationId: "0" }, options);
-    const held = proxy.hold("request", "evalsha");
-    expect(await failure(connection.run(unbounded, keys, { operationId: "1" }, options))).toBeInstanceOf(
-      OutcomeUnknownError,
-    );
-    held.release();
-    await pollUntil("the ghost is applied", async () => (await count()) === 2);
-  });
-
-  it("K1 a command that a stopped server reads after its bound writes nothing", async () => {
-    const client = open(server);
-    const connection = Connection.of(client);
-    await connection.run(apply, { ...keys, record: "{k}record:0" }, { operationId: "0" }, options);
-    server.pause();
-    const startedMs = performance.now();
-    const error = await failure(connection.run(apply, keys, { operationId: "1" }, options));
-    expect(error).toMatchObject({ name: "OutcomeUnknownError", operationId: "1", effect: "possible" });
-    expect(performance.now() - startedMs).toBeLessThan(1_500);
-    server.resume();
-    await connection.run(peek, { value: "x" }, {}, { operation: "peek", timeoutMs: 2_000 });
-    expect(await count()).toBe(1);
-    // The outcome is learnt by the repeat: it was not applied, and is now.
-    expect(await connection.run(apply, keys, { operationId: "1" }, options)).toEqual(["applied", 2, "1"]);
-  });
-
-  it("K1 a call made while the server is away is never sent, not even when the server comes back", async () => {
-    const client = open(proxy);
-    const connection = Connection.of(client);
-    await connection.run(apply, { ...keys, record: "{k}record:0" }, { operationId: "0" }, options);
-    await proxy.refuse();
-    proxy.reset();
-    await disconnected(client);
-    const error = await failure(connection.run(apply, keys, { operationId: "1" }, options));
-    expect(error).toMatchObject({ name: "RedisUnavailableError", reason: "UNREACHABLE", effect: "none" });
-    await proxy.accept();
-    await connection.run(peek, { value: "x" }, {}, { operation: "peek", timeoutMs: 2_000 });
-    expect(await count()).toBe(1);
-  });
-
-  it("K1 counter-test: the client's own queue sends a command after its caller has been told that it timed out", async () => {
-    const client = open(proxy, { commandTimeout: 200 });
-    await client.incr(keys.count);
-    await proxy.refuse();
-    proxy.reset();
-    await expect(client.incr(keys.count)).rejects.toThrow("Command timed out");
-    await proxy.accept();
-    await pollUntil("the ghost is applied", async () => (await count()) === 2);
-  });
-
-  it("K1 a too-late answer to a request that the client sent twice is not taken for nothing done", async () => {
-    const connection = Connection.of(open(proxy, { retryStrategy: () => 900 }));
-    await connection.run(forgetful, keys, { operationId: "0" }, options);
-    // An estimate that is behind makes a bound that passes long before the caller gives up.
-    connection.serverClock.observe("", Math.floor((await serverMs()) * 1_000) - 2_400_000, true);
-    const lost = proxy.swallowReply("evalsha");
-    const call = { ...options, timeoutMs: 3_000 };
-    const error = await failure(connection.run(forgetful, keys, { operationId: "1" }, call));
-    expect(lost.hits).toBe(1);
-    expect(error).toMatchObject({ name: "OutcomeUnknownError", operationId: "1" });
-    expect(await count()).toBe(2);
-  });
-
-  it("K1 a too-late answer without a lost connection is tried once more with the time that it carried", async () => {
-    const connection = Connection.of(open(server));
-    await connection.run(apply, { ...keys, record: "{k}record:0" }, { operationId: "0" }, options);
-    connection.serverClock.observe("", Math.floor((await serverMs()) * 1_000) - 3_600_000_000, true);
-    expect(await connection.run(apply, keys, { operationId: "1" }, options)).toEqual(["applied", 2, "1"]);
-  });
-});
 
 describe("K2", () => {
   const rounds = { rounds: "3000000" };

@@ -1,4 +1,5 @@
 /** The same behind Sentinel: a failover in the middle of calls. */
+import { once } from "node:events";
 import { pollUntil, RedisSentinel } from "@holdfast/testkit";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -76,9 +77,11 @@ describe("a failover behind Sentinel", () => {
 describe("a client that ends by itself", () => {
   /** What ioredis's failover detector does when it hears of the failover while the client connects anew. */
   async function endByItself(client: Redis): Promise<void> {
+    const { connector } = client as unknown as { connector: { disconnect(): void } };
+    const connecting = once(client, "connecting");
     client.disconnect(true);
-    await pollUntil("the client connects anew", () => client.status === "connecting");
-    (client as unknown as { connector: { disconnect(): void } }).connector.disconnect();
+    await connecting;
+    connector.disconnect();
     await pollUntil("the client has ended", () => client.status === "end");
   }
 
