@@ -1,0 +1,80 @@
+/** Keys in PostgreSQL: how they are named, claimed within a transaction, and completed in it. The SQL is in migrations/idempotency-keys.ts. */
+import { hash } from "node:crypto";
+import { text } from "@holdfast/core";
+import { fingerprintOf } from "@holdfast/idempotency";
+import type { Queryable } from "./pool.ts";
+
+/** What a caller names. */
+export interface TransactionKey {
+  /** The operation that keys belong to: `charge`. 1 to 256 bytes. */
+  readonly name: string;
+  /** Whose key it is; keys of different tenants never meet. 1 to 256 bytes. */
+  readonly tenant: string;
+  /** 1 to 256 bytes. */
+  readonly key: string;
+  /** The payload: another one under the same key is refused. JSON values, text or bytes; `null` where there is nothing to compare. */
+  readonly fingerprint: unknown;
+}
+
+/** A key, ready for statements. */
+export interface PreparedKey {
+  /** `idempotency:charge:acme:order-1`, no two keys have the same. */
+  readonly resource: string;
+  /** The same for the key in every attempt and for ever: for whoever acts outside of the transaction. */
+  readonly downstreamKey: string;
+  readonly fingerprint: Buffer;
+  /** The advisory lock of the open transaction. Two keys that share one, 1 in 2^64, wait for each other and nothing else. */
+  readonly lockId: string;
+  readonly values: readonly [name: string, tenant: string, key: string];
+}
+
+/** What the claim found. */
+export type Claim =
+  | { readonly state: "claimed" | "busy" | "mismatch" }
+  | { readonly state: "replay"; readonly result: Buffer; readonly attempt: string };
+
+/** @throws TypeError, RangeError naming the field */
+export function prepareKey({ name, tenant, key, fingerprint }: TransactionKey): PreparedKey {
+  const values = [text("name", name), text("tenant", tenant), text("key", key)] as const;
+  if (fingerprint === undefined) {
+    throw new TypeError("fingerprint must be the payload, or null where there is nothing to compare, got undefined");
+  }
+  const resource = `idempotency:${values.map((part) => encodeURIComponent(part)).join(":")}`;
+  const digest = hash("sha256", `holdfast postgres key 1\n${resource}`, "buffer");
+  return {
+    resource,
+    downstreamKey: digest.toString("base64url", 8),
+    fingerprint: fingerprintOf(resource, fingerprint),
+    lockId: String(digest.readBigInt64BE(0)),
+    values,
+  };
+}
+
+/**
+ * Claims a key for the open transaction, or finds what was committed under it.
+ * @param attempt names this attempt; no other has the same
+ */
+export async function claimKey(tx: Queryable, key: PreparedKey, attempt: string, idleMs: number): Promise<Claim> {
+  const { rows } = await tx.query(
+    "SELECT state, result, attempt FROM holdfast.claim_key($1, $2, $3, $4::bytea, $5, $6::bigint, $7::integer)",
+    [...key.values, key.fingerprint, attempt, key.lockId, idleMs],
+  );
+  return rows[0] as Claim;
+}
+
+/** Stores the result beside the business write. @returns false when the body has removed the key */
+export async function completeKey(
+  tx: Queryable,
+  key: PreparedKey,
+  attempt: string,
+  result: Uint8Array,
+  retentionMs: number,
+): Promise<boolean> {
+  const { rows } = await tx.query("SELECT holdfast.complete_key($1, $2, $3, $4, $5::bytea, $6::bigint) AS done", [
+    ...key.values,
+    attempt,
+    Buffer.from(result.buffer, result.byteOffset, result.byteLength),
+    retentionMs,
+  ]);
+  return (rows as { done: boolean }[])[0]?.done === true;
+}

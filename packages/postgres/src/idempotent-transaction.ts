@@ -1,0 +1,182 @@
+/**
+ * A transaction that commits once per key, together with the key and its result (P3). Nothing is left to a lease: while the transaction is
+ * open its lock is the claim, and when the client dies PostgreSQL takes both back.
+ */
+import { callback, integerOr, OutcomeUnknownError } from "@holdfast/core";
+import type { Codec } from "@holdfast/idempotency";
+import { FingerprintMismatchError, InProgressError, jsonCodec } from "@holdfast/idempotency";
+import { claimKey, completeKey, prepareKey } from "./idempotency-claim.ts";
+import type { PreparedKey, TransactionKey } from "./idempotency-claim.ts";
+import { PostgresUnavailableError, TransactionIdleError } from "./errors.ts";
+import { resolveTransactionOptions } from "./options.ts";
+import type { ResolvedTransactionOptions, TransactionOptions } from "./options.ts";
+import type { PoolLike } from "./pool.ts";
+import { pause, runTransaction } from "./run-transaction.ts";
+import { CommitLostError } from "./session.ts";
+import type { Transaction } from "./transaction.ts";
+
+/** Which key, and how. */
+export interface IdempotentTransactionOptions extends TransactionKey, TransactionOptions {
+  /** How long the key and its result are kept, in milliseconds, 1,000 to 366 days. Default one day. */
+  readonly retentionMs?: number | undefined;
+  /** Largest result in bytes, 1,024 to 268,435,456. Default 1,048,576. */
+  readonly resultBytesMax?: number | undefined;
+  /** For how long the outcome of a COMMIT without answer is asked for, in milliseconds, 0 to 600,000. Default 10,000. */
+  readonly resolveMs?: number | undefined;
+}
+
+/** One attempt under a key. */
+export interface TransactionAttempt {
+  readonly resource: string;
+  /** Names this attempt. */
+  readonly id: string;
+  /** The same in every attempt of this key: hand it to whoever acts outside of the transaction. */
+  readonly downstreamKey: string;
+  /** Counts the runs of the body in this call from 1; more than one after meeting another transaction. */
+  readonly number: number;
+}
+
+/** What a key stands for. */
+export interface IdempotentResult<Value> {
+  /** The decoded stored form, also for the call that ran the body. */
+  readonly value: Value;
+  /** Whether an earlier call had committed it. */
+  readonly replayed: boolean;
+}
+
+/** The work under a key. */
+export type IdempotentBody<Value> = (tx: Transaction, attempt: TransactionAttempt) => Promise<Value>;
+
+interface Settings extends ResolvedTransactionOptions {
+  readonly key: PreparedKey;
+  readonly codec: Codec;
+  readonly retentionMs: number;
+  readonly resultBytesMax: number;
+  readonly resolveMs: number;
+}
+
+const dayMs = 86_400_000;
+
+function resolveSettings(options: IdempotentTransactionOptions): Settings {
+  const key = prepareKey(options);
+  return {
+    ...resolveTransactionOptions(`idempotentTransaction ${key.resource}`, options),
+    key,
+    codec: jsonCodec,
+    retentionMs: integerOr(dayMs, "retentionMs", options.retentionMs, { min: 1_000, max: 366 * dayMs }),
+    resultBytesMax: integerOr(1_048_576, "resultBytesMax", options.resultBytesMax, { min: 1_024, max: 268_435_456 }),
+    resolveMs: integerOr(10_000, "resolveMs", options.resolveMs, { min: 0, max: 600_000 }),
+  };
+}
+
+/** Encodes within the transaction, so that a result that cannot be stored takes the business write back with it. */
+function encodeResult({ codec, resultBytesMax }: Settings, value: unknown): Uint8Array {
+  const bytes = codec.encode(value);
+  if (bytes.length <= resultBytesMax) return bytes;
+  throw new RangeError(`the result must have at most resultBytesMax (${resultBytesMax}) bytes, got ${bytes.length}`);
+}
+
+/** One run: replays, refuses, or works. */
+async function run<Value>(
+  pool: PoolLike,
+  settings: Settings,
+  id: string,
+  body: IdempotentBody<Value>,
+): Promise<IdempotentResult<Value>> {
+  const { key, codec, idleMs, retentionMs } = settings;
+  const { resource, downstreamKey } = key;
+  return runTransaction(pool, settings, async ({ tx }, number) => {
+    const claim = await claimKey(tx, key, id, idleMs);
+    switch (claim.state) {
+      case "busy":
+        throw new InProgressError(resource, idleMs);
+      case "mismatch":
+        throw new FingerprintMismatchError(resource);
+      case "replay":
+        // An own row is found only after a COMMIT whose answer was lost.
+        return { value: codec.decode(claim.result) as Value, replayed: claim.attempt !== id };
+      case "claimed": {
+        const bytes = encodeResult(settings, await body(tx, { resource, id, downstreamKey, number }));
+        if (!(await completeKey(tx, key, id, bytes, retentionMs))) {
+          throw new TypeError(`${resource}: the body removed its own key; leave holdfast.idempotency_keys alone`);
+        }
+        return { value: codec.decode(Buffer.from(bytes)) as Value, replayed: false };
+      }
+    }
+  });
+}
+
+/**
+ * Finds out what became of a COMMIT without answer: the row is there with this attempt's id, or the lock is free and it is not. As long as
+ * the server has not noticed that the connection is gone, the lock is held and it is asked again.
+ * @returns the committed result, or undefined when nothing was committed
+ */
+async function resolveCommit<Value>(
+  pool: PoolLike,
+  settings: Settings,
+  id: string,
+  lost: CommitLostError,
+): Promise<IdempotentResult<Value> | undefined> {
+  const { clock, operation, events, resolveMs } = settings;
+  const askUntilMs = clock.monotonicMs() + resolveMs;
+  /** Taken back with the transaction, so that to look is not to claim. */
+  class NotCommitted extends Error {}
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      const found = await run<Value>(pool, settings, id, () => Promise.reject(new NotCommitted()));
+      events.emit(() => ({ type: "commit-resolved", operation, committed: true }));
+      return found;
+    } catch (error) {
+      if (error instanceof NotCommitted) {
+        events.emit(() => ({ type: "commit-resolved", operation, committed: false }));
+        return undefined;
+      }
+      const passes =
+        error instanceof InProgressError ||
+        error instanceof PostgresUnavailableError ||
+        error instanceof TransactionIdleError ||
+        error instanceof CommitLostError;
+      if (!passes || clock.monotonicMs() >= askUntilMs) {
+        throw new OutcomeUnknownError(operation, id, {
+          cause: lost.cause,
+          why: `COMMIT got no answer, and neither did the question what became of it within ${resolveMs} ms; repeating the call under the same key is safe`,
+        });
+      }
+      await pause(settings, attempt + 2);
+    }
+  }
+}
+
+/**
+ * Runs a transaction once per key. Its result is stored in the same transaction: both are committed, or neither.
+ * @param body gets the open transaction; runs again as a whole when it met another transaction
+ * @returns the result, and whether it is that of an earlier call
+ * @throws InProgressError when a transaction with this key is open; FingerprintMismatchError; what `withFence` throws, OutcomeUnknownError
+ *   only when nobody could be asked what became of a COMMIT; TypeError, RangeError for a result that cannot be stored: nothing was
+ *   committed then; what the body throws
+ */
+export async function idempotentTransaction<Value>(
+  pool: PoolLike,
+  options: IdempotentTransactionOptions,
+  body: IdempotentBody<Value>,
+): Promise<IdempotentResult<Value>> {
+  callback("body", body);
+  const settings = resolveSettings(options);
+  const { key, random, events, operation, attemptsMax } = settings;
+  for (let attempt = 1; ; attempt += 1) {
+    // A new one each time: a result that is found under it was committed by this very attempt.
+    const id = random.id();
+    try {
+      const result = await run(pool, settings, id, body);
+      if (result.replayed) events.emit(() => ({ type: "replayed", resource: key.resource }));
+      return result;
+    } catch (error) {
+      if (!(error instanceof CommitLostError)) throw error;
+      const found = await resolveCommit<Value>(pool, settings, id, error);
+      if (found !== undefined) return found;
+      if (attempt === attemptsMax) {
+        throw new PostgresUnavailableError(operation, "connection-lost", { cause: error.cause });
+      }
+    }
+  }
+}

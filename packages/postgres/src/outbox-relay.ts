@@ -1,0 +1,180 @@
+/**
+ * The relay: claims rows, tells the timer, removes them, all in one transaction, so that a relay that dies leaves them to the next one. What
+ * was told and not removed is told again under the same operation id, which the timer answers without doing it again.
+ *
+ * Two relays never have rows of one id at a time, unless PostgreSQL has given up on the connection of one. That one must not speak any more:
+ * it asks the timer within `freshMs` of the claim or not at all, and what it had asked before carries the bounds of K1.
+ */
+import { backoffMs, elapsedMs, integer, now, sleep, withoutAmbientDeadline } from "@holdfast/core";
+import { resolveTransactionOptions } from "./options.ts";
+import type { ResolvedTransactionOptions } from "./options.ts";
+import type { ResolvedRelayOptions } from "./outbox-options.ts";
+import { waitFor } from "./patience.ts";
+import type { PoolLike } from "./pool.ts";
+import { relayRow } from "./relayed-row.ts";
+import type { OutboxRow, OutboxTimer, Relayed, Unrelayed } from "./relayed-row.ts";
+import { runTransaction } from "./run-transaction.ts";
+import type { Transaction } from "./transaction.ts";
+
+/** What a stop came to. */
+export interface RelayStopReport {
+  /** Whether the pass that was under way came to its end. If not, its rows are relayed again by whoever comes next. */
+  readonly finished: boolean;
+}
+
+/** The longest time from asking for rows to telling the timer. Far below the minute for which a timer remembers operations. */
+const freshMs = 2_000;
+
+class StaleClaimError extends Error {}
+
+/** A pass failed because of Redis; the rows it did relay are gone from the outbox. */
+class RelayTroubleError extends Error {}
+
+interface RawRow extends Omit<OutboxRow, "remainingMs" | "lagMs"> {
+  readonly remaining_ms: string | null;
+  readonly lag_ms: string;
+}
+
+/** Tells a timer what the outbox holds for it. */
+export class OutboxRelay<Payload> implements AsyncDisposable {
+  readonly #pool: PoolLike;
+  readonly #timer: OutboxTimer<Payload>;
+  readonly #options: ResolvedRelayOptions;
+  readonly #transaction: ResolvedTransactionOptions;
+  /** Ends the waiting between passes. */
+  readonly #stopping = new AbortController();
+  /** Ends a pass that outlasts the grace. */
+  readonly #abandoned = new AbortController();
+  #running: Promise<void> | undefined;
+  #failures = 0;
+
+  /** Made by `outbox.relay`. */
+  constructor(pool: PoolLike, timer: OutboxTimer<Payload>, options: ResolvedRelayOptions) {
+    this.#pool = pool;
+    this.#timer = timer;
+    this.#options = options;
+    const { clock, random } = options;
+    this.#transaction = {
+      ...resolveTransactionOptions(`outbox relay ${timer.name}`, {
+        isolation: "read-committed",
+        clock,
+        random,
+        commitTimeoutMs: options.claimMs,
+        signal: this.#abandoned.signal,
+      }),
+      events: options.events,
+    };
+  }
+
+  /** Starts relaying; safe to repeat. @throws TypeError after stop */
+  async start(): Promise<void> {
+    if (this.#stopping.signal.aborted)
+      throw new TypeError("a relay that was stopped does not start again; make a new one");
+    this.#running ??= withoutAmbientDeadline(() => this.#run());
+  }
+
+  /**
+   * Stops: the pass that is under way has the grace to end.
+   * @param options `graceMs` milliseconds, 0 to 86,400,000
+   */
+  async stop(options: { readonly graceMs: number } = { graceMs: 10_000 }): Promise<RelayStopReport> {
+    const graceMs = integer("graceMs", options.graceMs, { min: 0, max: 86_400_000 });
+    this.#stopping.abort();
+    const { clock } = this.#options;
+    const grace = clock.setTimer(() => this.#abandoned.abort(new Error("the relay was stopped")), graceMs);
+    await this.#running;
+    clock.clearTimer(grace);
+    return { finished: !this.#abandoned.signal.aborted };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stopping;
+    const { clock, pollMs } = this.#options;
+    while (!signal.aborted) {
+      const waitMs = await this.#pass().then(
+        (full) => (full ? 0 : pollMs),
+        (error: unknown) => this.#trouble(error),
+      );
+      // The only reason to reject is the stop.
+      await sleep(clock, waitMs, signal).catch(() => undefined);
+    }
+  }
+
+  /** Milliseconds until the next pass. */
+  #trouble(error: unknown): number {
+    const { backoff, random, events } = this.#options;
+    this.#failures += 1;
+    const retryInMs = backoffMs(backoff, this.#failures, random);
+    const { name: timer } = this.#timer;
+    events.emit(() => ({
+      type: "trouble",
+      timer,
+      failures: this.#failures,
+      retryInMs,
+      error: error instanceof RelayTroubleError ? error.cause : error,
+    }));
+    return retryInMs;
+  }
+
+  /** @returns whether there may be more */
+  async #pass(): Promise<boolean> {
+    const { rowsMax, events } = this.#options;
+    const { name: timer } = this.#timer;
+    const answers = await runTransaction(this.#pool, this.#transaction, ({ tx }) => this.#relay(tx));
+    for (const answer of answers) if (answer.kind === "relayed") this.#tell(answer.row);
+    const inTrouble = answers.find((answer): answer is Unrelayed => answer.kind === "later");
+    if (inTrouble !== undefined) throw new RelayTroubleError("the timer could not be told", { cause: inTrouble.error });
+    const failures = this.#failures;
+    if (failures > 0) events.emit(() => ({ type: "recovered", timer, failures }));
+    this.#failures = 0;
+    // Successors of what was relayed may stand behind it.
+    return answers.length === rowsMax || answers.some(({ kind }) => kind === "relayed");
+  }
+
+  async #relay(tx: Transaction): Promise<readonly Relayed[]> {
+    const { clock, rowsMax, claimMs } = this.#options;
+    const asked = now(clock);
+    const claimed = await tx.query<RawRow>(
+      "SELECT sequence, id, action, remaining_ms, payload, operation, attempts, lag_ms FROM holdfast.outbox_claim($1, $2::integer, $3::integer)",
+      [this.#timer.name, rowsMax, claimMs],
+    );
+    // After a pause somebody else may have these rows. From here on to the last request nothing waits.
+    if (elapsedMs(clock, asked) > freshMs) throw new StaleClaimError("the claim is no longer fresh");
+    const sending = claimed.rows.map(({ remaining_ms: remainingMs, lag_ms: lagMs, ...row }) =>
+      relayRow(this.#timer, { ...row, remainingMs: Number(remainingMs), lagMs: Number(lagMs) }),
+    );
+    if (sending.length === 0) return [];
+    const answers = await waitFor(Promise.all(sending), { clock, signal: this.#abandoned.signal, timeoutMs: Infinity });
+    const relayed = answers.filter(({ kind }) => kind === "relayed").map(({ row }) => row.sequence);
+    await tx.query("SELECT holdfast.outbox_relayed($1::bigint[])", [relayed]);
+    for (const answer of answers) {
+      if (answer.kind === "postponed" || answer.kind === "dead") await this.#refused(tx, answer);
+    }
+    return answers;
+  }
+
+  async #refused(tx: Transaction, answer: Unrelayed): Promise<void> {
+    const { row, error } = answer;
+    const { backoff, random, events } = this.#options;
+    const attempts = row.attempts + 1;
+    const retryInMs = answer.kind === "dead" ? null : backoffMs(backoff, attempts, random);
+    await tx.query("SELECT holdfast.outbox_failed($1::bigint, $2, $3::bigint)", [
+      row.sequence,
+      String(error).replaceAll("\0", "").slice(0, 1_000),
+      retryInMs,
+    ]);
+    const { name: timer } = this.#timer;
+    const { id } = row;
+    if (retryInMs === null) events.emit(() => ({ type: "dead", timer, id, error }));
+    else events.emit(() => ({ type: "postponed", timer, id, attempts, retryInMs, error }));
+  }
+
+  #tell({ id, action, operation: operationId, lagMs }: OutboxRow): void {
+    const { name: timer } = this.#timer;
+    this.#options.events.emit(() => ({ type: "relayed", timer, id, action, operationId, lagMs }));
+  }
+}

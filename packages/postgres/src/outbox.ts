@@ -1,0 +1,96 @@
+/**
+ * The outbox: what a transaction wants of a timer is written in that transaction, and told to the timer when it has been committed. Rows of
+ * one id stand in the order of their commits (P4); telling is the relay's.
+ */
+import { integer, optionsObject, text } from "@holdfast/core";
+import { OutboxRelay } from "./outbox-relay.ts";
+import { resolveRelayOptions } from "./outbox-options.ts";
+import type { RelayOptions } from "./outbox-options.ts";
+import type { PoolLike, Queryable } from "./pool.ts";
+import type { OutboxTimer } from "./relayed-row.ts";
+
+/** A timer to schedule. */
+export interface OutboxSchedule<Payload> {
+  /** 1 to 256 bytes. */
+  readonly id: string;
+  /** From the moment of this call, in milliseconds. Replaces the deadline of a timer that is pending. */
+  readonly afterMs: number;
+  readonly payload?: Payload | undefined;
+}
+
+/** What an outbox holds for one timer. */
+export interface OutboxStatus {
+  /** Rows that are still to be relayed. */
+  readonly pending: number;
+  /** Rows that the timer will never take. */
+  readonly dead: number;
+  /** Age of the oldest pending row in milliseconds; 0 when there is none. */
+  readonly oldestMs: number;
+}
+
+const afterMaxMs = 100 * 366 * 86_400_000;
+
+async function write(tx: Queryable, values: readonly unknown[]): Promise<void> {
+  await tx.query("SELECT holdfast.outbox_write($1, $2, $3, $4::bigint, $5)", [...values]);
+}
+
+/**
+ * Schedules a timer if and when the transaction commits.
+ * @param tx the open transaction
+ * @param timer its name is written; nothing is sent from here
+ * @throws TypeError, RangeError for bad input; what PostgreSQL answers
+ */
+async function schedule<Payload>(
+  tx: Queryable,
+  timer: Pick<OutboxTimer<Payload>, "name">,
+  request: OutboxSchedule<Payload>,
+): Promise<void> {
+  optionsObject("request", request);
+  const payload = request.payload === undefined ? null : JSON.stringify(request.payload);
+  if (payload === undefined) throw new TypeError(`payload must be JSON, got a ${typeof request.payload}`);
+  await write(tx, [
+    text("timer.name", timer.name),
+    text("id", request.id),
+    "schedule",
+    integer("afterMs", request.afterMs, { min: 0, max: afterMaxMs }),
+    payload,
+  ]);
+}
+
+/**
+ * Takes a timer back if and when the transaction commits.
+ * @throws TypeError, RangeError for bad input; what PostgreSQL answers
+ */
+async function cancel(tx: Queryable, timer: Pick<OutboxTimer<unknown>, "name">, id: string): Promise<void> {
+  await write(tx, [text("timer.name", timer.name), text("id", id), "cancel", null, null]);
+}
+
+/**
+ * Makes a relay, which tells the timer what was committed. Several may run, in one process or many.
+ * @throws TypeError, RangeError
+ */
+function relay<Payload>(pool: PoolLike, timer: OutboxTimer<Payload>, options: RelayOptions = {}): OutboxRelay<Payload> {
+  text("timer.name", timer.name);
+  return new OutboxRelay(pool, timer, resolveRelayOptions(options));
+}
+
+/** What waits for the relays of a timer. @throws what PostgreSQL answers */
+async function status(pool: Queryable, timer: Pick<OutboxTimer<unknown>, "name">): Promise<OutboxStatus> {
+  const { rows } = await pool.query(
+    "SELECT pending::text, dead::text, oldest_ms::text FROM holdfast.outbox_status($1)",
+    [text("timer.name", timer.name)],
+  );
+  const [row] = rows as { pending: string; dead: string; oldest_ms: string }[];
+  return { pending: Number(row?.pending), dead: Number(row?.dead), oldestMs: Number(row?.oldest_ms) };
+}
+
+/** Writing to the outbox, and relaying it. */
+export interface Outbox {
+  readonly schedule: typeof schedule;
+  readonly cancel: typeof cancel;
+  readonly relay: typeof relay;
+  readonly status: typeof status;
+}
+
+/** `outbox.schedule(tx, timer, { id, afterMs, payload })`, `outbox.cancel(tx, timer, id)`, `outbox.relay(pool, timer)`. */
+export const outbox: Outbox = { schedule, cancel, relay, status };

@@ -1,0 +1,154 @@
+/**
+ * One connection for one transaction: taken, watched while it is out, given back or thrown away. The only place that decides what a lost
+ * connection means: before COMMIT was sent nothing was committed, after it nobody knows.
+ */
+import { PostgresUnavailableError, TransactionAbortedError, TransactionIdleError } from "./errors.ts";
+import type { Isolation, ResolvedTransactionOptions } from "./options.ts";
+import { patienceOf, waitFor, WaitOverError } from "./patience.ts";
+import type { PoolClientLike, PoolLike } from "./pool.ts";
+import { endsConnection, isConflict, isIdleTimeout, leavesCommitOpen } from "./sql-state.ts";
+import { Transaction } from "./transaction.ts";
+
+/** COMMIT was sent and its answer was lost. Inside this package only; callers get an OutcomeUnknownError, or what is found by reading. */
+export class CommitLostError extends Error {}
+
+const begins: Readonly<Record<Isolation, string>> = {
+  "read-committed": "BEGIN ISOLATION LEVEL READ COMMITTED",
+  "repeatable-read": "BEGIN ISOLATION LEVEL REPEATABLE READ",
+  serializable: "BEGIN ISOLATION LEVEL SERIALIZABLE",
+};
+
+/** A rollback that takes longer is left to the server, which rolls back when the connection is closed. */
+const rollbackTimeoutMs = 2_000;
+
+/** A connection with an open transaction. */
+export class Session {
+  readonly tx: Transaction;
+  readonly #client: PoolClientLike;
+  readonly #options: ResolvedTransactionOptions;
+  readonly #onError = (error: Error): void => {
+    this.#lost ??= error;
+  };
+  /** Why the connection is gone or must not be used again. */
+  #lost: unknown;
+  /** The error of the last statement that failed. */
+  #failure: unknown;
+
+  private constructor(client: PoolClientLike, options: ResolvedTransactionOptions) {
+    this.#client = client;
+    this.#options = options;
+    // Without a listener the end of an idle connection is an uncaught exception: pools listen only while they have it.
+    client.on("error", this.#onError);
+    this.tx = new Transaction(client, (text, values) => this.#run(text, values));
+  }
+
+  /**
+   * Takes a connection.
+   * @throws PostgresUnavailableError, or the signal's reason
+   */
+  static async open(pool: PoolLike, options: ResolvedTransactionOptions): Promise<Session> {
+    const { operation, clock, signal } = options;
+    signal?.throwIfAborted();
+    const connecting = pool.connect();
+    try {
+      return new Session(await waitFor(connecting, patienceOf(clock, signal)), options);
+    } catch (error) {
+      signal?.throwIfAborted();
+      const reason = error instanceof WaitOverError ? "deadline" : "unreachable";
+      // One that comes too late goes back unused.
+      connecting.then(
+        (client) => client.release(),
+        () => undefined,
+      );
+      throw new PostgresUnavailableError(operation, reason, { cause: error });
+    }
+  }
+
+  /** Begins the transaction. */
+  async begin(): Promise<void> {
+    const { isolation } = this.#options;
+    await this.#run(isolation === undefined ? "BEGIN" : begins[isolation]);
+  }
+
+  /**
+   * Waits for a statement that may have to wait for others, such as the fence.
+   * @throws PostgresUnavailableError at the ambient deadline, the signal's reason, or what the statement throws
+   */
+  async waited<Value>(statement: Promise<Value>): Promise<Value> {
+    const { operation, clock, signal } = this.#options;
+    try {
+      return await waitFor(statement, patienceOf(clock, signal));
+    } catch (error) {
+      if (error instanceof WaitOverError) {
+        this.#lost ??= error;
+        throw new PostgresUnavailableError(operation, "deadline", { cause: error });
+      }
+      // The statement goes on waiting in the server, so the connection is of no use any more.
+      if (signal?.aborted === true) this.#lost ??= signal.reason;
+      throw error;
+    }
+  }
+
+  /**
+   * Commits.
+   * @throws CommitLostError when the answer was lost; TransactionAbortedError when the transaction had failed before; what PostgreSQL
+   *   answers, as a violation of a deferred constraint: then nothing was committed
+   */
+  async commit(): Promise<void> {
+    const { operation, clock, commitTimeoutMs } = this.#options;
+    this.tx.end();
+    if (this.#lost !== undefined) throw this.#gone(this.#lost);
+    let command: string;
+    try {
+      ({ command } = await waitFor(this.#client.query("COMMIT"), { clock, timeoutMs: commitTimeoutMs }));
+    } catch (error) {
+      // An idle session is ended before it reads a command: COMMIT was not seen.
+      if (isIdleTimeout(error) || isIdleTimeout(this.#lost)) throw this.#gone(error);
+      if (!leavesCommitOpen(error)) throw error;
+      this.#lost ??= error;
+      throw new CommitLostError(`${operation}: COMMIT got no answer`, { cause: error });
+    }
+    if (command !== "COMMIT") {
+      if (isConflict(this.#failure)) throw this.#failure;
+      throw new TransactionAbortedError(operation, { cause: this.#failure });
+    }
+  }
+
+  /** Rolls back, for as long as that makes sense. Never throws: what went wrong before is what counts. */
+  async rollback(): Promise<void> {
+    this.tx.end();
+    if (this.#lost !== undefined) return;
+    try {
+      await waitFor(this.#client.query("ROLLBACK"), { clock: this.#options.clock, timeoutMs: rollbackTimeoutMs });
+    } catch (error) {
+      this.#lost ??= error;
+    }
+  }
+
+  /** Gives the connection back, or closes it when something is wrong with it. */
+  close(): void {
+    const broken = this.#lost !== undefined;
+    this.#client.release(broken);
+    // A connection that is being closed may still report its end, which nobody waits for.
+    if (!broken) this.#client.off("error", this.#onError);
+  }
+
+  async #run(text: string, values?: readonly unknown[]): Promise<unknown> {
+    try {
+      // A driver may write to the array; ours stays as it is.
+      return await (values === undefined ? this.#client.query(text) : this.#client.query(text, [...values]));
+    } catch (error) {
+      this.#failure = error;
+      if (endsConnection(error)) this.#lost ??= error;
+      throw this.#lost === undefined ? error : this.#gone(error);
+    }
+  }
+
+  /** What it means that the connection is gone before COMMIT was sent. */
+  #gone(error: unknown): Error {
+    const { operation } = this.#options;
+    const cause = isIdleTimeout(error) ? error : this.#lost;
+    if (isIdleTimeout(cause)) return new TransactionIdleError(operation, { cause });
+    return new PostgresUnavailableError(operation, "connection-lost", { cause });
+  }
+}

@@ -1,0 +1,64 @@
+/** A transaction as its body sees it: statements, until its end and no further. */
+import type { PoolClientLike, Queryable } from "./pool.ts";
+
+/** What a statement came to. */
+export interface Rows<Row> {
+  readonly rows: Row[];
+  /** Rows that were touched, as the driver tells. */
+  readonly rowCount?: number | null;
+  readonly command: string;
+}
+
+/** `ROLLBACK TO SAVEPOINT` is the body's right, everything that ends or begins a transaction is not. */
+const control =
+  /^\s*(?:begin|start\s+transaction|commit|end|abort|prepare\s+transaction|rollback(?!\s+(?:(?:work|transaction)\s+)?to\b))\b/iu;
+
+/** The open transaction that a body works in. */
+export class Transaction implements Queryable {
+  readonly #client: PoolClientLike;
+  readonly #run: (text: string, values?: readonly unknown[]) => Promise<unknown>;
+  #ended = false;
+
+  /**
+   * Made by `withFence` and its like.
+   * @param run sends a statement and gives its errors their meaning
+   */
+  constructor(client: PoolClientLike, run: (text: string, values?: readonly unknown[]) => Promise<unknown>) {
+    this.#client = client;
+    this.#run = run;
+  }
+
+  /**
+   * The connection, for query builders and mappers. What is done with it after the body has ended lies outside the transaction, and
+   * nothing notices.
+   * @throws TypeError after the end of the body
+   */
+  get client(): PoolClientLike {
+    this.#refuseEnded();
+    return this.#client;
+  }
+
+  /**
+   * Runs a statement. A statement that was not awaited still belongs to the transaction; one that comes after its end is refused.
+   * @throws what PostgreSQL answers; PostgresUnavailableError, TransactionIdleError when the connection is gone; TypeError after the end
+   *   and for statements that would end the transaction
+   */
+  async query<Row = Record<string, unknown>>(text: string, values?: readonly unknown[]): Promise<Rows<Row>> {
+    this.#refuseEnded();
+    if (control.test(text)) {
+      throw new TypeError(
+        `the transaction is begun and ended for its body; throw to roll it back, got ${JSON.stringify(text.slice(0, 64))}`,
+      );
+    }
+    return (await this.#run(text, values)) as Rows<Row>;
+  }
+
+  /** Refuses statements from now on. */
+  end(): void {
+    this.#ended = true;
+  }
+
+  #refuseEnded(): void {
+    if (this.#ended) throw new TypeError("the transaction has ended; await every statement within its body");
+  }
+}
