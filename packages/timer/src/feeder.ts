@@ -255,29 +255,33 @@ export class Feeder {
 
   async #extend(leases: readonly RenewedLease<LiveFiring<unknown>>[]): Promise<readonly RenewalOutcome[]> {
     const { access, options } = this.#context;
-    const outcomes = await access.run(this.#shard, async ({ keys, layout }, timeoutMs) => {
-      const items: (string | number)[] = [];
-      for (const { data: firing } of leases) {
-        // From here on, only its token tells the lease from another.
-        firing.plain = false;
-        items.push(
-          firing.id,
-          firing.batch.leaseEnd,
-          firing.token,
-          firing.started ? firing.attempt : firing.attempt - 1,
+    const outcomes = await access.run(
+      this.#shard,
+      async ({ keys, layout }, timeoutMs) => {
+        const items: (string | number)[] = [];
+        for (const { data: firing } of leases) {
+          // From here on, only its token tells the lease from another.
+          firing.plain = false;
+          items.push(
+            firing.id,
+            firing.batch.leaseEnd,
+            firing.token,
+            firing.started ? firing.attempt : firing.attempt - 1,
+          );
+        }
+        return access.connection.run(
+          extendScript,
+          keys,
+          { layout, leaseUs: options.leaseMs * 1_000, items },
+          {
+            operation: `timer.extend ${access.name}`,
+            operationId: "extend",
+            timeoutMs: Math.min(timeoutMs, options.leaseMs),
+          },
         );
-      }
-      return access.connection.run(
-        extendScript,
-        keys,
-        { layout, leaseUs: options.leaseMs * 1_000, items },
-        {
-          operation: `timer.extend ${access.name}`,
-          operationId: "extend",
-          timeoutMs: Math.min(timeoutMs, options.leaseMs),
-        },
-      );
-    });
+      },
+      true,
+    );
     return outcomes.split("").map((letter) => (letter === "r" ? "renewed" : letter === "c" ? "cancelled" : "lost"));
   }
 
@@ -286,19 +290,22 @@ export class Feeder {
     this.#reaping = true;
     const { access, counts, events, options, timer } = this.#context;
     try {
-      const { lapsed, buried } = await access.run(this.#shard, async ({ keys, layout }, timeoutMs) =>
-        access.connection.run(
-          reapScript,
-          keys,
-          {
-            layout,
-            limit: reapMax,
-            attemptsMax: options.attemptsMax,
-            leaseUs: options.leaseMs * 1_000,
-            error: lapseError,
-          },
-          { operation: `timer.reap ${access.name}`, operationId: timer.random.id(), timeoutMs },
-        ),
+      const { lapsed, buried } = await access.run(
+        this.#shard,
+        async ({ keys, layout }, timeoutMs) =>
+          access.connection.run(
+            reapScript,
+            keys,
+            {
+              layout,
+              limit: reapMax,
+              attemptsMax: options.attemptsMax,
+              leaseUs: options.leaseMs * 1_000,
+              error: lapseError,
+            },
+            { operation: `timer.reap ${access.name}`, operationId: timer.random.id(), timeoutMs },
+          ),
+        true,
       );
       if (lapsed > 0) {
         counts.lapsed += lapsed;

@@ -70,22 +70,26 @@ export class Lane {
     const { request: sent, sentAt } = this.#pending;
     this.busy = true;
     try {
-      const reply = await this.#access.run(this.#shard, async (open, timeoutMs) => {
-        return connection.run(
-          claimScript,
-          open.keys,
-          {
-            layout: open.layout,
-            lane: this.#name,
-            sequence: this.#sequence,
-            limit: sent.limit,
-            leaseUs: sent.leaseMs * 1_000,
-            ackCount: sent.acknowledged.length,
-            acks: acknowledgements(sent.acknowledged, open.keepUs),
-          },
-          { operation: `timer.claim ${name}`, operationId: `${this.#name}.${this.#sequence}`, timeoutMs },
-        );
-      });
+      const reply = await this.#access.run(
+        this.#shard,
+        async (open, timeoutMs) => {
+          return connection.run(
+            claimScript,
+            open.keys,
+            {
+              layout: open.layout,
+              lane: this.#name,
+              sequence: this.#sequence,
+              limit: sent.limit,
+              leaseUs: sent.leaseMs * 1_000,
+              ackCount: sent.acknowledged.length,
+              acks: acknowledgements(sent.acknowledged, open.keepUs),
+            },
+            { operation: `timer.claim ${name}`, operationId: `${this.#name}.${this.#sequence}`, timeoutMs },
+          );
+        },
+        true,
+      );
       this.#pending = undefined;
       return { request: sent, reply: reply === "outrun" ? { ...emptyReply, nowUs: 0 } : reply, sentAt };
     } finally {

@@ -753,7 +753,7 @@ export const open = {
   args: ["notAfterUs", "shards", "boundUs", "keepUs", "found"],
   rest: null,
   replies: ["too-late", "opened", "absent", "other", "moving"],
-  sha1: "a71ea746909bd888855a90571482ce0b2ff7275e" as string,
+  sha1: "ccf93f88d120ecf8079b58c7c908e1e873467ddd" as string,
   source: `local state = KEYS[1]
 local notAfterUs = tonumber(ARGV[1])
 local shards, boundUs, keepUs, found = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
@@ -772,8 +772,6 @@ if not layout then
   layout = "1:" .. shards .. ":" .. nowText
 elseif string.sub(layout, 1, #shards + 3) ~= "1:" .. shards .. ":" then
   return { "other", layout }
-elseif kept[4] then
-  return { "moving", kept[4] }
 end
 boundUs = math.max(boundUs, tonumber(kept[2] or 0))
 keepUs = math.max(keepUs, boundUs, tonumber(kept[3] or 0))
@@ -782,6 +780,9 @@ if not kept[1] then
 end
 if boundUs ~= tonumber(kept[2]) or keepUs ~= tonumber(kept[3]) then
   redis.call("HSET", state, "boundUs", string.format("%.0f", boundUs), "keepUs", string.format("%.0f", keepUs))
+end
+if kept[4] then
+  return { "moving", nowText, layout, string.format("%.0f", keepUs), kept[4] }
 end
 return { "opened", nowText, layout, string.format("%.0f", keepUs) }
 ` as string,

@@ -20,18 +20,36 @@ function texts(operation: string, values: readonly unknown[]): readonly string[]
 
 /** What a shard says when it is opened. */
 export type OpenReply =
-  | { readonly kind: "opened"; readonly nowUs: number; readonly layout: string; readonly keepUs: number }
+  | {
+      readonly kind: "opened";
+      readonly nowUs: number;
+      readonly layout: string;
+      readonly keepUs: number;
+      /** Set while running firings end before timers move to so many shards. */
+      readonly movingTo: number | undefined;
+    }
   | { readonly kind: "absent" }
-  | { readonly kind: "other"; readonly layout: string }
-  | { readonly kind: "moving"; readonly shards: number };
+  | { readonly kind: "other"; readonly layout: string };
 
 /** Learns or founds the layout of a shard. */
 export const openScript: Script<typeof lua.open, OpenReply> = defineScript(lua.open, (reply, operation) =>
   decodeTagged<OpenReply>(operation, reply, {
-    opened: (fields) => ({ kind: "opened", nowUs: fields.integer(), layout: fields.text(), keepUs: fields.integer() }),
+    opened: (fields) => ({
+      kind: "opened",
+      nowUs: fields.integer(),
+      layout: fields.text(),
+      keepUs: fields.integer(),
+      movingTo: undefined,
+    }),
+    moving: (fields) => ({
+      kind: "opened",
+      nowUs: fields.integer(),
+      layout: fields.text(),
+      keepUs: fields.integer(),
+      movingTo: fields.integer(),
+    }),
     absent: () => ({ kind: "absent" }),
     other: (fields) => ({ kind: "other", layout: fields.text() }),
-    moving: (fields) => ({ kind: "moving", shards: fields.integer() }),
   }),
 );
 

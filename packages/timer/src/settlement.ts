@@ -89,30 +89,42 @@ export class Settlements {
   }
 
   async #send(items: readonly Item[]): Promise<readonly string[]> {
-    return this.#access.run(this.#shard, async ({ keys, layout }, timeoutMs) => {
-      const list: (string | number)[] = [];
-      for (const { firing, verdict, operationId } of items) {
-        const { id, batch, attempt, started } = firing;
-        const detail =
-          verdict.verb === "retry"
-            ? verdict.delayMs
-            : verdict.verb === "dead"
-              ? verdict.why.slice(0, whyCharactersMax)
-              : "";
-        list.push(id, batch.leaseEnd, batch.token, operationId, verdict.verb, started ? attempt : attempt - 1, detail);
-      }
-      const reply = await this.#access.connection.run(
-        settleScript,
-        keys,
-        { layout, publish: this.#access.connection.publishCommand, items: list },
-        {
-          operation: `timer.settle ${this.#access.name}`,
-          operationId: (items[0] as Item).operationId,
-          timeoutMs,
-          durability: this.#durability,
-        },
-      );
-      return reply?.answers;
-    });
+    return this.#access.run(
+      this.#shard,
+      async ({ keys, layout }, timeoutMs) => {
+        const list: (string | number)[] = [];
+        for (const { firing, verdict, operationId } of items) {
+          const { id, batch, attempt, started } = firing;
+          const detail =
+            verdict.verb === "retry"
+              ? verdict.delayMs
+              : verdict.verb === "dead"
+                ? verdict.why.slice(0, whyCharactersMax)
+                : "";
+          list.push(
+            id,
+            batch.leaseEnd,
+            batch.token,
+            operationId,
+            verdict.verb,
+            started ? attempt : attempt - 1,
+            detail,
+          );
+        }
+        const reply = await this.#access.connection.run(
+          settleScript,
+          keys,
+          { layout, publish: this.#access.connection.publishCommand, items: list },
+          {
+            operation: `timer.settle ${this.#access.name}`,
+            operationId: (items[0] as Item).operationId,
+            timeoutMs,
+            durability: this.#durability,
+          },
+        );
+        return reply?.answers;
+      },
+      true,
+    );
   }
 }

@@ -19,6 +19,8 @@ export interface OpenShard {
   readonly layout: string;
   /** How long the shard remembers what has ended, in microseconds. */
   readonly keepUs: number;
+  /** Set while running firings end before timers move to so many shards. */
+  readonly movingTo: number | undefined;
 }
 
 /** Formats of layouts that this version reads. */
@@ -61,11 +63,13 @@ export class ShardAccess {
   /**
    * Calls a script on a shard that is open.
    * @param call gets the shard and the time left in milliseconds; resolves to undefined when the shard is not kept as it thinks
+   * @param whileMoving true for what ends firings: it goes on until their timers are moved
    * @throws ShardsMismatchError, ShardsMovingError, NewerFormatError, and what `call` throws
    */
   async run<Result>(
     shard: number,
     call: (open: OpenShard, timeoutMs: number) => Promise<Result | undefined>,
+    whileMoving = false,
   ): Promise<Result> {
     const { clock } = this.connection;
     const { commandTimeoutMs } = this.#options;
@@ -73,11 +77,12 @@ export class ShardAccess {
     for (let openings = 0; ;) {
       let open = this.#open[shard];
       let timeoutMs = commandTimeoutMs;
-      if (open === undefined) {
+      if (open === undefined || (open.movingTo !== undefined && !whileMoving)) {
         open = await this.#openShard(shard, timeoutMs);
         openings += 1;
         timeoutMs = Math.max(1, Math.ceil(giveUpAtMs - clock.monotonicMs()));
       }
+      if (open.movingTo !== undefined && !whileMoving) throw new ShardsMovingError(this.name, open.movingTo);
       const result = await call(open, timeoutMs);
       if (result !== undefined) return result;
       if (this.#open[shard] === open) this.#open[shard] = undefined;
@@ -94,8 +99,9 @@ export class ShardAccess {
   /** In how many shards the timers are kept, or between which numbers they are on their way. */
   async shardsStored(): Promise<{ readonly shards: number; readonly moving: boolean; readonly to: number }> {
     const reply = await this.#ask(0, true, this.#options.commandTimeoutMs);
-    if (reply.kind === "opened") return { shards: this.shards, moving: false, to: this.shards };
-    if (reply.kind === "moving") return { shards: this.shards, moving: true, to: reply.shards };
+    if (reply.kind === "opened") {
+      return { shards: this.shards, moving: reply.movingTo !== undefined, to: reply.movingTo ?? this.shards };
+    }
     if (reply.kind === "absent") throw new RedisUnavailableError(`timer ${this.name}`, "LAYOUT", "try again");
     const [format, shards = ""] = reply.layout.split(":");
     if (Number(format) !== formatSupported)
@@ -139,14 +145,13 @@ export class ShardAccess {
   #accept(shard: number, reply: OpenReply): OpenShard {
     switch (reply.kind) {
       case "opened": {
-        const open = { index: shard, keys: this.keys(shard), layout: reply.layout, keepUs: reply.keepUs };
+        const { layout, keepUs, movingTo } = reply;
+        const open = { index: shard, keys: this.keys(shard), layout, keepUs, movingTo };
         // The layout ends with the time of founding: when that is now, nothing was there.
         if (reply.layout.endsWith(`:${reply.nowUs}`)) this.#onFounded(shard);
         this.#open[shard] = open;
         return open;
       }
-      case "moving":
-        throw new ShardsMovingError(this.name, reply.shards);
       case "other":
         throw this.#refusal(reply.layout);
       case "absent":

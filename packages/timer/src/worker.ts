@@ -206,6 +206,8 @@ export class TimerWorker<Payload> implements AsyncDisposable {
 
   #giveBack(places: number): void {
     this.#reserved -= places;
+    // Another shard may have found no place meanwhile.
+    if (places > 0 && this.#feeders.length > 1) for (const feeder of this.#feeders) feeder.pumpSoon();
   }
 
   #accept(firings: readonly LiveFiring<Payload>[]): void {

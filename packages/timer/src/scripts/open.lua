@@ -17,7 +17,7 @@ REPLIES
   {"opened", now, layout, keepUs}
   {"absent"}               nothing is there and found is not "1"
   {"other", layout}        kept in another form: number of shards, format, or timers on the move
-  {"moving", to}           timers are about to move to another number of shards
+  {"moving", now, layout, keepUs, to}  timers are about to move to another number of shards: running firings may end, no more
 ]]
 local state = KEYS[1]
 local notAfterUs = tonumber(ARGV[1])
@@ -34,8 +34,6 @@ if not layout then
   layout = "1:" .. shards .. ":" .. nowText
 elseif string.sub(layout, 1, #shards + 3) ~= "1:" .. shards .. ":" then
   return { "other", layout }
-elseif kept[4] then
-  return { "moving", kept[4] }
 end
 boundUs = math.max(boundUs, tonumber(kept[2] or 0))
 keepUs = math.max(keepUs, boundUs, tonumber(kept[3] or 0))
@@ -44,5 +42,8 @@ if not kept[1] then
 end
 if boundUs ~= tonumber(kept[2]) or keepUs ~= tonumber(kept[3]) then
   redis.call("HSET", state, "boundUs", string.format("%.0f", boundUs), "keepUs", string.format("%.0f", keepUs))
+end
+if kept[4] then
+  return { "moving", nowText, layout, string.format("%.0f", keepUs), kept[4] }
 end
 return { "opened", nowText, layout, string.format("%.0f", keepUs) }
