@@ -70,10 +70,19 @@ function resolveSettings(options: IdempotentTransactionOptions): Settings {
 }
 
 /** Encodes within the transaction, so that a result that cannot be stored takes the business write back with it. */
-function encodeResult({ codec, resultBytesMax }: Settings, value: unknown): Uint8Array {
-  const bytes = codec.encode(value);
+function encodeResult({ codec, resultBytesMax, key }: Settings, value: unknown): Uint8Array {
+  let bytes: Uint8Array;
+  try {
+    bytes = codec.encode(value);
+  } catch (cause) {
+    throw new TypeError(`${key.resource}: the body must return JSON or bytes, or nothing; nothing was committed`, {
+      cause,
+    });
+  }
   if (bytes.length <= resultBytesMax) return bytes;
-  throw new RangeError(`the result must have at most resultBytesMax (${resultBytesMax}) bytes, got ${bytes.length}`);
+  throw new RangeError(
+    `${key.resource}: the result must have at most resultBytesMax (${resultBytesMax}) bytes, got ${bytes.length}`,
+  );
 }
 
 /** One run: replays, refuses, or works. */
