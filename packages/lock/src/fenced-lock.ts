@@ -124,7 +124,7 @@ export class FencedLock implements AsyncDisposable {
    * @returns null when another owner holds it
    * @throws RedisUnavailableError, OutcomeUnknownError, RedisRefusedError; LockTimeoutError when the ambient deadline has passed
    */
-  tryAcquire(name: string, options: TryAcquireOptions = {}): Promise<Hold | null> {
+  async tryAcquire(name: string, options: TryAcquireOptions = {}): Promise<Hold | null> {
     return this.#acquire(name, resolveAcquireOptions(this.#options, options, false), false);
   }
 

@@ -4,7 +4,7 @@ import { leaseOf, tokenOf } from "./lease-fixture.ts";
 import { useRealServer } from "./real-server.ts";
 
 const real = useRealServer();
-const future = { notAfterUs: 9_999_999_999_999_999 };
+const future = { notAfterUs: 9_007_199_254_740_991 };
 
 describe("a free lease", () => {
   it("L1 is granted with a token that is the server's time, and with a record that outlives it", async () => {
@@ -13,7 +13,15 @@ describe("a free lease", () => {
     const token = tokenOf(await lease.acquire("ann"));
     expect(token).toBeGreaterThanOrEqual(beforeUs);
     expect(token).toBeLessThanOrEqual(await real.nowUs());
-    expect(await lease.record()).toEqual({ format: "1", token, sinceUs: token, lengthMs: 30_000, delayMs: 0, flag: "-", owner: "ann" });
+    expect(await lease.record()).toEqual({
+      format: "1",
+      token,
+      sinceUs: token,
+      lengthMs: 30_000,
+      delayMs: 0,
+      flag: "-",
+      owner: "ann",
+    });
     expect(await real.redis.pttl(lease.keys.lease)).toBeGreaterThan(629_000);
     expect(await real.redis.keys("*")).toEqual([lease.keys.lease]);
   });
@@ -39,7 +47,12 @@ describe("a free lease", () => {
 
   it("is written with all digits: tokens a microsecond apart stay apart", async () => {
     const lease = leaseOf(real.redis);
-    await real.redis.set(lease.keys.lease, `19007199254740990${"0".repeat(16)}00030000${"0".repeat(8)}-old`, "PX", 1_000);
+    await real.redis.set(
+      lease.keys.lease,
+      `19007199254740990${"0".repeat(16)}00030000${"0".repeat(8)}-old`,
+      "PX",
+      1_000,
+    );
     expect(await lease.acquire("ann")).toBe("granted 9007199254740991");
   });
 });
@@ -137,8 +150,8 @@ describe("waiting", () => {
     const lease = leaseOf(real.redis);
     await lease.acquire("holder");
     expect(await lease.acquire("ann", { waits: true })).toMatch(/^waiting (29\d\d\d|30000)$/);
-    const [last = 0] = (await real.redis.zrange(lease.keys.queue, 0, 0, "WITHSCORES")).slice(1).map(Number);
-    await real.redis.zadd(lease.keys.queue, last + 3_600_000_000, "ann");
+    const last = Number((await real.redis.zrange(lease.keys.queue, "0", "0", "WITHSCORES"))[1]);
+    await real.redis.zadd(lease.keys.queue, String(last + 3_600_000_000), "ann");
     await lease.acquire("bob", { waits: true });
     await lease.acquire("ann", { waits: true });
     expect(await lease.waiters()).toEqual(["ann", "bob"]);
@@ -173,7 +186,8 @@ describe("waiting", () => {
     for (let index = 0; index < 250; index += 1) await lease.acquire(`dead-${index}`, { waits: true });
     await lease.acquire("ann", { waits: true });
     const longAgo = (await real.nowUs()) - 1_500_000;
-    for (let index = 0; index < 250; index += 1) await real.redis.zadd(lease.keys.seen, longAgo, `dead-${index}`);
+    for (let index = 0; index < 250; index += 1)
+      await real.redis.zadd(lease.keys.seen, String(longAgo), `dead-${index}`);
     await lease.age(30_000);
     expect(await lease.acquire("ann", { waits: true })).toMatch(/^granted/);
     expect(await lease.waiters()).toEqual([]);
@@ -185,7 +199,7 @@ describe("waiting", () => {
     await lease.acquire("holder");
     await lease.acquire("ghost", { waits: true });
     await lease.acquire("ann", { waits: true });
-    await real.redis.zadd(lease.keys.seen, (await real.nowUs()) + 3_600_000_000, "ghost");
+    await real.redis.zadd(lease.keys.seen, String((await real.nowUs()) + 3_600_000_000), "ghost");
     await lease.age(30_000);
     expect(await lease.acquire("ann", { waits: true })).toMatch(/^granted/);
   });

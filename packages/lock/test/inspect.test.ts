@@ -11,7 +11,7 @@ it("tells the holder, its rest and how many live waiters there are", async () =>
   const token = tokenOf(await lease.acquire("ann"));
   await lease.acquire("bob", { waits: true });
   await lease.acquire("dead", { waits: true });
-  await real.redis.zadd(lease.keys.seen, (await real.nowUs()) - 2_000_000, "dead");
+  await real.redis.zadd(lease.keys.seen, String((await real.nowUs()) - 2_000_000), "dead");
   await lease.release("sealed", { sealMs: 2_000 });
   const [tag, held, owner, remainingMs, waiters] = await lease.inspect();
   expect([tag, Number(held), owner, waiters]).toEqual(["held", token, "ann", 1]);

@@ -16,44 +16,86 @@ export interface LeaseRecord {
   readonly owner: string;
 }
 
+/** What a test may say about a request. */
+export interface AskInputs {
+  readonly leaseMs?: number;
+  readonly delayMs?: number;
+  readonly waits?: boolean;
+  readonly notAfterUs?: number;
+}
+
 const digits = (value: number): string => String(value).padStart(8, "0");
 
+const shared = { retentionMs: 600_000, lapseMs: digits(1_000), sweepMax: 100, publish: "PUBLISH" };
+
+function askInputs(owner: string, { leaseMs = 30_000, delayMs = 0, waits = false, notAfterUs }: AskInputs): RawInputs {
+  const bound = notAfterUs === undefined ? {} : { notAfterUs };
+  return { ...shared, ...bound, owner, newTerms: digits(leaseMs) + digits(delayMs), waits: waits ? "1" : "0" };
+}
+
 /** Raw calls for one lock. */
-export function leaseOf(redis: Redis, name = "a") {
-  const keys = { ...lockKeys("holdfast", name) };
-  const shared = { retentionMs: 600_000, lapseMs: digits(1_000), sweepMax: 100, publish: "PUBLISH" };
-  const terms = (leaseMs: number, delayMs = 0): string => digits(leaseMs) + digits(delayMs);
-  return {
-    keys,
-    acquire: (owner: string, { leaseMs = 30_000, delayMs = 0, waits = false, ...more }: { leaseMs?: number; delayMs?: number; waits?: boolean } & RawInputs = {}) =>
-      runRaw(redis, acquire, keys, { ...shared, owner, newTerms: terms(leaseMs, delayMs), waits: waits ? "1" : "0", ...more }) as Promise<string>,
-    renew: (owner: string, { leaseMs = 30_000, delayMs = 0, ...more }: { leaseMs?: number; delayMs?: number } & RawInputs = {}) =>
-      runRaw(redis, renew, keys, { ...shared, owner, newTerms: terms(leaseMs, delayMs), ...more }) as Promise<string>,
-    release: (owner: string, more: RawInputs = {}) => runRaw(redis, release, keys, { ...shared, owner, sealMs: 0, ...more }) as Promise<string>,
-    inspect: (more: RawInputs = {}) => runRaw(redis, inspect, keys, { lapseMs: 1_000, ...more }) as Promise<[string, ...unknown[]]>,
-    forceRelease: (operationId: string, more: RawInputs = {}) =>
-      runRaw(redis, forceRelease, keys, { ...shared, operationId, ...more }) as Promise<[string, string]>,
-    record: async (): Promise<LeaseRecord | null> => {
-      const text = await redis.get(keys.lease);
-      if (text === null) return null;
-      return {
-        format: text.slice(0, 1),
-        token: Number(text.slice(1, 17)),
-        sinceUs: Number(text.slice(17, 33)),
-        lengthMs: Number(text.slice(33, 41)),
-        delayMs: Number(text.slice(41, 49)),
-        flag: text.slice(49, 50),
-        owner: text.slice(50),
-      };
-    },
-    /** Moves the record's time, as if the lease had been granted earlier (negative: later). */
-    age: async (byMs: number): Promise<void> => {
-      const text = (await redis.get(keys.lease)) ?? "";
-      const since = String(Number(text.slice(17, 33)) - byMs * 1_000).padStart(16, "0");
-      await redis.set(keys.lease, text.slice(0, 17) + since + text.slice(33), "KEEPTTL");
-    },
-    waiters: () => redis.zrange(keys.queue, 0, -1),
-  };
+export class RawLease {
+  readonly keys: Readonly<Record<"resource" | "lease" | "queue" | "seen", string>>;
+  readonly #redis: Redis;
+
+  constructor(redis: Redis, name: string) {
+    this.#redis = redis;
+    this.keys = { ...lockKeys("holdfast", name) };
+  }
+
+  async acquire(owner: string, inputs: AskInputs = {}): Promise<string> {
+    return (await runRaw(this.#redis, acquire, this.keys, askInputs(owner, inputs))) as string;
+  }
+
+  async renew(owner: string, inputs: AskInputs = {}): Promise<string> {
+    return (await runRaw(this.#redis, renew, this.keys, askInputs(owner, inputs))) as string;
+  }
+
+  async release(owner: string, more: RawInputs = {}): Promise<string> {
+    return (await runRaw(this.#redis, release, this.keys, { ...shared, owner, sealMs: 0, ...more })) as string;
+  }
+
+  async inspect(more: RawInputs = {}): Promise<[string, ...unknown[]]> {
+    return (await runRaw(this.#redis, inspect, this.keys, { lapseMs: 1_000, ...more })) as [string, ...unknown[]];
+  }
+
+  async forceRelease(operationId: string, more: RawInputs = {}): Promise<[string, string]> {
+    return (await runRaw(this.#redis, forceRelease, this.keys, { ...shared, operationId, ...more })) as [
+      string,
+      string,
+    ];
+  }
+
+  async record(): Promise<LeaseRecord | null> {
+    const text = await this.#redis.get(this.keys.lease);
+    if (text === null) return null;
+    return {
+      format: text.slice(0, 1),
+      token: Number(text.slice(1, 17)),
+      sinceUs: Number(text.slice(17, 33)),
+      lengthMs: Number(text.slice(33, 41)),
+      delayMs: Number(text.slice(41, 49)),
+      flag: text.slice(49, 50),
+      owner: text.slice(50),
+    };
+  }
+
+  /** Moves the record's time, as if the lease had been granted earlier (negative: later). */
+  async age(byMs: number): Promise<void> {
+    const text = (await this.#redis.get(this.keys.lease)) ?? "";
+    const since = String(Number(text.slice(17, 33)) - byMs * 1_000).padStart(16, "0");
+    await this.#redis.set(this.keys.lease, text.slice(0, 17) + since + text.slice(33), "KEEPTTL");
+  }
+
+  /** Owners in the queue. */
+  waiters(): Promise<string[]> {
+    return this.#redis.zrange(this.keys.queue, "0", "-1");
+  }
+}
+
+/** Raw calls for a lock, by default the one named a. */
+export function leaseOf(redis: Redis, name = "a"): RawLease {
+  return new RawLease(redis, name);
 }
 
 /** The token of a `granted` reply. */

@@ -6,7 +6,12 @@ import type { LuaSource } from "@holdfast/core";
 export type RawInputs = Readonly<Record<string, string | number>>;
 
 /** @returns the raw reply: a text or a list */
-export async function runRaw(redis: Redis, source: LuaSource, keys: Readonly<Record<string, string>>, inputs: RawInputs): Promise<unknown> {
+export async function runRaw(
+  redis: Redis,
+  source: LuaSource,
+  keys: Readonly<Record<string, string>>,
+  inputs: RawInputs,
+): Promise<unknown> {
   const [seconds] = await redis.time();
   const all: RawInputs = { notAfterUs: (Number(seconds) + 5) * 1_000_000, ...inputs };
   const given = (values: RawInputs, name: string): string | number => {

@@ -12,8 +12,8 @@ export interface RealServer {
   readonly server: RedisServer;
   /** A client for looking at the data. */
   readonly redis: Redis;
-  /** Another client, closed after the test. */
-  client(options?: RedisOptions & { readonly url?: string }): Redis;
+  /** Another client, closed after the test; by default of the server itself, not of a proxy before it. */
+  client(options?: RedisOptions, url?: string): Redis;
   /** A lock on a client of its own, closed after the test. */
   lock(options?: LockOptions & { readonly redis?: Redis }): FencedLock;
   /** Server time in microseconds. */
@@ -29,6 +29,7 @@ export function useRealServer(options: RedisServerOptions = {}): RealServer {
   beforeAll(async () => {
     server = await RedisServer.start(options);
     redis = new Redis(server.url);
+    redis.on("error", () => undefined);
   });
   afterEach(async () => {
     await Promise.all(locks.splice(0).map((lock) => lock.close()));
@@ -47,8 +48,8 @@ export function useRealServer(options: RedisServerOptions = {}): RealServer {
     get redis() {
       return redis;
     },
-    client: ({ url = server.url, ...more } = {}) => {
-      const client = new Redis(url, more);
+    client: (options = {}, url = server.url) => {
+      const client = new Redis(url, { ...options, replyMapping: "legacy" });
       client.on("error", () => undefined);
       clients.push(client);
       return client;

@@ -71,7 +71,7 @@ it("L6 takes a waiter that gives up out of the queue, and leaves the holder alon
 it("L3 seals an owner that gives up, on a name that nobody has held and on one that is held", async () => {
   const lease = leaseOf(real.redis);
   await lease.release("ann", { sealMs: 2_000 });
-  expect(await real.redis.zrange(lease.keys.seen, 0, -1)).toEqual(["!ann"]);
+  expect(await real.redis.zrange(lease.keys.seen, "0", "-1")).toEqual(["!ann"]);
   expect(await lease.record()).toMatchObject({ flag: "q", owner: "" });
   await lease.acquire("bob");
   await lease.release("eve", { sealMs: 2_000 });
@@ -86,7 +86,7 @@ it("L3 a seal is gone with the dead waiters once its time is over", async () => 
   await lease.release("ann", { sealMs: 1 });
   await lease.acquire("bob");
   await lease.acquire("dead", { waits: true });
-  await real.redis.zadd(lease.keys.seen, (await real.nowUs()) - 2_000_000, "dead");
+  await real.redis.zadd(lease.keys.seen, String((await real.nowUs()) - 2_000_000), "dead");
   await lease.release("bob");
   expect(await real.redis.exists(lease.keys.seen, lease.keys.queue)).toBe(0);
 });

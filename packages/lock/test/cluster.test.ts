@@ -1,0 +1,129 @@
+/** FencedLock on a Redis Cluster: every key of a lock in one slot, hints by sharded channels, failover and resharding under way. */
+import { pollUntil, RedisCluster } from "@holdfast/testkit";
+import { Cluster } from "ioredis";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { defineFencedScript, fencedSet, StaleTokenError } from "../src/guard/index.ts";
+import { FencedLock } from "../src/index.ts";
+import type { LockEvent, LockOptions } from "../src/index.ts";
+import { lockKeys } from "../src/keys.ts";
+
+let cluster: RedisCluster;
+const clients: Cluster[] = [];
+const locks: FencedLock[] = [];
+
+beforeAll(async () => {
+  cluster = await RedisCluster.start();
+}, 60_000);
+afterEach(async () => {
+  await Promise.all(locks.splice(0).map((lock) => lock.close()));
+  for (const client of clients.splice(0)) client.disconnect();
+});
+afterAll(() => cluster.stop());
+
+function clientOf(): Cluster {
+  const client = new Cluster(cluster.addresses);
+  client.on("error", () => undefined);
+  clients.push(client);
+  return client;
+}
+
+function lockOf(options: LockOptions = {}, redis: Cluster = clientOf()): FencedLock {
+  const lock = new FencedLock(redis, options);
+  locks.push(lock);
+  return lock;
+}
+
+describe("on a Cluster", () => {
+  it("L1 L2 contending clients hold one at a time, tokens rise, on names in many slots", async () => {
+    const [ann, bob] = [lockOf(), lockOf()];
+    const names = Array.from({ length: 20 }, (_, index) => `job:${index}`);
+    await Promise.all(
+      names.map(async (name) => {
+        const tokens: number[] = [];
+        let inside = 0;
+        const work = async (lock: FencedLock): Promise<void> => {
+          for (let round = 0; round < 5; round += 1) {
+            await lock.withLock(name, { waitMs: 20_000 }, async (hold) => {
+              inside += 1;
+              expect(inside).toBe(1);
+              tokens.push(hold.token);
+              await Promise.resolve();
+              inside -= 1;
+            });
+          }
+        };
+        await Promise.all([work(ann), work(bob)]);
+        expect(tokens).toEqual(tokens.toSorted((a, b) => a - b));
+        expect(new Set(tokens).size).toBe(10);
+      }),
+    );
+  });
+
+  it("L6 hands over by a sharded hint, faster than any poll", async () => {
+    const events: LockEvent[] = [];
+    const waiting = lockOf({ waiterLapseMs: 60_000, onEvent: (event) => events.push(event) });
+    const holder = lockOf({ waiterLapseMs: 60_000 });
+    for (let round = 0; round < 3; round += 1) {
+      const hold = await holder.acquire("handed");
+      const next = waiting.acquire("handed", { waitMs: 20_000 });
+      await pollUntil("it waits", async () => (await holder.inspect("handed"))?.waiters === 1);
+      if (round === 0) {
+        const { queue } = lockKeys("holdfast", "handed");
+        const master = await cluster.masterOf(queue);
+        await pollUntil("it listens", async () => Number((await master.call("PUBSUB", "SHARDNUMSUB", queue) as [string, number])[1]) === 1);
+      }
+      await hold.release();
+      await (await next).release();
+    }
+    expect(events.filter((event) => event.type === "acquired" && event.handedOver).length).toBeGreaterThanOrEqual(2);
+  });
+
+  it("a guard stands in the slot of the key it protects", async () => {
+    const redis = clientOf();
+    const lock = lockOf({}, redis);
+    const first = await lock.acquire("a");
+    await first.release();
+    const second = await lock.acquire("a");
+    for (const key of ["user:1", "user:2", "{user:3}:x", "user{4}"]) {
+      await fencedSet(redis, key, "new", second);
+      await expect(fencedSet(redis, key, "old", first)).rejects.toBeInstanceOf(StaleTokenError);
+    }
+    const add = defineFencedScript({ name: "add", keys: ["a", "b"], source: 'redis.call("INCR", KEYS[2])\nreturn redis.call("INCR", KEYS[1])' });
+    expect(await add(redis, second, { a: "{user:9}:a", b: "{user:9}:b" }, {})).toBe(1);
+    await expect(add(redis, second, { a: "user:9", b: "user:10" }, {})).rejects.toThrow(/slot/);
+  });
+
+  it("goes on while its slot moves to another node", async () => {
+    const lock = lockOf({ ttlMs: 5_000 });
+    const hold = await lock.acquire("moving");
+    const masters = await cluster.masters();
+    const home = await cluster.masterOf(lockKeys("holdfast", "moving").lease);
+    const target = masters.find((master) => master.port !== home.port);
+    if (target === undefined) throw new Error("a Cluster has several masters");
+    const { slotOfKey } = await import("@holdfast/testkit");
+    await cluster.moveSlots([slotOfKey(lockKeys("holdfast", "moving").lease)], target);
+    await hold.renew();
+    expect(await lock.inspect("moving")).toMatchObject({ token: hold.token });
+    expect(await hold.release()).toEqual({ kind: "released" });
+    expect((await lock.acquire("moving")).token).toBeGreaterThan(hold.token);
+  });
+
+  it("L1 L4 a failover: the holder is renewed or told in time, and the next token is higher", async () => {
+    const lock = lockOf({ ttlMs: 4_000 });
+    const before = await lock.acquire("failing");
+    const home = await cluster.masterOf(lockKeys("holdfast", "failing").lease);
+    await cluster.failover(home);
+    const state = await pollUntil("the new master answers", async () => {
+      const found = await lock.inspect("failing").catch(() => undefined);
+      return found === undefined ? null : { found };
+    });
+    if (state.found?.token === before.token) {
+      await before.renew();
+      before.assertHeld();
+      await before.release();
+    } else {
+      await expect(before.renew()).rejects.toMatchObject({ reason: "lost" });
+    }
+    expect((await lock.acquire("failing", { waitMs: 10_000 })).token).toBeGreaterThan(before.token);
+  });
+});

@@ -1,0 +1,315 @@
+/** FencedLock when Redis is down, read-only, stalled, flushed, or answers late, and when replies are lost or come twice. */
+import { OutcomeUnknownError, RedisRefusedError, RedisUnavailableError } from "@holdfast/core";
+import { ClockSkew, FaultProxy, pollUntil, RedisServer } from "@holdfast/testkit";
+import { Redis } from "ioredis";
+import { afterEach, describe, expect, it } from "vitest";
+import { FencedLock, LockTimeoutError } from "../src/index.ts";
+import { leaseOf } from "./lease-fixture.ts";
+import { eventLog, useRealServer } from "./real-server.ts";
+
+const real = useRealServer();
+const proxies: FaultProxy[] = [];
+afterEach(async () => {
+  await Promise.all(proxies.splice(0).map((proxy) => proxy.close()));
+});
+
+async function proxied(): Promise<{ proxy: FaultProxy; redis: Redis }> {
+  const proxy = await FaultProxy.start(real.server.address);
+  proxies.push(proxy);
+  const redis = real.client({}, proxy.url);
+  await redis.ping();
+  return { proxy, redis };
+}
+
+function sleepMs(ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, ms);
+  });
+}
+
+describe("a lost reply to acquire", () => {
+  it("L3 gives the caller the lock: the repeat gets the same token", async () => {
+    const { proxy, redis } = await proxied();
+    const lock = real.lock({ redis });
+    await lock.withLock("warm-up", () => undefined);
+    const fault = proxy.swallowReply(/lock:a/);
+    const hold = await lock.acquire("a");
+    expect(fault.hits).toBe(1);
+    expect(await real.lock().inspect("a")).toMatchObject({ token: hold.token, owner: hold.owner });
+    expect(await hold.release()).toEqual({ kind: "released" });
+  });
+
+  it("L3 is a clean failure when the caller gives up, and what it got is given back", async () => {
+    const { proxy, redis } = await proxied();
+    const lock = real.lock({ redis, commandTimeoutMs: 500 });
+    await lock.withLock("warm-up", () => undefined);
+    const held = proxy.hold("reply", /lock:a/);
+    const error = await lock.acquire("a", { waitMs: 50 }).catch((caught: unknown) => caught);
+    expect(error).toBeInstanceOf(LockTimeoutError);
+    expect(error).toMatchObject({ effect: "possible" });
+    expect(await leaseOf(real.redis).record()).not.toBeNull();
+    await pollUntil("it is free", async () => (await real.lock().inspect("a")) === null);
+    held.release();
+  });
+
+  it("L3 no request of a caller that gave up is granted later, when it arrives after the release", async () => {
+    const { proxy, redis } = await proxied();
+    const lock = real.lock({ redis, commandTimeoutMs: 5_000 });
+    await lock.withLock("warm-up", () => undefined);
+    const held = proxy.hold("request", /lock:a/);
+    const controller = new AbortController();
+    const acquiring = lock.acquire("a", { signal: controller.signal }).catch((caught: unknown) => caught);
+    await held.hit;
+    // The socket is gone for the client, which connects anew; what it wrote is still on its way to Redis.
+    redis.disconnect(true);
+    controller.abort(new Error("given up"));
+    expect(await acquiring).toMatchObject({ message: "given up" });
+    await pollUntil("the owner is sealed", async () => (await real.redis.exists(leaseOf(real.redis).keys.seen)) === 1);
+    held.release();
+    await sleepMs(50);
+    expect(await real.lock().inspect("a")).toBeNull();
+    expect(await real.lock().tryAcquire("a")).not.toBeNull();
+  });
+
+  it("L3 a request that was sent twice is not granted after the hold's release", async () => {
+    const { proxy, redis } = await proxied();
+    const lock = real.lock({ redis, commandTimeoutMs: 5_000 });
+    await lock.withLock("warm-up", () => undefined);
+    const held = proxy.hold("request", /lock:a/);
+    const acquiring = lock.acquire("a");
+    await held.hit;
+    redis.disconnect(true);
+    const hold = await acquiring;
+    await hold.release();
+    // Others come and go, so that the record does not tell the first owner any more.
+    await real.lock().withLock("a", () => undefined);
+    held.release();
+    await sleepMs(50);
+    expect(await real.lock().inspect("a")).toBeNull();
+  });
+
+  it("tryAcquire ends in OutcomeUnknownError, and the lock is free again before its ttl", async () => {
+    const { proxy, redis } = await proxied();
+    const lock = real.lock({ redis, ttlMs: 60_000, commandTimeoutMs: 200 });
+    await lock.withLock("warm-up", () => undefined);
+    proxy.blackhole("down");
+    const error = await lock.tryAcquire("a").catch((caught: unknown) => caught);
+    expect(error).toBeInstanceOf(OutcomeUnknownError);
+    expect(await leaseOf(real.redis).record()).not.toBeNull();
+    await proxy.heal();
+    await pollUntil("it is free", async () => (await real.lock().inspect("a")) === null);
+  });
+});
+
+describe("repeats and lost replies of renew and release", () => {
+  it("L3 a release whose reply is lost has released, also when somebody holds the lock by then", async () => {
+    const { proxy, redis } = await proxied();
+    const hold = await real.lock({ redis }).acquire("a");
+    const next = real.lock().acquire("a");
+    await pollUntil("it waits", async () => (await leaseOf(real.redis).waiters()).length === 1);
+    const fault = proxy.swallowReply(/lock:a/);
+    expect(await hold.release()).toEqual({ kind: "released" });
+    expect(fault.hits).toBe(1);
+    const holder = await next;
+    expect(await real.lock().inspect("a")).toMatchObject({ token: holder.token });
+  });
+
+  it("L3 a renewal that arrives twice or late leaves the token, and revives nothing", async () => {
+    const { proxy, redis } = await proxied();
+    const lock = real.lock({ redis });
+    const hold = await lock.acquire("a");
+    proxy.repeat(/lock:a/);
+    await hold.renew();
+    expect(await lock.inspect("a")).toMatchObject({ token: hold.token });
+    const held = proxy.hold("request", /lock:a/);
+    const renewing = hold.renew().catch((caught: unknown) => caught);
+    await held.hit;
+    redis.disconnect(true);
+    await pollUntil("it is connected again", () => redis.status === "ready");
+    await renewing;
+    await hold.release();
+    held.release();
+    await sleepMs(50);
+    expect(await lock.inspect("a")).toBeNull();
+  });
+
+  it("a release that fails is told, goes on in the background, and can be asked for again", async () => {
+    const { proxy, redis } = await proxied();
+    const { events, onEvent } = eventLog();
+    const hold = await real.lock({ redis, ttlMs: 60_000, commandTimeoutMs: 100, onEvent }).acquire("a");
+    proxy.blackhole("up");
+    await expect(hold.release()).rejects.toBeInstanceOf(OutcomeUnknownError);
+    expect(events.some(({ type }) => type === "release-failed")).toBe(true);
+    await proxy.heal({ held: "drop" });
+    await pollUntil("it is free", async () => (await real.lock().inspect("a")) === null);
+    expect((await hold.release()).kind).toMatch(/^(released|lost)$/);
+  });
+
+  it("withLock gives the function's value when only the release's answer is lost", async () => {
+    const { proxy, redis } = await proxied();
+    const value = await real.lock({ redis, commandTimeoutMs: 100 }).withLock("a", () => {
+      proxy.blackhole("down");
+      return "done";
+    });
+    expect(value).toBe("done");
+    await proxy.heal();
+  });
+});
+
+describe("a server that does not work", () => {
+  it("down: a clean failure after the wait that names the cause, and the lock once it is back", async () => {
+    const server = await RedisServer.start();
+    const redis = new Redis(server.url);
+    redis.on("error", () => undefined);
+    const lock = new FencedLock(redis, { commandTimeoutMs: 200 });
+    try {
+      await redis.ping();
+      await server.kill();
+      await expect(lock.acquire("a", { waitMs: 300 })).rejects.toMatchObject({ name: "RedisUnavailableError", effect: "none" });
+      await expect(lock.tryAcquire("a")).rejects.toBeInstanceOf(RedisUnavailableError);
+      const acquiring = lock.acquire("a", { waitMs: 10_000 });
+      await server.restart();
+      await (await acquiring).release();
+    } finally {
+      await lock.close();
+      redis.disconnect();
+      await server.stop();
+    }
+  });
+
+  it("read-only: refused at once when it does not wait, after the wait when it does", async () => {
+    const master = await RedisServer.start();
+    const redis = new Redis(master.url);
+    const lock = new FencedLock(redis);
+    try {
+      const hold = await lock.acquire("held");
+      await redis.call("replicaof", real.server.host, real.server.port);
+      await expect(lock.tryAcquire("a")).rejects.toMatchObject({ reason: "READONLY", effect: "none" });
+      await expect(lock.acquire("a", { waitMs: 100 })).rejects.toMatchObject({ reason: "READONLY" });
+      await expect(hold.renew()).rejects.toMatchObject({ reason: "READONLY" });
+      await redis.call("replicaof", "no", "one");
+      await (await lock.acquire("a")).release();
+    } finally {
+      await lock.close();
+      redis.disconnect();
+      await master.stop();
+    }
+  });
+
+  it("stalled: the caller gets its answer after the wait, and the lock when it goes on in time", async () => {
+    const lock = real.lock();
+    await lock.withLock("warm-up", () => undefined);
+    real.server.pause();
+    const startMs = performance.now();
+    const error = await lock.acquire("a", { waitMs: 150 }).catch((caught: unknown) => caught);
+    expect(performance.now() - startMs).toBeLessThan(1_500);
+    expect(error).toBeInstanceOf(LockTimeoutError);
+    expect((error as Error).message).toMatch(/Redis has not answered/);
+    const acquiring = lock.acquire("b");
+    real.server.resume();
+    await (await acquiring).release();
+    await pollUntil("a is free", async () => (await lock.inspect("a")) === null);
+  });
+
+  it("flushed: the holder is told at its next renewal, and the next token is higher", async () => {
+    const lock = real.lock({ ttlMs: 300 });
+    const hold = await lock.acquire("a");
+    await real.redis.flushall();
+    await pollUntil("it is told", () => hold.signal.aborted);
+    expect(hold.signal.reason).toMatchObject({ reason: "lost" });
+    expect((await lock.acquire("a")).token).toBeGreaterThan(hold.token);
+  });
+
+  it("without permission: refused for good, without a second try", async () => {
+    await real.redis.acl("SETUSER", "guest", "on", ">guest", "~*", "+@read", "+ping", "+info");
+    const lock = real.lock({ redis: real.client({ username: "guest", password: "guest" }) });
+    const startMs = performance.now();
+    await expect(lock.acquire("a", { waitMs: 5_000 })).rejects.toBeInstanceOf(RedisRefusedError);
+    expect(performance.now() - startMs).toBeLessThan(2_000);
+  });
+
+  it("with another program's data under the key: refused, and the data stays", async () => {
+    const { lease } = leaseOf(real.redis).keys;
+    await real.redis.set(lease, "somebody else's", "PX", 60_000);
+    await expect(real.lock().acquire("a")).rejects.toMatchObject({ code: "UNEXPECTED_REPLY" });
+    await real.redis.set(lease, "2" + "0".repeat(60), "PX", 60_000);
+    await expect(real.lock().acquire("a")).rejects.toMatchObject({ code: "NEWER_FORMAT", found: 2 });
+    await real.redis.del(lease);
+    await real.redis.lpush(lease, "a list");
+    await expect(real.lock().acquire("a")).rejects.toMatchObject({ reason: "WRONGTYPE", effect: "none" });
+    expect(await real.redis.lrange(lease, "0", "-1")).toEqual(["a list"]);
+    await real.redis.del(lease);
+  });
+
+  it("with too few replicas: durability makes the acquire fail, and gives the lease back", async () => {
+    const lock = real.lock({ durability: { replicas: 1, timeoutMs: 50 } });
+    await expect(lock.acquire("a")).rejects.toMatchObject({ code: "NOT_REPLICATED" });
+    await pollUntil("it is free", async () => (await real.lock().inspect("a")) === null);
+  });
+});
+
+describe("the clock of the Redis host", () => {
+  async function skewed(work: (lock: FencedLock, skew: ClockSkew, redis: Redis) => Promise<void>): Promise<void> {
+    await using skew = await ClockSkew.create();
+    await using server = await RedisServer.start({ env: skew.env });
+    const redis = new Redis(server.url);
+    const lock = new FencedLock(redis, { ttlMs: 500, fenceRetentionMs: 60_000 });
+    try {
+      await work(lock, skew, redis);
+    } finally {
+      await lock.close();
+      redis.disconnect();
+    }
+  }
+
+  it("L1 stepped back by an hour: tokens go on rising, also after the fence would have expired by its ttl", async () => {
+    await skewed(async (lock, skew, redis) => {
+      await skew.set(3_600_000);
+      const ahead = await lock.acquire("a");
+      await ahead.release();
+      await skew.set(0);
+      const second = await lock.acquire("a");
+      expect(second.token).toBe(ahead.token + 1);
+      await second.release();
+      // Two retentions later by the clock that is right again.
+      await skew.set(120_000);
+      await redis.get("look");
+      expect((await lock.acquire("a")).token).toBe(ahead.token + 2);
+    });
+  });
+
+  it("K8 stepped back: a dead holder's lease ends after its own length, not after an hour", async () => {
+    await skewed(async (lock, skew, redis) => {
+      await leaseOf(redis).acquire("dead", { leaseMs: 500 });
+      await skew.set(-3_600_000);
+      const startMs = performance.now();
+      const hold = await lock.acquire("a", { waitMs: 20_000 });
+      expect(performance.now() - startMs).toBeLessThan(5_000);
+      await hold.release();
+    });
+  });
+
+  it("L4 stepped forward: the lease is taken early, the tokens still order the two, the old holder is told", async () => {
+    await skewed(async (lock, skew) => {
+      const old = await lock.acquire("a", { ttlMs: 60_000 });
+      await skew.set(61_000);
+      const next = await lock.acquire("a", { ttlMs: 60_000 });
+      expect(next.token).toBeGreaterThan(old.token);
+      await expect(old.renew()).rejects.toMatchObject({ reason: "lost" });
+      next.assertHeld();
+    });
+  });
+
+  it("L1 counter-test: a fence that expires by a ttl after a step back gives a lower token", async () => {
+    await skewed(async (lock, skew, redis) => {
+      await skew.set(3_600_000);
+      const ahead = await lock.acquire("a");
+      await ahead.release();
+      await skew.set(0);
+      await redis.pexpire(leaseOf(redis).keys.lease, 60_000);
+      await skew.set(120_000);
+      await redis.get("look");
+      expect((await lock.acquire("a")).token).toBeLessThan(ahead.token);
+    });
+  });
+});
