@@ -216,6 +216,7 @@ export class Connection {
     const { source, tail, binary, operationId, giveUpAtMs, options } = attempt;
     const { operation, timeoutMs, durability } = options;
     if (operationId !== null && durability !== undefined) return this.#sendDurably(attempt, durability);
+    const { epoch } = this.#state;
     return new Promise((resolve, reject) => {
       const deadline = this.#deadline(reject, operationId, timeoutMs, giveUpAtMs, operation);
       this.#wire.send({
@@ -228,7 +229,7 @@ export class Connection {
         },
         onError: (error) => {
           deadline.cancel();
-          reject(refusal(operation, operationId, error));
+          reject(refusal(operation, operationId, error, epoch !== this.#state.epoch));
         },
       });
     });

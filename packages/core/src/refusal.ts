@@ -58,12 +58,20 @@ function couldHaveWritten(reason: string, message: string): boolean {
   return insideScript || refusedAdvice[reason] === undefined;
 }
 
+/** A Cluster client that followed redirections until it gave up: each node has said that it did not execute the command. */
+const redirectedInVain = /^Too many Cluster redirections\. Last error: ReplyError: (TRYAGAIN|MOVED|ASK|CLUSTERDOWN)\b/u;
+
 /**
  * The error to throw for a rejected command.
  * @param operationId what the caller repeats the call with; null for a call that changes nothing
+ * @param resent whether the client may have sent the command again after it had lost a connection
  */
-export function refusal(operation: string, operationId: string | null, cause: unknown): HoldfastError {
+export function refusal(operation: string, operationId: string | null, cause: unknown, resent = true): HoldfastError {
   const message = cause instanceof Error ? cause.message : String(cause);
+  const redirection = resent ? undefined : redirectedInVain.exec(message)?.[1];
+  if (redirection !== undefined) {
+    return new RedisUnavailableError(operation, redirection, unavailableAdvice[redirection] ?? message, { cause });
+  }
   if (cause instanceof Error && cause.name === "ReplyError") {
     const reason = replyErrorCode(message);
     const advice = unavailableAdvice[reason];

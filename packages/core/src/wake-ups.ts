@@ -21,6 +21,9 @@ export interface WakeUpSubscription {
 /** While a subscription fails (no permission, say) it is tried again at this pace, doubling up to a minute. */
 const retryMs = { min: 1_000, max: 60_000 };
 
+/** How often the subscriber of a Cluster asks where the slots are: after a slot has moved, hints are missing for no longer than that. */
+const slotsRefreshMs = 5_000;
+
 /** The pause before the subscriber connects again, after so many failures in a row. */
 const reconnectMs = (failures: number): number => Math.min(failures * 100, 2_000);
 
@@ -171,6 +174,8 @@ function duplicateSingle(redis: SingleRedisLike): RedisLike {
 function duplicateCluster(redis: ClusterRedisLike): RedisLike {
   return redis.duplicate([], {
     shardedSubscribers: true,
+    // A node that has not heard yet of a moved slot answers with the old map, and the client would not ask again by itself.
+    slotsRefreshInterval: slotsRefreshMs,
     lazyConnect: false,
     enableOfflineQueue: true,
     clusterRetryStrategy: reconnectMs,

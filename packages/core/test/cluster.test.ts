@@ -111,6 +111,23 @@ describe("scripts on a Cluster", () => {
   });
 });
 
+describe("a slot that stays half moved", () => {
+  it("makes a call with a new key unavailable, with no effect, until it has moved", async () => {
+    const name = "stuck";
+    await add(name, "1");
+    const slot = slotOf(spaceOf(name).slotKey);
+    let error: Error | undefined;
+    await cluster.moveSlot(slot, await otherMaster(await cluster.masterOf(slot)), {
+      onStep: async ({ kind }) => {
+        if (kind === "keys") error = await failure(add(name, "2"));
+      },
+    });
+    expect(error).toMatchObject({ name: "RedisUnavailableError", effect: "none" });
+    expect(error).toMatchObject({ reason: expect.stringMatching(/^(TRYAGAIN|ASK|MOVED)$/) });
+    expect(await add(name, "2")).toEqual(["applied", 2, "2"]);
+  });
+});
+
 describe("durable writes on a Cluster", () => {
   it("reach the right node 30 of 30 times, also after their slot has moved", async () => {
     const durability = { replicas: 1, timeoutMs: 2_000 };

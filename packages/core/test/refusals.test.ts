@@ -194,4 +194,15 @@ describe("error codes", () => {
     expect(refusal("op", "1", unsent)).toMatchObject({ name: "RedisUnavailableError", effect: "none" });
     expect(refusal("op", "1", "a text")).toMatchObject({ name: "OutcomeUnknownError" });
   });
+
+  it.each(["TRYAGAIN", "MOVED", "ASK", "CLUSTERDOWN"])(
+    "redirections by %s without end have done nothing, unless a connection was lost on the way",
+    (reason) => {
+      const cause = new Error(`Too many Cluster redirections. Last error: ReplyError: ${reason} 1 127.0.0.1:1`);
+      expect(refusal("op", "1", cause, false)).toMatchObject({ name: "RedisUnavailableError", reason, effect: "none" });
+      expect(refusal("op", "1", cause, true)).toMatchObject({ name: "OutcomeUnknownError", effect: "possible" });
+      const closed = new Error("Too many Cluster redirections. Last error: Error: Connection is closed.");
+      expect(refusal("op", "1", closed, false)).toMatchObject({ name: "OutcomeUnknownError" });
+    },
+  );
 });
