@@ -2,7 +2,7 @@
  * One delivery of a timer, as its handler sees it, and the batch it came with. The lease is kept for the whole batch by one deadline until
  * a handler reads the signal or runs for long; only then does a firing get a lease of its own.
  */
-import { deadlineListOf } from "@holdfast/core";
+import { deadlineListOf, elapsedMs, leaseMarginMs } from "@holdfast/core";
 import type { Clock, DeadlineEntry, Fenced, Instant, LeaseKeeper, RenewedLease } from "@holdfast/core";
 import { FiringLostError } from "./errors.ts";
 import { resourceOf } from "./keys.ts";
@@ -147,9 +147,11 @@ export class LiveFiring<Payload> implements Firing<Payload> {
     return this.#lease;
   }
 
-  /** Why its lease ended, as far as is known here. */
-  get lostBecause(): string | undefined {
-    return this.#lease?.ended;
+  /** True when its lease ended before anybody could renew it: the answer of the claim was late, or the process stood still. */
+  isOver(clock: Clock): boolean {
+    const { leaseMs, sentAt } = this.batch;
+    if (this.#lease !== undefined) return this.#lease.remainingMs() <= 0;
+    return elapsedMs(clock, sentAt) >= leaseMs - leaseMarginMs(leaseMs);
   }
 
   /** The handler has ended, or will never begin: nothing renews it any more. */

@@ -227,6 +227,11 @@ export class TimerWorker<Payload> implements AsyncDisposable {
   }
 
   #begin(firing: LiveFiring<Payload>): void {
+    if (firing.isOver(this.#context.timer.clock)) {
+      // Somebody else may run it by now (T3). It was never begun, so it is given back as far as it is still ours.
+      this.#release(firing);
+      return;
+    }
     this.#running.add(firing);
     void this.#run(firing);
   }

@@ -1,0 +1,82 @@
+/**
+ * 200 seeded runs of schedule, cancel, reschedule, kill, pause, lost and late replies, each against the model in model/journal.ts.
+ * A failing run prints its seed; put it into `pinned` to repeat it alone.
+ */
+import { RedisServer, SeededRandom } from "@holdfast/testkit";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { violations } from "./model/journal.ts";
+import { attemptsMax, emptyTally, ModelRun } from "./model/run.ts";
+import type { Tally } from "./model/run.ts";
+
+const runs = 200;
+const atOnce = 8;
+const firstSeed = 20_261_122;
+const pinned: readonly number[] = [];
+
+let server: RedisServer;
+beforeAll(async () => {
+  server = await RedisServer.start();
+});
+afterAll(() => server.stop());
+
+function add(total: Tally, one: Tally): void {
+  for (const key of Object.keys(total) as (keyof Tally)[]) {
+    if (key === "schedules")
+      for (const kind of ["scheduled", "kept", "replaced", "firing"] as const)
+        total.schedules[kind] += one.schedules[kind];
+    else if (key === "cancels")
+      for (const kind of ["cancelled", "firing", "absent"] as const) total.cancels[kind] += one.cancels[kind];
+    else total[key] += one[key];
+  }
+}
+
+function share(counts: Readonly<Record<string, number>>): number {
+  const values = Object.values(counts);
+  return Math.min(...values) / values.reduce((sum, value) => sum + value, 0);
+}
+
+describe("model", () => {
+  it(
+    `T1 T2 T3 T4 T5 T6 T9 K1 K7 hold in ${runs} seeded runs of schedule, cancel, reschedule, kill, pause, lost and late replies`,
+    { timeout: 240_000 },
+    async () => {
+      const total = emptyTally();
+      const seeds = pinned.length > 0 ? [...pinned] : Array.from({ length: runs }, (_, index) => firstSeed + index);
+      const failures: string[] = [];
+      const lane = async (): Promise<void> => {
+        for (let seed = seeds.shift(); seed !== undefined; seed = seeds.shift()) {
+          const run = new ModelRun(new SeededRandom(seed), server, `model-${seed}`);
+          const broken = await run.play().then(
+            () => violations(run.journal.entries, attemptsMax),
+            (error: unknown) => [String(error), ...violations(run.journal.entries, attemptsMax)],
+          );
+          if (run.tally.operations < 10) broken.push(`only ${run.tally.operations} operations`);
+          if (run.tally.starts < 2) broken.push(`only ${run.tally.starts} firings`);
+          add(total, run.tally);
+          if (broken.length > 0) {
+            const journal = run.journal.entries.map((entry) => JSON.stringify(entry)).join("\n  ");
+            failures.push(`seed ${seed}: ${broken.join("; ")}\n  ${JSON.stringify(run.tally)}\n  ${journal}`);
+          }
+        }
+      };
+      await Promise.all(Array.from({ length: atOnce }, lane));
+      if (failures.length > 0)
+        throw new Error(`${failures.length} of ${runs} runs\n${failures.slice(0, 3).join("\n")}`);
+      const numbers = JSON.stringify(total);
+      expect(total.operations, numbers).toBeGreaterThan(runs * 15);
+      expect(total.starts, numbers).toBeGreaterThan(runs * 5);
+      expect(share(total.schedules), numbers).toBeGreaterThanOrEqual(0.05);
+      expect(share(total.cancels), numbers).toBeGreaterThanOrEqual(0.05);
+      for (const fault of [
+        "lostReplies",
+        "doubledRequests",
+        "lateRequests",
+        "kills",
+        "blackouts",
+        "failures",
+      ] as const) {
+        expect(total[fault], `${fault} in ${numbers}`).toBeGreaterThan(runs / 10);
+      }
+    },
+  );
+});
