@@ -1,0 +1,126 @@
+/**
+ * A reader of the movement log whose position is stored in Redis. What all consumers have behind them is cut off the log; a consumer that
+ * is not needed any more is removed, or the log grows.
+ */
+import { checkLog } from "./movement-log.ts";
+import type { MovementLog } from "./movement-log.ts";
+import type { Bucket } from "./bucket.ts";
+import type { EventSink } from "@holdfast/core";
+import type { InventoryEvent } from "./events.ts";
+import { checkCursor, entryStart, startCursor } from "./movement.ts";
+import type { Cursor, Movement } from "./movement.ts";
+import { commitScript } from "./scripts.ts";
+
+/** Options of a consumer. */
+export interface ConsumerOptions {
+  /** Bucket of a spread inventory. Default 0. */
+  readonly bucket?: number | undefined;
+  /** Most movements of one page, 1 to 10,000. Default 500. */
+  readonly pageMax?: number | undefined;
+}
+
+/** What became of a commit. `behind`: another process of this consumer has come further. */
+export interface CommitResult {
+  readonly kind: "committed" | "behind";
+  readonly cursor: Cursor;
+}
+
+/** About how many movements are cut off with one commit. */
+const trimMax = 1_000;
+
+/** The cursor of "sequence stamp". */
+function positionOf(position: string): Cursor {
+  const space = position.indexOf(" ");
+  return { sequence: Number(position.slice(0, space)), stamp: position.slice(space + 1) };
+}
+
+/** One consumer of one bucket's log. */
+export class MovementConsumer {
+  readonly name: string;
+  readonly #inventory: string;
+  readonly #bucket: Bucket;
+  readonly #log: MovementLog;
+  readonly #pageMax: number;
+  readonly #events: EventSink<InventoryEvent>;
+
+  /** Made by an inventory. */
+  constructor(
+    name: string,
+    inventory: string,
+    bucket: Bucket,
+    log: MovementLog,
+    pageMax: number,
+    events: EventSink<InventoryEvent>,
+  ) {
+    this.name = name;
+    this.#inventory = inventory;
+    this.#bucket = bucket;
+    this.#log = log;
+    this.#pageMax = pageMax;
+    this.#events = events;
+  }
+
+  /**
+   * Where it stands; before the first movement when it has never committed.
+   * @throws what every call of Redis throws
+   */
+  async position(): Promise<Cursor> {
+    const call = this.#bucket.call("position", this.name, "none");
+    const found = await this.#bucket.connection.read("HGET", [this.#bucket.keys.positions, this.name], call);
+    return typeof found === "string" ? positionOf(found) : startCursor;
+  }
+
+  /**
+   * The next movements after its position, at most a page of them. The same ones again until they are committed.
+   * @throws ForkedLogError, MovementGapError when the log is not the one its position was read from
+   */
+  async next(): Promise<readonly Movement[]> {
+    return this.#log.page(await this.position(), this.#pageMax);
+  }
+
+  /**
+   * Stores how far it has come; never moves back. Cuts off what all consumers have behind them, and keeps the last movement consumed.
+   * @throws TypeError, RangeError; ForkedLogError, MovementGapError when the log does not have the cursor's movement
+   */
+  commit(cursor: Cursor): Promise<CommitResult> {
+    return this.#commit(checkCursor("cursor", cursor), "f");
+  }
+
+  /**
+   * Moves it anywhere, also back: after a fork or a gap was repaired. It begins anew at the given cursor.
+   * @throws as commit
+   */
+  reset(cursor: Cursor): Promise<CommitResult> {
+    return this.#commit(checkCursor("cursor", cursor), "r");
+  }
+
+  /** Forgets it: the log is not kept for it any more. */
+  async remove(): Promise<void> {
+    await this.#commit(startCursor, "d");
+  }
+
+  async #commit(cursor: Cursor, mode: "f" | "r" | "d"): Promise<CommitResult> {
+    const { keys, resource, connection } = this.#bucket;
+    const { sequence, stamp } = cursor;
+    const reply = await connection.run(
+      commitScript,
+      { stock: keys.stock, log: keys.log, positions: keys.positions },
+      { consumer: this.name, sequence, stamp, known: entryStart(cursor), mode, trimMax },
+      this.#bucket.call("commit", this.name, "none"),
+    );
+    if (reply.kind === "elsewhere") {
+      checkLog(resource, cursor, reply.form, reply.found === "" ? null : reply.found, null);
+      throw new TypeError(`cursor must be that of a movement, got ${JSON.stringify(cursor)}`);
+    }
+    if (reply.kind === "committed" && mode !== "d") {
+      this.#events.emit(() => ({
+        type: "committed",
+        inventory: this.#inventory,
+        bucket: this.#bucket.index,
+        consumer: this.name,
+        sequence,
+      }));
+    }
+    return { kind: reply.kind, cursor: positionOf(reply.position) };
+  }
+}

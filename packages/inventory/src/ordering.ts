@@ -1,0 +1,221 @@
+/**
+ * What orders do: sends them to the bucket that decides, and turns answers into results. The id decides first (V2): an answer that begins
+ * with "=" is a record, of this request or of an earlier one under the same id, and tells.
+ */
+import type { Random } from "@holdfast/core";
+import {
+  checkOperation,
+  checkSame,
+  exceeded,
+  insufficient,
+  linesOfOrder,
+  missingOf,
+  outcomeOf,
+  reserved,
+} from "./answers.ts";
+import { named } from "./bucket.ts";
+import type { Answer } from "./bucket.ts";
+import { DifferentRequestError, IdForgottenError, StockOverflowError } from "./errors.ts";
+import { basket, linesOf } from "./lines.ts";
+import type { Line } from "./lines.ts";
+import { checkId } from "./order.ts";
+import type { CheckedId, Order } from "./order.ts";
+import { unescapeWord } from "./packed-text.ts";
+import { decodeRecord } from "./record.ts";
+import type { StoredRecord } from "./record.ts";
+import type {
+  Busy,
+  ConfirmResult,
+  ExtendResult,
+  Insufficient,
+  OutcomeResult,
+  ReleaseResult,
+  Reserved,
+} from "./results.ts";
+import type { Stockroom } from "./stockroom.ts";
+
+/** What an order came to, before its operation gives it a name. */
+export type Applied =
+  | { readonly kind: "done"; readonly lines: readonly Line[]; readonly reservation: Reserved | undefined }
+  | Insufficient
+  | Busy;
+
+/** How to end a reservation. */
+export interface SettleRequest {
+  readonly reservationId: string;
+  readonly operationId: string | undefined;
+  readonly lines: readonly Line[] | undefined;
+  readonly what: "c" | "k" | "r";
+}
+
+const verbs = { d: "decrement", v: "reserve", k: "restock", j: "adjust", c: "confirm", r: "release" } as const;
+const busy: Busy = { kind: "busy" };
+
+/** What instances hand over. */
+export interface OrderingSettings {
+  readonly name: string;
+  readonly stockroom: Stockroom;
+  readonly random: Random;
+  readonly rememberMs: number;
+}
+
+/** The orders of one inventory. */
+export class Ordering {
+  readonly #settings: OrderingSettings;
+  readonly #resource: string;
+
+  constructor(settings: OrderingSettings) {
+    this.#settings = settings;
+    this.#resource = `inventory:${settings.name}`;
+  }
+
+  /** Carries out an order once. */
+  async apply(order: Order): Promise<Applied> {
+    const { id, operation, holdMs } = order;
+    const { answer, nowMs } = await this.#asked(operation, id, id.given, () => this.#settings.stockroom.apply(order));
+    switch (answer.charAt(0)) {
+      case "t":
+        return { kind: "done", lines: linesOfOrder(order), reservation: undefined };
+      case "h": {
+        const lines = linesOfOrder(order);
+        const reservation = { kind: "reserved", state: "held", expiresAtMs: Number(answer.slice(1)), lines } as const;
+        return { kind: "done", lines, reservation };
+      }
+      case "b":
+        return busy;
+      case "f":
+        throw new IdForgottenError(this.#resource, id.given, this.#settings.rememberMs);
+      case "o":
+        throw new StockOverflowError(this.#resource, unescapeWord(answer.slice(1)));
+      default: {
+        const record = this.#record(operation, answer);
+        checkSame(this.#resource, order, record);
+        if (record.state === "insufficient") return insufficient(record);
+        const reservation = holdMs === 0 ? undefined : reserved(record, nowMs);
+        return { kind: "done", lines: record.taken, reservation };
+      }
+    }
+  }
+
+  /** Ends a reservation by confirming it. */
+  async confirm(request: SettleRequest): Promise<ConfirmResult> {
+    const { id, answer } = await this.#settle(request);
+    if (answer.charAt(0) === "b") return busy;
+    if (answer.charAt(0) === "a") return { kind: "absent" };
+    const record = this.#record("c", answer);
+    switch (answer.charAt(0)) {
+      case "c":
+        return { kind: "confirmed", lines: record.confirmed };
+      case "C":
+        return { kind: "already-confirmed", lines: record.confirmed };
+      case "R":
+        return { kind: "already-released" };
+      case "x":
+        return { kind: "expired" };
+      case "i":
+        return missingOf(record);
+      case "e":
+        throw exceeded(this.#resource, id, record, basketLines(request.lines));
+      default:
+        throw this.#otherOperation(id, record);
+    }
+  }
+
+  /** Ends a reservation by giving it back. */
+  async release(request: SettleRequest): Promise<ReleaseResult> {
+    const { id, answer } = await this.#settle(request);
+    if (answer.charAt(0) === "a") return { kind: "absent" };
+    const record = this.#record("r", answer);
+    switch (answer.charAt(0)) {
+      case "r":
+        return { kind: "released", lines: record.taken };
+      case "R":
+        return { kind: "already-released", lines: record.taken };
+      case "C":
+        return { kind: "already-confirmed" };
+      case "x":
+        return { kind: "expired" };
+      default:
+        throw this.#otherOperation(id, record);
+    }
+  }
+
+  /** Lets a hold last longer. */
+  async extend(operation: CheckedId, reservation: CheckedId, holdMs: number): Promise<ExtendResult> {
+    const { stockroom, rememberMs } = this.#settings;
+    const reply = await stockroom.extend(operation, reservation, holdMs);
+    switch (reply.kind) {
+      case "forgotten":
+        throw new IdForgottenError(this.#resource, operation.given, rememberMs);
+      case "extended":
+        return { kind: "extended", expiresAtMs: reply.endMs };
+      case "known": {
+        const record = decodeRecord(this.#call("extend", operation), reply.record);
+        checkOperation(this.#resource, operation, record, "extend");
+        const differ = (field: DifferentRequestError["field"], before: unknown, now: unknown): Error =>
+          new DifferentRequestError(this.#resource, operation.given, field, `${String(before)}, now ${String(now)}`);
+        if (record.reference !== reservation.given) throw differ("reservationId", record.reference, reservation.given);
+        if (record.holdMs !== holdMs) throw differ("holdMs", record.holdMs, holdMs);
+        return { kind: "extended", expiresAtMs: record.endMs };
+      }
+      case "ended": {
+        if (reply.record === "") return { kind: "absent" };
+        const record = decodeRecord(this.#call("extend", reservation), reply.record);
+        if (record.state === "sealed" || record.state === "insufficient") return { kind: "absent" };
+        if (record.operation !== "reserve") throw this.#otherOperation(reservation, record);
+        if (record.state === "confirmed") return { kind: "already-confirmed" };
+        return { kind: record.state === "released" ? "already-released" : "expired" };
+      }
+    }
+  }
+
+  /** Tells what became of an id, and makes sure that nothing will when nothing did. */
+  async outcome(id: CheckedId): Promise<OutcomeResult> {
+    const reply = await this.#settings.stockroom.outcome(id);
+    if (reply.kind === "sealed") return { kind: "absent" };
+    if (reply.kind === "forgotten") return { kind: "forgotten" };
+    const record = decodeRecord(this.#call("outcome", id), reply.record);
+    return outcomeOf(record, Math.floor(reply.nowUs / 1_000));
+  }
+
+  async #settle(request: SettleRequest): Promise<{ id: CheckedId; answer: string }> {
+    const { random, stockroom } = this.#settings;
+    const id = checkId("reservationId", request.reservationId);
+    const operationId =
+      request.operationId === undefined ? random.id() : checkId("operationId", request.operationId).given;
+    const part = request.lines === undefined ? undefined : basket(request.lines);
+    const verb = request.what === "r" ? "r" : "c";
+    const settlement = { id, what: request.what, operationId, part };
+    const { answer } = await this.#asked(verb, id, operationId, () => stockroom.settle(settlement));
+    return { id, answer };
+  }
+
+  async #asked(
+    verb: keyof typeof verbs,
+    id: CheckedId,
+    operationId: string,
+    ask: () => Promise<Answer>,
+  ): Promise<Answer> {
+    try {
+      return await ask();
+    } catch (error) {
+      throw named(error, this.#call(verbs[verb], id), operationId);
+    }
+  }
+
+  #record(verb: keyof typeof verbs, answer: string): StoredRecord {
+    return decodeRecord(`inventory.${verbs[verb]} ${this.#resource}`, answer.slice(1));
+  }
+
+  #otherOperation(id: CheckedId, record: StoredRecord): Error {
+    return new DifferentRequestError(this.#resource, id.given, "operation", `${record.operation}, not a reservation`);
+  }
+
+  #call(verb: string, id: CheckedId): string {
+    return `inventory.${verb} ${this.#resource} ${id.given}`;
+  }
+}
+
+function basketLines(lines: readonly Line[] | undefined): Line[] {
+  return lines === undefined ? [] : linesOf(basket(lines).text.split(" "));
+}

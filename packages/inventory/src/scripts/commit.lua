@@ -1,0 +1,50 @@
+--[[
+commit: stores how far a consumer of the log has come, and cuts off what all consumers have behind them; the last consumed movement
+stays, so that the next reader can tell whether the log is still the one it knows (V6). Safe to repeat and to run late.
+
+KEYS
+  stock      HASH    what the location remembers of itself (see shelf)
+  log        STREAM  movements
+  positions  HASH    consumer → sequence, a space, stamp
+ARGV
+  notAfterUs  bound in server time (K1)
+  consumer    its name
+  sequence    how far it has come
+  stamp       stamp of that position
+  known       how that movement begins: kind, time, id; empty when the position is before the first one
+  mode        "f" forward only, "r" anywhere (reset), "d" forget the consumer
+  trimMax     about how many movements are cut off at a time, 0 for none
+REPLIES
+  {"too-late", now}
+  {"committed", position}
+  {"behind", position}    another process has come further; nothing was done
+  {"elsewhere", form, found}  the log does not have that movement: what it has under its number, or nothing
+]]
+local stock, log, positions = KEYS[1], KEYS[2], KEYS[3]
+local notAfterUs, consumer, sequence, stamp = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
+local known, mode, trimMax = ARGV[5], ARGV[6], tonumber(ARGV[7])
+-- @include time
+-- @include bound
+local position = redis.call("HGET", positions, consumer)
+if mode == "f" and position and tonumber(string.match(position, "^%d+")) > tonumber(sequence) then
+  return { "behind", position }
+end
+local found = redis.call("XRANGE", log, "0-" .. sequence, "0-" .. sequence)[1]
+if mode ~= "d" and known ~= "" and (not found or string.sub(found[2][2], 1, #known) ~= known) then
+  return { "elsewhere", redis.call("HGET", stock, "#form") or "", found and found[2][2] or "" }
+end
+if mode == "d" then
+  redis.call("HDEL", positions, consumer)
+else
+  redis.call("HSET", positions, consumer, sequence .. " " .. stamp)
+end
+if trimMax > 0 then
+  local slowest = math.huge
+  for _, each in ipairs(redis.call("HVALS", positions)) do
+    slowest = math.min(slowest, tonumber(string.match(each, "^%d+")))
+  end
+  if slowest < math.huge then
+    redis.call("XTRIM", log, "MINID", "~", "0-" .. string.format("%.0f", slowest), "LIMIT", trimMax)
+  end
+end
+return { "committed", sequence .. " " .. stamp }

@@ -1,0 +1,52 @@
+--[[
+outcome: tells what became of an id, and seals one that is not known, so that a request which is still on its way cannot be carried out
+after its id was read as absent (K1).
+
+KEYS
+  stock     HASH    counters and what the location remembers of itself (see shelf)
+  recordsA  HASH    id → record (see holds)
+  recordsB  HASH    the same, in turn
+  due       ZSET    id of a live hold → its end in ms
+  log       STREAM  movements
+ARGV
+  layout      format and number of buckets, each with a colon behind
+  notAfterUs  bound in server time (K1)
+  keepMs      how long a record is kept at least
+  rememberMs  for how long it answers
+  expireMax   most holds ended in passing
+  linesMax    about how many lines of them
+  id          the id
+  bornMs      time that it carries, or 0
+REPLIES
+  {"form", form}         the location is kept in another form
+  {"bad-stock", field}   a counter is none, nothing was done
+  {"too-late", now}
+  {"forgotten"}          the id is older than what is remembered
+  {"known", now, record, lapsed}
+  {"sealed", lapsed}     nothing was done under the id, and nothing will be
+]]
+local stock, recordsA, recordsB, due, log = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local layout, notAfterUs, keepMs, rememberMs = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local expireMax, linesMax, id, bornMs = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8])
+-- @include time
+-- @include bound
+local wanted = {}
+-- @include shelf
+-- @include holds
+if bad then
+  return { "bad-stock", bad }
+end
+local record = records({ id })[id]
+record = fresh[id] or record
+local forgotten = not record and bornMs > 0 and nowMs - bornMs > rememberMs
+if not record and not forgotten then
+  kept[#kept + 1] = id
+  kept[#kept + 1] = "s-" .. nowMsText
+end
+-- @include write
+if forgotten then
+  return { "forgotten" }
+elseif record then
+  return { "known", nowText, record, lapsed }
+end
+return { "sealed", lapsed }

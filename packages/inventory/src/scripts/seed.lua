@@ -1,0 +1,85 @@
+--[[
+seed: sets what is on hand, if nothing has moved since the caller looked: a stock-taking that cannot overwrite concurrent sales. Safe to
+repeat and to run late.
+
+KEYS
+  stock     HASH    counters and what the location remembers of itself (see shelf)
+  recordsA  HASH    id → record (see holds)
+  recordsB  HASH    the same, in turn
+  due       ZSET    id of a live hold → its end in ms
+  log       STREAM  movements
+ARGV
+  layout      format and number of buckets, each with a colon behind
+  notAfterUs  bound in server time (K1)
+  keepMs      how long a record is kept at least
+  rememberMs  for how long it answers
+  expireMax   most holds ended in passing
+  linesMax    about how many lines of them
+  id          id of the operation
+  bornMs      time that it carries, or 0
+  content     mark of the content
+  sequence    number of the movement after which nothing may have moved
+  known       how that movement begins: kind, time, id
+  lines...    sku and onHand in turn
+REPLIES
+  {"form", form}         the location is kept in another form
+  {"bad-stock", field}   a counter is none, nothing was done
+  {"too-late", now}
+  {"forgotten"}          the id is older than what is remembered
+  {"known", record, form, head}  what the id was used for before
+  {"moved", form, head}  there are later movements, or other ones; head is the number of the newest one, a space, the movement
+  {"below-reserved", sku, reserved}  less on hand than is reserved; nothing was done
+  {"seeded", form, head}
+]]
+local stock, recordsA, recordsB, due, log = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local layout, notAfterUs, keepMs, rememberMs = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local expireMax, linesMax, id, bornMs = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8])
+local content, sequence, known = ARGV[9], ARGV[10], ARGV[11]
+local first = 12
+-- @include time
+-- @include bound
+local wanted = {}
+for at = first, #ARGV, 2 do
+  wanted[#wanted + 1] = ARGV[at]
+  wanted[#wanted + 1] = "r#" .. ARGV[at]
+end
+-- @include shelf
+-- @include holds
+local record = records({ id })[id]
+local function headNow()
+  local newest = redis.call("XREVRANGE", log, "+", "-", "COUNT", 1)[1]
+  return newest and string.sub(newest[1], 3) .. " " .. newest[2][2] or "0 "
+end
+local head = headNow()
+local agedMs = record and nowMs - string.sub(record, 3, 15) or bornMs > 0 and nowMs - bornMs or 0
+if agedMs > rememberMs and not (record and string.sub(record, 1, 1) == "h") then
+  return { "forgotten" }
+elseif record then
+  return { "known", record, control[1] or "", head }
+end
+if string.sub(head, 1, #sequence + 1 + #known) ~= sequence .. " " .. known then
+  return { "moved", control[1] or "", head }
+end
+if bad then
+  return { "bad-stock", bad }
+end
+local moved = {}
+for at = first, #ARGV, 2 do
+  local sku, onHand = ARGV[at], tonumber(ARGV[at + 1])
+  local reserved = value["r#" .. sku]
+  if onHand < reserved then
+    return { "below-reserved", sku, number(reserved) }
+  end
+  local change = onHand - reserved - value[sku]
+  if change ~= 0 then
+    moved[#moved + 1] = sku .. " " .. number(change)
+  end
+  put(sku, onHand - reserved)
+end
+if moved[1] then
+  entries[#entries + 1] = "z" .. nowText .. " " .. id .. " # " .. table.concat(moved, " ")
+end
+kept[#kept + 1] = id
+kept[#kept + 1] = "tz" .. nowMsText .. " " .. content
+-- @include write
+return { "seeded", redis.call("HGET", stock, "#form"), headNow() }

@@ -1,0 +1,57 @@
+--[[
+write: writes what shelf has collected. Nothing can fail after the first write: what was not read yet is read first, so that a wrong type
+under a key shows; what frees memory comes first, so that a script goes on when memory is out (K3).
+
+Needs
+  the names of shelf; stock, due, log, layout, nowText
+]]
+if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
+  local chunk = 4000
+  local holdsChange = held[1] or freed[1]
+  if holdsChange then
+    redis.call("ZCARD", due)
+  end
+  if freed[1] or turned then
+    redis.call("XLEN", log)
+  end
+  if turned then
+    redis.call("UNLINK", current)
+  end
+  for from = 1, #freed, chunk do
+    redis.call("ZREM", due, unpack(freed, from, math.min(from + chunk - 1, #freed)))
+  end
+  for at = 1, #entries do
+    redis.call("XADD", log, "0-*", "m", entries[at])
+  end
+  local words, length = {}, 0
+  for at = 1, #changes do
+    words[length + 1], words[length + 2] = changes[at], value[changes[at]]
+    length = length + 2
+  end
+  if not control[1] then
+    words[length + 1], words[length + 2] = "#form", layout .. nowText
+    length = length + 2
+  end
+  -- When the clock went back, the turn begins anew, or it would last until the clock has caught up.
+  if turned or not control[3] or sinceMs > nowMs then
+    words[length + 1], words[length + 2] = "#side", (alone and "a" or side) .. nowMsText
+    length = length + 2
+  end
+  if nextMs ~= nextBefore then
+    words[length + 1], words[length + 2] = "#next", nextMs < math.huge and string.format("%.0f", nextMs) or ""
+    length = length + 2
+  end
+  if holdsChange then
+    words[length + 1], words[length + 2], words[length + 3], words[length + 4] = "#liveA", live.A, "#liveB", live.B
+    length = length + 4
+  end
+  for from = 1, length, chunk do
+    redis.call("HSET", stock, unpack(words, from, math.min(from + chunk - 1, length)))
+  end
+  for from = 1, #kept, chunk do
+    redis.call("HSET", current, unpack(kept, from, math.min(from + chunk - 1, #kept)))
+  end
+  for from = 1, #held, chunk do
+    redis.call("ZADD", due, unpack(held, from, math.min(from + chunk - 1, #held)))
+  end
+end

@@ -1,0 +1,57 @@
+--[[
+sweep: returns due holds, and shortens those that a clock which went back has made longer than they were asked for (K8).
+
+KEYS
+  stock     HASH    counters and what the location remembers of itself (see shelf)
+  recordsA  HASH    id → record (see holds)
+  recordsB  HASH    the same, in turn
+  due       ZSET    id of a live hold → its end in ms
+  log       STREAM  movements
+ARGV
+  layout      format and number of buckets, each with a colon behind
+  notAfterUs  bound in server time (K1)
+  keepMs      how long a record is kept at least
+  expireMax   most holds ended at a time
+  linesMax    about how many lines of them
+  holdMs      length of a usual hold: those that end later are looked at
+REPLIES
+  {"form", form}         the location is kept in another form
+  {"bad-stock", field}   a counter is none, nothing was done
+  {"too-late", now}
+  {"swept", now, lapsed, left, nextMs}  left is "1" when due holds are still unreturned; nextMs the next end of a hold, empty for none
+]]
+local stock, recordsA, recordsB, due, log = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local layout, notAfterUs, keepMs = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local expireMax, linesMax, holdMs = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+-- @include time
+-- @include bound
+local wanted = {}
+-- @include shelf
+-- @include holds
+if bad then
+  return { "bad-stock", bad }
+end
+local late = redis.call("ZRANGE", due, number(nowMs + 1 + holdMs + 1), "+inf", "BYSCORE", "LIMIT", 0, expireMax)
+local found = records(late)
+for _, id in ipairs(late) do
+  local words = found[id] and wordsOf(found[id])
+  if words and string.sub(words[1], 1, 2) == "hv" then
+    -- The end was set at the last change of the record; a later one than the length from there does not exist.
+    local lengthMs = words[2] - string.sub(words[1], 3, 15)
+    if words[2] - nowMs > lengthMs then
+      words[2] = number(nowMs + lengthMs)
+      live[placeOf[id]] = live[placeOf[id]] - 1
+      live[side] = live[side] + 1
+      held[#held + 1] = words[2]
+      held[#held + 1] = id
+      nextMs = math.min(nextMs, nowMs + lengthMs)
+      mark(id, words, "h")
+    end
+  end
+end
+if turned and #kept == 0 then
+  -- A turn is due even when nothing changes: what is forgotten frees its memory.
+  nextBefore = nil
+end
+-- @include write
+return { "swept", nowText, lapsed, dueLeft and "1" or "0", nextMs < math.huge and number(nextMs) or "" }
