@@ -2,7 +2,7 @@ import { serve } from "@hono/node-server";
 import type { ServerType } from "@hono/node-server";
 import { idempotentHandler } from "../../src/http/index.ts";
 import { httpContract } from "./contract.ts";
-import type { Answer } from "./contract.ts";
+import type { Answer } from "./stage.ts";
 
 function responseOf({ status, headers, body }: Answer): Response {
   const init = { status, headers: headers.map(([name, value]): [string, string] => [name, value]) };

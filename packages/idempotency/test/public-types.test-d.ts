@@ -1,6 +1,6 @@
 /** Types only: tsc checks this file, nothing runs it. */
-import { Cluster as Cluster6, Redis as Redis6 } from "ioredis";
-import { Cluster as Cluster5, Redis as Redis5 } from "ioredis5";
+import type { Cluster as Cluster6, Redis as Redis6 } from "ioredis";
+import type { Cluster as Cluster5, Redis as Redis5 } from "ioredis5";
 import type { Channel } from "amqplib";
 import express from "express";
 import { fastify } from "fastify";
@@ -20,7 +20,7 @@ declare const cluster6: Cluster6;
 declare const cluster5: Cluster5;
 declare const channel: Channel;
 
-const all = [redis6, redis5, cluster6, cluster5].map((redis) => new Idempotency(redis, "payments"));
+const all: Idempotency[] = [redis6, redis5, cluster6, cluster5].map((redis) => new Idempotency(redis, "payments"));
 const idempotency = new Idempotency(redis6, "payments", { leaseMs: undefined, codec: undefined });
 
 const typed: Promise<RunResult<{ id: string }>> = idempotency.run("k", async (attempt: Attempt) => ({

@@ -1,0 +1,208 @@
+import { Pod, pollUntil } from "@holdfast/testkit";
+import { describe, expect, it } from "vitest";
+import { StreamConsumer } from "../../src/consumer/index.ts";
+import type { StreamConsumerEvent, StreamConsumerOptions, StreamMessage } from "../../src/consumer/index.ts";
+import type { Attempt } from "../../src/index.ts";
+import { gate, pass, rejection, uniqueName, useBench } from "../fixture.ts";
+import type { Gate } from "../fixture.ts";
+
+const bench = useBench();
+
+interface Started {
+  readonly consumer: StreamConsumer;
+  readonly events: StreamConsumerEvent[];
+}
+
+async function consume(
+  stream: string,
+  name: string,
+  handler: (message: StreamMessage, attempt: Attempt) => Promise<void> | void,
+  options: Partial<StreamConsumerOptions> = {},
+): Promise<Started> {
+  const events: StreamConsumerEvent[] = [];
+  const consumer = new StreamConsumer(
+    bench.client(),
+    bench.idempotency({ leaseMs: 200 }, undefined, stream),
+    {
+      stream,
+      group: "g",
+      consumer: name,
+      minIdleMs: 100,
+      pollMs: 10,
+      messageId: ({ fields }) => fields["id"] ?? "",
+      onEvent: (event) => events.push(event),
+      ...options,
+    },
+    handler,
+  );
+  await consumer.start();
+  return { consumer, events };
+}
+
+const add = (stream: string, id: string): Promise<unknown> => bench.redis.xadd(stream, "*", "id", id);
+const pending = async (stream: string): Promise<number> => ((await bench.redis.xpending(stream, "g")) as [number])[0];
+
+describe("Redis Streams", () => {
+  it("a message that is sent twice is processed once, and both entries are acknowledged", async () => {
+    const stream = uniqueName();
+    const seen: string[] = [];
+    const { consumer, events } = await consume(stream, "c", ({ fields }) => void seen.push(fields["id"] ?? ""));
+    for (const id of ["a", "b", "a", "b"]) await add(stream, id);
+    await pollUntil("all are settled", () => events.length >= 4);
+    await pollUntil("all are acknowledged", async () => (await pending(stream)) === 0);
+    expect(seen.toSorted()).toEqual(["a", "b"]);
+    expect(events.filter(({ type }) => type === "duplicate").length).toBeGreaterThanOrEqual(1);
+    expect(await consumer.stop()).toEqual({ drained: true, unfinished: 0 });
+  });
+
+  async function killedConsumer(
+    stream: string,
+    env: Record<string, string>,
+    until: () => Promise<boolean>,
+  ): Promise<void> {
+    const pod = await Pod.start(new URL("stream.pod.ts", import.meta.url), {
+      env: { REDIS_URL: bench.server.url, STREAM: stream, ...env },
+    });
+    await pod.ready();
+    for (let index = 0; index < 20; index += 1) await add(stream, `m${index}`);
+    await pollUntil("it has come as far as it gets", until);
+    await pod.kill();
+    expect(await pending(stream)).toBe(20);
+  }
+
+  it("a consumer that is killed right before its acknowledgement: XAUTOCLAIM brings the message again, and nothing is written twice", async () => {
+    const stream = uniqueName();
+    await killedConsumer(stream, {}, async () => (await bench.redis.llen(`${stream}:unacknowledged`)) === 20);
+    const { consumer, events } = await consume(stream, "successor", async ({ fields }) => {
+      await bench.redis.rpush(`${stream}:writes`, fields["id"] ?? "");
+    });
+    await pollUntil("all are acknowledged", async () => (await pending(stream)) === 0);
+    await consumer.stop();
+    const writes = await bench.redis.lrange(`${stream}:writes`, 0, -1);
+    expect(new Set(writes).size).toBe(20);
+    expect(writes).toHaveLength(20);
+    expect(events.filter(({ type }) => type === "duplicate")).toHaveLength(20);
+  });
+
+  it("I8 a consumer that is killed right after its write: the next attempt is told, and a write that carries the downstream key is one row", async () => {
+    const stream = uniqueName();
+    await killedConsumer(stream, { HANG: "1" }, async () => (await bench.redis.hlen(`${stream}:rows`)) === 20);
+    const recovered: boolean[] = [];
+    const { consumer } = await consume(stream, "successor", async ({ fields }, attempt) => {
+      recovered.push(attempt.recovered);
+      await bench.redis.hsetnx(`${stream}:rows`, attempt.downstreamKey, fields["id"] ?? "");
+    });
+    await pollUntil("all are acknowledged", async () => (await pending(stream)) === 0);
+    await consumer.stop();
+    expect(recovered).toEqual(Array.from({ length: 20 }, () => true));
+    expect(await bench.redis.hlen(`${stream}:rows`)).toBe(20);
+  });
+
+  it("counter-test: the same kill with a consumer that only acknowledges writes everything twice", async () => {
+    const stream = uniqueName();
+    await bench.redis.xgroup("CREATE", stream, "g", "0", "MKSTREAM");
+    await add(stream, "m");
+    const writes: string[] = [];
+    await bench.redis.xreadgroup("GROUP", "g", "first", "STREAMS", stream, ">");
+    writes.push("first");
+    const [, entries] = (await bench.redis.xautoclaim(stream, "g", "second", 0, "0-0")) as [string, unknown[]];
+    for (const _ of entries) writes.push("second");
+    expect(writes).toEqual(["first", "second"]);
+  });
+
+  it("a message whose handler fails comes again, and the next attempt is told", async () => {
+    const stream = uniqueName();
+    const attempts: { number: number; recovered: boolean }[] = [];
+    const { consumer } = await consume(stream, "c", (_, { number, recovered }) => {
+      attempts.push({ number, recovered });
+      if (attempts.length === 1) throw new Error("after the write");
+    });
+    await add(stream, "m");
+    await pollUntil("it is acknowledged", async () => attempts.length === 2 && (await pending(stream)) === 0);
+    await consumer.stop();
+    expect(attempts).toEqual([
+      { number: 1, recovered: false },
+      { number: 2, recovered: true },
+    ]);
+  });
+
+  it("two members share the work, and slow work that looks abandoned is not done twice", async () => {
+    const stream = uniqueName();
+    const seen: string[] = [];
+    const handler = async ({ fields }: StreamMessage): Promise<void> => {
+      seen.push(fields["id"] ?? "");
+      await pass(300);
+    };
+    const members = [await consume(stream, "a", handler), await consume(stream, "b", handler)];
+    for (let index = 0; index < 10; index += 1) await add(stream, `m${index}`);
+    await pollUntil("all are acknowledged", async () => seen.length >= 10 && (await pending(stream)) === 0);
+    for (const { consumer } of members) await consumer.stop();
+    expect(seen).toHaveLength(10);
+    expect(new Set(seen).size).toBe(10);
+  });
+
+  it("never works on more messages than concurrencyMax, and goes on when one is done", async () => {
+    const stream = uniqueName();
+    const gates: Gate<void>[] = [];
+    const { consumer } = await consume(
+      stream,
+      "c",
+      () => {
+        const each = gate<void>();
+        gates.push(each);
+        return each.handler();
+      },
+      { concurrencyMax: 3, minIdleMs: 60_000 },
+    );
+    for (let index = 0; index < 8; index += 1) await add(stream, `m${index}`);
+    for (let done = 0; done < 8; done += 1) {
+      await pollUntil("there is work", () => gates.length > done);
+      expect(consumer.working).toBeLessThanOrEqual(3);
+      gates[done]?.open();
+    }
+    await pollUntil("all are acknowledged", async () => (await pending(stream)) === 0);
+    await consumer.stop();
+  });
+
+  it("stop ends within its grace, and says what is unfinished", async () => {
+    const stream = uniqueName();
+    const work = gate<void>();
+    const { consumer } = await consume(stream, "c", work.handler);
+    await add(stream, "m");
+    await work.entered;
+    expect(await consumer.stop({ graceMs: 50 })).toEqual({ drained: false, unfinished: 1 });
+    work.open();
+    await pollUntil("it ended all the same", async () => (await pending(stream)) === 0);
+  });
+
+  it("goes on when Redis comes back, and refuses bad options", async () => {
+    const stream = uniqueName();
+    const { redis, proxy } = await bench.proxied({ maxRetriesPerRequest: 0 });
+    const events: string[] = [];
+    const seen: string[] = [];
+    const idempotency = bench.idempotency();
+    const options = {
+      stream,
+      group: "g",
+      consumer: "c",
+      pollMs: 10,
+      onEvent: ({ type }: StreamConsumerEvent) => void events.push(type),
+    };
+    const consumer = new StreamConsumer(redis, idempotency, options, ({ id }) => void seen.push(id));
+    await consumer.start();
+    await consumer.start();
+    proxy.reset();
+    await pollUntil("it noticed", () => {
+      proxy.reset();
+      return events.includes("read-failed");
+    });
+    await add(stream, "m");
+    await pollUntil("it goes on", () => seen.length === 1);
+    await consumer[Symbol.asyncDispose]();
+    expect(() => new StreamConsumer(redis, idempotency, { ...options, stream: "" }, () => undefined)).toThrow(/stream/);
+    expect(() => new StreamConsumer(redis, idempotency, { ...options, pollMs: 0 }, () => undefined)).toThrow(/pollMs/);
+    await bench.redis.set("text", "x");
+    const wrong = new StreamConsumer(bench.redis, idempotency, { ...options, stream: "text" }, () => undefined);
+    expect(await rejection(wrong.start())).toMatchObject({ message: expect.stringContaining("WRONGTYPE") as string });
+  });
+});

@@ -1,0 +1,216 @@
+/**
+ * Two hundred keys under concurrent duplicates, pauses, kills and lost replies, on real processes. A resource outside keeps every entry.
+ * Chance comes from a seed, which is printed: `HOLDFAST_SEED=… pnpm exec vitest run packages/idempotency/test/random.test.ts` repeats the plan
+ * (processes still race as they like).
+ */
+import { setTimeout as delay } from "node:timers/promises";
+import { FaultProxy, Pod, RedisServer, SeededRandom } from "@holdfast/testkit";
+import { Redis } from "ioredis";
+import { describe, expect, it } from "vitest";
+import { Idempotency } from "../src/index.ts";
+import { all } from "./fixture.ts";
+import type { RunOrder, RunReport } from "./worker.pod.ts";
+
+const runsPlanned = 200;
+const poolSize = 3;
+const rivals = 4;
+const file = new URL("worker.pod.ts", import.meta.url);
+
+type Fault = "none" | "lost claim" | "lost complete" | "pause" | "kill" | "cut";
+/** Half of all runs have a fault. */
+const faults: readonly Fault[] = [
+  "none",
+  "none",
+  "none",
+  "none",
+  "lost claim",
+  "lost complete",
+  "pause",
+  "kill",
+  "cut",
+  "pause",
+];
+
+interface Worker {
+  readonly pod: Pod;
+  readonly proxy: FaultProxy;
+}
+
+class Fleet {
+  readonly workers: Worker[] = [];
+  readonly #server: RedisServer;
+  readonly #env: Readonly<Record<string, string>>;
+
+  constructor(server: RedisServer, env: Readonly<Record<string, string>>) {
+    this.#server = server;
+    this.#env = env;
+  }
+
+  async add(): Promise<Worker> {
+    const proxy = await FaultProxy.start(this.#server);
+    const pod = await Pod.start(file, { env: { ...this.#env, REDIS_PORT: String(proxy.port) } });
+    await pod.ready();
+    const worker = { pod, proxy };
+    this.workers.push(worker);
+    return worker;
+  }
+
+  async replace(worker: Worker): Promise<void> {
+    await worker.pod.kill();
+    await worker.proxy.close();
+    this.workers.splice(this.workers.indexOf(worker), 1);
+    await this.add();
+  }
+
+  async close(): Promise<void> {
+    for (const { pod, proxy } of this.workers) {
+      await pod.kill();
+      await proxy.close();
+    }
+  }
+}
+
+describe("random faults on real processes", () => {
+  it("I1 I2 I8 I9 200 runs: at most one fenced effect per key, equal answers, and no more unknown outcomes than faults", async () => {
+    const seed = process.env["HOLDFAST_SEED"] ?? String(Date.now());
+    console.log(`seed ${seed}`);
+    const random = new SeededRandom(seed);
+    await using server = await RedisServer.start();
+    await using resource = await RedisServer.start();
+    const name = "random";
+    const fleet = new Fleet(server, { NAME: name, RESOURCE_PORT: String(resource.port) });
+    const accounts = new Redis(resource.url);
+    const redis = new Redis(server.url);
+    const judge = new Idempotency(redis, name, { leaseMs: 300 });
+    const reports: RunReport[] = [];
+    const done: Record<Fault, number> = { none: 0, "lost claim": 0, "lost complete": 0, pause: 0, kill: 0, cut: 0 };
+    const unknowns: { key: string; fault: Fault; count: number }[] = [];
+    try {
+      for (let index = 0; index < poolSize; index += 1) await fleet.add();
+
+      const oneRun = async (run: number, victim: Worker, others: readonly Worker[]): Promise<void> => {
+        const fault = random.pick(faults);
+        const key = `k${run}`;
+        const order = (call: number): RunOrder => ({
+          call: `${run}.${call}`,
+          key,
+          workMs: random.int(0, 40),
+          waitMs: random.int(0, 1) * 1_500,
+          fails: random.chance(0.1),
+        });
+        const ask = (worker: Worker, call: number): Promise<RunReport | undefined> =>
+          // A killed pod answers nothing, and its caller hears nothing.
+          worker.pod.request<RunReport>("run", order(call), 20_000).catch(() => undefined);
+        const rule =
+          fault === "lost claim" || fault === "lost complete"
+            ? victim.proxy.swallowReply((words) => words.includes(fault === "lost claim" ? "recover" : "completed"))
+            : undefined;
+        const calls = [ask(victim, 0)];
+        // The victim is mostly the first, or its fault would seldom meet an attempt.
+        await delay(random.int(0, 8));
+        for (let call = 1; call <= rivals; call += 1) calls.push(ask(random.pick(others), call));
+        await delay(random.int(0, 30));
+        if (fault === "pause") {
+          victim.pod.pause();
+          await delay(random.int(350, 500));
+          victim.pod.resume();
+        } else if (fault === "cut") {
+          victim.proxy.reset();
+        } else if (fault === "kill") {
+          await fleet.replace(victim);
+        }
+        const answers = (await Promise.all(calls)).filter((report) => report !== undefined);
+        rule?.cancel();
+        const hit = fault === "none" || rule === undefined || rule.hits > 0;
+        done[hit ? fault : "none"] += 1;
+        reports.push(...answers);
+        unknowns.push({ key, fault, count: answers.filter(({ outcome }) => outcome === "unknown").length });
+      };
+
+      for (let run = 0; run < runsPlanned; run += 1) {
+        const victim = random.pick(fleet.workers);
+        await oneRun(
+          run,
+          victim,
+          fleet.workers.filter((worker) => worker !== victim),
+        );
+      }
+
+      // Every key comes to an answer in the end, by a caller that retries.
+      const keys = Array.from({ length: runsPlanned }, (_, run) => `k${run}`);
+      const finals = await Promise.all(
+        keys.map(async (key) => {
+          const { value } = await judge.run<string>(key, { waitMs: 5_000, fingerprint: { key } }, (attempt) => {
+            // An attempt that ended without an outcome: what it may have booked has this name.
+            return `effect of ${attempt.downstreamKey}`;
+          });
+          return { key, value };
+        }),
+      );
+
+      const entries = await Promise.all(keys.map((key) => accounts.lrange(`entries:${key}`, 0, -1)));
+      const answered = reports.filter(({ outcome }) => outcome === "answered");
+      for (const [index, { key, value }] of finals.entries()) {
+        expect(entries[index]?.length, `entries of ${key}`).toBeLessThanOrEqual(1);
+        const values = answered.filter((report) => report.key === key).map((report) => report.value);
+        expect(new Set([...values, ...(entries[index] ?? []), value]).size, `answers of ${key}`).toBe(1);
+        // Whoever heard an answer can rely on its effect.
+        if (values.length > 0) expect(entries[index], `entries of ${key}`).toHaveLength(1);
+      }
+      const accepted = entries.flat();
+
+      // No unknown outcome without a fault, at most one with one.
+      for (const { key, fault, count } of unknowns)
+        expect({ key, fault, count }).toSatisfy((seen: { count: number }) => seen.count <= (fault === "none" ? 0 : 1));
+      expect(await all(judge.stuck({ olderThanMs: 0 }))).toEqual([]);
+
+      // Neither an idle nor an all-unknown run passes.
+      const count = (outcome: RunReport["outcome"]): number =>
+        reports.filter((report) => report.outcome === outcome).length;
+      console.log(
+        JSON.stringify({
+          done,
+          answered: answered.length,
+          replayed: answered.filter(({ replayed }) => replayed === true).length,
+          unknown: count("unknown"),
+          superseded: count("superseded"),
+          busy: count("busy"),
+          failed: count("failed"),
+          unreachable: count("unreachable"),
+          entries: accepted.length,
+        }),
+      );
+      expect(answered.length).toBeGreaterThanOrEqual(400);
+      expect(answered.filter(({ replayed }) => replayed === true).length).toBeGreaterThanOrEqual(150);
+      expect(accepted.length).toBeGreaterThanOrEqual(150);
+      for (const fault of ["lost claim", "lost complete", "pause", "kill", "cut"] as const)
+        expect({ fault, times: done[fault] }).toSatisfy(({ times }: { times: number }) => times >= 3);
+      expect(count("failed")).toBeGreaterThanOrEqual(10);
+    } finally {
+      await judge.close();
+      redis.disconnect();
+      accounts.disconnect();
+      await fleet.close();
+    }
+  }, 120_000);
+
+  it("counter-test: with SET NX and a time limit the same pause lets two effects through, and the results differ", async () => {
+    await using server = await RedisServer.start();
+    const redis = new Redis(server.url);
+    const effects: string[] = [];
+    const naive = async (worker: string, workMs: number): Promise<void> => {
+      if ((await redis.set("k", worker, "PX", 100, "NX")) === null) return;
+      await delay(workMs);
+      effects.push(worker);
+      await redis.set("result", worker);
+    };
+    const paused = naive("paused", 200);
+    await delay(120);
+    await naive("second", 0);
+    expect(await redis.get("result")).toBe("second");
+    await paused;
+    expect(effects).toEqual(["second", "paused"]);
+    expect(await redis.get("result")).toBe("paused");
+    redis.disconnect();
+  });
+});
