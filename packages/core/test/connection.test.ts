@@ -81,9 +81,12 @@ describe("a client that is not connected", () => {
     await proxy.refuse();
     proxy.reset();
     await disconnected(client);
+    const before = listenersOf(client);
     const applied = add(connection, "1", 5_000);
     await proxy.accept();
     expect(await applied).toEqual(["applied", 2, "1"]);
+    // A listener for errors that stayed would silence the client's own report of them.
+    expect(listenersOf(client)).toBe(before);
   });
 
   it("ends 200 waiting calls within their timeout with one listener per event and without a warning", async () => {
