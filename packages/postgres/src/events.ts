@@ -42,7 +42,13 @@ export type PostgresEvent =
       readonly error: unknown;
     }
   | { readonly type: "recovered"; readonly timer: string; readonly failures: number }
-  | { readonly type: "applied"; readonly inventory: string; readonly movements: number; readonly sequence: number };
+  | {
+      readonly type: "applied";
+      readonly inventory: string;
+      readonly bucket: number;
+      readonly movements: number;
+      readonly sequence: number;
+    };
 
 /** The channel of node:diagnostics_channel. */
 export const postgresChannel = "holdfast:postgres";

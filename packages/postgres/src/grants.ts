@@ -5,7 +5,7 @@
 import { oneOf, text } from "@holdfast/core";
 
 /** What a role may do. */
-export type Use = "fence" | "idempotency" | "outbox" | "relay" | "ledger" | "prune";
+export type Use = "fence" | "idempotency" | "outbox" | "relay" | "ledger" | "prune" | "operate";
 
 const functionsOf: Readonly<Record<Use, readonly string[]>> = {
   fence: ["fence(text[], bigint[], integer)"],
@@ -20,11 +20,12 @@ const functionsOf: Readonly<Record<Use, readonly string[]>> = {
     "outbox_failed(bigint, text, bigint)",
     "outbox_status(text)",
   ],
-  ledger: ["ledger_apply(text, bigint, text, jsonb)", "ledger_cursor(text)"],
+  ledger: ["ledger_apply(text, integer, bigint, text, jsonb)", "ledger_cursor(text, integer)"],
+  operate: ["ledger_reset(text, integer, bigint, text)"],
   prune: ["prune_fences(bigint, integer)", "prune_keys(integer)"],
 };
 
-const uses: readonly Use[] = ["fence", "idempotency", "outbox", "relay", "ledger", "prune"];
+const uses: readonly Use[] = ["fence", "idempotency", "outbox", "relay", "ledger", "prune", "operate"];
 
 /**
  * The SQL that lets a role use the schema; run it after the migration, as its owner.

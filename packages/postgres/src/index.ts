@@ -30,12 +30,13 @@ export {
   type IdempotentTransactionOptions,
   type TransactionAttempt,
 } from "./idempotent-transaction.ts";
-export { applyMovements, ledgerCursor, type LedgerOptions, type LedgerReport } from "./ledger.ts";
+export { applyMovements, ledgerCursor, resetLedger, type LedgerOptions, type LedgerReport } from "./ledger.ts";
 export { migrate, migrationSql, type MigrationReport } from "./migrate.ts";
 export type {
   Movement,
+  MovementChange,
   MovementCursor,
-  MovementLine,
+  MovementReader,
   MovementSource,
   StockLevel,
   StockSource,

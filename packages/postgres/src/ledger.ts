@@ -2,7 +2,7 @@
  * The ledger: an inventory's movements as rows, applied once and in order (P5). A batch and the cursor behind it are one statement; a fork
  * or a gap in the log stops it, since a ledger that skips is worse than one that stands.
  */
-import { integerOr } from "@holdfast/core";
+import { integer, integerOr, signal, text } from "@holdfast/core";
 import { LedgerStoppedError } from "./errors.ts";
 import type { Movement, MovementCursor, MovementSource } from "./movement-source.ts";
 import { resolveTransactionOptions } from "./options.ts";
@@ -16,6 +16,11 @@ import { ledgerGapState, sqlErrorOf } from "./sql-state.ts";
 export interface LedgerOptions extends PostgresOptions {
   /** Movements in one transaction, 1 to 10,000. Default 500. */
   readonly batchMax?: number | undefined;
+  /**
+   * The name under which the inventory remembers how far the ledger has come, so that it cuts nothing off its log that the ledger does not
+   * have. Default `"ledger"`.
+   */
+  readonly consumer?: string | undefined;
   /** Ends it between two batches. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -24,40 +29,70 @@ export interface LedgerOptions extends PostgresOptions {
 export interface LedgerReport {
   /** Movements that this call applied; others may have applied some, too. */
   readonly applied: number;
-  /** Where the ledger stands, or undefined when it is empty. */
-  readonly cursor: MovementCursor | undefined;
+  /** Where the ledger of each bucket stands; at 0 when it is empty. */
+  readonly cursors: readonly MovementCursor[];
 }
 
+/** One log on its way to the ledger. */
+interface Stream {
+  readonly stock: MovementSource;
+  readonly bucket: number;
+  readonly batchMax: number;
+  readonly settings: ResolvedTransactionOptions;
+}
+
+const start: MovementCursor = { sequence: 0, stamp: "" };
 /** How often it begins again because another one was faster, or because COMMIT got no answer. */
 const restartsMax = 100;
 
-/** Where the ledger of an inventory stands. */
-export async function ledgerCursor(pool: Queryable, inventory: string): Promise<MovementCursor | undefined> {
-  const { rows } = await pool.query("SELECT sequence, stamp FROM holdfast.ledger_cursor($1)", [inventory]);
+/** Where the ledger of a bucket stands; at 0 when it is empty. @throws what PostgreSQL answers */
+export async function ledgerCursor(pool: Queryable, inventory: string, bucket = 0): Promise<MovementCursor> {
+  const { rows } = await pool.query("SELECT sequence, stamp FROM holdfast.ledger_cursor($1, $2::integer)", [
+    inventory,
+    bucket,
+  ]);
   const [row] = rows as { sequence: string | null; stamp: string }[];
-  if (row === undefined || row.sequence === null || row.sequence === "0") return undefined;
-  return { sequence: Number(row.sequence), stamp: row.stamp };
+  return row === undefined || row.sequence === null ? start : { sequence: Number(row.sequence), stamp: row.stamp };
+}
+
+/**
+ * Sets where the ledger of a bucket goes on, after somebody has repaired a fork or a gap. Balances stay as they are: `reconcile` says
+ * whether they are right.
+ * @throws TypeError, RangeError; what PostgreSQL answers
+ */
+export async function resetLedger(
+  pool: Queryable,
+  inventory: string,
+  cursor: MovementCursor,
+  { bucket = 0 }: { readonly bucket?: number | undefined } = {},
+): Promise<void> {
+  await pool.query("SELECT holdfast.ledger_reset($1, $2::integer, $3::bigint, $4)", [
+    text("inventory", inventory),
+    integer("bucket", bucket, { min: 0, max: 1_000_000 }),
+    integer("cursor.sequence", cursor.sequence, { min: 0, max: Number.MAX_SAFE_INTEGER }),
+    cursor.stamp,
+  ]);
 }
 
 async function applyBatch(
   pool: PoolLike,
-  settings: ResolvedTransactionOptions,
-  inventory: string,
-  after: MovementCursor | undefined,
+  { stock, bucket, settings }: Stream,
+  after: MovementCursor,
   batch: readonly Movement[],
 ): Promise<"applied" | "moved"> {
-  const wire = batch.map(({ sequence, stamp, kind, reference, lines }) => ({
+  const wire = batch.map(({ sequence, stamp, kind, id, atMs, changes }) => ({
     sequence,
     stamp,
     kind,
-    reference,
-    lines: lines.map(({ sku, onHand, reserved }) => ({ sku, onHand, reserved })),
+    id,
+    atMs,
+    changes: changes.map(({ sku, onHand, reserved }) => ({ sku, onHand, reserved })),
   }));
   try {
     return await runTransaction(pool, settings, async ({ tx }) => {
       const { rows } = await tx.query<{ outcome: "applied" | "moved" }>(
-        "SELECT holdfast.ledger_apply($1, $2::bigint, $3, $4::jsonb) AS outcome",
-        [inventory, after?.sequence ?? 0, after?.stamp ?? "", JSON.stringify(wire)],
+        "SELECT holdfast.ledger_apply($1, $2::integer, $3::bigint, $4, $5::jsonb) AS outcome",
+        [stock.name, bucket, after.sequence, after.stamp, JSON.stringify(wire)],
       );
       return rows[0]?.outcome ?? "moved";
     });
@@ -67,7 +102,7 @@ async function applyBatch(
     const found = sqlErrorOf(error);
     if (found?.state !== ledgerGapState) throw error;
     const { wanted, found: came } = JSON.parse(found.detail) as { wanted: number; found: number };
-    throw new LedgerStoppedError(inventory, wanted, came, { cause: error });
+    throw new LedgerStoppedError(stock.name, wanted, came, { cause: error });
   }
 }
 
@@ -83,8 +118,34 @@ async function* batchesOf(source: AsyncIterable<Movement>, batchMax: number): As
   if (batch.length > 0) yield batch;
 }
 
+async function applyStream(pool: PoolLike, stream: Stream): Promise<{ applied: number; cursor: MovementCursor }> {
+  const { stock, bucket, batchMax, settings } = stream;
+  let applied = 0;
+  for (let restart = 0; ; restart += 1) {
+    let cursor = await ledgerCursor(pool, stock.name, bucket);
+    let moved = false;
+    for await (const batch of batchesOf(stock.movements({ after: cursor, bucket }), batchMax)) {
+      settings.signal?.throwIfAborted();
+      moved = (await applyBatch(pool, stream, cursor, batch)) === "moved";
+      if (moved) break;
+      const { sequence, stamp } = batch.at(-1) as Movement;
+      cursor = { sequence, stamp };
+      applied += batch.length;
+      settings.events.emit(() => ({
+        type: "applied",
+        inventory: stock.name,
+        bucket,
+        movements: batch.length,
+        sequence,
+      }));
+    }
+    if (!moved || restart === restartsMax) return { applied, cursor };
+  }
+}
+
 /**
- * Applies an inventory's movements up to the last one there is. Safe to run again, and at many places at once.
+ * Applies an inventory's movements up to the last one there is, then tells the inventory how far it has come. Safe to run again, and at many
+ * places at once.
  * @throws LedgerStoppedError for a gap; what the inventory throws for a fork or a loss; PostgresUnavailableError, TransactionConflictError;
  *   the signal's reason. What was applied before stays applied.
  */
@@ -93,29 +154,26 @@ export async function applyMovements(
   stock: MovementSource,
   options: LedgerOptions = {},
 ): Promise<LedgerReport> {
-  const { name: inventory } = stock;
+  signal("signal", options.signal);
+  const consumer = text("consumer", options.consumer ?? "ledger");
   const batchMax = integerOr(500, "batchMax", options.batchMax, { min: 1, max: 10_000 });
-  const settings = resolveTransactionOptions(`ledger ${inventory}`, {
-    clock: options.clock,
-    random: options.random,
-    onEvent: options.onEvent,
+  const { clock, random, onEvent } = options;
+  const settings = resolveTransactionOptions(`ledger ${stock.name}`, {
+    clock,
+    random,
+    onEvent,
     signal: options.signal,
     isolation: "read-committed",
     attemptsMax: 20,
   });
   let applied = 0;
-  for (let restart = 0; ; restart += 1) {
-    let cursor = await ledgerCursor(pool, inventory);
-    let moved = false;
-    for await (const batch of batchesOf(stock.movements({ after: cursor }), batchMax)) {
-      options.signal?.throwIfAborted();
-      moved = (await applyBatch(pool, settings, inventory, cursor, batch)) === "moved";
-      if (moved) break;
-      const { sequence, stamp } = batch.at(-1) as Movement;
-      cursor = { sequence, stamp };
-      applied += batch.length;
-      settings.events.emit(() => ({ type: "applied", inventory, movements: batch.length, sequence }));
-    }
-    if (!moved || restart === restartsMax) return { applied, cursor };
+  const cursors: MovementCursor[] = [];
+  for (let bucket = 0; bucket < stock.bucketCount; bucket += 1) {
+    const done = await applyStream(pool, { stock, bucket, batchMax, settings });
+    applied += done.applied;
+    cursors.push(done.cursor);
+    // After the ledger has it, and also when this call applied nothing: an earlier one may have died in between.
+    if (done.cursor.sequence > 0) await stock.consumer(consumer, { bucket }).commit(done.cursor);
   }
+  return { applied, cursors };
 }

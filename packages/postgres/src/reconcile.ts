@@ -31,28 +31,29 @@ export interface ReconcileReport {
 }
 
 interface Balance extends StockLevel {
+  /** Changes with each movement that touches the sku. */
   readonly sequence: string;
 }
 
 const pageRows = 500;
-/** Levels that are asked for at a time. */
-const flights = 16;
+
+/** A sku's buckets as one: a unit that went from one to the other counts once. */
+const columns = `SELECT sku, sum(on_hand)::text AS "onHand", sum(reserved)::text AS reserved,
+  string_agg(bucket || ':' || sequence, ' ' ORDER BY bucket) AS sequence FROM holdfast.ledger_balances`;
 
 async function balancesAfter(pool: PoolLike, inventory: string, sku: string): Promise<Map<string, Balance>> {
   const { rows } = await pool.query(
-    `SELECT sku, on_hand::text AS "onHand", reserved::text, sequence::text FROM holdfast.ledger_balances
-     WHERE inventory = $1 AND sku > $2 ORDER BY sku LIMIT ${pageRows}`,
+    `${columns} WHERE inventory = $1 AND sku > $2 GROUP BY sku ORDER BY sku LIMIT ${pageRows}`,
     [inventory, sku],
   );
   return asBalances(rows);
 }
 
 async function balancesOf(pool: PoolLike, inventory: string, skus: readonly string[]): Promise<Map<string, Balance>> {
-  const { rows } = await pool.query(
-    `SELECT sku, on_hand::text AS "onHand", reserved::text, sequence::text FROM holdfast.ledger_balances
-     WHERE inventory = $1 AND sku = ANY ($2::text[])`,
-    [inventory, [...skus]],
-  );
+  const { rows } = await pool.query(`${columns} WHERE inventory = $1 AND sku = ANY ($2::text[]) GROUP BY sku`, [
+    inventory,
+    [...skus],
+  ]);
   return asBalances(rows);
 }
 
@@ -63,16 +64,6 @@ function asBalances(rows: unknown[]): Map<string, Balance> {
       { onHand: Number(row.onHand), reserved: Number(row.reserved), sequence: row.sequence },
     ]),
   );
-}
-
-async function levelsOf(stock: StockSource, skus: readonly string[]): Promise<Map<string, StockLevel>> {
-  const levels = new Map<string, StockLevel>();
-  for (let at = 0; at < skus.length; at += flights) {
-    const part = skus.slice(at, at + flights);
-    const found = await Promise.all(part.map((sku) => stock.level(sku)));
-    for (const [index, sku] of part.entries()) levels.set(sku, found[index] as StockLevel);
-  }
-  return levels;
 }
 
 /**
@@ -95,7 +86,7 @@ export async function reconcile(
     checked += before.size;
     for (let attempt = 1; before.size > 0; attempt += 1) {
       const skus = [...before.keys()];
-      const levels = await levelsOf(stock, skus);
+      const levels = await stock.levels(skus);
       await applyMovements(pool, stock, options);
       const after = await balancesOf(pool, stock.name, skus);
       const moving = new Map<string, Balance>();

@@ -40,10 +40,10 @@ const write = async (tx: Transaction): Promise<void> => {
 
 /** Does something in the moment before COMMIT goes out. */
 function beforeCommit({ client }: Transaction, act: () => void): void {
-  const { query } = client;
+  const query = client.query.bind(client);
   client.query = (text, values) => {
     if (text === "COMMIT") act();
-    return query.call(client, text, values);
+    return query(text, values);
   };
 }
 

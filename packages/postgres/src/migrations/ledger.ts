@@ -6,40 +6,48 @@ import type { Migration } from "./migration.ts";
 
 const sql = `
 CREATE TABLE holdfast.ledger_cursors (
-  inventory text PRIMARY KEY,
+  inventory text NOT NULL,
+  bucket integer NOT NULL,
   sequence bigint NOT NULL,
-  stamp text NOT NULL
+  stamp text NOT NULL,
+  PRIMARY KEY (inventory, bucket)
 );
 CREATE TABLE holdfast.ledger_movements (
   inventory text NOT NULL,
+  bucket integer NOT NULL,
   sequence bigint NOT NULL,
   stamp text NOT NULL,
   kind text NOT NULL,
-  reference text NOT NULL,
-  lines jsonb NOT NULL,
-  applied_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-  PRIMARY KEY (inventory, sequence)
+  id text NOT NULL,
+  at timestamptz NOT NULL,
+  changes jsonb NOT NULL,
+  -- A repaired fork has other movements under numbers that were there before.
+  PRIMARY KEY (inventory, bucket, sequence, stamp)
 );
 CREATE TABLE holdfast.ledger_balances (
   inventory text NOT NULL,
   sku text NOT NULL,
+  bucket integer NOT NULL,
   on_hand bigint NOT NULL,
   reserved bigint NOT NULL,
   -- The last movement that touched it.
   sequence bigint NOT NULL,
-  PRIMARY KEY (inventory, sku)
+  PRIMARY KEY (inventory, sku, bucket)
 );
-COMMENT ON TABLE holdfast.ledger_balances IS 'The sum of the movements of each sku up to the cursor of its inventory.';
+COMMENT ON TABLE holdfast.ledger_balances IS 'The sum of the movements of each sku up to the cursors of its inventory.';
 
-CREATE FUNCTION holdfast.ledger_apply(of_inventory text, after_sequence bigint, after_stamp text, batch jsonb) RETURNS text
+CREATE FUNCTION holdfast.ledger_apply(of_inventory text, of_bucket integer, after_sequence bigint, after_stamp text, batch jsonb)
+RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
 DECLARE
   stands record;
   wanted bigint := after_sequence;
   movement jsonb;
 BEGIN
-  INSERT INTO holdfast.ledger_cursors (inventory, sequence, stamp) VALUES (of_inventory, 0, '') ON CONFLICT DO NOTHING;
-  SELECT c.sequence, c.stamp INTO stands FROM holdfast.ledger_cursors AS c WHERE c.inventory = of_inventory FOR UPDATE;
+  INSERT INTO holdfast.ledger_cursors (inventory, bucket, sequence, stamp) VALUES (of_inventory, of_bucket, 0, '')
+  ON CONFLICT DO NOTHING;
+  SELECT c.sequence, c.stamp INTO stands FROM holdfast.ledger_cursors AS c
+  WHERE c.inventory = of_inventory AND c.bucket = of_bucket FOR UPDATE;
   IF stands.sequence <> after_sequence OR stands.stamp <> after_stamp THEN
     RETURN 'moved';
   END IF;
@@ -50,24 +58,35 @@ BEGIN
         USING ERRCODE = 'SF002', DETAIL = json_build_object('wanted', wanted, 'found', (movement ->> 'sequence')::bigint);
     END IF;
   END LOOP;
-  INSERT INTO holdfast.ledger_movements (inventory, sequence, stamp, kind, reference, lines)
-  SELECT of_inventory, (value ->> 'sequence')::bigint, value ->> 'stamp', value ->> 'kind', value ->> 'reference', value -> 'lines'
-  FROM jsonb_array_elements(batch);
-  INSERT INTO holdfast.ledger_balances AS b (inventory, sku, on_hand, reserved, sequence)
-  SELECT of_inventory, line ->> 'sku', sum((line ->> 'onHand')::bigint), sum((line ->> 'reserved')::bigint),
-    max((value ->> 'sequence')::bigint)
-  FROM jsonb_array_elements(batch), jsonb_array_elements(value -> 'lines') AS line
-  GROUP BY line ->> 'sku'
-  ON CONFLICT (inventory, sku) DO UPDATE
+  INSERT INTO holdfast.ledger_movements (inventory, bucket, sequence, stamp, kind, id, at, changes)
+  SELECT of_inventory, of_bucket, (entry ->> 'sequence')::bigint, entry ->> 'stamp', entry ->> 'kind', entry ->> 'id',
+    to_timestamp((entry ->> 'atMs')::numeric / 1000), entry -> 'changes'
+  FROM jsonb_array_elements(batch) AS entries (entry);
+  INSERT INTO holdfast.ledger_balances AS b (inventory, sku, bucket, on_hand, reserved, sequence)
+  SELECT of_inventory, change ->> 'sku', of_bucket, sum((change ->> 'onHand')::bigint), sum((change ->> 'reserved')::bigint),
+    max((entry ->> 'sequence')::bigint)
+  FROM jsonb_array_elements(batch) AS entries (entry), jsonb_array_elements(entry -> 'changes') AS changes (change)
+  GROUP BY change ->> 'sku'
+  ON CONFLICT (inventory, sku, bucket) DO UPDATE
   SET on_hand = b.on_hand + excluded.on_hand, reserved = b.reserved + excluded.reserved, sequence = excluded.sequence;
-  UPDATE holdfast.ledger_cursors AS c SET sequence = wanted, stamp = movement ->> 'stamp' WHERE c.inventory = of_inventory;
+  UPDATE holdfast.ledger_cursors AS c SET sequence = wanted, stamp = batch -> -1 ->> 'stamp'
+  WHERE c.inventory = of_inventory AND c.bucket = of_bucket;
   RETURN 'applied';
 END $body$;
 
-CREATE FUNCTION holdfast.ledger_cursor(of_inventory text, OUT sequence text, OUT stamp text)
+CREATE FUNCTION holdfast.ledger_cursor(of_inventory text, of_bucket integer, OUT sequence text, OUT stamp text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
-  SELECT c.sequence::text, c.stamp FROM holdfast.ledger_cursors AS c WHERE c.inventory = of_inventory
+  SELECT c.sequence::text, c.stamp FROM holdfast.ledger_cursors AS c
+  WHERE c.inventory = of_inventory AND c.bucket = of_bucket
 $body$;
+
+CREATE FUNCTION holdfast.ledger_reset(of_inventory text, of_bucket integer, to_sequence bigint, to_stamp text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
+BEGIN
+  INSERT INTO holdfast.ledger_cursors AS c (inventory, bucket, sequence, stamp)
+  VALUES (of_inventory, of_bucket, to_sequence, to_stamp)
+  ON CONFLICT (inventory, bucket) DO UPDATE SET sequence = excluded.sequence, stamp = excluded.stamp;
+END $body$;
 `;
 
 /** The ledger. */
