@@ -44,15 +44,24 @@ export class DeadlineList {
   #timer: TimerHandle | undefined;
   #timerAtMs = Infinity;
   readonly #onIdle: () => void;
+  readonly #keepTimer: boolean;
 
   /**
    * @param durationMs the length of every deadline in the list
    * @param onIdle called when the list has neither a deadline nor a timer any more
+   * @param keepTimer whether an emptied list leaves its timer to fire for nothing; by default when it fires within 5 s. For a list that
+   *   is emptied and filled thousands of times a second
    */
-  constructor(clock: Clock, durationMs: number, onIdle: () => void = () => undefined) {
+  constructor(
+    clock: Clock,
+    durationMs: number,
+    onIdle: () => void = () => undefined,
+    keepTimer: boolean = durationMs <= keepTimerMaxMs,
+  ) {
     this.#clock = clock;
     this.#durationMs = durationMs;
     this.#onIdle = onIdle;
+    this.#keepTimer = keepTimer;
   }
 
   /**
@@ -80,7 +89,7 @@ export class DeadlineList {
   remove(node: Node): void {
     if (node.list !== this) return;
     this.#unlink(node);
-    if (this.#first === undefined && this.#durationMs > keepTimerMaxMs && this.#timer !== undefined) {
+    if (this.#first === undefined && !this.#keepTimer && this.#timer !== undefined) {
       this.#disarm();
       this.#onIdle();
     }

@@ -1,0 +1,108 @@
+/**
+ * What the end of a call tells: to the breaker, to the limit, to the estimate of the service time, and to the books. B2 lives here: the
+ * breaker hears of answers, errors and conclusive timeouts, and of nothing else.
+ */
+import type { EventSink } from "@holdfast/core";
+import type { Accounts } from "./accounts.ts";
+import type { AdaptiveLimit } from "./adaptive-limit.ts";
+import type { Breaker } from "./breaker.ts";
+import type { Call } from "./call.ts";
+import type { BulkheadEvent } from "./events.ts";
+import type { ResolvedBulkheadOptions } from "./options.ts";
+import type { Outcome, Verdict } from "./outcome.ts";
+import { ServiceTimes } from "./service-times.ts";
+
+/** A call that timed out after this part of the bulkhead's timeout was not dispatched late. */
+const wholeTime = 0.9;
+
+/** Draws the conclusions of one bulkhead. */
+export class Findings {
+  readonly #options: ResolvedBulkheadOptions;
+  readonly #accounts: Accounts;
+  readonly #events: EventSink<BulkheadEvent>;
+  readonly #breaker: Breaker;
+  readonly #adaptive: AdaptiveLimit | undefined;
+  readonly #service = new ServiceTimes();
+
+  constructor(
+    options: ResolvedBulkheadOptions,
+    accounts: Accounts,
+    events: EventSink<BulkheadEvent>,
+    breaker: Breaker,
+    adaptive: AdaptiveLimit | undefined,
+  ) {
+    this.#options = options;
+    this.#accounts = accounts;
+    this.#events = events;
+    this.#breaker = breaker;
+    this.#adaptive = adaptive;
+  }
+
+  /** The median time of recent answers in milliseconds, undefined before the first. */
+  get medianMs(): number | undefined {
+    return this.#service.medianMs;
+  }
+
+  /** Work has settled with a value, whether anybody waits for it or not. */
+  took(durationMs: number, nowMs: number): void {
+    this.#service.add(durationMs, nowMs);
+  }
+
+  /** A value that the caller gets. */
+  answered(call: Call, value: unknown, durationMs: number, nowMs: number): Outcome {
+    const verdict = this.#verdict(call, value, undefined, durationMs);
+    this.#tellBreaker(call, verdict, value, durationMs, nowMs);
+    if (this.#adaptive !== undefined) {
+      this.#adaptive.answered(call.dispatchedMs, durationMs, nowMs, this.#accounts.perSecond(nowMs));
+    }
+    if (verdict === "failure") return "failed";
+    return this.#breaker.isSlow(durationMs) ? "slow" : "success";
+  }
+
+  /** An error that the caller gets. */
+  failed(call: Call, error: unknown, durationMs: number, nowMs: number): Outcome {
+    this.#tellBreaker(call, this.#verdict(call, undefined, error, durationMs), error, durationMs, nowMs);
+    return "failed";
+  }
+
+  /** The caller got no answer in time. */
+  timedOut(call: Call, error: Error, nowMs: number): void {
+    const ranMs = nowMs - call.dispatchedMs;
+    if (ranMs >= this.#conclusiveAfterMs()) this.#breaker.failed(call.generation, error, nowMs);
+    else this.#breaker.inconclusive(call.generation, nowMs);
+    if (this.#adaptive === undefined) return;
+    const whole = ranMs >= wholeTime * this.#options.timeoutMs;
+    this.#adaptive.timedOut(call.dispatchedMs, ranMs, whole, nowMs, this.#accounts.perSecond(nowMs));
+  }
+
+  /** The caller has given up. */
+  cancelled(call: Call, nowMs: number): void {
+    this.#breaker.inconclusive(call.generation, nowMs);
+  }
+
+  /** How long a call must have run for its timeout to speak against the dependency. */
+  #conclusiveAfterMs(): number {
+    const { breaker, timeoutMs } = this.#options;
+    if (breaker?.conclusiveAfterMs !== undefined) return breaker.conclusiveAfterMs;
+    // A call that waited for an instant has a little less than its whole time.
+    return Math.min(wholeTime * timeoutMs, 2 * (this.#service.medianMs ?? Infinity));
+  }
+
+  #tellBreaker(call: Call, verdict: Verdict, result: unknown, durationMs: number, nowMs: number): void {
+    if (verdict === "success") this.#breaker.succeeded(call.generation, durationMs, nowMs);
+    else if (verdict === "failure") this.#breaker.failed(call.generation, result, nowMs);
+    else this.#breaker.inconclusive(call.generation, nowMs);
+  }
+
+  #verdict(call: Call, value: unknown, error: unknown, durationMs: number): Verdict {
+    const classify = call.classify ?? this.#options.classify;
+    const plain = error === undefined ? "success" : "failure";
+    if (classify === undefined) return plain;
+    try {
+      return classify({ value, error, durationMs });
+    } catch (failure) {
+      this.#events.emit(() => ({ type: "classify-failed", bulkhead: this.#options.name, error: failure }));
+      return plain;
+    }
+  }
+}

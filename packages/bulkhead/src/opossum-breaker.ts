@@ -1,0 +1,213 @@
+/**
+ * The breaker: opossum keeps the window and says when it is exceeded; this adapter admits, allots probes with a bound, ignores results of
+ * an earlier generation (B4) and records only conclusive outcomes (B2).
+ *
+ * opossum's own capacity, timeout, percentiles, snapshots, abort controller and reset timer are off. Half-open is decided here, by the
+ * injected clock, since opossum can enter it only by a timer of its own, sends one probe of any length, and closes on any success.
+ */
+import CircuitBreaker from "opossum";
+import type { Clock } from "@holdfast/core";
+import type { Admission, Breaker, BreakerState } from "./breaker.ts";
+import { OpossumWindow } from "./opossum-window.ts";
+import type { ResolvedBreakerOptions } from "./options.ts";
+import type { SharedSide } from "./shared-breaker.ts";
+
+/** Told of every change of state. */
+export type OnBreakerState = (state: BreakerState, because: string) => void;
+
+/** So many probes that end without telling anything, per probe allotted, open the breaker again. */
+const inconclusiveMax = 10;
+/** opossum opens above its threshold, we at it. */
+const thresholdMargin = 1e-9;
+
+type Circuit = CircuitBreaker<[unknown], never>;
+
+/** A breaker on an opossum circuit. */
+export class OpossumBreaker implements Breaker, SharedSide {
+  /** For opossum's exporters. Its events and `stats` are live; call nothing on it that changes its state. */
+  readonly circuit: Circuit;
+  readonly openMs: number;
+  readonly probeMs: number;
+  readonly #options: ResolvedBreakerOptions;
+  readonly #clock: Clock;
+  readonly #window: OpossumWindow;
+  readonly #onState: OnBreakerState;
+  readonly #ownListeners: { readonly success: number; readonly reject: number };
+  #state: BreakerState = "closed";
+  #generation = 0;
+  #openUntilMs = 0;
+  #probesOut = 0;
+  #probesPassed = 0;
+  #inconclusive = 0;
+
+  /** @param probeMs longest time that a probe takes, in milliseconds */
+  constructor(name: string, options: ResolvedBreakerOptions, probeMs: number, clock: Clock, onState: OnBreakerState) {
+    this.openMs = options.openMs;
+    this.probeMs = probeMs;
+    this.#options = options;
+    this.#clock = clock;
+    this.#onState = onState;
+    this.#window = new OpossumWindow(clock, options.windowMs);
+    const settings = {
+      name,
+      timeout: false as const,
+      errorThresholdPercentage: options.failurePercent - thresholdMargin,
+      volumeThreshold: options.callsMin,
+      rollingPercentilesEnabled: false,
+      enableSnapshots: false,
+      status: this.#window,
+    };
+    const fail = (error: unknown): never => {
+      throw error;
+    };
+    this.circuit = new CircuitBreaker<[unknown], never>(fail, settings as unknown as CircuitBreaker.Options);
+    // One of these two would arm opossum's own timer for half-open.
+    this.circuit.removeAllListeners("open");
+    this.#ownListeners = {
+      success: this.circuit.listenerCount("success"),
+      reject: this.circuit.listenerCount("reject"),
+    };
+  }
+
+  get state(): BreakerState {
+    return this.#state === "open" && this.#clock.monotonicMs() >= this.#openUntilMs ? "half-open" : this.#state;
+  }
+
+  get generation(): number {
+    return this.#generation;
+  }
+
+  isSlow(durationMs: number): boolean {
+    return durationMs >= this.#options.slowCallMs;
+  }
+
+  admit(nowMs: number): Admission {
+    if (this.#state === "closed") return "pass";
+    if (this.#state === "open") {
+      if (nowMs < this.#openUntilMs) return this.#refuse(nowMs);
+      if (this.#options.shared?.mayProbe() === false) return this.#refuse(nowMs);
+      this.#halfOpen();
+    }
+    if (this.#probesOut + this.#probesPassed >= this.#options.probes) return this.#refuse(nowMs);
+    this.#probesOut += 1;
+    return "probe";
+  }
+
+  succeeded(generation: number, durationMs: number, nowMs: number): void {
+    if (generation !== this.#generation || this.#state === "open") return;
+    const slow = this.isSlow(durationMs);
+    if (this.#state === "half-open") {
+      this.#probeSucceeded(slow, durationMs, nowMs);
+      return;
+    }
+    // Nobody else listens as a rule: then the count is all there is to do.
+    if (this.circuit.listenerCount("success") > this.#ownListeners.success) {
+      this.circuit.emit("fire", []);
+      this.circuit.emit("success", undefined, durationMs);
+    } else {
+      this.#window.succeeded(nowMs);
+    }
+    if (!slow) return;
+    this.#window.wasSlow(nowMs);
+    if (this.#slowPercentReached(nowMs)) this.#open(nowMs, "slow calls");
+  }
+
+  failed(generation: number, error: unknown, nowMs: number): void {
+    if (generation !== this.#generation || this.#state === "open") return;
+    if (this.#state === "half-open") {
+      this.circuit.emit("failure", error, 0, [error]);
+      this.#open(nowMs, "a probe failed");
+      return;
+    }
+    // opossum counts it and decides, before this returns.
+    this.circuit.fire(error).catch(() => undefined);
+    if (this.circuit.opened) this.#opened(nowMs, "failures");
+  }
+
+  inconclusive(generation: number, nowMs: number): void {
+    if (generation !== this.#generation || this.#state !== "half-open") return;
+    this.#probesOut -= 1;
+    this.#inconclusive += 1;
+    if (this.#inconclusive >= inconclusiveMax * this.#options.probes) this.#open(nowMs, "probes told nothing");
+  }
+
+  openFromElsewhere(leftMs: number): void {
+    if (this.#state === "open") return;
+    this.#openCircuit();
+    this.#enterOpen(this.#clock.monotonicMs() + leftMs, "another process opened it");
+  }
+
+  closeFromElsewhere(): void {
+    if (this.#state !== "closed") this.#close(this.#clock.monotonicMs(), "another process closed it");
+  }
+
+  /** Opens it, or keeps it open from now on, on the evidence of this process. */
+  #open(nowMs: number, because: string): void {
+    this.#openCircuit();
+    this.#opened(nowMs, because);
+  }
+
+  #openCircuit(): void {
+    if (this.circuit.opened) this.circuit.emit("open");
+    else this.circuit.open();
+  }
+
+  #close(nowMs: number, because: string): void {
+    this.#enter("closed", because);
+    this.#window.reset(nowMs);
+    this.circuit.close();
+  }
+
+  #refuse(nowMs: number): Admission {
+    if (this.circuit.listenerCount("reject") > this.#ownListeners.reject) {
+      this.circuit.emit("reject", new Error("Breaker is open"));
+    } else {
+      this.#window.refused(nowMs);
+    }
+    return "refuse";
+  }
+
+  #halfOpen(): void {
+    this.#enter("half-open", "openMs have passed");
+    this.#probesOut = 0;
+    this.#probesPassed = 0;
+    this.#inconclusive = 0;
+    this.circuit.emit("halfOpen", this.#options.openMs);
+  }
+
+  #probeSucceeded(slow: boolean, durationMs: number, nowMs: number): void {
+    if (slow && this.#options.slowPercent !== undefined) {
+      this.#open(nowMs, "a probe was slow");
+      return;
+    }
+    this.circuit.emit("success", undefined, durationMs);
+    this.#probesOut -= 1;
+    this.#probesPassed += 1;
+    if (this.#probesPassed < this.#options.probes) return;
+    this.#close(nowMs, "all probes succeeded");
+    this.#options.shared?.closed();
+  }
+
+  #slowPercentReached(nowMs: number): boolean {
+    const { slowPercent, callsMin } = this.#options;
+    if (slowPercent === undefined) return false;
+    const { results, slow } = this.#window.slowness(nowMs);
+    return results >= callsMin && (slow / results) * 100 >= slowPercent;
+  }
+
+  #opened(nowMs: number, because: string): void {
+    this.#enterOpen(nowMs + this.#options.openMs, because);
+    this.#options.shared?.opened();
+  }
+
+  #enterOpen(untilMs: number, because: string): void {
+    this.#openUntilMs = untilMs;
+    this.#enter("open", because);
+  }
+
+  #enter(state: BreakerState, because: string): void {
+    this.#state = state;
+    this.#generation += 1;
+    this.#onState(state, because);
+  }
+}

@@ -1,0 +1,243 @@
+/**
+ * A breaker's state in Redis, so that a process which starts learns that a dependency is down, and a hundred processes do not probe it at
+ * once. The local breaker stays in charge of its own calls: without Redis it works as if it were alone.
+ *
+ * Told to Redis: that the local breaker has opened, and that the local probes have succeeded. Asked of Redis: whether this process may
+ * probe. Heard from Redis, by hints and by a bounded poll: that others opened or closed.
+ */
+import {
+  backoffMs,
+  Connection,
+  integerOr,
+  resolveBackoff,
+  resolveCommonOptions,
+  withoutAmbientDeadline,
+} from "@holdfast/core";
+import type {
+  Backoff,
+  CommonOptions,
+  RedisLike,
+  ResolvedCommonOptions,
+  TimerHandle,
+  WakeUpSubscription,
+} from "@holdfast/core";
+import { breakerKey } from "./keys.ts";
+import type { SharedKey } from "./keys.ts";
+import { closeScript, lookScript, openScript, probeScript } from "./scripts.ts";
+import type { BreakerReply } from "./scripts.ts";
+
+/** Options of a shared breaker. */
+export interface SharedBreakerOptions extends CommonOptions<never> {
+  /** How often it looks by itself, in milliseconds, 100 to 600,000. Default 2,000. */
+  readonly pollMs?: number | undefined;
+}
+
+/** The breaker of one process, as its sharing needs it. */
+export interface SharedSide {
+  readonly openMs: number;
+  /** Longest time that the probes of this process take. */
+  readonly probeMs: number;
+  /** Opens it for so long, since another process did. */
+  openFromElsewhere(leftMs: number): void;
+  /** Closes it, since another process did. */
+  closeFromElsewhere(): void;
+}
+
+const retentionMs = 86_400_000;
+const noToken = "0";
+
+/** The state of one dependency's breaker, shared by all processes that name it. */
+export class SharedBreaker implements AsyncDisposable {
+  readonly name: string;
+  readonly #connection: Connection;
+  readonly #options: ResolvedCommonOptions<never>;
+  readonly #pollMs: number;
+  readonly #backoff: Backoff;
+  readonly #key: SharedKey;
+  #side: SharedSide | undefined;
+  #subscription: WakeUpSubscription | undefined;
+  #poll: TimerHandle | undefined;
+  #token: string = noToken;
+  #state: "open" | "closed" = "closed";
+  #probe: "none" | "asking" | "granted" = "none";
+  #probeOperation = "";
+  #probeUntilMs = 0;
+  #askAgainAtMs = 0;
+  #failures = 0;
+  #closed = false;
+  #looking: Promise<void> | undefined;
+
+  /** @throws TypeError, RangeError naming the field, the allowed range and the value got */
+  constructor(redis: RedisLike, name: string, options: SharedBreakerOptions = {}) {
+    this.#options = resolveCommonOptions(options);
+    this.#pollMs = integerOr(2_000, "pollMs", options.pollMs, { min: 100, max: 600_000 });
+    this.#backoff = resolveBackoff({ baseMs: 100, delayMaxMs: 1_000 });
+    this.#key = breakerKey(this.#options.prefix, name);
+    this.#connection = Connection.of(redis, this.#options.clock);
+    this.name = name;
+  }
+
+  /** Resolves once the state is known, or Redis has not answered; never rejects. */
+  ready(): Promise<void> {
+    return this.look();
+  }
+
+  /** Called by the bulkhead that uses it. @throws TypeError when another one does already */
+  attach(side: SharedSide): void {
+    if (this.#side !== undefined) {
+      throw new TypeError(`shared breaker ${this.name} serves a bulkhead already; make one for each bulkhead`);
+    }
+    this.#side = side;
+    withoutAmbientDeadline(() => {
+      this.#subscription = this.#connection.wakeUps.listen(this.#key.key, () => void this.look());
+      this.#armPoll();
+      void this.look();
+    });
+  }
+
+  /** The local breaker has opened on its own evidence. */
+  opened(): void {
+    const operation = this.#options.random.id();
+    this.#probe = "none";
+    this.#background(async () => {
+      const openUs = Math.round(this.#openMs() * 1_000);
+      const args = { operation, seen: this.#token, openUs, retentionMs, publish: this.#connection.publishCommand };
+      const reply = await this.#connection.run(openScript, this.#keys, args, this.#call("open", operation));
+      if (reply.kind === "open") this.#knows(reply);
+      else this.#take(reply);
+    });
+  }
+
+  /** The local probes have succeeded. */
+  closed(): void {
+    const operation = this.#probeOperation;
+    this.#probe = "none";
+    this.#background(async () => {
+      const args = { operation, token: this.#token, retentionMs, publish: this.#connection.publishCommand };
+      this.#take(await this.#connection.run(closeScript, this.#keys, args, this.#call("close", operation)));
+    });
+  }
+
+  /** Whether this process may probe now. Asks when it is not known; without Redis every process decides for itself. */
+  mayProbe(): boolean {
+    if (this.#closed) return true;
+    const nowMs = this.#options.clock.monotonicMs();
+    if (this.#probe === "granted") {
+      if (nowMs < this.#probeUntilMs) return true;
+      this.#probe = "none";
+    }
+    if (this.#probe === "none" && nowMs >= this.#askAgainAtMs) this.#askToProbe(nowMs);
+    return false;
+  }
+
+  /** Reads the state. Never rejects. */
+  look(): Promise<void> {
+    this.#looking ??= withoutAmbientDeadline(async () => {
+      try {
+        this.#take(await this.#connection.run(lookScript, this.#keys, {}, this.#call("look")));
+        this.#failures = 0;
+      } catch {
+        // Unreachable: the local breaker decides alone until the next look.
+        this.#failures += 1;
+      } finally {
+        this.#looking = undefined;
+      }
+    });
+    return this.#looking;
+  }
+
+  /** Stops sharing; the local breaker goes on alone. */
+  close(): Promise<void> {
+    this.#closed = true;
+    this.#subscription?.close();
+    if (this.#poll !== undefined) this.#options.clock.clearTimer(this.#poll);
+    return Promise.resolve();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  get #keys(): { readonly state: string } {
+    return { state: this.#key.key };
+  }
+
+  #call(action: string, operationId?: string): { operation: string; timeoutMs: number; operationId?: string } {
+    const call = { operation: `breaker.${action} ${this.name}`, timeoutMs: this.#options.commandTimeoutMs };
+    return operationId === undefined ? call : { ...call, operationId };
+  }
+
+  #openMs(): number {
+    return this.#side?.openMs ?? 0;
+  }
+
+  #askToProbe(nowMs: number): void {
+    this.#probe = "asking";
+    this.#probeUntilMs = nowMs + this.#probeMs();
+    const operation = this.#options.random.id();
+    this.#background(
+      async () => {
+        const probeUs = Math.round(this.#probeMs() * 1_000);
+        const reply = await this.#connection.run(
+          probeScript,
+          this.#keys,
+          { operation, probeUs },
+          this.#call("probe", operation),
+        );
+        this.#probe = "none";
+        this.#probeOperation = operation;
+        this.#take(reply);
+      },
+      () => {
+        // Better all processes probe than none.
+        this.#probe = "granted";
+        this.#probeUntilMs = this.#options.clock.monotonicMs() + this.#probeMs();
+      },
+    );
+  }
+
+  #probeMs(): number {
+    return this.#side?.probeMs ?? 0;
+  }
+
+  #knows(reply: Exclude<BreakerReply, { readonly kind: "granted" }>): void {
+    this.#token = reply.token;
+    this.#state = reply.kind;
+    if (reply.kind === "open") this.#askAgainAtMs = this.#options.clock.monotonicMs() + reply.leftMs;
+  }
+
+  /** Follows what Redis says. */
+  #take(reply: BreakerReply): void {
+    if (this.#closed) return;
+    if (reply.kind === "granted") {
+      this.#token = reply.token;
+      this.#probe = "granted";
+      return;
+    }
+    const news = reply.token > this.#token || (reply.token === this.#token && reply.kind !== this.#state);
+    this.#knows(reply);
+    if (!news) return;
+    this.#probe = "none";
+    if (reply.kind === "closed") this.#side?.closeFromElsewhere();
+    else this.#side?.openFromElsewhere(reply.leftMs);
+  }
+
+  #armPoll(): void {
+    const delayMs =
+      this.#failures === 0 ? this.#pollMs : backoffMs(this.#backoff, this.#failures, this.#options.random);
+    this.#poll = this.#options.clock.setTimer(
+      () => {
+        void this.look().then(() => {
+          if (!this.#closed) this.#armPoll();
+        });
+      },
+      Math.min(delayMs, this.#pollMs),
+      true,
+    );
+  }
+
+  /** Runs a request whose failure leaves the local breaker on its own. */
+  #background(request: () => Promise<void>, onFailure: () => void = () => undefined): void {
+    withoutAmbientDeadline(() => void request().catch(onFailure));
+  }
+}

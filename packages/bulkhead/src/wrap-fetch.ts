@@ -1,0 +1,45 @@
+/** `fetch` through a bulkhead: one of the two places where people put it first. */
+import type { Bulkhead } from "./bulkhead.ts";
+import type { Classify } from "./outcome.ts";
+
+/** The shape of `fetch`. */
+export type Fetch = (input: string | URL | Request, init?: RequestInit) => Promise<Response>;
+
+/** Options of `wrapFetch`. */
+export interface WrapFetchOptions {
+  /** What is called. Default: the global `fetch`. */
+  readonly fetch?: Fetch | undefined;
+  /** What a response says about the dependency. Default: 5xx is a failure, 429 says nothing, anything else is a success. */
+  readonly classify?: Classify | undefined;
+}
+
+/** Methods that may be repeated (RFC 9110, section 9.2.2). */
+const idempotent = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE"]);
+
+/** The default rule for responses. */
+export const classifyResponse: Classify = ({ value, error }) => {
+  if (error !== undefined) return "failure";
+  const status = value instanceof Response ? value.status : 200;
+  if (status === 429) return "ignore";
+  return status >= 500 ? "failure" : "success";
+};
+
+/**
+ * A `fetch` whose calls pass through the bulkhead: the permit is held until the headers have arrived, a timeout or the caller's signal
+ * aborts the request, and only methods that may be repeated are retried.
+ */
+export function wrapFetch(bulkhead: Pick<Bulkhead, "run">, options: WrapFetchOptions = {}): Fetch {
+  const call = options.fetch ?? fetch;
+  const classify = options.classify ?? classifyResponse;
+  return (input, init = {}) => {
+    const request = input instanceof Request ? input : undefined;
+    const method = (init.method ?? request?.method ?? "GET").toUpperCase();
+    const callerSignal = init.signal ?? request?.signal;
+    // A stream can be sent once only.
+    const streams =
+      init.body instanceof ReadableStream ||
+      ((init.body ?? null) === null && request !== undefined && request.body !== null);
+    const retry = idempotent.has(method) && !streams ? undefined : false;
+    return bulkhead.run({ signal: callerSignal, classify, retry }, ({ signal }) => call(input, { ...init, signal }));
+  };
+}

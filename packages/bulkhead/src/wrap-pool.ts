@@ -1,0 +1,61 @@
+/**
+ * A `pg` pool through a bulkhead. A pool alone has a queue without a deadline and a size that was an assumption about latency; a permit is
+ * held as long as the connection is, also when the caller has stopped waiting for its query.
+ */
+import type { Bulkhead } from "./bulkhead.ts";
+
+/** A client as `pg` makes it. */
+export interface PoolClientLike {
+  release(destroy?: Error | boolean): void;
+}
+
+/** A pool as `pg` makes it. */
+export interface PoolLike<Client extends PoolClientLike> {
+  query(...args: never[]): unknown;
+  connect(): Promise<Client>;
+}
+
+/** A pool whose queries and connections need a permit. */
+export interface WrappedPool<Client extends PoolClientLike, Query> {
+  /** As the pool's `query`, in the form that returns a promise. */
+  readonly query: Query;
+  /** As the pool's `connect`; the permit comes back with `release`. The time until then is the call's time. */
+  connect(): Promise<Client>;
+}
+
+/** Puts a bulkhead before a pool. Give it as many permits as the pool has connections. */
+export function wrapPool<Client extends PoolClientLike, Pool extends PoolLike<Client>>(
+  bulkhead: Pick<Bulkhead, "run">,
+  pool: Pool & PoolLike<Client>,
+): WrappedPool<Client, Pool["query"]> {
+  const query = ((...args: never[]) =>
+    bulkhead.run(() => pool.query(...args) as PromiseLike<unknown>)) as unknown as Pool["query"];
+  return { query, connect: () => connectThrough(bulkhead, pool) };
+}
+
+function connectThrough<Client extends PoolClientLike>(
+  bulkhead: Pick<Bulkhead, "run">,
+  pool: PoolLike<Client>,
+): Promise<Client> {
+  return new Promise((resolve, reject) => {
+    const call = bulkhead.run(async ({ signal }) => {
+      const client = await pool.connect();
+      if (signal.aborted) {
+        // The caller has been told that it got none.
+        client.release();
+        return;
+      }
+      await new Promise<void>((done) => {
+        const release = client.release.bind(client);
+        client.release = (destroy) => {
+          client.release = release;
+          release(destroy);
+          done();
+        };
+        resolve(client);
+      });
+    });
+    // After the connection was handed out a timeout reaches nobody here: the permit stays until the release.
+    call.catch(reject);
+  });
+}

@@ -1,0 +1,598 @@
+import { AsyncLocalStorage } from "node:async_hooks";
+import { getEventListeners } from "node:events";
+import { withAmbientDeadline } from "@holdfast/core";
+import { ManualClock } from "@holdfast/testkit";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { Bulkhead, BulkheadRejectedError, CallTimeoutError, DrainedError, ReentrantCallError } from "../src/index.ts";
+import type { BulkheadEvent, BulkheadOptions } from "../src/index.ts";
+import { hang, handWork, turn, watch } from "./work.ts";
+
+let clock: ManualClock;
+const unhandled: unknown[] = [];
+const onUnhandled = (reason: unknown): void => {
+  unhandled.push(reason);
+};
+
+beforeEach(() => {
+  clock = new ManualClock();
+  unhandled.length = 0;
+  process.on("unhandledRejection", onUnhandled);
+});
+
+afterEach(() => {
+  process.off("unhandledRejection", onUnhandled);
+  expect(unhandled).toEqual([]);
+});
+
+function bulkhead(options: BulkheadOptions = {}): Bulkhead {
+  return new Bulkhead("payments", { concurrencyMax: 2, timeoutMs: 500, clock, ...options });
+}
+
+/** Teaches the bulkhead how long the dependency takes. */
+async function answersIn(one: Bulkhead, durationMs: number, calls = 8): Promise<void> {
+  for (let call = 0; call < calls; call += 1) {
+    const work = handWork();
+    const run = one.run(() => work.promise);
+    await clock.advance(durationMs);
+    work.resolve("ok");
+    await run;
+  }
+  await clock.advance(50);
+}
+
+describe("B1 permits", () => {
+  it("B1 no call is dispatched while the work in flight is at the limit", async () => {
+    const one = bulkhead();
+    const first = handWork();
+    let started = 0;
+    const runs = [0, 1, 2].map(() =>
+      one.run(() => {
+        started += 1;
+        return first.promise;
+      }),
+    );
+    await turn();
+    expect(started).toBe(2);
+    expect(one.snapshot()).toMatchObject({ inFlight: 2, queued: 1, utilisation: 1 });
+    first.resolve("done");
+    await Promise.all(runs);
+    expect(started).toBe(3);
+    expect(one.snapshot()).toMatchObject({ inFlight: 0, queued: 0, outcomes: { success: 3 } });
+  });
+
+  it("B1 a timed-out call keeps its permit until its work has really settled", async () => {
+    const one = bulkhead({ concurrencyMax: 1 });
+    const slow = handWork();
+    const late = watch(one.run(() => slow.promise));
+    await clock.advance(500);
+    expect(late.error).toBeInstanceOf(CallTimeoutError);
+    expect(one.snapshot()).toMatchObject({ inFlight: 1, zombies: 1 });
+    let started = false;
+    const next = one.run(() => (started = true));
+    await turn();
+    expect(started).toBe(false);
+    slow.resolve("at last");
+    await next;
+    expect(one.snapshot()).toMatchObject({ inFlight: 0, zombies: 0 });
+  });
+
+  it("B1 counter-test: work that listens to its signal gives its permit back at the timeout", async () => {
+    const one = bulkhead({ concurrencyMax: 1 });
+    const late = watch(
+      one.run(
+        ({ signal }) =>
+          new Promise((_resolve, reject) => signal.addEventListener("abort", () => reject(signal.reason as Error))),
+      ),
+    );
+    await clock.advance(500);
+    expect(late.error).toBeInstanceOf(CallTimeoutError);
+    expect(one.snapshot()).toMatchObject({ inFlight: 0, zombies: 0 });
+  });
+
+  it("B1 a zombie keeps its permit at most zombieMaxMs, then it is counted as leaked until it ends", async () => {
+    const one = bulkhead({ concurrencyMax: 1, zombieMaxMs: 1_000 });
+    const slow = handWork();
+    void watch(one.run(() => slow.promise));
+    await clock.advance(1_499);
+    expect(one.snapshot()).toMatchObject({ inFlight: 1, zombies: 1, leaked: 0 });
+    await clock.advance(1);
+    expect(one.snapshot()).toMatchObject({ inFlight: 0, zombies: 0, leaked: 1 });
+    await expect(one.run(() => "free")).resolves.toBe("free");
+    slow.resolve("at last");
+    await turn();
+    expect(one.snapshot()).toMatchObject({ inFlight: 0, zombies: 0, leaked: 0 });
+  });
+
+  it("B1 a call whose caller gave up keeps its permit as well", async () => {
+    const one = bulkhead({ concurrencyMax: 1 });
+    const controller = new AbortController();
+    const work = handWork();
+    const run = watch(one.run({ signal: controller.signal }, () => work.promise));
+    const reason = new Error("client went away");
+    controller.abort(reason);
+    await turn();
+    expect(run.error).toBe(reason);
+    expect(one.snapshot()).toMatchObject({ inFlight: 1, zombies: 1, outcomes: { cancelled: 1 } });
+    work.reject(new Error("late"));
+    await turn();
+    expect(one.snapshot()).toMatchObject({ inFlight: 0, zombies: 0 });
+  });
+
+  it("B1 a lowered limit lets the calls above it go on and admits none until they are done", async () => {
+    const one = bulkhead({ concurrencyMax: 3 });
+    const works = [handWork(), handWork(), handWork()];
+    const runs = works.map((work) => one.run(() => work.promise));
+    one.setLimit(1, "test");
+    let started = false;
+    const next = one.run(() => (started = true));
+    works[0]?.resolve("");
+    works[1]?.resolve("");
+    await turn();
+    expect(started).toBe(false);
+    works[2]?.resolve("");
+    await Promise.all([...runs, next]);
+    expect(started).toBe(true);
+  });
+});
+
+describe("B3 the queue", () => {
+  it("B3 a permit is handed to the next waiter, and a newcomer cannot take it in between", async () => {
+    const one = bulkhead({ concurrencyMax: 1 });
+    const order: string[] = [];
+    const first = handWork();
+    // A newcomer in the very turn in which the permit comes back.
+    const run = one.run(() => first.promise).then(() => one.run(() => order.push("newcomer")));
+    const waiter = one.run(() => order.push("waiter"));
+    first.resolve("");
+    await Promise.all([run, waiter]);
+    expect(order).toEqual(["waiter", "newcomer"]);
+  });
+
+  it.each([
+    ["fifo", ["a", "b", "c"]],
+    ["lifo", ["c", "b", "a"]],
+  ] as const)("B3 %s serves in its order", async (queue, expected) => {
+    const one = bulkhead({ concurrencyMax: 1, queue });
+    const first = handWork();
+    const order: string[] = [];
+    const runs = [one.run(() => first.promise), ...["a", "b", "c"].map((name) => one.run(() => order.push(name)))];
+    first.resolve("");
+    await Promise.all(runs);
+    expect(order).toEqual(expected);
+  });
+
+  it("B3 an abort removes a waiter at once and frees its place", async () => {
+    const one = bulkhead({ concurrencyMax: 1, queueMax: 1 });
+    void watch(one.run(hang));
+    const controller = new AbortController();
+    const waiter = watch(one.run({ signal: controller.signal }, () => "never"));
+    expect(one.snapshot().queued).toBe(1);
+    controller.abort(new Error("gone"));
+    expect(one.snapshot().queued).toBe(0);
+    await turn();
+    expect(waiter.error).toMatchObject({ message: "gone" });
+    const second = watch(one.run(() => "waits"));
+    await turn();
+    expect(second.done).toBe(false);
+    expect(one.snapshot()).toMatchObject({ queued: 1, outcomes: { cancelled: 1 } });
+    await clock.advance(500);
+  });
+
+  it("B3 a full queue refuses: FIFO the newcomer, LIFO its oldest waiter", async () => {
+    for (const [queue, refusedName] of [
+      ["fifo", "second"],
+      ["lifo", "first"],
+    ] as const) {
+      const one = bulkhead({ concurrencyMax: 1, queueMax: 1, queue });
+      void watch(one.run(hang));
+      const waiters = { first: watch(one.run(() => 1)), second: watch(one.run(() => 2)) };
+      await turn();
+      expect(waiters[refusedName].error).toMatchObject({ reason: "rejected-full", effect: "none" });
+      expect(one.snapshot()).toMatchObject({ queued: 1, outcomes: { "rejected-full": 1 } });
+      await clock.advance(500);
+    }
+  });
+
+  it("a waiter whose time is over is told so with effect none, and counts as queue-timeout", async () => {
+    const one = bulkhead({ concurrencyMax: 1 });
+    void watch(one.run({ timeoutMs: 10_000 }, hang));
+    const waiter = watch(one.run(() => "never"));
+    await clock.advance(500);
+    expect(waiter.error).toBeInstanceOf(BulkheadRejectedError);
+    expect(waiter.error).toMatchObject({ reason: "queue-timeout", effect: "none" });
+    expect(one.snapshot()).toMatchObject({ queued: 0, outcomes: { "queue-timeout": 1 } });
+    await clock.advance(10_000);
+  });
+
+  it("a waiting call runs in the asynchronous context of its own caller", async () => {
+    const storage = new AsyncLocalStorage<string>();
+    const one = bulkhead({ concurrencyMax: 1 });
+    const first = handWork();
+    const run = storage.run("first", () => one.run(() => first.promise));
+    const second = storage.run("second", () => one.run(() => storage.getStore()));
+    first.resolve("");
+    await run;
+    expect(await second).toBe("second");
+  });
+
+  it("100,000 waiting calls that end at once need no stack", async () => {
+    const one = bulkhead({ concurrencyMax: 1, queueMax: 200_000 });
+    const first = handWork();
+    const runs = [one.run(() => first.promise as Promise<unknown>)];
+    for (let call = 0; call < 100_000; call += 1) runs.push(one.run(() => call as unknown as Promise<unknown>));
+    first.resolve("");
+    await Promise.all(runs);
+    expect(one.snapshot().outcomes.success).toBe(100_001);
+  });
+});
+
+describe("B5 admission by deadline", () => {
+  it("B5 a waiter whose predicted start misses its deadline is refused at admission", async () => {
+    const one = bulkhead({ concurrencyMax: 1 });
+    await answersIn(one, 200);
+    const first = handWork();
+    const runs = [one.run(() => first.promise)];
+    // Starts in 200 ms and ends in 400.
+    const inTime = watch(one.run(hang));
+    // Would start in 400 ms and end in 600.
+    const late = watch(one.run(hang));
+    await turn();
+    expect(inTime.done).toBe(false);
+    expect(late.error).toMatchObject({ reason: "rejected-deadline", effect: "none" });
+    first.resolve("");
+    await Promise.all(runs);
+    await clock.advance(70_000);
+  });
+
+  it("B5 counter-test: without an estimate the same call waits in vain", async () => {
+    const one = bulkhead({ concurrencyMax: 1 });
+    void watch(one.run({ timeoutMs: 10_000 }, hang));
+    const waiters = [watch(one.run(hang)), watch(one.run(hang))];
+    await clock.advance(500);
+    expect(waiters.map(({ error }) => (error as BulkheadRejectedError).reason)).toEqual([
+      "queue-timeout",
+      "queue-timeout",
+    ]);
+    await clock.advance(80_000);
+  });
+
+  it("B5 a waiter that can no longer finish is not dispatched when its turn comes", async () => {
+    const one = bulkhead({ concurrencyMax: 1 });
+    await answersIn(one, 200);
+    const first = handWork();
+    const run = one.run({ timeoutMs: 2_000 }, () => first.promise);
+    let dispatched = false;
+    const waiter = watch(one.run(() => (dispatched = true)));
+    await clock.advance(400);
+    first.resolve("");
+    await run;
+    await turn();
+    expect(dispatched).toBe(false);
+    expect(waiter.error).toMatchObject({ reason: "rejected-deadline" });
+  });
+
+  it("B5 the ambient deadline counts, and a call without time left is refused", async () => {
+    const one = bulkhead();
+    const late = watch(withAmbientDeadline(100, () => one.run(hang), clock));
+    await clock.advance(100);
+    expect(late.error).toMatchObject({ name: "CallTimeoutError", timeoutMs: 100 });
+    const run = withAmbientDeadline(0, () => one.run(() => 1), clock);
+    await expect(run).rejects.toMatchObject({ reason: "rejected-deadline" });
+    await clock.advance(70_000);
+  });
+});
+
+describe("B6 isolation", () => {
+  it("B6 a dependency that hangs does not delay the calls of another bulkhead", async () => {
+    const slow = new Bulkhead("slow", { concurrencyMax: 1, clock });
+    const other = new Bulkhead("other", { concurrencyMax: 1, clock });
+    for (let call = 0; call < 50; call += 1) void watch(slow.run(hang));
+    await expect(other.run(() => "at once")).resolves.toBe("at once");
+    expect(other.snapshot()).toMatchObject({ queued: 0, queueWait: { samples: 0 } });
+    await clock.advance(100_000);
+  });
+
+  it("B6 counter-test: one bulkhead for both does delay them", async () => {
+    const both = new Bulkhead("both", { concurrencyMax: 1, clock });
+    void watch(both.run(hang));
+    const other = watch(both.run(() => "late"));
+    await turn();
+    expect(other.done).toBe(false);
+    await clock.advance(100_000);
+  });
+});
+
+describe("B8 late rejections", () => {
+  it("B8 a zombie that rejects late is never an unhandled rejection", async () => {
+    const one = bulkhead({ concurrencyMax: 1, zombieMaxMs: 1_000 });
+    const works = [handWork(), handWork()];
+    void watch(one.run(() => (works[0] as { promise: Promise<string> }).promise));
+    await clock.advance(600);
+    works[0]?.reject(new Error("late"));
+    void watch(one.run(() => (works[1] as { promise: Promise<string> }).promise));
+    await clock.advance(5_000);
+    works[1]?.reject(new Error("after it was given up as leaked"));
+    await turn();
+    await turn();
+    expect(one.snapshot()).toMatchObject({ inFlight: 0, zombies: 0, leaked: 0 });
+  });
+
+  it("B8 counter-test: without the bulkhead's handler the same rejection is unhandled", async () => {
+    const work = handWork();
+    void Promise.race([work.promise, Promise.resolve()]).then(() => undefined);
+    void work.promise.finally(() => undefined);
+    work.reject(new Error("late"));
+    await turn();
+    await turn();
+    expect(unhandled.length).toBeGreaterThan(0);
+    unhandled.length = 0;
+  });
+});
+
+describe("re-entrant calls", () => {
+  it("a call that would wait for its own caller's permit is refused with a clear error", async () => {
+    const one = bulkhead({ concurrencyMax: 1 });
+    const run = one.run(() => one.run(() => "inner"));
+    await expect(run).rejects.toBeInstanceOf(ReentrantCallError);
+    await expect(run).rejects.toMatchObject({ effect: "none", code: "BULKHEAD_REENTRANT" });
+  });
+
+  it("callers that hold all permits and wait for each other are freed by refusing one of them", async () => {
+    const one = bulkhead({ concurrencyMax: 3 });
+    const gate = handWork();
+    const runs = [1, 2, 3].map((name) =>
+      one
+        .run(async () => {
+          await gate.promise;
+          return one.run(() => `inner ${name}`);
+        })
+        .catch((error: unknown) => error),
+    );
+    await turn();
+    gate.resolve("");
+    const results = await Promise.all(runs);
+    expect(results.filter((result) => result instanceof ReentrantCallError)).toHaveLength(1);
+    expect(results.filter((result) => typeof result === "string")).toHaveLength(2);
+  });
+
+  it("is found through a bulkhead in between, and allowed while a permit is free", async () => {
+    const one = bulkhead({ concurrencyMax: 1 });
+    const between = bulkhead({ concurrencyMax: 1 });
+    await expect(one.run(() => between.run(() => one.run(() => 1)))).rejects.toBeInstanceOf(ReentrantCallError);
+    const wide = bulkhead({ concurrencyMax: 2 });
+    await expect(wide.run(() => wide.run(() => "inner"))).resolves.toBe("inner");
+  });
+
+  it("work that a call leaves behind may call again once the call is over", async () => {
+    const one = bulkhead({ concurrencyMax: 1 });
+    const gate = handWork();
+    let later: Promise<unknown> | undefined;
+    await one.run(() => {
+      later = gate.promise.then(async () => one.run(() => "second"));
+    });
+    const busy = handWork();
+    const other = one.run(() => busy.promise);
+    gate.resolve("");
+    await turn();
+    busy.resolve("");
+    await other;
+    expect(await later).toBe("second");
+  });
+});
+
+describe("a call", () => {
+  it("passes values, errors, synchronous throws and plain values on", async () => {
+    const one = bulkhead();
+    const failure = new Error("no");
+    await expect(one.run(() => Promise.resolve(1))).resolves.toBe(1);
+    await expect(one.run(() => 2)).resolves.toBe(2);
+    await expect(one.run(() => undefined)).resolves.toBeUndefined();
+    await expect(one.run(() => Promise.reject(failure))).rejects.toBe(failure);
+    await expect(
+      one.run(() => {
+        throw failure;
+      }),
+    ).rejects.toBe(failure);
+    expect(one.snapshot()).toMatchObject({ inFlight: 0, outcomes: { success: 3, failed: 2 } });
+  });
+
+  it("tells how late it was dispatched when it times out, and its signal carries the same error", async () => {
+    const one = bulkhead({ concurrencyMax: 1 });
+    await answersIn(one, 10);
+    const first = handWork();
+    const run = one.run({ timeoutMs: 2_000 }, () => first.promise);
+    let reason: unknown;
+    const second = watch(
+      one.run(({ signal }) => {
+        signal.addEventListener("abort", () => (reason = signal.reason));
+        return hang();
+      }),
+    );
+    await clock.advance(300);
+    first.resolve("");
+    await run;
+    await clock.advance(200);
+    expect(second.error).toMatchObject({
+      name: "CallTimeoutError",
+      timeoutMs: 500,
+      dispatchedAfterMs: 300,
+      effect: "possible",
+    });
+    expect(reason).toBe(second.error);
+    await clock.advance(70_000);
+  });
+
+  it("a signal that is read after the timeout has aborted", async () => {
+    const one = bulkhead();
+    let late: AbortSignal | undefined;
+    const gate = handWork();
+    void watch(
+      one.run(async (context) => {
+        await gate.promise;
+        late = context.signal;
+      }),
+    );
+    await clock.advance(500);
+    gate.resolve("");
+    await turn();
+    expect(late?.aborted).toBe(true);
+    expect(late?.reason).toBeInstanceOf(CallTimeoutError);
+  });
+
+  it("knows the time it has left, without this", async () => {
+    const one = bulkhead();
+    const left: number[] = [];
+    const gate = handWork();
+    const run = one.run(async ({ remainingMs }) => {
+      left.push(remainingMs());
+      await gate.promise;
+      left.push(remainingMs());
+    });
+    await clock.advance(120);
+    gate.resolve("");
+    await run;
+    expect(left).toEqual([500, 380]);
+  });
+
+  it("with a signal that had aborted is not dispatched", async () => {
+    const one = bulkhead();
+    const reason = new Error("gone");
+    await expect(one.run({ signal: AbortSignal.abort(reason) }, () => 1)).rejects.toBe(reason);
+    expect(one.snapshot().outcomes).toMatchObject({ cancelled: 1, success: 0 });
+  });
+
+  it("a thenable that calls back twice counts once", async () => {
+    const one = bulkhead();
+    const twice = {
+      // oxlint-disable-next-line unicorn/no-thenable
+      then(onValue: (value: string) => void): void {
+        onValue("once");
+        onValue("twice");
+      },
+    };
+    await expect(one.run(() => twice as unknown as Promise<string>)).resolves.toBe("once");
+    await turn();
+    expect(one.snapshot()).toMatchObject({ inFlight: 0, outcomes: { success: 1 } });
+  });
+
+  it("events tell waiting and running apart", async () => {
+    const events: BulkheadEvent[] = [];
+    const one = bulkhead({ concurrencyMax: 1, onEvent: (event) => events.push(event) });
+    const first = handWork();
+    const second = handWork();
+    const runs = [one.run(() => first.promise), one.run(() => second.promise)];
+    await clock.advance(30);
+    first.resolve("");
+    await clock.advance(40);
+    second.resolve("");
+    await Promise.all(runs);
+    expect(events).toEqual([
+      { type: "call", bulkhead: "payments", outcome: "success", waitMs: 0, runMs: 30 },
+      { type: "call", bulkhead: "payments", outcome: "success", waitMs: 30, runMs: 40 },
+    ]);
+  });
+
+  it("a wall clock that is stepped changes nothing", async () => {
+    const one = bulkhead();
+    const late = watch(one.run(hang));
+    clock.stepWall(3_600_000);
+    await clock.advance(499);
+    expect(late.done).toBe(false);
+    clock.stepWall(-7_200_000);
+    await clock.advance(1);
+    expect(late.error).toBeInstanceOf(CallTimeoutError);
+    await clock.advance(70_000);
+  });
+});
+
+describe("snapshot and drain", () => {
+  it("says how many permits the load needs", async () => {
+    const one = bulkhead({ concurrencyMax: 12, queueMax: 0 });
+    for (let call = 0; call < 1_000; call += 1) {
+      void one.run(() => new Promise<void>((resolve) => clock.setTimer(resolve, 380))).catch(() => undefined);
+      await clock.advance(10);
+    }
+    const { advice, latency } = one.snapshot();
+    expect(advice?.perSecond).toBeCloseTo(100, 0);
+    expect(latency.p50Ms).toBeGreaterThan(370);
+    expect(advice?.neededPermits).toBeGreaterThanOrEqual(38);
+    expect(advice?.neededPermits).toBeLessThanOrEqual(39);
+    expect(advice?.message).toMatch(/^at 100 calls\/s and p99 3[78]\d ms you need 3[89] permits, you have 12$/u);
+    await clock.advance(1_000);
+  });
+
+  it("drain refuses newcomers, lets those inside end, and cancels what is left after the grace", async () => {
+    const one = bulkhead({ concurrencyMax: 1 });
+    const first = handWork();
+    const inside = one.run(() => first.promise);
+    const waiting = watch(one.run({ timeoutMs: 5_000 }, hang));
+    const behind = watch(one.run({ timeoutMs: 5_000 }, () => 1));
+    const drained = one.drain({ graceMs: 200 });
+    await expect(one.run(() => 1)).rejects.toMatchObject({ code: "CLOSED" });
+    first.resolve("in time");
+    await expect(inside).resolves.toBe("in time");
+    await clock.advance(200);
+    expect(await drained).toEqual({ cancelled: 2, zombies: 1 });
+    expect(waiting.error).toBeInstanceOf(DrainedError);
+    expect(waiting.error).toMatchObject({ effect: "possible" });
+    expect(behind.error).toMatchObject({ effect: "none" });
+    await clock.advance(100_000);
+  });
+
+  it("drain of an idle bulkhead ends at once", async () => {
+    expect(await bulkhead().drain({ graceMs: 0 })).toEqual({ cancelled: 0, zombies: 0 });
+  });
+});
+
+describe("bad input", () => {
+  it.each([
+    [{ concurrencyMax: 0 }, RangeError],
+    [{ concurrencyMax: 1.5 }, RangeError],
+    [{ concurrencyMax: Number.NaN }, RangeError],
+    [{ concurrencyMax: Infinity }, RangeError],
+    [{ concurrencyMax: "5" }, TypeError],
+    [{ queueMax: -1 }, RangeError],
+    [{ queue: "random" }, TypeError],
+    [{ timeoutMs: 0 }, RangeError],
+    [{ timeoutMs: Infinity }, RangeError],
+    [{ zombieMaxMs: 0 }, RangeError],
+    [{ adaptive: { concurrencyMin: 20 } }, RangeError],
+    [{ adaptive: { concurrencyMax: 1 } }, RangeError],
+    [{ breaker: { failurePercent: 0 } }, RangeError],
+    [{ breaker: { failurePercent: 101 } }, RangeError],
+    [{ breaker: { slowPercent: 50 } }, RangeError],
+    [{ breaker: { probes: 0 } }, RangeError],
+    [{ retry: { attemptsMax: 1 } }, RangeError],
+    [{ retry: { when: 1 } }, TypeError],
+    [{ classify: "x" }, TypeError],
+    [null, TypeError],
+  ])("%j is refused by the constructor", (options, kind) => {
+    expect(() => new Bulkhead("x", options as never)).toThrow(kind);
+  });
+
+  it("options are taken over, not changed", () => {
+    const breaker = Object.freeze({ callsMin: 5 });
+    const options = Object.freeze({ concurrencyMax: 1, queueMax: undefined, breaker, clock, adaptive: undefined });
+    expect(() => new Bulkhead("x", options)).not.toThrow();
+    expect(breaker).toEqual({ callsMin: 5 });
+  });
+
+  it("a call's own options are checked at the call", () => {
+    const one = bulkhead();
+    expect(() => one.run({ timeoutMs: 0 }, () => 1)).toThrow(RangeError);
+    expect(() => one.run({ timeoutMs: Number.NaN }, () => 1)).toThrow(RangeError);
+    expect(() => one.run({ signal: {} as never }, () => 1)).toThrow(TypeError);
+    expect(() => one.run({}, 1 as never)).toThrow(TypeError);
+    expect(() => one.run(null as never, () => 1)).toThrow(TypeError);
+  });
+});
+
+it("no listener on a signal and no timer outlives the calls", async () => {
+  const one = bulkhead({ breaker: {} });
+  const { signal } = new AbortController();
+  for (let call = 0; call < 100; call += 1) await one.run({ signal }, () => call);
+  expect(getEventListeners(signal, "abort")).toEqual([]);
+  expect(clock.pendingTimers).toBeLessThanOrEqual(1);
+  await clock.advance(500);
+  expect(clock.pendingTimers).toBe(0);
+});

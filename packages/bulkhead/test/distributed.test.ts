@@ -1,0 +1,283 @@
+import { RedisServer, FaultProxy, SeededRandom, pollUntil } from "@holdfast/testkit";
+import { Redis } from "ioredis";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { BulkheadRejectedError, DistributedBulkhead } from "../src/index.ts";
+import type { DistributedBulkheadOptions } from "../src/index.ts";
+import { hang, handWork, turn, watch } from "./work.ts";
+
+let server: RedisServer;
+const clients: Redis[] = [];
+const pods: DistributedBulkhead[] = [];
+
+beforeAll(async () => {
+  server = await RedisServer.start();
+});
+
+afterAll(async () => {
+  await server.stop();
+});
+
+beforeEach(async () => {
+  await server.call("FLUSHALL");
+});
+
+afterEach(async () => {
+  await Promise.all(pods.splice(0).map((pod) => pod.close()));
+  for (const client of clients.splice(0)) client.disconnect();
+});
+
+function client(url: string = server.url): Redis {
+  const redis = new Redis(url, { maxRetriesPerRequest: null });
+  redis.on("error", () => undefined);
+  clients.push(redis);
+  return redis;
+}
+
+function pod(options: Partial<DistributedBulkheadOptions> = {}, redis: Redis = client()): DistributedBulkhead {
+  const one = new DistributedBulkhead(redis, "payments", {
+    concurrencyMax: 4,
+    timeoutMs: 20_000,
+    leaseMs: 2_000,
+    pollMs: 50,
+    ...options,
+  });
+  pods.push(one);
+  return one;
+}
+
+/** Starts calls that stay open, and tells how many run. */
+function openCalls(one: DistributedBulkhead, calls: number) {
+  const works = Array.from({ length: calls }, () => handWork());
+  let running = 0;
+  const runs = works.map((work) =>
+    watch(
+      one.run(() => {
+        running += 1;
+        return work.promise;
+      }),
+    ),
+  );
+  return { works, runs, running: () => running };
+}
+
+const settled = (probe: () => boolean, what: string): Promise<unknown> =>
+  pollUntil(what, async () => probe(), { timeoutMs: 15_000, intervalMs: 5 });
+
+describe("B7 one limit over all processes", () => {
+  it("B7 no more calls run than the limit, whichever process they come from", async () => {
+    const three = [pod(), pod(), pod()];
+    let running = 0;
+    let most = 0;
+    const works: Promise<unknown>[] = [];
+    for (let call = 0; call < 120; call += 1) {
+      works.push(
+        (three[call % 3] as DistributedBulkhead).run(async () => {
+          running += 1;
+          most = Math.max(most, running);
+          await new Promise((resolve) => setTimeout(resolve, 5));
+          running -= 1;
+        }),
+      );
+    }
+    await Promise.all(works);
+    expect(most).toBeLessThanOrEqual(4);
+    expect(most).toBe(4);
+  });
+
+  it("B7 counter-test: local bulkheads of the same limit run three times as many", async () => {
+    const three = [pod({ prefix: "a" }), pod({ prefix: "b" }), pod({ prefix: "c" })];
+    const open = three.map((one) => openCalls(one, 4));
+    await settled(() => open.reduce((sum, { running }) => sum + running(), 0) === 12, "all run");
+    for (const { works } of open) for (const work of works) work.resolve("");
+  });
+
+  it("B7 the permits of a process that died are free when its lease is over, and not before", async () => {
+    const dead = client();
+    const first = new DistributedBulkhead(dead, "payments", {
+      concurrencyMax: 2,
+      timeoutMs: 20_000,
+      leaseMs: 500,
+      pollMs: 50,
+    });
+    const held = openCalls(first, 2);
+    await settled(() => held.running() === 2, "the first process runs two");
+    // The process stops: nothing is renewed, nothing is given back.
+    const diedAtMs = performance.now();
+    dead.disconnect();
+    const other = pod({ concurrencyMax: 2 });
+    const waiting = openCalls(other, 2);
+    await settled(() => waiting.running() === 2, "the second process runs two");
+    // The last renewal came at most a third of the lease before.
+    expect(performance.now() - diedAtMs).toBeGreaterThan(250);
+    for (const work of [...held.works, ...waiting.works]) work.resolve("");
+    await first.close();
+  });
+
+  it("B7 after a pause the excess is at most what the paused process held, and no call is added to it", async () => {
+    await using proxy = await FaultProxy.start(server.address);
+    const paused = pod(
+      { concurrencyMax: 4, leaseMs: 400, whenUnreachable: "reject" },
+      client(`redis://127.0.0.1:${proxy.port}`),
+    );
+    const inside = openCalls(paused, 3);
+    await settled(() => inside.running() === 3, "three run in the process that is about to be cut off");
+    proxy.blackhole();
+    const other = pod({ concurrencyMax: 4, leaseMs: 400 });
+    const more = openCalls(other, 4);
+    await settled(() => more.running() === 4, "the others have all permits once the lease is over");
+    expect(inside.running() + more.running()).toBe(7);
+    const late = watch(paused.run(() => "no"));
+    await turn();
+    expect(late.value).toBeUndefined();
+    await proxy.heal();
+    // Back again, its three calls count: nobody gets a permit before the excess is gone.
+    await settled(() => paused.snapshot().held === 3, "the cut-off process has told what it uses");
+    const next = openCalls(other, 1);
+    more.works[0]?.resolve("");
+    more.works[1]?.resolve("");
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    expect(next.running()).toBe(0);
+    for (const work of [...inside.works, ...more.works, ...next.works]) work.resolve("");
+  });
+});
+
+describe("fairness", () => {
+  it("a process that has all permits gives the share of a newcomer back as its calls end", async () => {
+    const greedy = pod();
+    const many = openCalls(greedy, 40);
+    await settled(() => many.running() === 4, "the first process has all");
+    const newcomer = pod();
+    const few = openCalls(newcomer, 10);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    expect(few.running()).toBe(0);
+    for (const work of many.works.slice(0, 4)) work.resolve("");
+    await settled(() => few.running() === 2 && many.running() === 6, "half each");
+    expect([greedy.snapshot().held, newcomer.snapshot().held]).toEqual([2, 2]);
+    for (const work of [...many.works, ...few.works]) work.resolve("");
+    await settled(() => many.runs.every(({ done }) => done) && few.runs.every(({ done }) => done), "all done");
+  });
+
+  it("idle permits are given to whoever needs them", async () => {
+    const idle = pod();
+    await Promise.all([1, 2, 3, 4].map(() => idle.run(() => turn())));
+    const busy = pod();
+    const calls = openCalls(busy, 4);
+    await settled(() => calls.running() === 4, "all four run in the second process");
+    for (const work of calls.works) work.resolve("");
+  });
+
+  it("with fewer permits than processes everybody has his turn", async () => {
+    const five = Array.from({ length: 5 }, (_, seed) =>
+      pod({ concurrencyMax: 1, random: new SeededRandom(`pod ${seed}`) }),
+    );
+    const done = five.map(() => 0);
+    const stop = new AbortController();
+    const loops = five.map(async (one, index) => {
+      while (!stop.signal.aborted) {
+        await one.run(() => new Promise((resolve) => setTimeout(resolve, 5)));
+        done[index] = (done[index] as number) + 1;
+      }
+    });
+    await settled(() => done.every((calls) => calls >= 3), "every process had calls");
+    stop.abort();
+    await Promise.all(loops);
+  });
+
+  it("a burst of calls is one request, not one each", async () => {
+    const one = pod({ concurrencyMax: 100 });
+    await one.run(() => 1);
+    const requests = async (): Promise<number> => {
+      const info = String(await server.call("INFO", "commandstats"));
+      return [...info.matchAll(/cmdstat_evalsha:calls=(\d+)/gu)].reduce((sum, match) => sum + Number(match[1]), 0);
+    };
+    const before = await requests();
+    await Promise.all(Array.from({ length: 1_000 }, () => one.run(() => turn()).catch(() => undefined)));
+    expect((await requests()) - before).toBeLessThanOrEqual(20);
+  });
+});
+
+describe("tokens", () => {
+  it("every lease on permits has a higher token than those before", async () => {
+    const tokens: number[] = [];
+    for (let run = 0; run < 3; run += 1) {
+      const one = pod();
+      await one.run(({ token, resource }) => {
+        expect(resource).toBe("bulkhead:payments");
+        tokens.push(token);
+      });
+      await one.close();
+    }
+    expect(tokens).toEqual(tokens.toSorted((a, b) => a - b));
+    expect(new Set(tokens).size).toBe(3);
+  });
+});
+
+describe("without Redis", () => {
+  it("while the lease lasts calls go on; then a process that rejects says why", async () => {
+    await using proxy = await FaultProxy.start(server.address);
+    const one = pod({ leaseMs: 1_500, commandTimeoutMs: 200 }, client(`redis://127.0.0.1:${proxy.port}`));
+    await one.run(() => 1);
+    const open = openCalls(one, 2);
+    await settled(() => open.running() === 2, "two run");
+    proxy.blackhole();
+    open.works[0]?.resolve("");
+    await expect(one.run(() => "on a permit it holds")).resolves.toBe("on a permit it holds");
+    await settled(() => one.snapshot().held === 0, "the lease is over");
+    const error = await one.run(hang).catch((caught: unknown) => caught);
+    expect(error).toBeInstanceOf(BulkheadRejectedError);
+    expect(error).toMatchObject({
+      reason: "rejected-full",
+      effect: "none",
+      cause: { effect: expect.any(String) as string },
+    });
+    await proxy.heal();
+    await pollUntil("calls pass again", async () => one.run(() => true).catch(() => false), {
+      timeoutMs: 10_000,
+      intervalMs: 20,
+    });
+    open.works[1]?.resolve("");
+  });
+
+  it("a process with a local share goes on with its part of the limit", async () => {
+    await using proxy = await FaultProxy.start(server.address);
+    const options = { whenUnreachable: "local-share", leaseMs: 500, commandTimeoutMs: 200 } as const;
+    const neighbour = pod(options);
+    await neighbour.run(() => 1);
+    const one = pod(options, client(`redis://127.0.0.1:${proxy.port}`));
+    await one.run(() => 1);
+    expect(one.snapshot().pods).toBe(2);
+    proxy.blackhole();
+    await settled(
+      () => one.snapshot().held === 0 && one.snapshot().limit === 2,
+      "half of four permits, since there were two processes",
+    );
+    const open = openCalls(one, 5);
+    await turn();
+    expect(open.running()).toBe(2);
+    for (const work of open.works) work.resolve("");
+    await proxy.heal();
+    await settled(() => one.snapshot().held > 0 || one.snapshot().queued === 0, "it is back");
+  });
+
+  it("a process that never reached Redis uses one permit, or rejects", async () => {
+    const nowhere = client("redis://127.0.0.1:1");
+    const alone = pod({ whenUnreachable: "local-share", commandTimeoutMs: 100 }, nowhere);
+    const open = openCalls(alone, 3);
+    await settled(() => open.running() === 1, "one runs");
+    for (const work of open.works) work.resolve("");
+    const rejecting = pod({ commandTimeoutMs: 100 }, nowhere);
+    await expect(rejecting.run(hang)).rejects.toMatchObject({ reason: "rejected-full" });
+  });
+});
+
+it.each([
+  [{}, TypeError],
+  [{ concurrencyMax: 0 }, RangeError],
+  [{ concurrencyMax: 2.5 }, RangeError],
+  [{ concurrencyMax: 1, leaseMs: 49 }, RangeError],
+  [{ concurrencyMax: 1, whenUnreachable: "hope" }, TypeError],
+  [{ concurrencyMax: 1, prefix: "a{b" }, RangeError],
+])("%j is refused by the constructor", (options, kind) => {
+  const redis = client();
+  expect(() => new DistributedBulkhead(redis, "x", options as never)).toThrow(kind);
+});

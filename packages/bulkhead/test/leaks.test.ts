@@ -1,0 +1,43 @@
+import { getEventListeners } from "node:events";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
+import { expect, it } from "vitest";
+import { Bulkhead } from "../src/index.ts";
+import { turn } from "./work.ts";
+
+it("nothing is retained after 1,000,000 calls on one signal that lives on", async () => {
+  setFlagsFromString("--expose-gc");
+  const collect = runInNewContext("gc") as () => void;
+  const one = new Bulkhead("payments", { concurrencyMax: 4, breaker: {}, adaptive: {} });
+  const { signal } = new AbortController();
+  const round = async (calls: number): Promise<number> => {
+    for (let call = 0; call < calls; call += 1) await one.run({ signal }, ({ signal: own }) => own.aborted);
+    await turn();
+    collect();
+    return process.memoryUsage().heapUsed;
+  };
+  const before = await round(50_000);
+  const after = await round(1_000_000);
+  // One listener, entry or sample per call would be more than 8 MB.
+  expect(after - before).toBeLessThan(3_000_000);
+  expect(getEventListeners(signal, "abort")).toEqual([]);
+});
+
+it("50,000 waiting calls on one signal are refused in one step when it aborts, and leave nothing", async () => {
+  const one = new Bulkhead("payments", { concurrencyMax: 1, queueMax: 100_000 });
+  const controller = new AbortController();
+  let finish: (() => void) | undefined;
+  const busy = one.run(() => new Promise<void>((resolve) => (finish = resolve)));
+  const reason = new Error("gone");
+  const waiting = Array.from({ length: 50_000 }, () =>
+    one.run({ signal: controller.signal }, () => 1).catch((error: unknown) => error),
+  );
+  const startMs = performance.now();
+  controller.abort(reason);
+  expect(one.snapshot().queued).toBe(0);
+  expect(performance.now() - startMs).toBeLessThan(2_000);
+  expect(new Set(await Promise.all(waiting))).toEqual(new Set([reason]));
+  finish?.();
+  await busy;
+  expect(one.snapshot()).toMatchObject({ inFlight: 0, outcomes: { cancelled: 50_000, success: 1 } });
+});
