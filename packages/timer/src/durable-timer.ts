@@ -247,7 +247,7 @@ export class DurableTimer<Payload = undefined> implements AsyncDisposable {
     const operationId =
       request.operationId === undefined ? (given ?? this.#options.random.id()) : checkOperationId(request.operationId);
     const payloadText = this.#codec.encode(resourceOf(this.name, id), request.payload);
-    return { id, operationId, when, payloadText, askedAtMs };
+    return { id, operationId, when, payloadText, askedAtMs, sighting: this.#access.sightingFor(id) };
   }
 
   #operationId(options: OperationOptions): string {

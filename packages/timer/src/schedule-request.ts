@@ -1,6 +1,7 @@
 /** What callers hand to `schedule`, checked and ready to be sent. */
 import { integer, oneOf, optionsObject, text } from "@holdfast/core";
 import type { ResolvedTimerOptions } from "./options.ts";
+import type { Sighting } from "./sightings.ts";
 
 /** When a timer is due: after a delay in milliseconds, or at a time on the server's clock. One of the two. */
 export type When =
@@ -42,6 +43,8 @@ export interface ScheduleItem {
   readonly payloadText: string;
   /** When the caller asked, in monotonic milliseconds. */
   readonly askedAtMs: number;
+  /** What was known of the shard's time when the caller asked. */
+  readonly sighting: Sighting | undefined;
 }
 
 const modes = { keep: "k", replace: "r", earliest: "e" } as const;

@@ -121,23 +121,27 @@ export class Scheduling {
 
   async #sendSchedules(shard: number, items: readonly ScheduleItem[]): Promise<readonly string[]> {
     return inOrderOnce(items, (part) =>
-      this.#access.run(shard, async ({ keys, layout }, timeoutMs) => {
+      this.#access.run(shard, async (open, timeoutMs) => {
+        const { keys, layout } = open;
         const { connection, name } = this.#access;
         const { delayMaxMs, shardPendingMax, durability } = this.#options;
         const list: string[] = [];
         let askedAtMs = Infinity;
+        let knownUs = Infinity;
         for (const item of part) {
           list.push(item.id, item.operationId, item.when, item.payloadText);
           if (item.askedAtMs < askedAtMs) askedAtMs = item.askedAtMs;
+          const { sighting } = item;
+          knownUs = sighting?.layout === layout ? Math.min(knownUs, sighting.us) : 0;
         }
         const { operationId } = part[0] as ScheduleItem;
         const reply = await connection.run(
           scheduleScript,
           keys,
-          { layout, publish: connection.publishCommand, pendingMax: shardPendingMax, delayMaxMs, items: list },
+          { layout, knownUs, publish: connection.publishCommand, pendingMax: shardPendingMax, delayMaxMs, items: list },
           { operation: `timer.schedule ${name}`, operationId, timeoutMs, askedAtMs, durability },
         );
-        if (reply !== undefined) connection.observeTime(keys.due, reply.nowUs);
+        if (reply !== undefined) this.#access.answered(open, reply.nowUs);
         return reply?.answers;
       }),
     );
@@ -145,7 +149,8 @@ export class Scheduling {
 
   async #sendCancels(shard: number, items: readonly CancelItem[]): Promise<readonly string[]> {
     return inOrderOnce(items, (part) =>
-      this.#access.run(shard, async ({ keys, layout }, timeoutMs) => {
+      this.#access.run(shard, async (open, timeoutMs) => {
+        const { keys, layout } = open;
         const { connection, name } = this.#access;
         const { operationId } = part[0] as CancelItem;
         const reply = await connection.run(
@@ -154,7 +159,7 @@ export class Scheduling {
           { layout, items: part.flatMap((item) => [item.id, item.operationId]) },
           { operation: `timer.cancel ${name}`, operationId, timeoutMs, durability: this.#options.durability },
         );
-        if (reply !== undefined) connection.observeTime(keys.due, reply.nowUs);
+        if (reply !== undefined) this.#access.answered(open, reply.nowUs);
         return reply?.answers;
       }),
     );

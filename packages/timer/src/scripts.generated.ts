@@ -1474,15 +1474,15 @@ return { "restored", nowText, answers }
 export const schedule = {
   name: "timer.schedule",
   keys: ["due", "data", "notes", "later", "state", "memoryA", "memoryB", "wake"],
-  args: ["layout", "sentUs", "notAfterUs", "publish", "pendingMax", "delayMaxMs"],
+  args: ["layout", "sentUs", "knownUs", "notAfterUs", "publish", "pendingMax", "delayMaxMs"],
   rest: "items",
   replies: ["layout", "too-late", "scheduled"],
-  sha1: "acf0be7038701c9d3b62e7c62f11aad690351850" as string,
+  sha1: "b614c3b4cf5dec5c6dde92d74f11d8e8b8fe83dd" as string,
   source: `local due, data, notes, later, state, memoryA, memoryB, wake =
   KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8]
-local layout, sentUs, notAfterUs, publish, pendingMax, delayMaxMs =
-  ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
-local itemsAt = 7
+local layout, sentUs, knownUs, notAfterUs, publish = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
+local pendingMax, delayMaxMs = tonumber(ARGV[6]), tonumber(ARGV[7])
+local itemsAt = 8
 local time = redis.call("TIME")
 local nowUs = time[1] * 1000000 + time[2]
 local nowText = time[1] .. string.sub("00000" .. time[2], -6)
@@ -1670,6 +1670,10 @@ local remembered = recall(fields)
 local head = redis.call("ZRANGE", due, 0, 0, "WITHSCORES")
 local room = pendingMax > 0 and pendingMax - redis.call("ZCARD", due) or math.huge
 redis.call("HLEN", data)
+local askedUs = math.max(sentUs, knownUs)
+if askedUs > nowUs + 1000 then
+  askedUs = 0
+end
 local answers = {}
 for index = 1, #ids do
   local at = itemsAt + (index - 1) * 4
@@ -1677,8 +1681,12 @@ for index = 1, #ids do
   local operation, when, payload = ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
   if answered then
     answers[index] = answered
-  elseif cancelled and tonumber(cancelled) > sentUs then
+  elseif cancelled and tonumber(cancelled) > askedUs then
     answers[index] = "x" .. cancelled
+    if tonumber(cancelled) > nowUs then
+      memorized[#memorized + 1] = "x" .. ids[index]
+      memorized[#memorized + 1] = nowText
+    end
   elseif dueMsOf(when) - nowMs > delayMaxMs then
     answers[index] = "d"
   elseif scores[index] then

@@ -5,11 +5,13 @@
 import { NewerFormatError, RedisUnavailableError } from "@holdfast/core";
 import type { Connection } from "@holdfast/core";
 import { ShardsMismatchError, ShardsMovingError } from "./errors.ts";
-import { shardKeys } from "./keys.ts";
+import { shardKeys, shardOf } from "./keys.ts";
 import type { ShardKeys } from "./keys.ts";
 import type { ResolvedTimerOptions } from "./options.ts";
 import { openScript } from "./scripts.ts";
 import type { OpenReply } from "./scripts.ts";
+import { sighted, sightingOf } from "./sightings.ts";
+import type { Sighting } from "./sightings.ts";
 
 /** A shard that this client may use. */
 export interface OpenShard {
@@ -94,6 +96,17 @@ export class ShardAccess {
         );
       }
     }
+  }
+
+  /** What this process knows of the time on the shard of an id. */
+  sightingFor(id: string): Sighting | undefined {
+    return sightingOf(this.keys(shardOf(id, this.shards)).state);
+  }
+
+  /** An answer of a shard brought the server's time, in microseconds. */
+  answered({ keys, layout }: OpenShard, nowUs: number): void {
+    this.connection.observeTime(keys.state, nowUs);
+    sighted(keys.state, layout, nowUs);
   }
 
   /** In how many shards the timers are kept, or between which numbers they are on their way. */

@@ -1,8 +1,9 @@
 /** Clients and timers of one test, closed in the end whatever happens. */
 import { Redis } from "ioredis";
 import type { RedisOptions } from "ioredis";
-import { DurableTimer } from "@holdfast/timer";
-import type { Firing, TimerEvent, TimerOptions } from "@holdfast/timer";
+import type { RedisServer } from "@holdfast/testkit";
+import { DurableTimer } from "../src/index.ts";
+import type { Firing, TimerEvent, TimerOptions } from "../src/index.ts";
 
 /** What a test opens; `await using` closes it. */
 export class Desk implements AsyncDisposable {
@@ -91,4 +92,20 @@ export class Gate {
   open(): void {
     this.#gate.resolve();
   }
+}
+
+/** Timers without payload that are due after the same delay. */
+export function many(count: number, afterMs = 0): { id: string; afterMs: number }[] {
+  return Array.from({ length: count }, (_, index) => ({ id: `t${index}`, afterMs }));
+}
+
+/** Timers that carry their number. */
+export function requests(count: number, afterMs: number): { id: string; afterMs: number; payload: { n: number } }[] {
+  return Array.from({ length: count }, (_, n) => ({ id: `t${n}`, afterMs, payload: { n } }));
+}
+
+/** What time it is on a server, in epoch milliseconds. */
+export async function serverTimeMs(server: RedisServer): Promise<number> {
+  const [seconds, microseconds] = (await server.call("TIME")) as string[];
+  return Number(seconds) * 1_000 + Math.floor(Number(microseconds) / 1_000);
 }

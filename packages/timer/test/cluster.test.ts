@@ -2,14 +2,10 @@
 import { pollUntil, RedisCluster, RedisSentinel, slotOfKey } from "@holdfast/testkit";
 import { Cluster, Redis } from "ioredis";
 import { describe, expect, it } from "vitest";
-import { DurableTimer } from "@holdfast/timer";
-import type { TimerEvent } from "@holdfast/timer";
+import { DurableTimer } from "../src/index.ts";
+import type { TimerEvent } from "../src/index.ts";
 import { shardKeys } from "../src/keys.ts";
-import { Catcher } from "./client.ts";
-
-function many(count: number, afterMs: number): { id: string; afterMs: number }[] {
-  return Array.from({ length: count }, (_, index) => ({ id: `t${index}`, afterMs }));
-}
+import { Catcher, many } from "./client.ts";
 
 function connect(cluster: RedisCluster): Cluster {
   const client = new Cluster(cluster.addresses, { redisOptions: { replyMapping: "legacy" } });
@@ -48,10 +44,10 @@ describe("Redis Cluster", () => {
       await worker.start();
       let inFlightWhileMoving = 0;
       let steps = 0;
-      let stopped = false;
+      const move = { over: false };
       let hastened = 0;
       const traffic = async (): Promise<void> => {
-        while (!stopped && hastened < 12_000) await timer.fireNow(`t${hastened++}`);
+        while (!move.over && hastened < 12_000) await timer.fireNow(`t${hastened++}`);
       };
       const flowing = Promise.all(Array.from({ length: 8 }, traffic));
       // Every shard moves to another master while timers fire.
@@ -67,7 +63,7 @@ describe("Redis Cluster", () => {
           },
         });
       }
-      stopped = true;
+      move.over = true;
       await flowing;
       expect(steps).toBeGreaterThan(shards * 3);
       expect(inFlightWhileMoving).toBeGreaterThan(0);

@@ -13,6 +13,9 @@ const atOnce = 8;
 const firstSeed = 20_261_122;
 const pinned: readonly number[] = [];
 
+/** Faults, each of which has to have hit work in flight. */
+const faults = ["lostReplies", "doubledRequests", "lateRequests", "kills", "blackouts", "failures"] as const;
+
 let server: RedisServer;
 beforeAll(async () => {
   server = await RedisServer.start();
@@ -62,21 +65,20 @@ describe("model", () => {
       await Promise.all(Array.from({ length: atOnce }, lane));
       if (failures.length > 0)
         throw new Error(`${failures.length} of ${runs} runs\n${failures.slice(0, 3).join("\n")}`);
-      const numbers = JSON.stringify(total);
-      expect(total.operations, numbers).toBeGreaterThan(runs * 15);
-      expect(total.starts, numbers).toBeGreaterThan(runs * 5);
-      expect(share(total.schedules), numbers).toBeGreaterThanOrEqual(0.05);
-      expect(share(total.cancels), numbers).toBeGreaterThanOrEqual(0.05);
-      for (const fault of [
-        "lostReplies",
-        "doubledRequests",
-        "lateRequests",
-        "kills",
-        "blackouts",
-        "failures",
-      ] as const) {
-        expect(total[fault], `${fault} in ${numbers}`).toBeGreaterThan(runs / 10);
-      }
+      const enough = {
+        operations: total.operations > runs * 15,
+        firings: total.starts > runs * 5,
+        schedules: share(total.schedules) >= 0.05,
+        cancels: share(total.cancels) >= 0.05,
+        faults: Math.min(...faults.map((fault) => total[fault])) > runs / 10,
+      };
+      expect({ ...enough, total }).toMatchObject({
+        operations: true,
+        firings: true,
+        schedules: true,
+        cancels: true,
+        faults: true,
+      });
     },
   );
 });

@@ -15,7 +15,8 @@ KEYS
   wake     CHANNEL hints for sleeping workers
 ARGV
   layout      the form in which the client knows the shard
-  sentUs      server time at which the request was made, or earlier
+  sentUs      server time at which the request was made, or earlier, as estimated
+  knownUs     a server time of this shard that the client's process had seen before the request was made, or 0
   notAfterUs  bound in server time
   publish     PUBLISH or SPUBLISH
   pendingMax  most timers in this shard, 0 for no limit
@@ -31,9 +32,9 @@ REPLIES
 ]]
 local due, data, notes, later, state, memoryA, memoryB, wake =
   KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8]
-local layout, sentUs, notAfterUs, publish, pendingMax, delayMaxMs =
-  ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
-local itemsAt = 7
+local layout, sentUs, knownUs, notAfterUs, publish = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
+local pendingMax, delayMaxMs = tonumber(ARGV[6]), tonumber(ARGV[7])
+local itemsAt = 8
 -- @include time
 -- @include bound
 -- @include shard
@@ -58,6 +59,11 @@ local head = redis.call("ZRANGE", due, 0, 0, "WITHSCORES")
 local room = pendingMax > 0 and pendingMax - redis.call("ZCARD", due) or math.huge
 redis.call("HLEN", data)
 
+-- A time that is yet to come says that the clock went back; then no request can prove that it came after a cancellation.
+local askedUs = math.max(sentUs, knownUs)
+if askedUs > nowUs + 1000 then
+  askedUs = 0
+end
 local answers = {}
 for index = 1, #ids do
   local at = itemsAt + (index - 1) * 4
@@ -65,8 +71,13 @@ for index = 1, #ids do
   local operation, when, payload = ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
   if answered then
     answers[index] = answered
-  elseif cancelled and tonumber(cancelled) > sentUs then
+  elseif cancelled and tonumber(cancelled) > askedUs then
     answers[index] = "x" .. cancelled
+    if tonumber(cancelled) > nowUs then
+      -- The clock went back: from here on the tombstone counts by the new clock (K8).
+      memorized[#memorized + 1] = "x" .. ids[index]
+      memorized[#memorized + 1] = nowText
+    end
   elseif dueMsOf(when) - nowMs > delayMaxMs then
     answers[index] = "d"
   elseif scores[index] then

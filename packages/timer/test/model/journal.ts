@@ -1,5 +1,5 @@
 /** What happened in one run of the model test, in the order of this process, and what T1 to T6 and T9 say about it. */
-import type { CancelResult, Firing, ScheduleResult } from "@holdfast/timer";
+import type { CancelResult, Firing, ScheduleResult } from "../../src/index.ts";
 
 /** One thing that happened. */
 export type Entry =

@@ -3,8 +3,8 @@ import { setTimeout as delay } from "node:timers/promises";
 import { FaultProxy, pollUntil } from "@holdfast/testkit";
 import type { RedisServer, SeededRandom } from "@holdfast/testkit";
 import { HoldfastError, OutcomeUnknownError } from "@holdfast/core";
-import { SupersededError } from "@holdfast/timer";
-import type { CancelResult, DurableTimer, Firing, ScheduleRequest, ScheduleResult, TimerWorker } from "@holdfast/timer";
+import { SupersededError } from "../../src/index.ts";
+import type { CancelResult, DurableTimer, Firing, ScheduleResult, TimerWorker } from "../../src/index.ts";
 import { schedule } from "../../src/scripts.generated.ts";
 import { Desk } from "../client.ts";
 import { Journal } from "./journal.ts";
@@ -116,9 +116,7 @@ export class ModelRun {
     const ifExists = (["keep", "replace", "earliest", "replace"] as const)[this.#random.int(0, 3)];
     const request = { id, afterMs: this.#random.unit() < 0.4 ? 0 : this.#random.int(1, 60), ifExists };
     const askedUs = Date.now() * 1_000;
-    const result = await this.#certain((operationId) =>
-      client.schedule({ ...request, operationId } as ScheduleRequest<undefined>),
-    );
+    const result = await this.#certain((operationId) => client.schedule({ ...request, operationId }));
     if (result === undefined) {
       this.tally.superseded += 1;
       this.journal.superseded(id);

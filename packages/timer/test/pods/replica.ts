@@ -1,6 +1,6 @@
 /** A service replica in a process of its own: schedules on request, runs due timers, says what it does. */
 import { Redis } from "ioredis";
-import { DurableTimer } from "@holdfast/timer";
+import { DurableTimer } from "../../src/index.ts";
 import { OutcomeUnknownError } from "@holdfast/core";
 import { reportReady, servePod } from "@holdfast/testkit";
 

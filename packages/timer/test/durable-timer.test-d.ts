@@ -1,8 +1,8 @@
 /** What compiles and what does not, under exactOptionalPropertyTypes. Checked by tsc, never run. */
 import { Cluster as Cluster6, Redis as Redis6 } from "ioredis";
 import { Cluster as Cluster5, Redis as Redis5 } from "ioredis5";
-import { DurableTimer } from "@holdfast/timer";
-import type { CancelResult, Firing, ScheduleResult, StopReport, TimerEvent } from "@holdfast/timer";
+import { DurableTimer } from "../src/index.ts";
+import type { CancelResult, Firing, ScheduleResult, StopReport, TimerEvent } from "../src/index.ts";
 
 declare const redis: Redis6;
 interface Order {
@@ -65,7 +65,7 @@ export async function compiles(): Promise<void> {
   timer.worker(async () => undefined);
   const report: StopReport = await worker.stop({ graceMs: 1 });
   report.unfinished satisfies number;
-  new DurableTimer<Order>(redis, "x", {
+  void new DurableTimer<Order>(redis, "x", {
     onEvent: (event: TimerEvent) => {
       if (event.type === "fired") event.latenessMs satisfies number;
     },
@@ -90,9 +90,9 @@ export async function refused(): Promise<void> {
   // @ts-expect-error a worker has a handler
   timer.worker({ concurrencyMax: 1 });
   // @ts-expect-error options have names
-  new DurableTimer(redis, "x", { shard: 1 });
+  void new DurableTimer(redis, "x", { shard: 1 });
   // @ts-expect-error a client is needed
-  new DurableTimer("redis://localhost", "x");
+  void new DurableTimer("redis://localhost", "x");
   // @ts-expect-error reconcile needs a time
   await timer.reconcile([], {});
 }

@@ -1,0 +1,135 @@
+/** T11: the number of shards is stored, and can be changed. */
+import { pollUntil, RedisServer } from "@holdfast/testkit";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { ShardsMismatchError, ShardsMovingError } from "../src/index.ts";
+import { Catcher, Desk, failure, freshName, Gate, requests } from "./client.ts";
+
+let server: RedisServer;
+beforeAll(async () => {
+  server = await RedisServer.start();
+});
+afterAll(() => server.stop());
+
+describe("T11 shards", () => {
+  it("T11 a client with another number of shards is refused before it touches anything", async () => {
+    await using desk = new Desk();
+    const name = freshName();
+    const four = desk.timer<{ n: number }>(server.url, name, { shards: 4 });
+    await four.scheduleMany(requests(20, 60_000));
+    const one = desk.timer<{ n: number }>(server.url, name);
+    const error = await failure(one.schedule({ id: "t1", afterMs: 0, payload: { n: 1 } }));
+    expect(error).toBeInstanceOf(ShardsMismatchError);
+    expect(error).toMatchObject({ shards: 1, shardsStored: 4, effect: "none" });
+    expect(await failure(desk.timer(server.url, name, { shards: 3 }).cancel("t1"))).toBeInstanceOf(ShardsMismatchError);
+    expect((await four.stats()).pending).toBe(20);
+  });
+
+  it("T11 a worker with another number of shards says so, claims nothing, and works once the numbers agree", async () => {
+    await using desk = new Desk();
+    const name = freshName();
+    const two = desk.timer<{ n: number }>(server.url, name, { shards: 2 });
+    await two.scheduleMany(requests(10, 0));
+    const catcher = new Catcher<{ n: number }>();
+    const worker = desk.timer<{ n: number }>(server.url, name).worker({ pollMs: 20 }, catcher.handle);
+    await worker.start();
+    await pollUntil("it says so", () =>
+      desk.events.some((event) => event.type === "trouble" && event.error instanceof ShardsMismatchError),
+    );
+    expect(catcher.firings).toHaveLength(0);
+    await desk.timer(server.url, name, { shards: 1 }).migrateShards();
+    await catcher.caught(10);
+    await worker.idle();
+    expect(new Set(catcher.ids).size).toBe(10);
+    await worker.stop({ graceMs: 1_000 });
+  });
+
+  for (const [from, to] of [
+    [1, 4],
+    [4, 1],
+    [3, 5],
+  ] as const) {
+    it(`T11 timers, retries, dead letters and generations survive a migration from ${from} to ${to} shards, none lost or doubled`, async () => {
+      await using desk = new Desk();
+      const name = freshName();
+      const before = desk.timer<{ n: number }>(server.url, name, { shards: from });
+      await before.scheduleMany(requests(600, 60_000));
+      await before.scheduleMany([
+        { id: "dead", afterMs: 0, payload: { n: -1 } },
+        { id: "retried", afterMs: 0, payload: { n: -2 } },
+      ]);
+      const failing = before.worker({ backoff: { baseMs: 60_000, jitter: 0 }, attemptsMax: 2 }, ({ id }) => {
+        throw new Error(id === "dead" ? "dead" : "again");
+      });
+      await failing.start();
+      await pollUntil("both have failed", () => failing.counts().retried === 2);
+      await before.fireNow("dead");
+      await pollUntil("one is dead", async () => (await before.stats()).dead === 1);
+      await failing.stop({ graceMs: 1_000 });
+      const generation = (await before.get("t5"))?.generation as number;
+      const after = desk.timer<{ n: number }>(server.url, name, { shards: to });
+      const reports = await Promise.all([after.migrateShards(), after.migrateShards()]);
+      expect(reports.some(({ moved }) => moved > 0)).toBe(true);
+      expect(await after.stats()).toMatchObject({ pending: 601, dead: 1, leased: 0 });
+      expect(await after.get("t5")).toMatchObject({ payload: { n: 5 }, generation });
+      expect(await after.get("retried")).toMatchObject({ attempts: 1 });
+      expect(await failure(before.stats())).toBeInstanceOf(ShardsMismatchError);
+      const replaced = await after.schedule({ id: "t5", afterMs: 60_000, payload: { n: 5 }, ifExists: "replace" });
+      expect(replaced.generation).toBeGreaterThan(generation);
+      expect(await after.dead.redrive("dead")).toEqual({ kind: "redriven" });
+      const catcher = new Catcher<{ n: number }>();
+      const worker = after.worker(catcher.handle);
+      await worker.start();
+      for (let n = 0; n < 600; n += 1) await after.fireNow(`t${n}`);
+      await catcher.caught(601);
+      await worker.idle();
+      expect(new Set(catcher.ids).size).toBe(601);
+      await worker.stop({ graceMs: 1_000 });
+    });
+  }
+
+  it("T11 a migration waits for running firings, whose acknowledgements still count, and refuses the rest meanwhile", async () => {
+    await using desk = new Desk();
+    const name = freshName();
+    const before = desk.timer<{ n: number }>(server.url, name);
+    await before.scheduleMany(requests(5, 0));
+    const gate = new Gate();
+    const catcher = new Catcher<{ n: number }>();
+    const worker = before.worker({ leaseMs: 60_000 }, async (firing) => {
+      catcher.handle(firing);
+      await gate.opened;
+    });
+    await worker.start();
+    await catcher.caught(5);
+    const after = desk.timer<{ n: number }>(server.url, name, { shards: 3 });
+    const migrating = after.migrateShards();
+    await pollUntil("schedules are refused", async () => {
+      return (
+        (await failure(before.schedule({ id: "new", afterMs: 60_000, payload: { n: 0 } }))) instanceof ShardsMovingError
+      );
+    });
+    gate.open();
+    expect(await migrating).toMatchObject({ from: 1, to: 3 });
+    expect(await after.stats()).toMatchObject({ due: 0, leased: 0 });
+    expect(worker.counts()).toMatchObject({ fired: 5, stale: 0 });
+    await worker.stop({ graceMs: 100 });
+  });
+
+  it("T11 a migration whose caller gave up half-way is brought to its end by the next one", async () => {
+    await using desk = new Desk();
+    const name = freshName();
+    const before = desk.timer<{ n: number }>(server.url, name);
+    await before.scheduleMany(requests(50, 60_000));
+    await before.schedule({ id: "running", afterMs: 0, payload: { n: 0 } });
+    const gate = new Gate();
+    const worker = before.worker(() => gate.opened);
+    await worker.start();
+    await pollUntil("it runs", () => worker.counts().running === 1);
+    const after = desk.timer<{ n: number }>(server.url, name, { shards: 2 });
+    expect(await failure(after.migrateShards({ waitMs: 0 }))).toBeInstanceOf(ShardsMovingError);
+    expect(await failure(after.stats())).toBeInstanceOf(ShardsMismatchError);
+    gate.open();
+    await worker.stop({ graceMs: 2_000 });
+    expect(await after.migrateShards()).toMatchObject({ from: 1, to: 2 });
+    expect(await after.stats()).toMatchObject({ pending: 50 });
+  });
+});
