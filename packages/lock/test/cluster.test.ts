@@ -70,7 +70,10 @@ describe("on a Cluster", () => {
       if (round === 0) {
         const { queue } = lockKeys("holdfast", "handed");
         const master = await cluster.masterOf(queue);
-        await pollUntil("it listens", async () => Number((await master.call("PUBSUB", "SHARDNUMSUB", queue) as [string, number])[1]) === 1);
+        await pollUntil(
+          "it listens",
+          async () => ((await master.call("PUBSUB", "SHARDNUMSUB", queue)) as [string, number])[1] === 1,
+        );
       }
       await hold.release();
       await (await next).release();
@@ -88,7 +91,11 @@ describe("on a Cluster", () => {
       await fencedSet(redis, key, "new", second);
       await expect(fencedSet(redis, key, "old", first)).rejects.toBeInstanceOf(StaleTokenError);
     }
-    const add = defineFencedScript({ name: "add", keys: ["a", "b"], source: 'redis.call("INCR", KEYS[2])\nreturn redis.call("INCR", KEYS[1])' });
+    const add = defineFencedScript({
+      name: "add",
+      keys: ["a", "b"],
+      source: 'redis.call("INCR", KEYS[2])\nreturn redis.call("INCR", KEYS[1])',
+    });
     expect(await add(redis, second, { a: "{user:9}:a", b: "{user:9}:b" }, {})).toBe(1);
     await expect(add(redis, second, { a: "user:9", b: "user:10" }, {})).rejects.toThrow(/slot/);
   });

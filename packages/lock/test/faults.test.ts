@@ -165,7 +165,10 @@ describe("a server that does not work", () => {
     try {
       await redis.ping();
       await server.kill();
-      await expect(lock.acquire("a", { waitMs: 300 })).rejects.toMatchObject({ name: "RedisUnavailableError", effect: "none" });
+      await expect(lock.acquire("a", { waitMs: 300 })).rejects.toMatchObject({
+        name: "RedisUnavailableError",
+        effect: "none",
+      });
       await expect(lock.tryAcquire("a")).rejects.toBeInstanceOf(RedisUnavailableError);
       const acquiring = lock.acquire("a", { waitMs: 10_000 });
       await server.restart();

@@ -82,8 +82,19 @@ describe("Redis", () => {
   });
 
   it("ACLs apply inside scripts: everything works for a user with exactly what the README lists", async () => {
-    const line = "+evalsha +eval +time +get +set +persist +pexpire +exists +del +zadd +zrange +zrangebyscore +zrem +zscore +zcount +publish +subscribe +unsubscribe +info +ping";
-    await real.redis.acl("SETUSER", "service", "reset", "on", ">secret", "~holdfast:*", "~user:*", "&holdfast:*", ...line.split(" "));
+    const line =
+      "+evalsha +eval +time +get +set +persist +pexpire +exists +del +zadd +zrange +zrangebyscore +zrem +zscore +zcount +publish +subscribe +unsubscribe +info +ping";
+    await real.redis.acl(
+      "SETUSER",
+      "service",
+      "reset",
+      "on",
+      ">secret",
+      "~holdfast:*",
+      "~user:*",
+      "&holdfast:*",
+      ...line.split(" "),
+    );
     const redis = real.client({ username: "service", password: "secret" });
     const lock = real.lock({ redis, ttlMs: 300, durability: undefined });
     const hold = await lock.acquire("a");
@@ -116,7 +127,8 @@ describe("the process", () => {
   it("a long-lived signal keeps no listener, whether the wait ended in the lock, in a timeout or at once", async () => {
     const controller = new AbortController();
     const lock = real.lock();
-    for (let round = 0; round < 200; round += 1) await lock.withLock("a", { signal: controller.signal }, () => undefined);
+    for (let round = 0; round < 200; round += 1)
+      await lock.withLock("a", { signal: controller.signal }, () => undefined);
     const hold = await lock.acquire("a");
     await expect(lock.acquire("a", { signal: controller.signal, waitMs: 20 })).rejects.toThrow();
     await lock.tryAcquire("a", { signal: controller.signal });

@@ -13,7 +13,9 @@ const real = useRealServer();
 function toldAfter(hold: Hold, startMs: number): Promise<{ reason: unknown; afterMs: number }> {
   const { signal } = hold;
   return new Promise((resolve) => {
-    signal.addEventListener("abort", () => resolve({ reason: signal.reason, afterMs: performance.now() - startMs }), { once: true });
+    signal.addEventListener("abort", () => resolve({ reason: signal.reason, afterMs: performance.now() - startMs }), {
+      once: true,
+    });
   });
 }
 

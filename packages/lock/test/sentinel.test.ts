@@ -21,11 +21,18 @@ it("L1 L2 goes over to the new master with its lease and its fence, when they we
   const lock = new FencedLock(redis, { ttlMs: 20_000, durability: { replicas: 1, timeoutMs: 2_000 } });
   const before = await lock.acquire("a");
   await sentinel.failover();
-  await pollUntil("the client has followed", async () => (await redis.role())[0] === "master" && (await lock.inspect("a")) !== undefined, {
-    timeoutMs: 20_000,
-  });
+  await pollUntil(
+    "the client has followed",
+    async () => (await redis.role())[0] === "master" && (await lock.inspect("a")) !== undefined,
+    {
+      timeoutMs: 20_000,
+    },
+  );
   expect(await lock.inspect("a")).toMatchObject({ token: before.token, owner: before.owner });
-  await pollUntil("the new master has a replica", () => before.renew().then(() => true), { timeoutMs: 20_000, intervalMs: 100 });
+  await pollUntil("the new master has a replica", () => before.renew().then(() => true), {
+    timeoutMs: 20_000,
+    intervalMs: 100,
+  });
   before.assertHeld();
   await before.release();
   expect((await lock.acquire("a")).token).toBeGreaterThan(before.token);
@@ -38,7 +45,8 @@ it("L1 L4 a grant that the failover takes back: two overlap, the tokens order th
   const master = await sentinel.currentMaster();
   const replicas = sentinel.servers.filter((server) => server !== master && server.isRunning);
   // Replicas that cannot follow their master do not see the grant before it dies.
-  const password = (value: string) => Promise.all(replicas.map((replica) => replica.call("CONFIG", "SET", "masterauth", value)));
+  const password = (value: string) =>
+    Promise.all(replicas.map((replica) => replica.call("CONFIG", "SET", "masterauth", value)));
   await password("wrong");
   await pollUntil("no replica follows", async () => {
     await master.call("CLIENT", "KILL", "TYPE", "replica");

@@ -16,7 +16,10 @@ async function waiterCount(count: number, name = "a"): Promise<void> {
 }
 
 /** Lets locks wait one after the other, in their order. */
-async function lineUp(locks: readonly FencedLock[], taken: (place: number, hold: Hold) => void | Promise<void>): Promise<Promise<void>[]> {
+async function lineUp(
+  locks: readonly FencedLock[],
+  taken: (place: number, hold: Hold) => void | Promise<void>,
+): Promise<Promise<void>[]> {
   const waits: Promise<void>[] = [];
   for (const [place, lock] of locks.entries()) {
     waits.push(lock.acquire("a", { waitMs: 30_000 }).then((hold) => taken(place, hold)));
@@ -97,7 +100,9 @@ describe("dead waiters", () => {
   });
 
   it("L6 a holder that dies is succeeded when its ttl is over, without any hint", async () => {
-    const pod = await Pod.start(new URL("./holder.pod.ts", import.meta.url), { env: { REDIS_URL: real.server.url, TTL_MS: "600" } });
+    const pod = await Pod.start(new URL("./holder.pod.ts", import.meta.url), {
+      env: { REDIS_URL: real.server.url, TTL_MS: "600" },
+    });
     pods.push(pod);
     await pod.ready();
     const { token } = await pod.request<{ token: number }>("acquire", { name: "a" });
@@ -133,7 +138,10 @@ describe("hints", () => {
       expect(performance.now() - startMs).toBeLessThan(500 + 400);
       await hold.release();
     }
-    expect(await real.redis.pubsub("NUMSUB", leaseOf(real.redis).keys.queue)).toEqual([leaseOf(real.redis).keys.queue, 0]);
+    expect(await real.redis.pubsub("NUMSUB", leaseOf(real.redis).keys.queue)).toEqual([
+      leaseOf(real.redis).keys.queue,
+      0,
+    ]);
   });
 
   it("a hint that comes after the grant has lapsed is not believed", async () => {
@@ -160,7 +168,8 @@ describe("hints", () => {
     const waiting = lock.acquire("a");
     await waiterCount(1);
     const { queue } = leaseOf(real.redis).keys;
-    for (const hint of ["", "*", "x y z", "somebody 1795314791874695 00001000", `${"9".repeat(4_000)}`]) await real.redis.publish(queue, hint);
+    for (const hint of ["", "*", "x y z", "somebody 1795314791874695 00001000", "9".repeat(4_000)])
+      await real.redis.publish(queue, hint);
     expect(await Promise.race([waiting.then(() => "granted"), real.redis.ping()])).toBe("PONG");
     await holder.release();
     await waiting;
@@ -179,7 +188,10 @@ describe("cost", () => {
     );
     await waiterCount(waiters);
     // The subscriptions stand, and everybody has looked once more since.
-    await pollUntil("all listen", async () => Number((await real.redis.pubsub("NUMSUB", leaseOf(real.redis).keys.queue))[1]) === waiters);
+    await pollUntil(
+      "all listen",
+      async () => Number((await real.redis.pubsub("NUMSUB", leaseOf(real.redis).keys.queue))[1]) === waiters,
+    );
     await new Promise((resolve) => {
       setTimeout(resolve, 100);
     });
@@ -187,7 +199,10 @@ describe("cost", () => {
     await holder.release();
     await Promise.all(waits);
     const stats = await real.redis.info("commandstats");
-    const calls = [...stats.matchAll(/cmdstat_([^:]+):calls=(\d+)/g)].map(([, name, count]) => ({ name, count: Number(count) }));
+    const calls = [...stats.matchAll(/cmdstat_([^:]+):calls=(\d+)/g)].map(([, name, count]) => ({
+      name,
+      count: Number(count),
+    }));
     const counted = calls.filter(({ name }) => !/^(config|info|hello|client|subscribe|ping)/.test(name ?? ""));
     const client = counted.find(({ name }) => name === "evalsha")?.count ?? 0;
     const total = counted.reduce((sum, { count }) => sum + count, 0);
@@ -208,7 +223,8 @@ describe("cost", () => {
     const lock = real.lock();
     const waits = Array.from({ length: 20 }, () => lock.withLock("a", () => undefined));
     await waiterCount(20);
-    const subscribers = async (): Promise<number> => Number((await real.redis.pubsub("NUMSUB", leaseOf(real.redis).keys.queue))[1]);
+    const subscribers = async (): Promise<number> =>
+      Number((await real.redis.pubsub("NUMSUB", leaseOf(real.redis).keys.queue))[1]);
     await pollUntil("it listens", async () => (await subscribers()) === 1);
     await holder.release();
     await Promise.all(waits);

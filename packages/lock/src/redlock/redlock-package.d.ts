@@ -7,6 +7,8 @@ declare module "redlock" {
   export interface RedlockSettings {
     readonly retryCount?: number;
     readonly driftFactor?: number;
+    readonly retryDelay?: number;
+    readonly retryJitter?: number;
   }
   export interface RedlockScripts {
     readonly acquireScript?: (text: string) => string;

@@ -1,0 +1,301 @@
+/** QuorumLock on three real servers: majorities, faults of single nodes, tokens over clocks that differ. */
+import { ClosedError, withAmbientDeadline } from "@holdfast/core";
+import { pollUntil } from "@holdfast/testkit";
+import { Redis } from "ioredis";
+import Redlock from "redlock";
+import { describe, expect, it } from "vitest";
+import { fencedSet, StaleTokenError } from "../src/guard/index.ts";
+import { LockLostError, LockTimeoutError } from "../src/index.ts";
+import { ClockSkewError, QuorumLock, QuorumRefusedError, QuorumUnreachableError } from "../src/redlock/index.ts";
+import { quorumKeys } from "../src/redlock/quorum-keys.ts";
+import { useQuorum } from "./quorum-fixture.ts";
+
+const quorum = useQuorum();
+
+describe("construction", () => {
+  it("refuses an even number of nodes, too few, and one that stands twice", () => {
+    const [a, b, c] = Array.from({ length: 3 }, () => new Redis({ lazyConnect: true })) as [Redis, Redis, Redis];
+    const d = new Redis({ lazyConnect: true });
+    for (const clients of [[], [a], [a, b], [a, b, c, d], [a, b, b]])
+      expect(() => new QuorumLock(clients)).toThrow(RangeError);
+    expect(() => new QuorumLock([a, b, c])).not.toThrow();
+    expect(() => new QuorumLock("abc" as unknown as Redis[])).toThrow(TypeError);
+    expect(() => new QuorumLock([a, b, c], { clockSkewMaxMs: 0 })).toThrow(/clockSkewMaxMs must be/);
+    expect(() => new QuorumLock([a, b, c], { nodeTimeoutMs: 1 })).toThrow(/nodeTimeoutMs must be/);
+    expect(() => new QuorumLock([a, b, c], { ttlMs: 10 })).toThrow(/ttlMs must be/);
+    expect(() => new QuorumLock([a, b, c], { retryEveryMs: 0 })).toThrow(/retryEveryMs must be/);
+  });
+
+  it("takes the clients of a Redlock 5", async () => {
+    const lock = new QuorumLock(new Redlock(quorum.clients()));
+    await lock.withLock("a", (hold) => hold.assertHeld());
+    await lock.close();
+  });
+});
+
+describe("a majority", () => {
+  it("L1 L2 grants to one at a time, with rising tokens", async () => {
+    const locks = [
+      quorum.lock({ retryEveryMs: 5 }),
+      quorum.lock({ retryEveryMs: 5 }),
+      quorum.lock({ retryEveryMs: 5 }),
+    ];
+    const tokens: number[] = [];
+    let inside = 0;
+    await Promise.all(
+      locks.map(async (lock) => {
+        for (let round = 0; round < 8; round += 1) {
+          await lock.withLock("a", { waitMs: 30_000 }, async (hold) => {
+            inside += 1;
+            expect(inside).toBe(1);
+            tokens.push(hold.token);
+            await Promise.resolve();
+            inside -= 1;
+          });
+        }
+      }),
+    );
+    expect(tokens).toHaveLength(24);
+    expect(tokens).toEqual(tokens.toSorted((x, y) => x - y));
+    expect(new Set(tokens).size).toBe(24);
+  });
+
+  it("tells who refused: null, and the votes in the cause of a timeout", async () => {
+    const hold = await quorum.lock().acquire("a");
+    const other = quorum.lock();
+    expect(await other.tryAcquire("a")).toBeNull();
+    const error = await other.acquire("a", { waitMs: 150 }).catch((caught: unknown) => caught);
+    expect(error).toBeInstanceOf(LockTimeoutError);
+    const { cause } = error as { cause: QuorumRefusedError };
+    expect(cause).toBeInstanceOf(QuorumRefusedError);
+    expect(cause.votes).toHaveLength(3);
+    expect(cause.votes.filter(({ vote }) => vote === "held").length).toBeGreaterThanOrEqual(2);
+    expect(cause.votes[0]?.node).toMatch(/^127\.0\.0\.1:\d+$/);
+    await hold.release();
+  });
+
+  it("inspect tells the holder and each node", async () => {
+    const lock = quorum.lock({ ttlMs: 5_000 });
+    expect(await lock.inspect("a")).toBeNull();
+    const hold = await lock.acquire("a");
+    const state = await lock.inspect("a");
+    expect(state).toMatchObject({ owner: hold.owner, token: hold.token });
+    expect(state?.nodes).toHaveLength(3);
+    expect(state?.remainingMs).toBeGreaterThan(4_000);
+  });
+
+  it("L2 renews in the background, frees on release, and a second release answers as the first", async () => {
+    const lock = quorum.lock({ ttlMs: 400 });
+    const hold = await lock.acquire("a");
+    await new Promise((resolve) => {
+      setTimeout(resolve, 1_000);
+    });
+    hold.assertHeld();
+    await hold.renew();
+    expect(await hold.release()).toEqual({ kind: "released" });
+    expect(await hold.release()).toEqual({ kind: "released" });
+    const left = await Promise.all(quorum.direct.map((client) => client.exists("a")));
+    expect(left).toEqual([0, 0, 0]);
+  });
+
+  it("L5 a stale holder's release leaves its successor alone, and the guard refuses its writes", async () => {
+    const lock = quorum.lock();
+    const old = await lock.acquire("a");
+    await Promise.all(quorum.direct.map((client) => client.del("a")));
+    const next = await lock.acquire("a");
+    expect(next.token).toBeGreaterThan(old.token);
+    expect(await old.release()).toEqual({ kind: "lost" });
+    expect(await lock.inspect("a")).toMatchObject({ owner: next.owner });
+    const redis = quorum.direct[0] as Redis;
+    await fencedSet(redis, "user:v", "next", next);
+    await expect(fencedSet(redis, "user:v", "old", old)).rejects.toBeInstanceOf(StaleTokenError);
+  });
+
+  it("withLock throws LockLostError with the value when the lock was lost, and the body's own error first", async () => {
+    const lock = quorum.lock();
+    const lose = (): Promise<unknown> => Promise.all(quorum.direct.map((client) => client.del("a")));
+    const lost = lock.withLock("a", async () => {
+      await lose();
+      return 7;
+    });
+    await expect(lost).rejects.toMatchObject({ name: "LockLostError", value: 7 });
+    const failure = new Error("the work failed");
+    const failed = lock.withLock("a", async () => {
+      await lose();
+      throw failure;
+    });
+    await expect(failed).rejects.toBe(failure);
+  });
+});
+
+describe("faults", () => {
+  it("one node hangs: the lock is had and kept without waiting for it", async () => {
+    const lock = quorum.lock({ ttlMs: 1_000, nodeTimeoutMs: 200 });
+    await lock.withLock("warm-up", () => undefined);
+    quorum.servers[1]?.pause();
+    try {
+      const startMs = performance.now();
+      const hold = await lock.acquire("a");
+      expect(performance.now() - startMs).toBeLessThan(150);
+      await hold.renew();
+      expect(await hold.release()).toEqual({ kind: "released" });
+    } finally {
+      quorum.servers[1]?.resume();
+    }
+  });
+
+  it("a majority hangs: the caller is told by whom, in time, and nothing stays locked beyond the ttl", async () => {
+    const lock = quorum.lock({ ttlMs: 600, nodeTimeoutMs: 100 });
+    await lock.withLock("warm-up", () => undefined);
+    quorum.servers[1]?.pause();
+    quorum.servers[2]?.pause();
+    try {
+      const startMs = performance.now();
+      const error = await lock.acquire("a", { waitMs: 300 }).catch((caught: unknown) => caught);
+      expect(performance.now() - startMs).toBeLessThan(1_500);
+      expect(error).toBeInstanceOf(QuorumUnreachableError);
+      expect((error as QuorumUnreachableError).votes.map(({ vote }) => vote)).toEqual([
+        "granted",
+        "timed-out",
+        "timed-out",
+      ]);
+      await expect(lock.tryAcquire("b")).rejects.toBeInstanceOf(QuorumUnreachableError);
+    } finally {
+      quorum.servers[1]?.resume();
+      quorum.servers[2]?.resume();
+    }
+    await pollUntil("all nodes are free", async () => {
+      const left = await Promise.all(quorum.direct.map((client) => client.exists("a", "b")));
+      return left.every((count) => count === 0);
+    });
+  });
+
+  it("L4 the holder is told within its ttl when all nodes stall for 3 s at a ttl of 1 s", async () => {
+    const hold = await quorum.lock({ ttlMs: 1_000 }).acquire("a");
+    const startMs = performance.now();
+    const told = new Promise<number>((resolve) => {
+      hold.signal.addEventListener("abort", () => resolve(performance.now() - startMs), { once: true });
+    });
+    for (const server of quorum.servers) server.pause();
+    try {
+      expect(await told).toBeLessThanOrEqual(1_000);
+      expect(() => hold.assertHeld()).toThrow(LockLostError);
+      await new Promise((resolve) => {
+        setTimeout(resolve, 3_000 - (performance.now() - startMs));
+      });
+    } finally {
+      for (const server of quorum.servers) server.resume();
+    }
+    expect(await hold.release()).toEqual({ kind: "lost" });
+  });
+
+  it("a split vote is settled by trying again: own minority keys are released in between", async () => {
+    const [first] = quorum.direct;
+    await first?.set("a", "somebody", "PX", 60_000);
+    const lock = quorum.lock();
+    const startMs = performance.now();
+    await (await lock.acquire("a")).release();
+    expect(performance.now() - startMs).toBeLessThan(500);
+    await quorum.direct[1]?.set("a", "somebody else", "PX", 60_000);
+    expect(await lock.tryAcquire("a")).toBeNull();
+    expect(await quorum.direct[2]?.exists("a")).toBe(0);
+  });
+
+  it("L8 one node forgets its data: tokens go on rising", async () => {
+    const lock = quorum.lock();
+    const tokens: number[] = [];
+    for (let round = 0; round < 12; round += 1) {
+      await lock.withLock("a", (hold) => {
+        tokens.push(hold.token);
+      });
+      await quorum.direct[round % 3]?.flushall();
+    }
+    expect(tokens).toEqual(tokens.toSorted((x, y) => x - y));
+    expect(new Set(tokens).size).toBe(12);
+  });
+
+  it("L3 a lost reply of one node's grant costs nothing, and its key goes with the release", async () => {
+    const lock = quorum.lock({ nodeTimeoutMs: 500 });
+    await lock.withLock("warm-up", () => undefined);
+    const fault = quorum.proxies[0]?.swallowReply(/ a holdfast:/);
+    const hold = await lock.acquire("a");
+    await fault?.hit;
+    await hold.release();
+    await pollUntil("all nodes are free", async () => {
+      const left = await Promise.all(quorum.direct.map((client) => client.exists("a")));
+      return left.every((count) => count === 0);
+    });
+  });
+
+  it("L3 a proposal that arrives after its caller has given up takes nothing", async () => {
+    const lock = quorum.lock({ nodeTimeoutMs: 5_000 });
+    await lock.withLock("warm-up", () => undefined);
+    await Promise.all(quorum.direct.slice(1).map((client) => client.set("a", "somebody", "PX", 60_000)));
+    const held = quorum.proxies[0]?.hold("request", / a holdfast:/);
+    const trying = lock.tryAcquire("a");
+    await held?.hit;
+    expect(await trying).toBeNull();
+    // The release went to a node whose proposal is still under way on the same connection: both come now, in order.
+    held?.release();
+    await pollUntil("the node is free", async () => (await quorum.direct[0]?.exists("a")) === 0);
+  });
+
+  it("aborts, closes and honours the ambient deadline", async () => {
+    const holder = await quorum.lock().acquire("a");
+    const lock = quorum.lock();
+    const reason = new Error("no longer wanted");
+    const controller = new AbortController();
+    const waiting = lock.acquire("a", { signal: controller.signal }).catch((caught: unknown) => caught);
+    controller.abort(reason);
+    expect(await waiting).toBe(reason);
+    await expect(withAmbientDeadline(100, () => lock.acquire("a"))).rejects.toBeInstanceOf(LockTimeoutError);
+    const hold = await lock.acquire("b");
+    const closing = lock.acquire("a").catch((caught: unknown) => caught);
+    await lock.close();
+    expect(await closing).toBeInstanceOf(ClosedError);
+    expect(hold.signal.reason).toMatchObject({ reason: "closed" });
+    await expect(lock.tryAcquire("b")).rejects.toBeInstanceOf(ClosedError);
+    await expect(lock.acquire("b")).rejects.toBeInstanceOf(ClosedError);
+    await holder.release();
+  });
+});
+
+describe("clocks", () => {
+  it("L8 a node 80 ms ahead: the token waits until a majority's clocks have passed it", async () => {
+    await quorum.skews[0]?.set(80);
+    const lock = quorum.lock();
+    const hold = await lock.acquire("a");
+    const times = await Promise.all(quorum.direct.map((client) => client.time()));
+    const passed = times.filter(([seconds, us]) => Number(seconds) * 1e6 + Number(us) > hold.token);
+    expect(passed.length).toBeGreaterThanOrEqual(2);
+    // The fast node and one that confirmed forget; the next majority is without the fast one.
+    await hold.release();
+    await quorum.direct[0]?.flushall();
+    await quorum.direct[1]?.flushall();
+    quorum.servers[0]?.pause();
+    const next = await lock.acquire("a").finally(() => quorum.servers[0]?.resume());
+    expect(next.token).toBeGreaterThan(hold.token);
+  });
+
+  it("L8 ClockSkewError names the nodes when the clocks are further apart than clockSkewMaxMs, and nothing stays locked", async () => {
+    // No two clocks are near each other, so that no majority can agree.
+    await quorum.skews[1]?.set(60_000);
+    await quorum.skews[2]?.set(120_000);
+    const lock = quorum.lock({ clockSkewMaxMs: 50 });
+    const error = await lock.acquire("a", { waitMs: 100 }).catch((caught: unknown) => caught);
+    expect(error).toBeInstanceOf(ClockSkewError);
+    expect((error as ClockSkewError).votes.filter(({ vote }) => vote === "skewed").length).toBeGreaterThanOrEqual(1);
+    await expect(lock.tryAcquire("a")).rejects.toBeInstanceOf(ClockSkewError);
+    expect(await Promise.all(quorum.direct.map((client) => client.exists("a")))).toEqual([0, 0, 0]);
+  });
+
+  it("L8 counter-test: without the wait a slow node that forgets would propose a lower token", async () => {
+    await quorum.skews[0]?.set(60_000);
+    const keys = quorumKeys("holdfast", "a");
+    const lock = quorum.lock({ clockSkewMaxMs: 60_000, ttlMs: 300 });
+    await lock.acquire("a", { waitMs: 50 }).catch(() => undefined);
+    const proposed = Number((await quorum.direct[0]?.get(keys.fence))?.slice(1));
+    const [seconds] = (await quorum.direct[1]?.time()) ?? [];
+    expect(proposed).toBeGreaterThan(Number(seconds) * 1e6 + 30e6);
+  });
+});
