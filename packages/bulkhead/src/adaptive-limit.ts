@@ -5,7 +5,7 @@
  * the dependency is saturated: more calls in flight make it slower, hence more permits. So a raise is a trial. While all permits are in
  * use, throughput is permits x answers / time spent, which is far less noisy than a count of answers per second; a raise of the limit by
  * x must raise it by at least 0.3 x, or it is taken back. A merely slower dependency passes each time, and the steps grow; a saturated one fails the first,
- * and the next trial waits twice as long.
+ * and the next trial waits three times as long.
  *
  * Timeouts after nearly the whole time that a call had, at least half of the calls, say that even the present limit is too much.
  */
@@ -30,7 +30,8 @@ const steadyWithin = 0.15;
 const stepFirst = 1.2;
 const stepGrowth = 0.4;
 const stepMax = 2;
-const holdFirstMs = 2_000;
+const holdFirstMs = 1_000;
+const holdGrowth = 3;
 const holdMaxMs = 30_000;
 const backOff = 0.7;
 const idleDecay = 0.9;
@@ -96,15 +97,15 @@ export class AdaptiveLimit {
 
   #count(nowMs: number, perSecond: number): void {
     this.#samples += 1;
-    if (this.#samples < Math.max(samplesMin, Math.min(this.#limit, samplesMax))) return;
+    if (this.#samples < this.#samplesNeeded()) return;
     const sumMs = Math.max(0.001, this.#sumMs);
     const level = {
       limit: this.#limit,
       meanMs: sumMs / this.#samples,
       throughput: (this.#limit * this.#answers) / sumMs,
     };
-    if (this.#timeouts * 2 >= this.#samples && this.#limit > this.#bounds.concurrencyMin) {
-      this.#trial = false;
+    const mostTimedOut = this.#timeouts * 2 >= this.#samples;
+    if (mostTimedOut && !this.#trial && this.#limit > this.#bounds.concurrencyMin) {
       this.#hold(nowMs);
       this.#base = level;
       this.#set(Math.max(this.#bounds.concurrencyMin, Math.floor(this.#limit * backOff)), "timeouts", nowMs);
@@ -118,6 +119,12 @@ export class AdaptiveLimit {
       this.#base = level;
       this.#adjust(level, steady, nowMs, perSecond);
     }
+  }
+
+  /** One round of the permits, and two for a first small raise, whose effect is close to the noise. */
+  #samplesNeeded(): number {
+    const rounds = this.#trial && this.#step === stepFirst ? 2 : 1;
+    return Math.max(samplesMin, Math.min(rounds * this.#limit, samplesMax));
   }
 
   #judge(base: Level, level: Level, nowMs: number, perSecond: number): void {
@@ -154,7 +161,7 @@ export class AdaptiveLimit {
   #hold(nowMs: number): void {
     this.#step = stepFirst;
     this.#holdUntilMs = nowMs + this.#holdMs;
-    this.#holdMs = Math.min(holdMaxMs, this.#holdMs * 2);
+    this.#holdMs = Math.min(holdMaxMs, this.#holdMs * holdGrowth);
   }
 
   #set(limit: number, because: string, nowMs: number): void {

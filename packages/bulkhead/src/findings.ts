@@ -15,6 +15,9 @@ import { ServiceTimes } from "./service-times.ts";
 /** A call that timed out after this part of the bulkhead's timeout was not dispatched late. */
 const wholeTime = 0.9;
 
+/** At the median every other call would miss its deadline. */
+const likely = 1.1;
+
 /** Draws the conclusions of one bulkhead. */
 export class Findings {
   readonly #options: ResolvedBulkheadOptions;
@@ -38,9 +41,14 @@ export class Findings {
     this.#adaptive = adaptive;
   }
 
-  /** The median time of recent answers in milliseconds, undefined before the first. */
+  /** The median time of recent answers in milliseconds, undefined before there are enough. */
   get medianMs(): number | undefined {
     return this.#service.medianMs;
+  }
+
+  /** The time within which a call is likely to be answered, in milliseconds; 0 before there are enough answers. */
+  get likelyMs(): number {
+    return likely * (this.medianMs ?? 0);
   }
 
   /** Work has settled with a value, whether anybody waits for it or not. */

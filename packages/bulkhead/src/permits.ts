@@ -236,7 +236,7 @@ export class Permits implements CallOwner {
     if (medianMs === undefined) return false;
     const ahead = this.#options.queue === "fifo" ? this.#queue.length + 1 : 1;
     const startsInMs = (ahead * medianMs) / Math.max(1, this.#limit);
-    return startsInMs + medianMs > leftMs;
+    return startsInMs + this.#findings.likelyMs > leftMs;
   }
 
   #wait(call: Call, nowMs: number): void {
@@ -365,7 +365,7 @@ export class Permits implements CallOwner {
       const call = this.#options.queue === "fifo" ? this.#queue.oldest : this.#queue.newest;
       if (call === undefined) break;
       const leftMs = call.submittedMs + call.timeoutMs - nowMs;
-      if (leftMs < (this.#findings.medianMs ?? 0)) {
+      if (leftMs <= 0 || leftMs < this.#findings.likelyMs) {
         this.#drop(call, leftMs <= 0 ? "queue-timeout" : "rejected-deadline");
       } else {
         this.#queue.remove(call);

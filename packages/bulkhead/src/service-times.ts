@@ -1,6 +1,8 @@
 /** How long the dependency takes: the median of its last answers. The admission, the verdict on timeouts and the limit stand on it. */
 
 const samplesKept = 32;
+/** Fewer answers are an anecdote. */
+const samplesMin = 4;
 /** The median is computed after so many answers, and no more often than so: sorting for each would cost as much as the rest of a call. */
 const everySamples = 8;
 const everyMs = 50;
@@ -13,9 +15,9 @@ export class ServiceTimes {
   #computeAtCount = 0;
   #computeAtMs = -Infinity;
 
-  /** The median in milliseconds, undefined before the first answer. */
+  /** The median in milliseconds, undefined before there are enough answers. */
   get medianMs(): number | undefined {
-    return this.#medianMs;
+    return this.#count < samplesMin ? undefined : this.#medianMs;
   }
 
   /** Adds an answer's time in milliseconds. */

@@ -9,7 +9,7 @@ const seeds = [1, 2, 3, 4, 5];
 
 describe("80 → 380 ms at 100 calls per second and 12 permits, simulated", () => {
   it.each(["fifo", "lifo"] as const)(
-    "a merely slower dependency is followed: goodput of at least 75 %%, the breaker closed (%s)",
+    "%s: a merely slower dependency is followed, with three of four calls in time and the breaker closed",
     async (queue) => {
       for (const seed of seeds) {
         const run = await simulate(seed, { ...adaptive, queue }, "slower");
@@ -27,18 +27,21 @@ describe("80 → 380 ms at 100 calls per second and 12 permits, simulated", () =
   });
 
   it.each(["fifo", "lifo"] as const)(
-    "a saturated dependency is not pushed further: about as good as the best fixed limit (%s)",
+    "%s: a saturated dependency is not pushed further, and is used about as well as by the best fixed limit",
     async (queue) => {
+      const shares: number[] = [];
       for (const seed of seeds) {
         const fixed = await Promise.all(
           [8, 12, 16].map((concurrencyMax) => simulate(seed, { concurrencyMax, queue }, "saturated")),
         );
-        const best = Math.max(...fixed.map(({ goodput }) => goodput));
         const run = await simulate(seed, { ...adaptive, queue }, "saturated");
-        // Each trial of a higher limit costs a moment; trials become rarer.
-        expect(run.goodput, `seed ${seed}`).toBeGreaterThanOrEqual(0.7 * best);
+        shares.push(run.goodput / Math.max(...fixed.map(({ goodput }) => goodput)));
         expect(run.opened).toBe(0);
       }
+      // Each trial of a higher limit costs a moment, and now and then chance lets one pass.
+      const ordered = shares.toSorted((a, b) => a - b);
+      expect(ordered[0]).toBeGreaterThanOrEqual(0.6);
+      expect(ordered[2]).toBeGreaterThanOrEqual(0.9);
     },
   );
 
