@@ -12,7 +12,18 @@ import type { BucketKeys } from "./keys.ts";
 import type { Basket } from "./lines.ts";
 import type { CheckedId, Order } from "./order.ts";
 import type { ResolvedInventoryOptions } from "./options.ts";
-import { applyScript, extendScript, levelsScript, outcomeScript, settleScript, sweepScript } from "./scripts.ts";
+import {
+  applyScript,
+  clearScript,
+  extendScript,
+  lendScript,
+  levelsScript,
+  openScript,
+  outcomeScript,
+  receiveScript,
+  settleScript,
+  sweepScript,
+} from "./scripts.ts";
 import type { Answers, ExtendReply, LevelsReply, OutcomeReply, Refusal, SweepReply } from "./scripts.ts";
 
 /** The answer to one order, a letter and what follows it, with the server's time. */
@@ -28,6 +39,24 @@ export interface Settlement {
   readonly operationId: string;
   /** The part to confirm; all without it. */
   readonly part: Basket | undefined;
+}
+
+/** Units on their way from one bucket to another. */
+export interface Parcel {
+  readonly from: number;
+  readonly to: number;
+  readonly number: string;
+  /** Escaped. */
+  readonly sku: string;
+  readonly quantity: string;
+  /** As it is on record. */
+  readonly text: string;
+}
+
+/** The parcel on record in bucket `from` for bucket `to`. */
+export function parcelOf(from: number, to: number, text: string): Parcel {
+  const [number = "", sku = "", quantity = ""] = text.split(" ");
+  return { from, to, number, sku, quantity, text };
 }
 
 /** Most holds that one script ends in passing, about 1 ms of the server's time, and about how many lines of them. */
@@ -116,18 +145,58 @@ export class Bucket {
     return reply;
   }
 
-  /** Tells what became of an id, and seals one that is absent. */
-  async outcome(id: CheckedId): Promise<Exclude<OutcomeReply, Refusal>> {
+  /** Tells what became of an id, and marks one that is absent: sealed, or forwarded to bucket 0. */
+  async outcome(id: CheckedId, seal: "s" | "f" = "s"): Promise<Exclude<OutcomeReply, Refusal>> {
     const reply = this.accepted(
       await this.connection.run(
         outcomeScript,
         this.#stockKeys(),
-        { ...this.common(), rememberMs: this.#options.rememberMs, id: id.word, bornMs: id.bornMs },
+        { ...this.common(), rememberMs: this.#options.rememberMs, id: id.word, bornMs: id.bornMs, seal },
         this.call("outcome", id.given, id.given),
       ),
     );
     if (reply.kind !== "forgotten") this.#returned(reply.lapsed);
     return reply;
+  }
+
+  /** Agrees on the number of buckets; asked of bucket 0. */
+  async open(): Promise<void> {
+    const { stock } = this.keys;
+    const call = this.call("open", undefined, "none");
+    this.accepted(await this.connection.run(openScript, { stock }, { layout: this.#layout }, call));
+  }
+
+  /** Takes units out for another bucket. Resolves to the parcel that is to be delivered, or null when there is nothing to lend. */
+  async lend(to: number, sku: string, quantity: number): Promise<Parcel | null> {
+    const { layout, keepMs } = this.common();
+    const reply = this.accepted(
+      await this.connection.run(
+        lendScript,
+        { ...this.#stockKeys(), transit: this.keys.transit },
+        { layout, keepMs, from: this.index, to, sku, quantity },
+        this.call("lend", undefined, "none"),
+      ),
+    );
+    return reply.kind === "empty" ? null : parcelOf(this.index, to, reply.parcel);
+  }
+
+  /** Puts a parcel of another bucket on the shelf, once. */
+  async receive({ from, number, sku, quantity }: Parcel): Promise<void> {
+    const { layout, keepMs } = this.common();
+    this.accepted(
+      await this.connection.run(
+        receiveScript,
+        { ...this.#stockKeys(), transit: this.keys.transit },
+        { layout, keepMs, from, to: this.index, parcelNumber: number, sku, quantity },
+        this.call("receive", undefined, "none"),
+      ),
+    );
+  }
+
+  /** Forgets a parcel that was received. */
+  async clear({ to, text }: Parcel): Promise<void> {
+    const { transit } = this.keys;
+    await this.connection.run(clearScript, { transit }, { to, parcel: text }, this.call("clear", undefined, "none"));
   }
 
   /** Reads counters of escaped skus. */

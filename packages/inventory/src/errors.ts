@@ -165,3 +165,17 @@ export class MovementGapError extends HoldfastError {
     this.foundSequence = foundSequence;
   }
 }
+
+/** A row of a stock file that cannot be read. Rows before it may have been applied. */
+export class StockFileError extends HoldfastError {
+  override readonly name = "StockFileError";
+  readonly code = "INVENTORY_STOCK_FILE";
+  readonly effect = "possible";
+  /** From 1. */
+  readonly line: number;
+
+  constructor(line: number, reason: string, options?: ErrorOptions) {
+    super(`line ${line}: ${reason}; repair it and import the file again under the same operationId`, options);
+    this.line = line;
+  }
+}

@@ -9,6 +9,15 @@
  * for await (const movement of stock.movements()) ledger.write(movement);
  * ```
  */
+export {
+  confirmAcross,
+  reserveAcross,
+  type ConfirmAcrossResult,
+  type ConfirmPart,
+  type PartOutcome,
+  type ReserveAcrossResult,
+  type ReservePart,
+} from "./across.ts";
 export type { CommitResult, ConsumerOptions } from "./consumer.ts";
 export { MovementConsumer } from "./consumer.ts";
 export {
@@ -20,21 +29,16 @@ export {
   IdSealedError,
   InconsistentStockError,
   MovementGapError,
+  StockFileError,
   StockOverflowError,
 } from "./errors.ts";
 export { inventoryChannel, type InventoryEvent } from "./events.ts";
-export {
-  Inventory,
-  type ConfirmRequest,
-  type ExtendRequest,
-  type MovementsOptions,
-  type ReleaseRequest,
-  type SeedOptions,
-} from "./inventory.ts";
+export { Inventory } from "./inventory.ts";
 export type { Line } from "./lines.ts";
 export { startCursor, type Change, type Cursor, type Movement, type MovementKind } from "./movement.ts";
 export type { InventoryOptions } from "./options.ts";
 export type { AdjustRequest, DecrementRequest, Issued, ReserveRequest, RestockRequest } from "./order.ts";
+export type { ConfirmRequest, ExtendRequest, MovementsOptions, ReleaseRequest, SeedOptions } from "./requests.ts";
 export type {
   AdjustResult,
   Busy,
@@ -53,3 +57,13 @@ export type {
   SweepResult,
 } from "./results.ts";
 export type { Drift, Reconciliation, Snapshot } from "./stock-taking.ts";
+export {
+  exportStock,
+  importStock,
+  type ExportOptions,
+  type ImportOptions,
+  type ImportProgress,
+  type ImportResult,
+  type StockFormat,
+  type StockSource,
+} from "./stock-file.ts";

@@ -11,7 +11,6 @@ import { MovementConsumer } from "./consumer.ts";
 import type { ConsumerOptions } from "./consumer.ts";
 import { inventoryChannel } from "./events.ts";
 import type { InventoryEvent } from "./events.ts";
-import type { Line } from "./lines.ts";
 import { checkCursor, startCursor } from "./movement.ts";
 import type { Cursor, Movement } from "./movement.ts";
 import { MovementLog } from "./movement-log.ts";
@@ -22,6 +21,7 @@ import type { AdjustRequest, DecrementRequest, Order, ReserveRequest, RestockReq
 import { Ordering } from "./ordering.ts";
 import type { Applied } from "./ordering.ts";
 import { escapeWord } from "./packed-text.ts";
+import type { ConfirmRequest, ExtendRequest, MovementsOptions, ReleaseRequest, SeedOptions } from "./requests.ts";
 import type {
   AdjustResult,
   ConfirmResult,
@@ -38,56 +38,6 @@ import type {
 import { checkSnapshot, StockTaking } from "./stock-taking.ts";
 import type { Reconciliation, Snapshot } from "./stock-taking.ts";
 import { Stockroom } from "./stockroom.ts";
-
-/** Which reservation to confirm, and how much of it. */
-export interface ConfirmRequest {
-  readonly reservationId: string;
-  /** The part to confirm; the rest is released and the reservation is over. Default all of it. */
-  readonly lines?: readonly Line[] | undefined;
-  /** When it has expired, take its units again if they are there. Default false. */
-  readonly retakeIfExpired?: boolean | undefined;
-  /** Names the call: a repeat answers `confirmed` again instead of `already-confirmed`. */
-  readonly operationId?: string | undefined;
-}
-
-/** Which reservation to give back. */
-export interface ReleaseRequest {
-  readonly reservationId: string;
-  /** Names the call: a repeat answers `released` again instead of `already-released`. */
-  readonly operationId?: string | undefined;
-}
-
-/** Which hold to lengthen. */
-export interface ExtendRequest {
-  readonly reservationId: string;
-  /** Milliseconds from now, 50 to 86,400,000; an end that is later already stays. */
-  readonly holdMs: number;
-  readonly operationId: string;
-}
-
-/** Where and how to read the log. */
-export interface MovementsOptions {
-  /** Begin after this movement. Default before the first. */
-  readonly after?: Cursor | undefined;
-  /** Bucket of a spread inventory. Default 0. */
-  readonly bucket?: number | undefined;
-  /** Wait for more at the end instead of ending there. Default false. */
-  readonly follow?: boolean | undefined;
-  /** Milliseconds between two looks when following, 10 to 60,000. Default 250. */
-  readonly pollMs?: number | undefined;
-  /** Most movements of one page, 1 to 10,000. Default 500. */
-  readonly pageMax?: number | undefined;
-  /** Ends the reading; what was read stays read. */
-  readonly signal?: AbortSignal | undefined;
-}
-
-/** On what condition to seed. */
-export interface SeedOptions {
-  /** Where the log stood when the snapshot was taken. */
-  readonly ifCursor: Cursor;
-  /** Names the call. Default a new id. */
-  readonly operationId?: string | undefined;
-}
 
 /** Stock of one place. */
 export class Inventory implements AsyncDisposable {
@@ -228,6 +178,11 @@ export class Inventory implements AsyncDisposable {
     this.#assertOpen();
     if (!Array.isArray(skus)) throw new TypeError(`skus must be an array, got ${typeof skus}`);
     const words = [...new Set(skus.map((sku) => escapeWord(text("sku", sku))))];
+    if (this.bucketCount > 1) {
+      await this.#stockroom.opened();
+      // Units on their way would be counted nowhere.
+      await this.#stockroom.gathering.deliverAll();
+    }
     const counts = await Promise.all(this.#stockroom.buckets.map((bucket) => this.#counting(bucket).levels(words)));
     const sum = new Map<string, Level>();
     for (const { levels } of counts) {
@@ -241,6 +196,21 @@ export class Inventory implements AsyncDisposable {
       }
     }
     return sum;
+  }
+
+  /**
+   * All skus that were ever there, in no order.
+   * @throws what every call of Redis throws
+   */
+  async *skus(): AsyncGenerator<string, void, undefined> {
+    this.#assertOpen();
+    const seen = new Set<string>();
+    for (const bucket of this.#stockroom.buckets) {
+      for await (const sku of this.#counting(bucket).skus()) {
+        if (!seen.has(sku)) yield sku;
+        seen.add(sku);
+      }
+    }
   }
 
   /**
@@ -321,6 +291,7 @@ export class Inventory implements AsyncDisposable {
     this.#assertOpen();
     optionsObject("options", options);
     const holdsMax = integerOr(100, "holdsMax", options.holdsMax, { min: 1, max: 1_000 });
+    if (this.bucketCount > 1) await this.#stockroom.opened();
     const replies = await Promise.all(this.#stockroom.buckets.map((bucket) => bucket.sweep(holdsMax)));
     const next = replies.map(({ nextMs }) => nextMs).filter((nextMs) => nextMs !== null);
     return {

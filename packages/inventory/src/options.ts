@@ -10,7 +10,7 @@ export interface InventoryOptions extends CommonOptions<InventoryEvent> {
   readonly holdMs?: number | undefined;
   /** How long an id that has ended answers, in milliseconds, 50 to 31,622,400,000. Default 7 days. */
   readonly rememberMs?: number | undefined;
-  /** Orders of one tick that share a script, 1 to 32. 1 sends each on its own. Default 16. */
+  /** Orders of one tick that share a script, 1 to 32. 1 sends each on its own. Default 32. */
   readonly coalesceMax?: number | undefined;
   /**
    * Hot skus and over how many Cluster slots each is spread, 1 to 64. The largest number is stored with the inventory; every client gives
@@ -51,7 +51,7 @@ export function resolveInventoryOptions(options: InventoryOptions): ResolvedInve
     rememberMs,
     // K1: no shorter than a request can be on its way.
     keepMs: rememberMs + Math.max(Math.min(rememberMs, skewMaxMs), common.commandTimeoutMs),
-    coalesceMax: integerOr(16, "coalesceMax", options.coalesceMax, { min: 1, max: 32 }),
+    coalesceMax: integerOr(32, "coalesceMax", options.coalesceMax, { min: 1, max: 32 }),
     hotSkus: new Set(spread.filter(([, count]) => count > 1).map(([sku]) => sku)),
     bucketCount: Math.max(1, ...spread.map(([, count]) => count)),
   };

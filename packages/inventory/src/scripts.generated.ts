@@ -363,6 +363,29 @@ return "applied " .. nowText .. " " .. lapsed .. "\\n" .. table.concat(answers, 
 ` as string,
 } as const;
 
+/** Forgets a parcel that the other bucket has received. Safe to repeat and to run late: another parcel stays. */
+export const clear = {
+  name: "inventory.clear",
+  keys: ["transit"],
+  args: ["notAfterUs", "to", "parcel"],
+  rest: null,
+  replies: ["too-late", "cleared"],
+  sha1: "16ff591e85d4d90484f1d9154432bbf4637fc019" as string,
+  source: `local transit = KEYS[1]
+local notAfterUs, to, parcel = tonumber(ARGV[1]), ARGV[2], ARGV[3]
+local time = redis.call("TIME")
+local nowUs = time[1] * 1000000 + time[2]
+local nowText = time[1] .. string.sub("00000" .. time[2], -6)
+if nowUs > notAfterUs then
+  return { "too-late", nowText }
+end
+if redis.call("HGET", transit, "to:" .. to) == parcel then
+  redis.call("HDEL", transit, "to:" .. to)
+end
+return { "cleared" }
+` as string,
+} as const;
+
 /** Stores how far a consumer of the log has come, and cuts off what all consumers have behind them; the last consumed movement stays, so that the next reader can tell whether the log is still the one it knows (V6). Safe to repeat and to run late. */
 export const commit = {
   name: "inventory.commit",
@@ -684,6 +707,143 @@ return reply
 ` as string,
 } as const;
 
+/** Takes units out of this bucket for another one that is short. They travel as a parcel, at most one at a time to each bucket, which stays on record here until the other bucket has it: whoever finds it may deliver it. Safe to repeat: a parcel under way is answered. */
+export const lend = {
+  name: "inventory.lend",
+  keys: ["stock", "recordsA", "recordsB", "due", "log", "transit"],
+  args: ["layout", "notAfterUs", "keepMs", "from", "to", "sku", "quantity"],
+  rest: null,
+  replies: ["form", "bad-stock", "too-late", "lent", "pending", "empty"],
+  sha1: "6ca0009050a69744cf97032e49a2f4b573c29209" as string,
+  source: `local stock, recordsA, recordsB, due, log, transit = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local layout, notAfterUs, keepMs, from, to = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
+local sku, quantity = ARGV[6], tonumber(ARGV[7])
+local time = redis.call("TIME")
+local nowUs = time[1] * 1000000 + time[2]
+local nowText = time[1] .. string.sub("00000" .. time[2], -6)
+if nowUs > notAfterUs then
+  return { "too-late", nowText }
+end
+local function nextToken(last)
+  if last and last >= nowText then
+    return string.format("%.0f", last + 1)
+  end
+  return nowText
+end
+local wanted = { sku }
+local unpack = table.unpack or unpack
+local nowMsText = string.sub(nowText, 1, 13)
+local nowMs = tonumber(nowMsText)
+local control = redis.call("HMGET", stock, "#form", "#next", "#side", "#liveA", "#liveB", unpack(wanted))
+if control[1] and string.sub(control[1], 1, #layout) ~= layout then
+  return { "form", control[1] }
+end
+local side, resting, sinceMs, alone = "A", "B", nowMs, true
+if control[3] then
+  side = string.sub(control[3], 1, 1)
+  sinceMs = tonumber(string.sub(control[3], 2))
+  alone = side == "a"
+  resting = side == "B" and "A" or "B"
+  side = alone and "A" or side
+end
+local live = { A = tonumber(control[4] or 0), B = tonumber(control[5] or 0) }
+local turned = nowMs - sinceMs >= keepMs and live[resting] == 0
+if turned then
+  side, resting, alone = resting, side, false
+end
+local current, rest = recordsA, recordsB
+if side == "B" then
+  current, rest = recordsB, recordsA
+end
+local nextMs = control[2] and tonumber(control[2]) or math.huge
+local nextBefore = nextMs
+local value, bad = {}, false
+for at = 1, #wanted do
+  local count = tonumber(control[at + 5] or 0)
+  if not count or count < 0 or count > 9007199254740991 or count % 1 ~= 0 then
+    bad = wanted[at]
+  end
+  value[wanted[at]] = count or 0
+end
+local changed, changes = {}, {}
+local function put(field, count)
+  if not changed[field] then
+    changed[field] = true
+    changes[#changes + 1] = field
+  end
+  value[field] = count
+end
+local entries, kept, held, freed = {}, {}, {}, {}
+local fresh, lapsed, dueLeft = {}, 0, false
+if bad then
+  return { "bad-stock", bad }
+end
+local pending = redis.call("HMGET", transit, "to:" .. to, "last:" .. to)
+if pending[1] then
+  return { "pending", pending[1] }
+end
+local lent = math.min(quantity, value[sku])
+if lent <= 0 then
+  return { "empty" }
+end
+local parcelNumber = nextToken(pending[2])
+local words = sku .. " " .. string.format("%.0f", lent)
+put(sku, value[sku] - lent)
+entries[1] = "o" .. nowText .. " " .. from .. ">" .. to .. ":" .. parcelNumber .. " # " .. words
+if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
+  local chunk = 4000
+  local holdsChange = held[1] or freed[1]
+  if holdsChange then
+    redis.call("ZCARD", due)
+  end
+  if freed[1] or turned then
+    redis.call("XLEN", log)
+  end
+  if turned then
+    redis.call("UNLINK", current)
+  end
+  for from = 1, #freed, chunk do
+    redis.call("ZREM", due, unpack(freed, from, math.min(from + chunk - 1, #freed)))
+  end
+  for at = 1, #entries do
+    redis.call("XADD", log, "0-*", "m", entries[at])
+  end
+  local words, length = {}, 0
+  for at = 1, #changes do
+    words[length + 1], words[length + 2] = changes[at], value[changes[at]]
+    length = length + 2
+  end
+  if not control[1] then
+    words[length + 1], words[length + 2] = "#form", layout .. nowText
+    length = length + 2
+  end
+  if turned or not control[3] or sinceMs > nowMs then
+    words[length + 1], words[length + 2] = "#side", (alone and "a" or side) .. nowMsText
+    length = length + 2
+  end
+  if nextMs ~= nextBefore then
+    words[length + 1], words[length + 2] = "#next", nextMs < math.huge and string.format("%.0f", nextMs) or ""
+    length = length + 2
+  end
+  if holdsChange then
+    words[length + 1], words[length + 2], words[length + 3], words[length + 4] = "#liveA", live.A, "#liveB", live.B
+    length = length + 4
+  end
+  for from = 1, length, chunk do
+    redis.call("HSET", stock, unpack(words, from, math.min(from + chunk - 1, length)))
+  end
+  for from = 1, #kept, chunk do
+    redis.call("HSET", current, unpack(kept, from, math.min(from + chunk - 1, #kept)))
+  end
+  for from = 1, #held, chunk do
+    redis.call("ZADD", due, unpack(held, from, math.min(from + chunk - 1, #held)))
+  end
+end
+redis.call("HSET", transit, "to:" .. to, parcelNumber .. " " .. words, "last:" .. to, parcelNumber)
+return { "lent", parcelNumber .. " " .. words }
+` as string,
+} as const;
+
 /** Reads counters after due holds were returned. Safe to repeat. */
 export const levels = {
   name: "inventory.levels",
@@ -947,17 +1107,44 @@ return { "levels", nowText, lapsed, dueLeft and "1" or "0", form, head, parcels,
 ` as string,
 } as const;
 
+/** Agrees on the number of buckets, in bucket 0, before any other bucket is used. Safe to repeat and to run late. */
+export const open = {
+  name: "inventory.open",
+  keys: ["stock"],
+  args: ["layout", "notAfterUs"],
+  rest: null,
+  replies: ["too-late", "form", "opened"],
+  sha1: "bb8c006e7b0459e376c09e3d13f769cbe266db1d" as string,
+  source: `local stock = KEYS[1]
+local layout, notAfterUs = ARGV[1], tonumber(ARGV[2])
+local time = redis.call("TIME")
+local nowUs = time[1] * 1000000 + time[2]
+local nowText = time[1] .. string.sub("00000" .. time[2], -6)
+if nowUs > notAfterUs then
+  return { "too-late", nowText }
+end
+local form = redis.call("HGET", stock, "#form")
+if form and string.sub(form, 1, #layout) ~= layout then
+  return { "form", form }
+elseif not form then
+  form = layout .. nowText
+  redis.call("HSET", stock, "#form", form)
+end
+return { "opened", form }
+` as string,
+} as const;
+
 /** Tells what became of an id, and seals one that is not known, so that a request which is still on its way cannot be carried out after its id was read as absent (K1). */
 export const outcome = {
   name: "inventory.outcome",
   keys: ["stock", "recordsA", "recordsB", "due", "log"],
-  args: ["layout", "notAfterUs", "keepMs", "rememberMs", "expireMax", "linesMax", "id", "bornMs"],
+  args: ["layout", "notAfterUs", "keepMs", "rememberMs", "expireMax", "linesMax", "id", "bornMs", "seal"],
   rest: null,
   replies: ["form", "bad-stock", "too-late", "forgotten", "known", "sealed"],
-  sha1: "1e259441bdf8f184bd5c9850ffea757c0d023ea1" as string,
+  sha1: "f3e261d1845ab7bdd02bdc4dd86dff6d3631af38" as string,
   source: `local stock, recordsA, recordsB, due, log = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local layout, notAfterUs, keepMs, rememberMs = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local expireMax, linesMax, id, bornMs = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8])
+local expireMax, linesMax, id, bornMs, seal = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8]), ARGV[9]
 local time = redis.call("TIME")
 local nowUs = time[1] * 1000000 + time[2]
 local nowText = time[1] .. string.sub("00000" .. time[2], -6)
@@ -1149,7 +1336,7 @@ record = fresh[id] or record
 local forgotten = not record and bornMs > 0 and nowMs - bornMs > rememberMs
 if not record and not forgotten then
   kept[#kept + 1] = id
-  kept[#kept + 1] = "s-" .. nowMsText
+  kept[#kept + 1] = seal .. "-" .. nowMsText
 end
 if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
   local chunk = 4000
@@ -1221,6 +1408,130 @@ export const read = {
 local sequence, count = ARGV[1], ARGV[2]
 local page = redis.call("XRANGE", log, "0-" .. sequence, "+", "COUNT", count)
 return { "page", redis.call("HGET", stock, "#form") or "", page }
+` as string,
+} as const;
+
+/** Puts a parcel of another bucket on the shelf, once: the number of the last one received is never forgotten. */
+export const receive = {
+  name: "inventory.receive",
+  keys: ["stock", "recordsA", "recordsB", "due", "log", "transit"],
+  args: ["layout", "notAfterUs", "keepMs", "from", "to", "parcelNumber", "sku", "quantity"],
+  rest: null,
+  replies: ["form", "bad-stock", "too-late", "received"],
+  sha1: "d27d8c69d56b0c95ba15d5fb419150cb56800d91" as string,
+  source: `local stock, recordsA, recordsB, due, log, transit = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local layout, notAfterUs, keepMs, from, to = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
+local parcelNumber, sku, quantity = ARGV[6], ARGV[7], ARGV[8]
+local time = redis.call("TIME")
+local nowUs = time[1] * 1000000 + time[2]
+local nowText = time[1] .. string.sub("00000" .. time[2], -6)
+if nowUs > notAfterUs then
+  return { "too-late", nowText }
+end
+local wanted = { sku }
+local unpack = table.unpack or unpack
+local nowMsText = string.sub(nowText, 1, 13)
+local nowMs = tonumber(nowMsText)
+local control = redis.call("HMGET", stock, "#form", "#next", "#side", "#liveA", "#liveB", unpack(wanted))
+if control[1] and string.sub(control[1], 1, #layout) ~= layout then
+  return { "form", control[1] }
+end
+local side, resting, sinceMs, alone = "A", "B", nowMs, true
+if control[3] then
+  side = string.sub(control[3], 1, 1)
+  sinceMs = tonumber(string.sub(control[3], 2))
+  alone = side == "a"
+  resting = side == "B" and "A" or "B"
+  side = alone and "A" or side
+end
+local live = { A = tonumber(control[4] or 0), B = tonumber(control[5] or 0) }
+local turned = nowMs - sinceMs >= keepMs and live[resting] == 0
+if turned then
+  side, resting, alone = resting, side, false
+end
+local current, rest = recordsA, recordsB
+if side == "B" then
+  current, rest = recordsB, recordsA
+end
+local nextMs = control[2] and tonumber(control[2]) or math.huge
+local nextBefore = nextMs
+local value, bad = {}, false
+for at = 1, #wanted do
+  local count = tonumber(control[at + 5] or 0)
+  if not count or count < 0 or count > 9007199254740991 or count % 1 ~= 0 then
+    bad = wanted[at]
+  end
+  value[wanted[at]] = count or 0
+end
+local changed, changes = {}, {}
+local function put(field, count)
+  if not changed[field] then
+    changed[field] = true
+    changes[#changes + 1] = field
+  end
+  value[field] = count
+end
+local entries, kept, held, freed = {}, {}, {}, {}
+local fresh, lapsed, dueLeft = {}, 0, false
+if bad then
+  return { "bad-stock", bad }
+end
+local last = redis.call("HGET", transit, "in:" .. from)
+if not last or last < parcelNumber then
+  put(sku, value[sku] + quantity)
+  entries[1] = "i" .. nowText .. " " .. from .. ">" .. to .. ":" .. parcelNumber .. " # " .. sku .. " " .. quantity
+if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
+  local chunk = 4000
+  local holdsChange = held[1] or freed[1]
+  if holdsChange then
+    redis.call("ZCARD", due)
+  end
+  if freed[1] or turned then
+    redis.call("XLEN", log)
+  end
+  if turned then
+    redis.call("UNLINK", current)
+  end
+  for from = 1, #freed, chunk do
+    redis.call("ZREM", due, unpack(freed, from, math.min(from + chunk - 1, #freed)))
+  end
+  for at = 1, #entries do
+    redis.call("XADD", log, "0-*", "m", entries[at])
+  end
+  local words, length = {}, 0
+  for at = 1, #changes do
+    words[length + 1], words[length + 2] = changes[at], value[changes[at]]
+    length = length + 2
+  end
+  if not control[1] then
+    words[length + 1], words[length + 2] = "#form", layout .. nowText
+    length = length + 2
+  end
+  if turned or not control[3] or sinceMs > nowMs then
+    words[length + 1], words[length + 2] = "#side", (alone and "a" or side) .. nowMsText
+    length = length + 2
+  end
+  if nextMs ~= nextBefore then
+    words[length + 1], words[length + 2] = "#next", nextMs < math.huge and string.format("%.0f", nextMs) or ""
+    length = length + 2
+  end
+  if holdsChange then
+    words[length + 1], words[length + 2], words[length + 3], words[length + 4] = "#liveA", live.A, "#liveB", live.B
+    length = length + 4
+  end
+  for from = 1, length, chunk do
+    redis.call("HSET", stock, unpack(words, from, math.min(from + chunk - 1, length)))
+  end
+  for from = 1, #kept, chunk do
+    redis.call("HSET", current, unpack(kept, from, math.min(from + chunk - 1, #kept)))
+  end
+  for from = 1, #held, chunk do
+    redis.call("ZADD", due, unpack(held, from, math.min(from + chunk - 1, #held)))
+  end
+end
+  redis.call("HSET", transit, "in:" .. from, parcelNumber)
+end
+return { "received" }
 ` as string,
 } as const;
 

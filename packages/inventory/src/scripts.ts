@@ -189,3 +189,47 @@ export const commitScript: Script<typeof lua.commit, CommitReply> = defineScript
     elsewhere: (fields) => ({ kind: "elsewhere", form: fields.text(), found: fields.text() }),
   }),
 );
+
+/** Agrees on the number of buckets. */
+export const openScript: Script<typeof lua.open, { readonly kind: "opened" } | Refusal> = defineScript(
+  lua.open,
+  (reply, operation) =>
+    decodeTagged<{ readonly kind: "opened" } | Refusal>(operation, reply, {
+      ...refusals,
+      opened: (fields) => {
+        fields.text();
+        return { kind: "opened" };
+      },
+    }),
+);
+
+/** What lend.lua answers. */
+export type LendReply =
+  | Refusal
+  | { readonly kind: "lent" | "pending"; readonly parcel: string }
+  | { readonly kind: "empty" };
+
+/** Takes units out for another bucket. */
+export const lendScript: Script<typeof lua.lend, LendReply> = defineScript(lua.lend, (reply, operation) =>
+  decodeTagged<LendReply>(operation, reply, {
+    ...refusals,
+    lent: (fields) => ({ kind: "lent", parcel: fields.text() }),
+    pending: (fields) => ({ kind: "pending", parcel: fields.text() }),
+    empty: () => ({ kind: "empty" }),
+  }),
+);
+
+/** Puts a parcel on the shelf. */
+export const receiveScript: Script<typeof lua.receive, { readonly kind: "received" } | Refusal> = defineScript(
+  lua.receive,
+  (reply, operation) =>
+    decodeTagged<{ readonly kind: "received" } | Refusal>(operation, reply, {
+      ...refusals,
+      received: () => ({ kind: "received" }),
+    }),
+);
+
+/** Forgets a parcel. */
+export const clearScript: Script<typeof lua.clear, "cleared"> = defineScript(lua.clear, (reply, operation) =>
+  decodeTagged(operation, reply, { cleared: () => "cleared" as const }),
+);

@@ -7,14 +7,28 @@ import type { Connection, EventSink } from "@holdfast/core";
 import { Bucket } from "./bucket.ts";
 import type { Answer, Settlement } from "./bucket.ts";
 import type { InventoryEvent } from "./events.ts";
+import { Gathering } from "./gathering.ts";
 import { bucketOf } from "./keys.ts";
 import type { CheckedId, Order } from "./order.ts";
 import type { ResolvedInventoryOptions } from "./options.ts";
+import { escapeWord } from "./packed-text.ts";
+import { decodeRecord } from "./record.ts";
+
+type ExtendReply = Awaited<ReturnType<Bucket["extend"]>>;
+type OutcomeReply = Awaited<ReturnType<Bucket["outcome"]>>;
+
+/** Says in a record that bucket 0 decides. */
+const forwarded = "f";
+/** Rounds of looking for units, for each bucket; then it is too busy to tell. */
+const roundsPerBucket = 4;
 
 /** The buckets of one inventory. */
 export class Stockroom {
   readonly buckets: readonly Bucket[];
   readonly main: Bucket;
+  readonly gathering: Gathering;
+  readonly #hotSkus: ReadonlySet<string>;
+  #opening: Promise<void> | undefined;
 
   constructor(
     connection: Connection,
@@ -27,30 +41,106 @@ export class Stockroom {
       (_, index) => new Bucket(connection, name, index, options, events),
     );
     this.main = this.buckets[0] as Bucket;
+    this.gathering = new Gathering(name, this.buckets, events);
+    this.#hotSkus = options.hotSkus;
   }
 
-  /** The bucket that decides an id. */
-  homeOf(id: CheckedId): Bucket {
-    return this.buckets[bucketOf(id.word, this.buckets.length)] as Bucket;
+  /** Makes sure that all clients agree on the number of buckets. */
+  opened(): Promise<void> {
+    if (this.#opening === undefined) {
+      const opening = this.main.open();
+      this.#opening = opening;
+      opening.catch(() => {
+        // The next call asks again.
+        this.#opening = undefined;
+      });
+    }
+    return this.#opening;
   }
 
   /** Carries out an order. */
-  apply(order: Order): Promise<Answer> {
-    return this.main.apply(order, true);
+  async apply(order: Order): Promise<Answer> {
+    if (this.buckets.length === 1) return this.main.apply(order, true);
+    await this.opened();
+    const { id, basket } = order;
+    const home = this.#homeOf(id);
+    const wanted = new Map(basket.skus.map((sku, index) => [sku, Math.abs(basket.quantities[index] as number)]));
+    if (home !== this.main && !basket.skus.every((sku) => this.#hotSkus.has(sku))) {
+      const claim = await home.outcome(id, forwarded);
+      if (claim.kind === "forgotten") return { answer: "f", nowMs: 0 };
+      if (claim.kind === "known" && !claim.record.startsWith(forwarded)) {
+        return { answer: `=${claim.record}`, nowMs: Math.floor(claim.nowUs / 1_000) };
+      }
+      return this.#gathered(
+        this.main,
+        () => wanted,
+        (final) => this.main.apply(order, final),
+      );
+    }
+    const answer = await this.#gathered(
+      home,
+      () => wanted,
+      (final) => home.apply(order, final),
+    );
+    if (!answer.answer.startsWith(`=${forwarded}`)) return answer;
+    return this.#gathered(
+      this.main,
+      () => wanted,
+      (final) => this.main.apply(order, final),
+    );
   }
 
   /** Ends a reservation. */
-  settle(settlement: Settlement): Promise<Answer> {
-    return this.main.settle(settlement, true);
+  async settle(settlement: Settlement): Promise<Answer> {
+    if (this.buckets.length === 1) return this.main.settle(settlement, true);
+    await this.opened();
+    const at = (bucket: Bucket): Promise<Answer> =>
+      this.#gathered(bucket, heldIn, (final) => bucket.settle(settlement, final));
+    const home = this.#homeOf(settlement.id);
+    const answer = await at(home);
+    return home !== this.main && /^(a|wf)/u.test(answer.answer) ? at(this.main) : answer;
   }
 
   /** Lets a hold last longer. */
-  extend(operation: CheckedId, reservation: CheckedId, holdMs: number): ReturnType<Bucket["extend"]> {
-    return this.main.extend(operation, reservation, holdMs);
+  async extend(operation: CheckedId, reservation: CheckedId, holdMs: number): Promise<ExtendReply> {
+    if (this.buckets.length > 1) await this.opened();
+    const home = this.#homeOf(reservation);
+    const reply = await home.extend(operation, reservation, holdMs);
+    const elsewhere = reply.kind === "ended" && /^(|[sf].*)$/u.test(reply.record);
+    return home !== this.main && elsewhere ? this.main.extend(operation, reservation, holdMs) : reply;
   }
 
   /** Tells what became of an id. */
-  outcome(id: CheckedId): ReturnType<Bucket["outcome"]> {
-    return this.main.outcome(id);
+  async outcome(id: CheckedId): Promise<OutcomeReply> {
+    if (this.buckets.length > 1) await this.opened();
+    const home = this.#homeOf(id);
+    const reply = await home.outcome(id);
+    const elsewhere = reply.kind === "sealed" || (reply.kind === "known" && /^[sf]/u.test(reply.record));
+    return home !== this.main && elsewhere ? this.main.outcome(id) : reply;
   }
+
+  #homeOf(id: CheckedId): Bucket {
+    return this.buckets[bucketOf(id.word, this.buckets.length)] as Bucket;
+  }
+
+  /** Asks, and as long as the bucket is short asks again with what the other buckets have. */
+  async #gathered(
+    bucket: Bucket,
+    wantedBy: (answer: Answer) => ReadonlyMap<string, number>,
+    ask: (final: boolean) => Promise<Answer>,
+  ): Promise<Answer> {
+    for (let round = 0; round < roundsPerBucket * this.buckets.length; round += 1) {
+      const answer = await ask(false);
+      if (!answer.answer.startsWith("s")) return answer;
+      const gathered = await this.gathering.gather(bucket, wantedBy(answer));
+      if (gathered === "nothing") return ask(true);
+    }
+    return { answer: "b", nowMs: 0 };
+  }
+}
+
+/** The lines of the reservation that an answer of settle.lua carries. */
+function heldIn({ answer }: Answer): ReadonlyMap<string, number> {
+  const { taken } = decodeRecord("inventory.confirm", answer.slice(1));
+  return new Map(taken.map(({ sku, quantity }) => [escapeWord(sku), quantity]));
 }

@@ -17,17 +17,18 @@ ARGV
   linesMax    about how many lines of them
   id          the id
   bornMs      time that it carries, or 0
+  seal        "s" to seal it, "f" to say that bucket 0 decides it
 REPLIES
   {"form", form}         the location is kept in another form
   {"bad-stock", field}   a counter is none, nothing was done
   {"too-late", now}
   {"forgotten"}          the id is older than what is remembered
   {"known", now, record, lapsed}
-  {"sealed", lapsed}     nothing was done under the id, and nothing will be
+  {"sealed", lapsed}     nothing was done under the id, and nothing will be; with "f" here
 ]]
 local stock, recordsA, recordsB, due, log = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local layout, notAfterUs, keepMs, rememberMs = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local expireMax, linesMax, id, bornMs = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8])
+local expireMax, linesMax, id, bornMs, seal = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8]), ARGV[9]
 -- @include time
 -- @include bound
 local wanted = {}
@@ -41,7 +42,7 @@ record = fresh[id] or record
 local forgotten = not record and bornMs > 0 and nowMs - bornMs > rememberMs
 if not record and not forgotten then
   kept[#kept + 1] = id
-  kept[#kept + 1] = "s-" .. nowMsText
+  kept[#kept + 1] = seal .. "-" .. nowMsText
 end
 -- @include write
 if forgotten then

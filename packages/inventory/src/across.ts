@@ -1,0 +1,133 @@
+/**
+ * Reservations over several inventories, which may lie in several Cluster slots or on several servers: no script spans them, so this is a
+ * sequence of steps, each of which may be the last one that a process lives to see.
+ *
+ * Reserve: one place after the other, in an order that all callers share; the first "no" undoes the others. Whatever a dead process left
+ * behind expires. Confirm: first all holds are extended, then all are confirmed, so that none expires between the first and the last.
+ * Both are resumed by calling them again with the same ids.
+ */
+import { integer, optionsObject, systemRandom } from "@holdfast/core";
+import type { Inventory } from "./inventory.ts";
+import type { ReserveRequest } from "./order.ts";
+import type { ConfirmResult, ExtendResult, Reserved, Shortage } from "./results.ts";
+
+/** One place of a reservation. */
+export interface ReservePart extends Omit<ReserveRequest, "allowPartial"> {
+  readonly stock: Inventory;
+}
+
+/** One place of a confirmation. */
+export interface ConfirmPart {
+  readonly stock: Inventory;
+  readonly reservationId: string;
+}
+
+/** What became of a reservation over several places. */
+export type ReserveAcrossResult =
+  /** All are reserved, in the order asked for; the first hold to end ends at `expiresAtMs`. */
+  | { readonly kind: "reserved"; readonly expiresAtMs: number; readonly parts: readonly Reserved[] }
+  /** One place said no; the others were given back. */
+  | { readonly kind: "insufficient"; readonly inventory: string; readonly shortages: readonly Shortage[] }
+  /** One place was short and still returning due holds; the others were given back. Try again with new ids. */
+  | { readonly kind: "busy"; readonly inventory: string }
+  /** Under these ids something was released or has expired before; the others were given back. Use new ids. */
+  | { readonly kind: "ended"; readonly inventory: string; readonly state: "released" | "expired" };
+
+/** What became of one place. */
+export interface PartOutcome {
+  readonly inventory: string;
+  readonly reservationId: string;
+  readonly kind: ConfirmResult["kind"] | ExtendResult["kind"];
+}
+
+/** What became of a confirmation over several places. */
+export type ConfirmAcrossResult =
+  | { readonly kind: "confirmed"; readonly parts: readonly PartOutcome[] }
+  /** At least one is not held any more and none was confirmed: nothing was done but extending the others. */
+  | { readonly kind: "not-held"; readonly parts: readonly PartOutcome[] }
+  /** Some are confirmed, by this or an earlier call, and others could not be had any more. For a person, or a refund. */
+  | { readonly kind: "incomplete"; readonly parts: readonly PartOutcome[] };
+
+function checkParts(parts: readonly { readonly stock: Inventory; readonly reservationId: string }[]): void {
+  if (!Array.isArray(parts) || parts.length === 0) throw new TypeError("parts must be an array of at least one part");
+  const seen = new Set<string>();
+  for (const [index, part] of parts.entries()) {
+    optionsObject(`parts[${index}]`, part);
+    const { stock, reservationId } = part as ConfirmPart;
+    if (typeof stock?.reserve !== "function") throw new TypeError(`parts[${index}].stock must be an Inventory`);
+    const key = `${stock.name} ${reservationId}`;
+    if (seen.has(key))
+      throw new RangeError(
+        `parts[${index}]: ${stock.name} has the id ${reservationId} already; put its lines into one part`,
+      );
+    seen.add(key);
+  }
+}
+
+/**
+ * Reserves in all places, or in none.
+ * @throws TypeError, RangeError; DifferentRequestError and what else `reserve` throws. Call again with the same ids to go on where it
+ *   stopped; what is never gone on with expires
+ */
+export async function reserveAcross(parts: readonly ReservePart[]): Promise<ReserveAcrossResult> {
+  checkParts(parts);
+  // In one order for everybody, so that two callers who want the same never give back to each other for ever.
+  const order = [...parts.entries()].toSorted(([, a], [, b]) => (a.stock.name < b.stock.name ? -1 : 1));
+  const done: Reserved[] = [];
+  const undo = async (upTo: number): Promise<void> => {
+    // What cannot be released now expires.
+    await Promise.allSettled(
+      order.slice(0, upTo).map(([, { stock, reservationId }]) => stock.release({ reservationId })),
+    );
+  };
+  for (const [step, [index, { stock, ...request }]] of order.entries()) {
+    const result = await stock.reserve(request);
+    const inventory = stock.name;
+    if (result.kind === "reserved" && result.state !== "released" && result.state !== "expired") {
+      done[index] = result;
+      continue;
+    }
+    await undo(step);
+    switch (result.kind) {
+      case "reserved":
+        return { kind: "ended", inventory, state: result.state as "released" | "expired" };
+      case "insufficient":
+        return { kind: "insufficient", inventory, shortages: result.shortages };
+      case "busy":
+        return { kind: "busy", inventory };
+    }
+  }
+  return { kind: "reserved", expiresAtMs: Math.min(...done.map(({ expiresAtMs }) => expiresAtMs)), parts: done };
+}
+
+/**
+ * Confirms in all places. Nothing is confirmed before every hold is known to last; once one is confirmed, the others are taken again if
+ * they expired meanwhile.
+ * @param options `extendMs`: how long all holds are to last from now, 50 to 86,400,000, default 60,000
+ * @throws TypeError, RangeError and what `extend` and `confirm` throw. Call again to go on where it stopped
+ */
+export async function confirmAcross(
+  parts: readonly ConfirmPart[],
+  options: { readonly extendMs?: number | undefined } = {},
+): Promise<ConfirmAcrossResult> {
+  checkParts(parts);
+  optionsObject("options", options);
+  const holdMs = integer("extendMs", options.extendMs ?? 60_000, { min: 50, max: 86_400_000 });
+  const extended = await Promise.all(
+    parts.map(async ({ stock, reservationId }): Promise<PartOutcome> => {
+      const { kind } = await stock.extend({ reservationId, holdMs, operationId: systemRandom.id() });
+      return { inventory: stock.name, reservationId, kind };
+    }),
+  );
+  const begun = extended.some(({ kind }) => kind === "already-confirmed");
+  const lasting = extended.every(({ kind }) => kind === "extended" || kind === "already-confirmed");
+  if (!lasting && !begun) return { kind: "not-held", parts: extended };
+  const confirmed = await Promise.all(
+    parts.map(async ({ stock, reservationId }): Promise<PartOutcome> => {
+      const { kind } = await stock.confirm({ reservationId, retakeIfExpired: true });
+      return { inventory: stock.name, reservationId, kind };
+    }),
+  );
+  const all = confirmed.every(({ kind }) => kind === "confirmed" || kind === "already-confirmed");
+  return { kind: all ? "confirmed" : "incomplete", parts: confirmed };
+}

@@ -1,0 +1,220 @@
+/**
+ * Stock as files: how deliveries and counts arrive, and how levels leave. Read piece by piece, so a file may be larger than memory; a row
+ * that is wrong ends the import with its line, and what was applied before stays applied and is not applied again by the next try under
+ * the same operation id.
+ */
+import { integer, integerOr, oneOf, optionsObject, text } from "@holdfast/core";
+import { CsvReader, csvField } from "./csv.ts";
+import { StockFileError } from "./errors.ts";
+import type { Inventory } from "./inventory.ts";
+import { quantityMax } from "./lines.ts";
+import type { Line } from "./lines.ts";
+import type { Cursor } from "./movement.ts";
+import type { SeedResult } from "./results.ts";
+
+/** Of a file: comma-separated values with the columns `sku` and `quantity`, or one JSON object with these fields on each line. */
+export type StockFormat = "csv" | "jsonl";
+
+/** How far an import has come. */
+export interface ImportProgress {
+  /** Rows read. */
+  readonly rows: number;
+  /** Units in them. */
+  readonly units: number;
+  /** Rows applied. */
+  readonly applied: number;
+}
+
+/** Options of an import. */
+export interface ImportOptions {
+  readonly format: StockFormat;
+  /** Names the import: another try under the same id applies nothing twice. */
+  readonly operationId: string;
+  /** `restock` adds what arrived (default); `count` sets what is on hand if nothing moved since `ifCursor`. */
+  readonly mode?: "restock" | "count" | undefined;
+  /** For `count`. */
+  readonly ifCursor?: Cursor | undefined;
+  /** Read and check everything, apply nothing. Default false. */
+  readonly dryRun?: boolean | undefined;
+  /** Rows of one request, 1 to 1,000. Another try has to use the same. Default 500. */
+  readonly rowsMax?: number | undefined;
+  readonly onProgress?: ((progress: ImportProgress) => void) | undefined;
+}
+
+/** What became of an import. `seed` is there for a count that was not a dry run. */
+export interface ImportResult extends ImportProgress {
+  readonly kind: "imported" | "checked" | "refused";
+  readonly seed?: SeedResult;
+}
+
+/** Where the text comes from: all of it, or pieces, such as a file's stream. */
+export type StockSource = string | Iterable<string | Uint8Array> | AsyncIterable<string | Uint8Array>;
+
+interface Row extends Line {
+  readonly line: number;
+}
+
+function rowOf(line: number, sku: unknown, quantity: unknown, min: number): Row {
+  try {
+    return { line, sku: text("sku", sku), quantity: integer("quantity", quantity, { min, max: quantityMax }) };
+  } catch (error) {
+    throw new StockFileError(line, (error as Error).message, { cause: error });
+  }
+}
+
+async function* pieces(source: StockSource): AsyncGenerator<string> {
+  if (typeof source === "string") {
+    yield source;
+    return;
+  }
+  const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+  for await (const piece of source) yield typeof piece === "string" ? piece : decoder.decode(piece, { stream: true });
+  yield decoder.decode();
+}
+
+async function* csvRows(source: StockSource, min: number): AsyncGenerator<Row> {
+  const reader = new CsvReader((line, reason) => new StockFileError(line, reason));
+  let columns: { sku: number; quantity: number; count: number } | undefined;
+  const take = function* (rows: ReturnType<CsvReader["push"]>): Generator<Row> {
+    for (const { line, fields } of rows) {
+      if (columns === undefined) {
+        const names = fields.map((name) => name.trim().toLowerCase());
+        columns = { sku: names.indexOf("sku"), quantity: names.indexOf("quantity"), count: names.length };
+        if (columns.sku < 0 || columns.quantity < 0 || new Set(names).size !== names.length) {
+          throw new StockFileError(line, "the first row names the columns sku and quantity, each column once");
+        }
+        continue;
+      }
+      if (fields.length !== columns.count) {
+        throw new StockFileError(line, `${columns.count} fields are wanted, got ${fields.length}`);
+      }
+      const digits = (fields[columns.quantity] as string).trim();
+      yield rowOf(line, fields[columns.sku], /^\d+$/u.test(digits) ? Number(digits) : digits, min);
+    }
+  };
+  for await (const piece of pieces(source)) yield* take(reader.push(piece));
+  yield* take(reader.end());
+}
+
+async function* jsonRows(source: StockSource, min: number): AsyncGenerator<Row> {
+  let rest = "";
+  let line = 0;
+  const take = function* (words: string): Generator<Row> {
+    line += 1;
+    if (words.trim() === "") return;
+    let value: unknown;
+    try {
+      value = JSON.parse(line === 1 ? words.replace(/^\uFEFF/u, "") : words);
+      optionsObject("the row", value);
+    } catch (error) {
+      throw new StockFileError(line, (error as Error).message, { cause: error });
+    }
+    const { sku, quantity } = value as Record<string, unknown>;
+    yield rowOf(line, sku, quantity, min);
+  };
+  for await (const piece of pieces(source)) {
+    const lines = (rest + piece).split("\n");
+    rest = lines.pop() ?? "";
+    for (const words of lines) yield* take(words);
+  }
+  yield* take(rest);
+}
+
+/**
+ * Brings a file into stock.
+ * @throws TypeError, RangeError for bad options; StockFileError naming the line; and what `restock` or `seed` throws. Call again with the
+ *   same `operationId` to go on
+ */
+export async function importStock(
+  stock: Inventory,
+  source: StockSource,
+  options: ImportOptions,
+): Promise<ImportResult> {
+  optionsObject("options", options);
+  const format = oneOf("format", options.format, ["csv", "jsonl"]);
+  const mode = oneOf("mode", options.mode ?? "restock", ["restock", "count"]);
+  const operationId = text("operationId", options.operationId, 200);
+  const rowsMax = integerOr(500, "rowsMax", options.rowsMax, { min: 1, max: 1_000 });
+  const { ifCursor, dryRun = false, onProgress } = options;
+  if (mode === "count" && ifCursor === undefined)
+    throw new TypeError("ifCursor must be given for a count, got undefined");
+  const progress = { rows: 0, units: 0, applied: 0 };
+  const counts = new Map<string, number>();
+  let batch: Line[] = [];
+  let batches = 0;
+  const flush = async (): Promise<void> => {
+    if (batch.length > 0 && !dryRun) {
+      await stock.restock({ operationId: `${operationId}/${batches}`, lines: batch });
+      progress.applied += batch.length;
+    }
+    batches += 1;
+    batch = [];
+    onProgress?.({ ...progress });
+  };
+  const rows =
+    format === "csv" ? csvRows(source, mode === "count" ? 0 : 1) : jsonRows(source, mode === "count" ? 0 : 1);
+  for await (const { line, sku, quantity } of rows) {
+    progress.rows += 1;
+    progress.units += quantity;
+    if (mode === "restock") {
+      batch.push({ sku, quantity });
+      if (batch.length === rowsMax) await flush();
+    } else {
+      if (counts.has(sku))
+        throw new StockFileError(line, `a count has each sku once, ${JSON.stringify(sku)} came before`);
+      counts.set(sku, quantity);
+    }
+  }
+  if (mode === "restock") {
+    if (batch.length > 0) await flush();
+  } else if (!dryRun) {
+    const snapshot = [...counts].map(([sku, onHand]) => ({ sku, onHand }));
+    const seed = await stock.seed(snapshot, { ifCursor: ifCursor as Cursor, operationId });
+    if (seed.kind === "seeded") progress.applied = progress.rows;
+    onProgress?.({ ...progress });
+    return { kind: seed.kind === "seeded" ? "imported" : "refused", ...progress, seed };
+  }
+  return { kind: dryRun ? "checked" : "imported", ...progress };
+}
+
+/** Options of an export. */
+export interface ExportOptions {
+  readonly format: StockFormat;
+  readonly onProgress?: ((progress: { readonly rows: number }) => void) | undefined;
+}
+
+/** Skus of one look. */
+const exportMax = 500;
+
+/**
+ * All skus with their levels, as pieces of text that end with a line break. Each row was true at one moment; a snapshot of all of them is
+ * a ledger's matter.
+ * @throws TypeError, and while reading what every call of Redis throws
+ */
+export async function* exportStock(stock: Inventory, options: ExportOptions): AsyncGenerator<string, void, undefined> {
+  optionsObject("options", options);
+  const format = oneOf("format", options.format, ["csv", "jsonl"]);
+  let rows = 0;
+  const rendered = async (skus: readonly string[]): Promise<string> => {
+    let piece = "";
+    for (const [sku, level] of await stock.levels(skus)) {
+      const { onHand, reserved, available } = level;
+      piece +=
+        format === "csv"
+          ? `${csvField(sku)},${onHand},${reserved},${available}\n`
+          : `${JSON.stringify({ sku, quantity: onHand, reserved, available })}\n`;
+    }
+    rows += skus.length;
+    options.onProgress?.({ rows });
+    return piece;
+  };
+  if (format === "csv") yield "sku,quantity,reserved,available\n";
+  let batch: string[] = [];
+  for await (const sku of stock.skus()) {
+    batch.push(sku);
+    if (batch.length < exportMax) continue;
+    yield await rendered(batch);
+    batch = [];
+  }
+  if (batch.length > 0) yield await rendered(batch);
+}
