@@ -3,7 +3,7 @@
  * the lock's Redis has long forgotten them. The check and the row that it holds until the end are one statement, in migrations/fences.ts.
  */
 import { callback, integer, optionsObject, OutcomeUnknownError, text } from "@holdfast/core";
-import type { Fenced } from "@holdfast/core";
+import type { EventSink, Fenced } from "@holdfast/core";
 import { StaleTokenError } from "@holdfast/lock/guard";
 import { sinkFor } from "./events.ts";
 import type { PostgresEvent } from "./events.ts";
@@ -33,6 +33,7 @@ function checkHolds(hold: FencedHold | readonly FencedHold[]): readonly FencedHo
   for (const each of holds) {
     optionsObject("hold", each);
     text("hold.resource", each.resource, 1_024);
+    if (each.resource.includes("\0")) throw new RangeError("hold.resource must not contain a NUL, got one");
     integer("hold.token", each.token, { min: 1, max: Number.MAX_SAFE_INTEGER });
   }
   return holds;
@@ -49,6 +50,27 @@ function refusalOf(error: unknown): StaleTokenError | undefined {
     reason: "superseded" | "too-old";
   };
   return new StaleTokenError(resource, token, highest, reason);
+}
+
+/** Tells observers of a refusal, and gives it its class; any other error stays as it is. */
+function explained(error: unknown, events: EventSink<PostgresEvent>): unknown {
+  const refusal = refusalOf(error);
+  if (refusal === undefined) return error;
+  const { resource, token, highest } = refusal;
+  events.emit(() => ({ type: "stale", resource, token, highest }));
+  return refusal;
+}
+
+/**
+ * The fence as a statement without parameters, which may stand in one message with BEGIN. Names are sent as the digits of their bytes, so
+ * that nothing in them can be read as SQL, whatever the session's settings.
+ */
+function fenceSql(holds: readonly FencedHold[], idleMs: number): string {
+  const names = holds.map(({ resource }) => {
+    return `pg_catalog.convert_from(pg_catalog.decode('${Buffer.from(resource).toString("hex")}', 'hex'), 'UTF8')`;
+  });
+  const tokens = holds.map(({ token }) => String(token));
+  return `SELECT holdfast.fence(ARRAY[${names.join(", ")}], ARRAY[${tokens.join(", ")}]::bigint[], ${idleMs})`;
 }
 
 /**
@@ -74,11 +96,7 @@ export async function fence(
       idleMs,
     ]);
   } catch (error) {
-    const refusal = refusalOf(error);
-    if (refusal === undefined) throw error;
-    const { resource, token, highest } = refusal;
-    sinkFor(options.onEvent).emit(() => ({ type: "stale", resource, token, highest }));
-    throw refusal;
+    throw explained(error, sinkFor(options.onEvent));
   }
 }
 
@@ -112,19 +130,23 @@ export async function withFence<Value>(
   callback("body", body);
   const operation = `withFence ${holds.map(({ resource }) => resource).join(", ")}`;
   const resolved = resolveTransactionOptions(operation, options);
-  const { idleMs, random } = resolved;
+  const { idleMs, random, events } = resolved;
   const operationId = random.id();
   const assertHeld = (): void => holds.forEach((each) => each.assertHeld?.());
   try {
-    return await runTransaction(pool, resolved, async (session) => {
-      assertHeld();
-      await session.waited(fence(session.tx, holds, { idleMs, onEvent: options.onEvent }));
-      const value = await body(session.tx);
-      assertHeld();
-      return value;
+    return await runTransaction(pool, resolved, {
+      first() {
+        assertHeld();
+        return fenceSql(holds, idleMs);
+      },
+      async body(tx) {
+        const value = await body(tx);
+        assertHeld();
+        return value;
+      },
     });
   } catch (error) {
-    if (!(error instanceof CommitLostError)) throw error;
+    if (!(error instanceof CommitLostError)) throw explained(error, events);
     throw new OutcomeUnknownError(operation, operationId, {
       cause: error.cause,
       why: "COMMIT got no answer; read what the transaction wrote, or use idempotentTransaction, which finds out by itself",

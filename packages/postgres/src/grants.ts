@@ -10,7 +10,7 @@ export type Use = "fence" | "idempotency" | "outbox" | "relay" | "ledger" | "pru
 const functionsOf: Readonly<Record<Use, readonly string[]>> = {
   fence: ["fence(text[], bigint[], integer)"],
   idempotency: [
-    "claim_key(text, text, text, bytea, text, bigint, integer)",
+    "claim_key(text, text, text, text, text, bigint, integer)",
     "complete_key(text, text, text, text, bytea, bigint)",
   ],
   outbox: ["outbox_write(text, text, text, bigint, text)"],

@@ -22,7 +22,7 @@ export interface PreparedKey {
   readonly resource: string;
   /** The same for the key in every attempt and for ever: for whoever acts outside of the transaction. */
   readonly downstreamKey: string;
-  readonly fingerprint: Buffer;
+  readonly fingerprint: string;
   /** The advisory lock of the open transaction. Two keys that share one, 1 in 2^64, wait for each other and nothing else. */
   readonly lockId: string;
   readonly values: readonly [name: string, tenant: string, key: string];
@@ -56,7 +56,7 @@ export function prepareKey({ name, tenant, key, fingerprint }: TransactionKey): 
  */
 export async function claimKey(tx: Queryable, key: PreparedKey, attempt: string, idleMs: number): Promise<Claim> {
   const { rows } = await tx.query(
-    "SELECT state, result, attempt FROM holdfast.claim_key($1, $2, $3, $4::bytea, $5, $6::bigint, $7::integer)",
+    "SELECT state, result, attempt FROM holdfast.claim_key($1, $2, $3, $4, $5, $6::bigint, $7::integer)",
     [...key.values, key.fingerprint, attempt, key.lockId, idleMs],
   );
   return rows[0] as Claim;

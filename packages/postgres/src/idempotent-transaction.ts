@@ -94,7 +94,9 @@ async function run<Value>(
 ): Promise<IdempotentResult<Value>> {
   const { key, codec, idleMs, retentionMs } = settings;
   const { resource, downstreamKey } = key;
-  return runTransaction(pool, settings, async ({ tx }, number) => {
+  return runTransaction(pool, settings, { body: (tx, number) => claimAndWork(tx, number) });
+
+  async function claimAndWork(tx: Transaction, number: number): Promise<IdempotentResult<Value>> {
     const claim = await claimKey(tx, key, id, idleMs);
     switch (claim.state) {
       case "busy":
@@ -112,7 +114,7 @@ async function run<Value>(
         return { value: codec.decode(Buffer.from(bytes)) as Value, replayed: false };
       }
     }
-  });
+  }
 }
 
 /**

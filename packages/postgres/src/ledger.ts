@@ -89,12 +89,14 @@ async function applyBatch(
     changes: changes.map(({ sku, onHand, reserved }) => ({ sku, onHand, reserved })),
   }));
   try {
-    return await runTransaction(pool, settings, async ({ tx }) => {
-      const { rows } = await tx.query<{ outcome: "applied" | "moved" }>(
-        "SELECT holdfast.ledger_apply($1, $2::integer, $3::bigint, $4, $5::jsonb) AS outcome",
-        [stock.name, bucket, after.sequence, after.stamp, JSON.stringify(wire)],
-      );
-      return rows[0]?.outcome ?? "moved";
+    return await runTransaction(pool, settings, {
+      async body(tx) {
+        const { rows } = await tx.query<{ outcome: "applied" | "moved" }>(
+          "SELECT holdfast.ledger_apply($1, $2::integer, $3::bigint, $4, $5::jsonb) AS outcome",
+          [stock.name, bucket, after.sequence, after.stamp, JSON.stringify(wire)],
+        );
+        return rows[0]?.outcome ?? "moved";
+      },
     });
   } catch (error) {
     // The cursor says what became of it.

@@ -77,7 +77,7 @@ export async function migrate(pool: PoolLike, options: PostgresOptions = {}): Pr
   if (from > newest) throw new NewerFormatError("schema holdfast", from, newest);
   if (from < newest) {
     const settings = resolveTransactionOptions("migrate", { ...options, isolation: "read-committed" });
-    await runTransaction(pool, settings, async ({ tx }) => tx.query(statements(migrations)));
+    await runTransaction(pool, settings, { body: (tx) => tx.query(statements(migrations)) });
     events.emit(() => ({ type: "migrated", from, to: newest }));
   }
   return { from, to: newest };

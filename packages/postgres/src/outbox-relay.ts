@@ -124,7 +124,7 @@ export class OutboxRelay<Payload> implements AsyncDisposable {
   async #pass(): Promise<boolean> {
     const { rowsMax, events } = this.#options;
     const { name: timer } = this.#timer;
-    const answers = await runTransaction(this.#pool, this.#transaction, ({ tx }) => this.#relay(tx));
+    const answers = await runTransaction(this.#pool, this.#transaction, { body: (tx) => this.#relay(tx) });
     for (const answer of answers) if (answer.kind === "relayed") this.#tell(answer.row);
     const inTrouble = answers.find((answer): answer is Unrelayed => answer.kind === "later");
     if (inTrouble !== undefined) throw new RelayTroubleError("the timer could not be told", { cause: inTrouble.error });

@@ -8,15 +8,20 @@ import type { ResolvedTransactionOptions } from "./options.ts";
 import type { PoolLike } from "./pool.ts";
 import { CommitLostError, Session } from "./session.ts";
 import { isConflict } from "./sql-state.ts";
+import type { Transaction } from "./transaction.ts";
 
 /** What is done between BEGIN and COMMIT. */
-export type Work<Value> = (session: Session, attempt: number) => Promise<Value>;
+export interface Work<Value> {
+  /** Asked before each attempt for a statement that goes with BEGIN. */
+  readonly first?: (() => string) | undefined;
+  /** May run several times. */
+  readonly body: (tx: Transaction, attempt: number) => Promise<Value>;
+}
 
 /**
  * Runs a transaction.
- * @param work does everything but BEGIN and COMMIT; may run several times
  * @returns what the last attempt returned, once it is committed
- * @throws CommitLostError, TransactionConflictError, what Session and `work` throw
+ * @throws CommitLostError, TransactionConflictError, what Session and the work throw
  */
 export async function runTransaction<Value>(
   pool: PoolLike,
@@ -26,7 +31,7 @@ export async function runTransaction<Value>(
   const { operation, attemptsMax, events } = options;
   for (let attempt = 1; ; attempt += 1) {
     try {
-      return await attemptOnce(pool, options, (session) => work(session, attempt));
+      return await attemptOnce(pool, options, work, attempt);
     } catch (error) {
       if (error instanceof CommitLostError) {
         events.emit(() => ({ type: "commit-lost", operation, error: error.cause }));
@@ -51,12 +56,13 @@ export async function pause(
 async function attemptOnce<Value>(
   pool: PoolLike,
   options: ResolvedTransactionOptions,
-  work: (session: Session) => Promise<Value>,
+  { first, body }: Work<Value>,
+  attempt: number,
 ): Promise<Value> {
   const session = await Session.open(pool, options);
   try {
-    await session.begin();
-    const value = await work(session);
+    await session.begin(first?.());
+    const value = await body(session.tx, attempt);
     await session.commit();
     return value;
   } catch (error) {

@@ -64,29 +64,15 @@ export class Session {
     }
   }
 
-  /** Begins the transaction. */
-  async begin(): Promise<void> {
-    const { isolation } = this.#options;
-    await this.#run(isolation === undefined ? "BEGIN" : begins[isolation]);
-  }
-
   /**
-   * Waits for a statement that may have to wait for others, such as the fence.
-   * @throws PostgresUnavailableError at the ambient deadline, the signal's reason, or what the statement throws
+   * Begins the transaction.
+   * @param first a statement without parameters that goes with BEGIN, so that it costs no round trip of its own
+   * @throws what the statement throws; PostgresUnavailableError at the ambient deadline, the signal's reason
    */
-  async waited<Value>(statement: Promise<Value>): Promise<Value> {
-    const { operation, clock, signal } = this.#options;
-    try {
-      return await waitFor(statement, patienceOf(clock, signal));
-    } catch (error) {
-      if (error instanceof WaitOverError) {
-        this.#lost ??= error;
-        throw new PostgresUnavailableError(operation, "deadline", { cause: error });
-      }
-      // The statement goes on waiting in the server, so the connection is of no use any more.
-      if (signal?.aborted === true) this.#lost ??= signal.reason;
-      throw error;
-    }
+  async begin(first?: string): Promise<void> {
+    const { isolation } = this.#options;
+    const begin = isolation === undefined ? "BEGIN" : begins[isolation];
+    await this.#waited(this.#run(first === undefined ? begin : `${begin}; ${first}`));
   }
 
   /**
@@ -131,6 +117,22 @@ export class Session {
     this.#client.release(broken);
     // A connection that is being closed may still report its end, which nobody waits for.
     if (!broken) this.#client.off("error", this.#onError);
+  }
+
+  /** Waits for a statement that may have to wait for others, such as the fence. */
+  async #waited<Value>(statement: Promise<Value>): Promise<Value> {
+    const { operation, clock, signal } = this.#options;
+    try {
+      return await waitFor(statement, patienceOf(clock, signal));
+    } catch (error) {
+      if (error instanceof WaitOverError) {
+        this.#lost ??= error;
+        throw new PostgresUnavailableError(operation, "deadline", { cause: error });
+      }
+      // The statement goes on waiting in the server, so the connection is of no use any more.
+      if (signal?.aborted === true) this.#lost ??= signal.reason;
+      throw error;
+    }
   }
 
   async #run(text: string, values?: readonly unknown[]): Promise<unknown> {

@@ -12,7 +12,7 @@ CREATE TABLE holdfast.idempotency_keys (
   name text NOT NULL,
   tenant text NOT NULL,
   key text NOT NULL,
-  fingerprint bytea NOT NULL,
+  fingerprint text NOT NULL,
   attempt text NOT NULL,
   result bytea,
   expires_at timestamptz NOT NULL,
@@ -21,7 +21,7 @@ CREATE TABLE holdfast.idempotency_keys (
 CREATE INDEX idempotency_keys_expiry ON holdfast.idempotency_keys (expires_at);
 COMMENT ON TABLE holdfast.idempotency_keys IS 'Keys whose transaction was committed, with its result.';
 
-CREATE FUNCTION holdfast.find_key(wanted_name text, wanted_tenant text, wanted_key text, wanted_fingerprint bytea,
+CREATE FUNCTION holdfast.find_key(wanted_name text, wanted_tenant text, wanted_key text, wanted_fingerprint text,
   OUT state text, OUT result bytea, OUT attempt text)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $body$
   SELECT CASE WHEN k.fingerprint = wanted_fingerprint THEN 'replay' ELSE 'mismatch' END,
@@ -30,7 +30,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $body$
   WHERE k.name = wanted_name AND k.tenant = wanted_tenant AND k.key = wanted_key AND k.expires_at > clock_timestamp()
 $body$;
 
-CREATE FUNCTION holdfast.claim_key(wanted_name text, wanted_tenant text, wanted_key text, wanted_fingerprint bytea,
+CREATE FUNCTION holdfast.claim_key(wanted_name text, wanted_tenant text, wanted_key text, wanted_fingerprint text,
   new_attempt text, lock_id bigint, idle_ms integer, OUT state text, OUT result bytea, OUT attempt text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
 #variable_conflict use_column

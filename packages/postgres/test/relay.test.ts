@@ -1,0 +1,189 @@
+/** The relay: trouble on either side of it, rows that are refused, start and stop. */
+import { pollUntil, RedisServer } from "@holdfast/testkit";
+import { DurableTimer } from "@holdfast/timer";
+import { Redis } from "ioredis";
+import type { Pool } from "pg";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { outbox, type OutboxTimer, type PoolLike } from "../src/index.ts";
+import { collector, gate } from "./database.ts";
+import { type Payload, RelayStage } from "./relay-stage.ts";
+
+let stage: RelayStage;
+let pool: Pool;
+let timer: DurableTimer<Payload>;
+
+beforeAll(async () => {
+  stage = await RelayStage.start();
+  pool = stage.pool;
+});
+afterAll(() => stage.stop());
+beforeEach(() => {
+  timer = stage.nextTimer();
+});
+afterEach(() => stage.clear());
+
+describe("trouble", () => {
+  it("P4 Redis killed with SIGKILL and restarted: what was written meanwhile reaches it, by itself", async () => {
+    await using own = await RedisServer.start({ aof: "always" });
+    const client = new Redis(own.port, own.host, { retryStrategy: () => 50 });
+    client.on("error", () => undefined);
+    const far = new DurableTimer<Payload>(client, timer.name, { commandTimeoutMs: 200 });
+    const { events, onEvent } = collector();
+    await stage.relay({ onEvent, backoff: { baseMs: 20, delayMaxMs: 100 } }, far);
+    await stage.schedule("before");
+    await stage.drained();
+    await own.kill();
+    await stage.schedule("during");
+    await pollUntil("the relay is in trouble", () => events.some(({ type }) => type === "trouble"));
+    await own.restart();
+    await stage.drained();
+    expect((await far.stats()).pending).toBe(2);
+    expect(events.some(({ type }) => type === "recovered")).toBe(true);
+    await far.close();
+    client.disconnect();
+  });
+
+  it("P4 PostgreSQL killed with SIGKILL and restarted: what was committed reaches the timer, by itself", async () => {
+    const { events, onEvent } = collector();
+    await stage.relay({ onEvent, backoff: { baseMs: 20, delayMaxMs: 100 } });
+    await stage.schedule("before");
+    await stage.drained();
+    await stage.database.server.kill();
+    await pollUntil("the relay is in trouble", () => events.some(({ type }) => type === "trouble"));
+    await stage.database.server.restart();
+    await pollUntil("the server answers", () =>
+      stage.schedule("after").then(
+        () => true,
+        () => false,
+      ),
+    );
+    await stage.drained();
+    expect(await timer.get("after")).not.toBeNull();
+    await pollUntil("it has recovered", () => events.some(({ type }) => type === "recovered"));
+  });
+
+  it("a row that the timer will never take is set aside with its error, and delays nobody, not even its own id", async () => {
+    const strict = new DurableTimer<Payload>(stage.redis, timer.name, { payloadBytesMax: 100, delayMaxMs: 1_000_000 });
+    const { events, onEvent } = collector();
+    await outbox.schedule(pool, timer, { id: "big", afterMs: 60_000, payload: { order: "x".repeat(200) } });
+    await stage.schedule("big");
+    await stage.schedule("far", 2_000_000);
+    await stage.schedule("good");
+    await stage.relay({ onEvent }, strict);
+    await stage.drained();
+    expect(await outbox.status(pool, timer)).toMatchObject({ pending: 0, dead: 2 });
+    expect((await timer.get("big"))?.payload).toEqual({ order: "big" });
+    expect(await timer.get("good")).not.toBeNull();
+    expect(events.filter(({ type }) => type === "dead")).toMatchObject([{ id: "big" }, { id: "far" }]);
+    await strict.close();
+  });
+
+  it("a row that the timer refuses for now is tried again, while its successors wait and others go on", async () => {
+    const told = stage.recorder();
+    let refusals = 3;
+    const moody: OutboxTimer<Payload> = {
+      ...told,
+      schedule: async (request) => {
+        if (request.id === "a" && refusals > 0) {
+          refusals -= 1;
+          throw new Error("not now");
+        }
+        return told.schedule(request);
+      },
+    };
+    const { events, onEvent } = collector();
+    await stage.schedule("a");
+    await outbox.cancel(pool, timer, "a");
+    await stage.schedule("b");
+    await stage.relay({ onEvent, backoff: { baseMs: 20, delayMaxMs: 50 } }, moody);
+    await stage.drained();
+    expect(told.told).toEqual(["schedule b b", "schedule a a", "cancel a"]);
+    expect(events.filter(({ type }) => type === "postponed")).toMatchObject([
+      { attempts: 1 },
+      { attempts: 2 },
+      { attempts: 3 },
+    ]);
+  });
+
+  it("a claim that took longer than a moment is dropped before anything is told: another may have it", async () => {
+    const told = stage.recorder();
+    const { events, onEvent } = collector();
+    await stage.schedule("a");
+    let late = true;
+    const slowPool: PoolLike = {
+      query: (text, values) => pool.query(text, values),
+      connect: async () => {
+        const client = await pool.connect();
+        return {
+          query: async (text, values) => {
+            const answer = await client.query(text, values);
+            if (late && text.includes("outbox_claim")) {
+              await pollUntil("a pause has passed", () => performance.now() > resumeAt);
+            }
+            return answer;
+          },
+          release: (destroy) => client.release(destroy),
+          on: (event, listener) => client.on(event, listener),
+          off: (event, listener) => client.off(event, listener),
+        };
+      },
+    };
+    const resumeAt = performance.now() + 2_100;
+    await stage.relay({ onEvent }, told, slowPool);
+    await pollUntil("the claim was dropped", () => events.some(({ type }) => type === "trouble"));
+    expect(told.told).toEqual([]);
+    late = false;
+    await stage.drained();
+    expect(told.told).toEqual(["schedule a a"]);
+  });
+});
+
+describe("start and stop", () => {
+  it("stop waits for the pass under way, and a relay that was stopped does not start again", async () => {
+    const [reached, go] = [gate(), gate()];
+    const told = stage.recorder();
+    const slow: OutboxTimer<Payload> = {
+      ...told,
+      schedule: async (request) => {
+        reached.open();
+        await go.opened;
+        return told.schedule(request);
+      },
+    };
+    await stage.schedule("a");
+    const made = await stage.relay({}, slow);
+    await reached.opened;
+    const stopping = made.stop({ graceMs: 10_000 });
+    go.open();
+    expect(await stopping).toEqual({ finished: true });
+    expect(await outbox.status(pool, timer)).toMatchObject({ pending: 0 });
+    await expect(made.start()).rejects.toThrow("does not start again");
+  });
+
+  it("stop gives up a pass that outlasts the grace, and its rows are relayed by the next one", async () => {
+    const reached = gate();
+    const stuck: OutboxTimer<Payload> = {
+      ...stage.recorder(),
+      schedule: () => {
+        reached.open();
+        return new Promise(() => undefined);
+      },
+    };
+    await stage.schedule("a");
+    const made = await stage.relay({}, stuck);
+    await reached.opened;
+    expect(await made.stop({ graceMs: 50 })).toEqual({ finished: false });
+    await stage.relay();
+    await stage.drained();
+    expect(await timer.get("a")).not.toBeNull();
+  });
+
+  it("what is no request is misuse", async () => {
+    await expect(outbox.schedule(pool, timer, { id: "", afterMs: 1 })).rejects.toThrow("id must be");
+    await expect(outbox.schedule(pool, timer, { id: "a", afterMs: -1 })).rejects.toThrow("afterMs must be");
+    await expect(outbox.schedule(pool, timer, { id: "a", afterMs: 1, payload: (() => 1) as never })).rejects.toThrow(
+      "payload must be JSON",
+    );
+    expect(() => outbox.relay(pool, timer, { pollMs: 1 })).toThrow("pollMs");
+  });
+});
