@@ -1,6 +1,6 @@
 /** V1 to V8 on one server and on a Cluster, each beside what happens without it. V9 is in buckets.test.ts. */
 import { describe, expect, it } from "vitest";
-import { Inventory, startCursor, type Movement } from "../src/index.ts";
+import { startCursor, type Inventory, type Movement } from "../src/index.ts";
 import { failure } from "./clients.ts";
 import { kinds, passed, usePlace } from "./places.ts";
 

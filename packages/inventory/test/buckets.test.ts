@@ -1,0 +1,158 @@
+/** V9: hot skus over several buckets, on one server and on a Cluster, where the buckets lie in different slots. */
+import { describe, expect, it } from "vitest";
+import { Inventory, type InventoryEvent } from "../src/index.ts";
+import { bucketKeys, bucketOf } from "../src/keys.ts";
+import { failure } from "./clients.ts";
+import { kinds, passed, usePlace } from "./places.ts";
+
+const line = (sku: string, quantity: number): { sku: string; quantity: number } => ({ sku, quantity });
+const buckets = { hot: 4 };
+
+/** An id that the given bucket decides. */
+function idIn(bucket: number, name: string): string {
+  for (let index = 0; ; index += 1) if (bucketOf(`${name}-${index}`, 4) === bucket) return `${name}-${index}`;
+}
+
+describe.each(kinds)("on %s", (kind) => {
+  const place = usePlace(kind);
+  const spread = (): Inventory => place.inventory({ buckets });
+  const counter = async (stock: Inventory, bucket: number, sku = "hot"): Promise<number> =>
+    Number((await place.client.hget(bucketKeys("holdfast", stock.name, bucket).stock, sku)) ?? 0);
+
+  it("V9 a unit that is free at rest is found wherever it lies", async () => {
+    const stock = spread();
+    for (let bucket = 0; bucket < 4; bucket += 1) {
+      await stock.restock({ operationId: idIn(bucket, "delivery"), lines: [line("hot", 1)] });
+      expect(await counter(stock, bucket)).toBe(1);
+    }
+    for (let buyer = 0; buyer < 4; buyer += 1) {
+      const result = await stock.decrement({ operationId: idIn(2, `buyer${buyer}`), lines: [line("hot", 1)] });
+      expect(result.kind).toBe("decremented");
+    }
+    expect(await stock.decrement({ operationId: idIn(1, "late"), lines: [line("hot", 1)] })).toEqual({
+      kind: "insufficient",
+      shortages: [{ sku: "hot", wanted: 1, available: 0 }],
+    });
+    expect(await stock.level("hot")).toEqual({ onHand: 0, reserved: 0, available: 0 });
+  });
+
+  it("V9 counter-test: buckets that do not look at one another say sold out while units are free", async () => {
+    const [full, empty] = ["{v9a}bucket", "{v9b}bucket"];
+    await place.client.set(full, 1);
+    await place.client.set(empty, 0);
+    const recipe = `if tonumber(redis.call("GET", KEYS[1])) < 1 then return -1 end return redis.call("DECR", KEYS[1])`;
+    expect(await place.client.eval(recipe, 1, empty)).toBe(-1);
+    expect(await place.client.get(full)).toBe("1");
+  });
+
+  it("V9 200 units and 400 buyers: exactly 200 are sold, whichever bucket decides", async () => {
+    const stock = spread();
+    await stock.restock({ operationId: "delivery", lines: [line("hot", 200)] });
+    const results = await Promise.all(
+      Array.from({ length: 400 }, async (_, buyer) => {
+        const order = { operationId: `buyer-${buyer}`, lines: [line("hot", 1)] };
+        let result = await stock.decrement(order);
+        while (result.kind === "busy") result = await stock.decrement(order);
+        return result.kind;
+      }),
+    );
+    expect(results.filter((result) => result === "decremented")).toHaveLength(200);
+    expect(await stock.level("hot")).toEqual({ onHand: 0, reserved: 0, available: 0 });
+    // Each bucket's log makes its own state, transfers included.
+    let sold = 0;
+    for (let bucket = 0; bucket < 4; bucket += 1) {
+      let onHand = 0;
+      for await (const movement of stock.movements({ bucket })) {
+        for (const change of movement.changes) onHand += change.onHand;
+        if (movement.kind === "decrement") sold += 1;
+      }
+      expect(onHand).toBe(await counter(stock, bucket));
+    }
+    expect(sold).toBe(200);
+  });
+
+  it("V9 the id decides first in whatever bucket: repeats, ends and outcomes find their record", async () => {
+    const stock = spread();
+    await stock.restock({ operationId: "delivery", lines: [line("hot", 10)] });
+    await stock.restock({ operationId: "plain", lines: [line("cold", 10)] });
+    for (let bucket = 0; bucket < 4; bucket += 1) {
+      for (const lines of [[line("hot", 1)], [line("cold", 1)], [line("cold", 1), line("hot", 1)]]) {
+        const reservationId = idIn(bucket, lines.map(({ sku }) => sku).join("+"));
+        const first = await stock.reserve({ reservationId, lines });
+        expect(first).toMatchObject({ kind: "reserved", state: "held" });
+        expect(await stock.reserve({ reservationId, lines })).toEqual(first);
+        const other = stock.reserve({ reservationId, lines: [line("hot", 2)] });
+        expect(await failure(other)).toMatchObject({ name: "DifferentRequestError", field: "lines" });
+        const cold = stock.reserve({ reservationId, lines: [line("cold", 2)] });
+        expect(await failure(cold)).toMatchObject({ name: "DifferentRequestError", field: "lines" });
+        expect(await stock.outcome(reservationId)).toEqual(first);
+        const extended = await stock.extend({ reservationId, operationId: `e${reservationId}`, holdMs: 3_600_000 });
+        expect(extended.kind).toBe("extended");
+        const end = bucket % 2 === 0 ? await stock.confirm({ reservationId }) : await stock.release({ reservationId });
+        expect(end.kind).toBe(bucket % 2 === 0 ? "confirmed" : "released");
+      }
+    }
+    expect(await stock.level("hot")).toEqual({ onHand: 6, reserved: 0, available: 6 });
+    expect(await stock.level("cold")).toEqual({ onHand: 6, reserved: 0, available: 6 });
+    const never = idIn(3, "never");
+    expect(await stock.outcome(never)).toEqual({ kind: "absent" });
+    expect((await failure(stock.reserve({ reservationId: never, lines: [line("cold", 1)] }))).name).toBe(
+      "IdSealedError",
+    );
+    expect((await failure(stock.reserve({ reservationId: never, lines: [line("hot", 1)] }))).name).toBe(
+      "IdSealedError",
+    );
+  });
+
+  it("V9 allowPartial takes what all buckets have, and an expired hold is had again from another bucket", async () => {
+    const stock = spread();
+    for (let bucket = 0; bucket < 4; bucket += 1) {
+      await stock.restock({ operationId: idIn(bucket, "delivery"), lines: [line("hot", 2)] });
+    }
+    const reservationId = idIn(0, "cart");
+    const held = await stock.reserve({ reservationId, holdMs: 50, lines: [line("hot", 2)] });
+    await passed(place, stock, held.kind === "reserved" ? held.expiresAtMs : 0);
+    await stock.decrement({ operationId: idIn(0, "other"), lines: [line("hot", 2)] });
+    expect((await stock.confirm({ reservationId, retakeIfExpired: true })).kind).toBe("confirmed");
+    const rest = await stock.decrement({ operationId: idIn(1, "rest"), lines: [line("hot", 9)], allowPartial: true });
+    expect(rest).toEqual({ kind: "decremented", lines: [line("hot", 4)] });
+    expect((await stock.level("hot")).onHand).toBe(0);
+  });
+
+  it("V9 a process that dies with units on their way loses none: the next look delivers them, once", async () => {
+    const events: InventoryEvent[] = [];
+    const stock = place.inventory({ buckets, onEvent: (event) => events.push(event) });
+    await stock.restock({ operationId: idIn(1, "delivery"), lines: [line("hot", 5)] });
+    // What a process leaves behind that died after the first of the three steps, and what one leaves that died after the second.
+    const { Bucket } = await import("../src/bucket.ts");
+    const { resolveInventoryOptions } = await import("../src/options.ts");
+    const { Connection, EventSink } = await import("@holdfast/core");
+    const options = resolveInventoryOptions({ buckets });
+    const at = (index: number) =>
+      new Bucket(Connection.of(place.client), stock.name, index, options, new EventSink("test"));
+    const parcel = await at(1).lend(2, "hot", 3);
+    expect(await counter(stock, 1)).toBe(2);
+    const delivered = await at(1).lend(3, "hot", 2);
+    if (parcel === null || delivered === null) throw new Error("nothing was lent");
+    await at(3).receive(delivered);
+    await at(3).receive(delivered);
+    expect(await counter(stock, 3)).toBe(2);
+    expect(await at(1).lend(2, "hot", 3)).toEqual(parcel);
+    expect(await stock.level("hot")).toEqual({ onHand: 5, reserved: 0, available: 5 });
+    expect([await counter(stock, 1), await counter(stock, 2), await counter(stock, 3)]).toEqual([0, 3, 2]);
+    expect(events.filter(({ type }) => type === "gathered")).toHaveLength(2);
+    await at(2).receive(parcel);
+    expect(await counter(stock, 2)).toBe(3);
+  });
+
+  it("V9 the number of buckets is stored: a client with another one is refused before it does anything", async () => {
+    const stock = spread();
+    await stock.restock({ operationId: "delivery", lines: [line("hot", 5)] });
+    for (const other of [undefined, { hot: 2 }, { hot: 4, hotter: 8 }]) {
+      const client = new Inventory(place.client, stock.name, { buckets: other });
+      const error = await failure(client.decrement({ operationId: "d", lines: [line("hot", 1)] }));
+      expect(error).toMatchObject({ name: "BucketsMismatchError", bucketsStored: 4, effect: "none" });
+    }
+    expect((await stock.level("hot")).onHand).toBe(5);
+  });
+});
