@@ -1,0 +1,152 @@
+/** One job's record on the server: the calls of its scripts, by name. Knows keys, timeouts and limits; decides nothing. */
+import type { Connection } from "@holdfast/core";
+import type { Definition } from "./definition.ts";
+import { encodeDefinition } from "./definition.ts";
+import { jobKeys } from "./keys.ts";
+import type { JobKeys } from "./keys.ts";
+import type { ResolvedSchedulerOptions } from "./options.ts";
+import { catchUpMax } from "./plan.ts";
+import {
+  admitScript,
+  beginScript,
+  defineJobScript,
+  enqueueScript,
+  finishScript,
+  lookScript,
+  recallScript,
+  removeScript,
+  steerScript,
+} from "./scripts.ts";
+import type { Beginning, Ending, JobView, LiveJobView, Removal } from "./scripts.ts";
+
+/** What admit.lua decides. */
+export interface Admission {
+  readonly runs: readonly { readonly id: string; readonly dueMs: number }[];
+  readonly cursorMs: number;
+  readonly followingMs: number;
+  /** Record when the occurrence overlaps; "" when it may wait. */
+  readonly skipped: string;
+  /** Record of what was missed, or "". */
+  readonly missed: string;
+}
+
+/** Answers are remembered for longer than any request is under way. */
+const keepMs = 3_600_000;
+/** A replica that is older than this, and still knows a removed job, brings it back. */
+const buriedMs = 30 * 86_400_000;
+
+interface CallOfJob {
+  readonly operation: string;
+  readonly operationId: string;
+  readonly timeoutMs: number;
+  readonly durability: ResolvedSchedulerOptions["durability"];
+}
+
+/** The record of one job. */
+export class JobStore {
+  readonly keys: JobKeys;
+  readonly #connection: Connection;
+  readonly #options: ResolvedSchedulerOptions;
+
+  constructor(connection: Connection, scheduler: string, job: string, options: ResolvedSchedulerOptions) {
+    this.keys = jobKeys(options.prefix, scheduler, job);
+    this.#connection = connection;
+    this.#options = options;
+  }
+
+  /** Reads the record. */
+  look(): Promise<JobView> {
+    const { state, waiting } = this.keys;
+    return this.#connection.run(lookScript, { state, waiting }, {}, this.#call("look"));
+  }
+
+  /** Puts a definition on record, with its first occurrence, when what is there is as `view` says. */
+  define(definition: Definition, view: JobView, nextMs: number): Promise<"defined" | "kept" | "moved"> {
+    const args = {
+      version: definition.version,
+      definition: encodeDefinition(definition),
+      expected: view.kind === "job" ? view.nextMs : "",
+      next: nextMs,
+    };
+    return this.#connection.run(defineJobScript, { state: this.keys.state }, args, this.#call("define"));
+  }
+
+  /** Decides what is due, when the record is as `view` says. */
+  admit(view: LiveJobView, admission: Admission): Promise<"admitted" | "skipped" | "full" | "moved"> {
+    const { state, waiting, history } = this.keys;
+    const { runs, cursorMs, followingMs, skipped, missed } = admission;
+    const args = {
+      version: view.version,
+      expected: view.nextMs,
+      cursor: cursorMs,
+      following: followingMs,
+      waitingMax: catchUpMax,
+      historyMax: this.#options.historyMax,
+      skipped,
+      missed,
+      runs: runs.flatMap(({ id, dueMs }) => [id, dueMs]),
+    };
+    return this.#connection.run(admitScript, { state, waiting, history }, args, this.#call("admit"));
+  }
+
+  /** Begins an attempt for a delivery. */
+  begin(id: string, token: number, { attemptsMax, atLeastMs }: Definition): Promise<Beginning> {
+    const { state, waiting } = this.keys;
+    const args = { id, token, runner: this.#options.runner, attemptsMax, atLeastUs: atLeastMs * 1_000 };
+    return this.#connection.run(beginScript, { state, waiting }, args, this.#call(`begin ${id}`));
+  }
+
+  /** Records that an occurrence has ended. */
+  finish(id: string, token: number, verb: "ended" | "exhausted", record: string): Promise<Ending> {
+    const { state, waiting, history } = this.keys;
+    const args = { id, token, verb, record, historyMax: this.#options.historyMax };
+    return this.#connection.run(finishScript, { state, waiting, history }, args, this.#call(`finish ${id}`));
+  }
+
+  /** Stops admitting. */
+  async pause(operationId: string): Promise<"paused" | "absent"> {
+    const keys = { state: this.keys.state, answer: this.keys.answer(operationId) };
+    const args = { keepMs, verb: "pause", expected: "", next: "" };
+    const answer = await this.#connection.run(steerScript, keys, args, this.#call("pause", operationId));
+    return answer === "absent" ? "absent" : "paused";
+  }
+
+  /** Goes on from an occurrence, when the record is as `view` says. */
+  async resume(operationId: string, view: LiveJobView, nextMs: number): Promise<"resumed" | "absent" | "moved"> {
+    const keys = { state: this.keys.state, answer: this.keys.answer(operationId) };
+    const args = { keepMs, verb: "resume", expected: view.nextMs, next: nextMs };
+    const answer = await this.#connection.run(steerScript, keys, args, this.#call("resume", operationId));
+    return answer === "paused" ? "resumed" : answer;
+  }
+
+  /** Adds an occurrence that was asked for by hand. */
+  enqueue(operationId: string, id: string, overlap: Definition["overlap"]): Promise<"queued" | "busy" | "absent"> {
+    const { state, waiting } = this.keys;
+    const keys = { state, waiting, answer: this.keys.answer(operationId) };
+    const args = { keepMs, id, overlap, waitingMax: catchUpMax };
+    return this.#connection.run(enqueueScript, keys, args, this.#call("runNow", operationId));
+  }
+
+  /** Takes the job out. */
+  remove(operationId: string): Promise<Removal> {
+    const { state, waiting, history } = this.keys;
+    const keys = { state, waiting, history, answer: this.keys.answer(operationId) };
+    return this.#connection.run(removeScript, keys, { keepMs, buriedMs }, this.#call("remove", operationId));
+  }
+
+  /** Reads definition and history; null when there is no such job. */
+  recall(): Promise<{ readonly definitionText: string; readonly records: readonly unknown[] } | null> {
+    const { state, history } = this.keys;
+    return this.#connection.run(
+      recallScript,
+      { state, history },
+      { limit: this.#options.historyMax },
+      this.#call("history"),
+    );
+  }
+
+  #call(what: string, operationId: string = this.#options.random.id()): CallOfJob {
+    const { commandTimeoutMs, durability } = this.#options;
+    return { operation: `${this.keys.resource} ${what}`, operationId, timeoutMs: commandTimeoutMs, durability };
+  }
+}

@@ -1,0 +1,86 @@
+/** Clients and schedulers of one test, closed in the end whatever happens. */
+import { Redis } from "ioredis";
+import { pollUntil } from "@holdfast/testkit";
+import { Scheduler } from "@holdfast/scheduler";
+import type { Run, SchedulerEvent, SchedulerOptions } from "@holdfast/scheduler";
+
+/** What a test opens; `await using` closes it. */
+export class Desk implements AsyncDisposable {
+  readonly #closers: (() => unknown)[] = [];
+  readonly events: SchedulerEvent[] = [];
+
+  /** A client. */
+  redis(url: string): Redis {
+    const { hostname, port } = new URL(url);
+    const redis = new Redis({ host: hostname, port: Number(port), replyMapping: "legacy" });
+    // Each failure reaches the test through its call.
+    redis.on("error", () => undefined);
+    this.#closers.push(() => redis.disconnect());
+    return redis;
+  }
+
+  /** A scheduler on a client of its own, as one replica; its events are collected. */
+  scheduler(url: string, name: string, options: SchedulerOptions = {}): Scheduler {
+    const scheduler = new Scheduler(this.redis(url), name, {
+      onEvent: (event) => this.events.push(event),
+      leaseMs: 400,
+      pollMs: 50,
+      ...options,
+    });
+    this.#closers.push(() => scheduler.stop({ graceMs: 0 }));
+    return scheduler;
+  }
+
+  /** Resolves to the first event of a type, once there is one. */
+  async event<const Type extends SchedulerEvent["type"]>(
+    type: Type,
+    accepts: (event: Extract<SchedulerEvent, { readonly type: Type }>) => boolean = () => true,
+  ): Promise<Extract<SchedulerEvent, { readonly type: Type }>> {
+    type Wanted = Extract<SchedulerEvent, { readonly type: Type }>;
+    const isWanted = (event: SchedulerEvent): event is Wanted => event.type === type && accepts(event as Wanted);
+    return pollUntil(`the event ${type}`, () => this.events.find(isWanted), { timeoutMs: 20_000 });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const close of this.#closers.toReversed()) await close();
+  }
+}
+
+/** Collects runs. */
+export class Catcher {
+  readonly runs: Run[] = [];
+  readonly handle = (run: Run): void => {
+    this.runs.push(run);
+  };
+
+  get ids(): string[] {
+    return this.runs.map((run) => run.occurrenceId);
+  }
+
+  /** Resolves when so many have come. */
+  async caught(count: number): Promise<Run[]> {
+    await pollUntil(`${count} runs`, () => this.runs.length >= count, { timeoutMs: 20_000 });
+    return this.runs;
+  }
+}
+
+let names = 0;
+
+/** A scheduler name that no other test has. */
+export function freshName(): string {
+  names += 1;
+  return `scheduler-${names}`;
+}
+
+/** What a promise is rejected with. */
+export async function failure(promise: Promise<unknown>): Promise<Error> {
+  return promise.then(
+    (value) => new TypeError(`resolved with ${JSON.stringify(value)}`),
+    (error: unknown) => error as Error,
+  );
+}
+
+/** Occurrences that appear more than once. */
+export function repeated(ids: readonly string[]): string[] {
+  return ids.filter((id, index) => ids.indexOf(id) !== index);
+}

@@ -1,0 +1,128 @@
+/** C3: how long a run may take, and for how long it counts. */
+import { setTimeout as delay } from "node:timers/promises";
+import { pollUntil, RedisServer } from "@holdfast/testkit";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { RunOverranError } from "@holdfast/scheduler";
+import type { Run } from "@holdfast/scheduler";
+import { begin } from "../src/scripts.generated.ts";
+import { withAlteredLua } from "./altered-lua.ts";
+import { Catcher, Desk, freshName } from "./desk.ts";
+import { definitionOf, dueJob, storeOf } from "./stored.ts";
+
+let server: RedisServer;
+beforeAll(async () => {
+  server = await RedisServer.start();
+});
+afterAll(() => server.stop());
+
+const atOnce = { baseMs: 0, delayMaxMs: 0, jitter: 0 };
+
+describe("C3 atMostMs", () => {
+  it("C3 a run that takes too long is told, run again with a higher token, and failed in the end, although it never returns", async () => {
+    await using desk = new Desk();
+    const scheduler = desk.scheduler(server.url, freshName());
+    const runs: Run[] = [];
+    scheduler.job("job", { everyMs: 86_400_000, atMostMs: 100, attemptsMax: 2, backoff: atOnce }, async (run) => {
+      runs.push(run);
+      await new Promise(() => undefined);
+    });
+    await scheduler.start();
+    await scheduler.runNow("job");
+    expect(await desk.event("failed")).toMatchObject({ why: "overran", attempt: 2 });
+    expect(runs.map(({ attempt }) => attempt)).toEqual([1, 2]);
+    expect(runs[1]?.token).toBeGreaterThan(runs[0]?.token ?? Infinity);
+    for (const { signal } of runs) expect(signal.reason).toBeInstanceOf(RunOverranError);
+    const { runs: records, longestMs, advice } = await scheduler.history("job");
+    expect(records).toMatchObject([{ outcome: "failed", why: "overran", attempts: 2 }]);
+    expect(longestMs).toBeGreaterThanOrEqual(100);
+    expect(advice).toContain("raise atMostMs");
+  });
+
+  it("C3 counter-test: a run within its time is not told, and the history has no advice", async () => {
+    await using desk = new Desk();
+    const scheduler = desk.scheduler(server.url, freshName());
+    let aborted: boolean | undefined;
+    scheduler.job("job", { everyMs: 86_400_000, atMostMs: 5_000 }, async ({ signal }) => {
+      await delay(60);
+      aborted = signal.aborted;
+    });
+    await scheduler.start();
+    await scheduler.runNow("job");
+    await desk.event("completed");
+    expect(aborted).toBe(false);
+    expect(await scheduler.history("job")).toMatchObject({ advice: null, runs: [{ outcome: "completed" }] });
+  });
+});
+
+describe("C3 atLeastMs", () => {
+  it("C3 an occurrence that is due while a short run still counts does not begin", async () => {
+    await using desk = new Desk();
+    const scheduler = desk.scheduler(server.url, freshName());
+    const catcher = new Catcher();
+    scheduler.job("job", { everyMs: 100, atLeastMs: 350, atMostMs: 1_000 }, catcher.handle);
+    await scheduler.start();
+    await catcher.caught(3);
+    const due = catcher.runs.map(({ scheduledForMs }) => scheduledForMs);
+    for (const [index, dueMs] of due.entries()) {
+      if (index > 0) expect(dueMs - (due[index - 1] as number)).toBeGreaterThanOrEqual(300);
+    }
+    const { runs } = await scheduler.history("job");
+    expect(runs.filter(({ outcome }) => outcome === "skipped").length).toBeGreaterThanOrEqual(4);
+  });
+
+  it("C3 with overlap queue it begins as soon as the time is over", async () => {
+    await using desk = new Desk();
+    const redis = desk.redis(server.url);
+    const store = storeOf(redis, freshName());
+    await dueJob(redis, store, definitionOf(), 8_000_000_000_000);
+    const held = definitionOf({ atLeastMs: 200 });
+    await store.enqueue("a", "now-a", "queue");
+    await store.begin("now-a", 10, held);
+    await store.enqueue("b", "now-b", "queue");
+    expect(await store.begin("now-b", 11, held)).toEqual({ kind: "wait" });
+    expect(await store.finish("now-a", 10, "ended", "{}")).toEqual({ kind: "recorded", head: "now-b" });
+    const answer = await store.begin("now-b", 12, held);
+    expect(answer.kind).toBe("held");
+    expect(answer.kind === "held" && answer.delayMs).toBeLessThanOrEqual(200);
+    await pollUntil("it may begin", async () => (await store.begin("now-b", 13, held)).kind === "run");
+  });
+
+  it("C3 counter-test: without the hold it begins at once", async () => {
+    await using desk = new Desk();
+    const redis = desk.redis(server.url);
+    const store = storeOf(redis, freshName());
+    await dueJob(redis, store, definitionOf(), 8_000_000_000_000);
+    const held = definitionOf({ atLeastMs: 60_000 });
+    await store.enqueue("a", "now-a", "queue");
+    await store.begin("now-a", 10, held);
+    await store.enqueue("b", "now-b", "queue");
+    await store.finish("now-a", 10, "ended", "{}");
+    await withAlteredLua(begin, "tonumber(job.held or 0) > nowUs", "false", async () => {
+      expect((await store.begin("now-b", 12, held)).kind).toBe("run");
+    });
+  });
+});
+
+describe("overlap", () => {
+  it("C1 with overlap queue what is due during a run waits for its end, in order, and nothing runs beside it", async () => {
+    await using desk = new Desk();
+    const name = freshName();
+    const ids: string[] = [];
+    let running = 0;
+    let most = 0;
+    const replicas = [1, 2].map(() =>
+      desk.scheduler(server.url, name).job("job", { everyMs: 100, overlap: "queue" }, async (run) => {
+        running += 1;
+        most = Math.max(most, running);
+        ids.push(run.occurrenceId);
+        if (ids.length <= 2) await delay(250);
+        running -= 1;
+      }),
+    );
+    await Promise.all(replicas.map((replica) => replica.start()));
+    await pollUntil("ten runs", () => ids.length >= 10);
+    expect(most).toBe(1);
+    const due = ids.map((id) => new Date(id).getTime());
+    expect(due).toEqual(due.map((_, index) => (due[0] as number) + index * 100));
+  });
+});
