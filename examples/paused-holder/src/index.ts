@@ -1,0 +1,4 @@
+/**
+ * The scenario for the demo: `npm run demo -- --only paused-holder`.
+ */
+export { pausedHolder } from "./paused-holder.ts";
