@@ -181,12 +181,12 @@ return { "done" }
 export const fencedCall = {
   name: "lock.fenced-call",
   keys: ["fence", "first"],
-  args: ["notAfterUs", "token", "guardRetentionMs"],
+  args: ["notAfterUs", "token", "guardRetentionMs", "repeatWithinMs"],
   rest: null,
   replies: ["done", "stale", "too-old", "newer-format", "too-late"],
-  sha1: "3748d1b10aa60dcaf1cd4e06e2e2b1d8fd8ebb15" as string,
+  sha1: "5ac198eecc0b94447ff7cec0f57181a0e2b7b37a" as string,
   source: `local fence, first = KEYS[1], KEYS[2]
-local notAfterUs, token, guardRetentionMs = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
+local notAfterUs, token, guardRetentionMs, repeatWithinMs = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local time = redis.call("TIME")
 local nowUs = time[1] * 1000000 + time[2]
 local nowText = time[1] .. string.sub("00000" .. time[2], -6)
@@ -222,7 +222,7 @@ if refusal then
 end
 advance()
 local reply = { "done", { userScript(userKeys, userArgs) } }
-redis.call("SET", first, cmsgpack.pack(reply), "PXAT", string.format("%.0f", math.ceil(notAfterUs / 1000) + 1))
+redis.call("SET", first, cmsgpack.pack(reply), "PX", repeatWithinMs)
 return reply
 ` as string,
 } as const;
@@ -231,13 +231,13 @@ return reply
 export const fencedSet = {
   name: "lock.fenced-set",
   keys: ["key", "fence", "first"],
-  args: ["notAfterUs", "token", "guardRetentionMs", "value", "ttlMs"],
+  args: ["notAfterUs", "token", "guardRetentionMs", "repeatWithinMs", "value", "ttlMs"],
   rest: null,
   replies: ["done", "stale", "too-old", "newer-format", "too-late"],
-  sha1: "0c4786f614e9cd43b0ce7c96dab9e28ff8d598bf" as string,
+  sha1: "9e5dd7e6b27c3ad1804e6df428d6a93086c9f5ab" as string,
   source: `local key, fence, first = KEYS[1], KEYS[2], KEYS[3]
 local notAfterUs, token, guardRetentionMs = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
-local value, ttlMs = ARGV[4], tonumber(ARGV[5])
+local repeatWithinMs, value, ttlMs = tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6])
 local time = redis.call("TIME")
 local nowUs = time[1] * 1000000 + time[2]
 local nowText = time[1] .. string.sub("00000" .. time[2], -6)
@@ -271,7 +271,7 @@ if refusal then
   return refusal
 end
 advance()
-redis.call("SET", first, "1", "PXAT", string.format("%.0f", math.ceil(notAfterUs / 1000) + 1))
+redis.call("SET", first, "1", "PX", repeatWithinMs)
 if ttlMs > 0 then
   redis.call("SET", key, value, "PX", ttlMs)
 else

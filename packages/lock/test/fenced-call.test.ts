@@ -99,6 +99,7 @@ describe("the script", () => {
     runRaw(real.redis, source, own, {
       token: String(token).padStart(16, "0"),
       guardRetentionMs: 60_000,
+      repeatWithinMs: 30_000,
       ...more,
     }) as Promise<unknown[]>;
 

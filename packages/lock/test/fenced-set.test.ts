@@ -15,6 +15,7 @@ function set(token: number, value: string, more: RawInputs = {}): Promise<unknow
   return runRaw(real.redis, source, keys, {
     token: String(token).padStart(16, "0"),
     guardRetentionMs: 60_000,
+    repeatWithinMs: 30_000,
     value,
     ttlMs: 0,
     ...more,
@@ -41,7 +42,7 @@ describe("the script", () => {
     await real.redis.set(keys.fence, `1${nowUs + 5}`, "PX", 60_000);
     expect(await set(nowUs, "one")).toEqual(["done"]);
     expect(await real.redis.get(keys.key)).toBe("other");
-    expect(await real.redis.pttl(keys.first)).toBeGreaterThan(3_000);
+    expect(await real.redis.pttl(keys.first)).toBeGreaterThan(29_000);
   });
 
   it("K1 does nothing after its bound", async () => {
@@ -123,6 +124,7 @@ describe("fencedSet", () => {
     ["no hold", { fenced: null }, /fenced must be an object/],
     ["a life of no length", { options: { ttlMs: 0 } }, /ttlMs must be/],
     ["a memory of no length", { options: { guardRetentionMs: 5 } }, /guardRetentionMs must be/],
+    ["a repeat within no time", { options: { repeatWithinMs: 0 } }, /repeatWithinMs must be/],
   ])(
     "refuses %s",
     async (

@@ -112,6 +112,7 @@ export function defineFencedScript<const Key extends string, const Arg extends s
         ...renamed<string | number | Buffer>(argNames, args, "args"),
         token: tokenText(fenced.token),
         guardRetentionMs: resolved.guardRetentionMs,
+        repeatWithinMs: resolved.repeatWithinMs,
       },
       resolved,
     );

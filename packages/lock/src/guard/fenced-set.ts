@@ -44,7 +44,8 @@ export async function fencedSet(
   }
   const ttlMs = integerOr(0, "ttlMs", options.ttlMs, { min: 1, max: yearMs });
   const keys = fenceKeys(resolved.prefix, key, fenced.resource);
-  const args = { token: tokenText(fenced.token), guardRetentionMs: resolved.guardRetentionMs, value, ttlMs };
+  const { guardRetentionMs, repeatWithinMs } = resolved;
+  const args = { token: tokenText(fenced.token), guardRetentionMs, repeatWithinMs, value, ttlMs };
   const { fence } = keys;
   await guardedCall(
     redis,

@@ -9,13 +9,19 @@ export interface GuardOptions extends Omit<CommonOptions<never>, "onEvent"> {
    * Default 86,400,000.
    */
   readonly guardRetentionMs?: number | undefined;
-  /** Repeats a call whose outcome was unknown. Default a new id. */
+  /**
+   * How long the first answer of an operation is remembered for a repeat, in milliseconds, 1,000 to 86,400,000 and no less than
+   * `commandTimeoutMs`. A later repeat is a new operation. Default 60,000.
+   */
+  readonly repeatWithinMs?: number | undefined;
+  /** Repeats a call whose outcome was unknown: the first answer, and nothing is written twice. Default a new id. */
   readonly operationId?: string | undefined;
 }
 
 /** Options, complete. */
 export interface ResolvedGuardOptions extends ResolvedCommonOptions<never> {
   readonly guardRetentionMs: number;
+  readonly repeatWithinMs: number;
   readonly operationId: string;
 }
 
@@ -33,9 +39,12 @@ export function resolveGuardOptions(options: GuardOptions): ResolvedGuardOptions
   optionsObject("options", options);
   const common = resolveCommonOptions<never>(options);
   const { operationId = common.random.id() } = options;
+  const repeatWithinMs = integerOr(60_000, "repeatWithinMs", options.repeatWithinMs, { min: 1_000, max: 86_400_000 });
   return {
     ...common,
     guardRetentionMs: resolveRetentionMs(options.guardRetentionMs),
+    // A request that is sent twice has to meet its own first answer (K1).
+    repeatWithinMs: Math.max(repeatWithinMs, common.commandTimeoutMs),
     operationId: text("operationId", operationId, 128),
   };
 }

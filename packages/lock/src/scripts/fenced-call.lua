@@ -4,11 +4,12 @@ fenced-call: runs a user's script, unless a higher token has been there. The use
 
 KEYS
   fence  STRING  the highest token of the resource
-  first  STRING  what this operation answered first, until its bound
+  first  STRING  what this operation answered first, for a while longer than its bound
 ARGV
   notAfterUs        bound in server time (K1)
   token             16 digits
   guardRetentionMs  how long tokens are remembered; older ones are refused
+  repeatWithinMs    how long the first answer is remembered
 REPLIES
   {"done", {reply}}    what the user's script returned
   {"stale", highest}   a higher token has been there
@@ -17,7 +18,7 @@ REPLIES
   {"too-late", now}    nothing was done
 ]]
 local fence, first = KEYS[1], KEYS[2]
-local notAfterUs, token, guardRetentionMs = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
+local notAfterUs, token, guardRetentionMs, repeatWithinMs = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 
 -- @include time
 -- @include bound
@@ -32,5 +33,5 @@ if refusal then
 end
 advance()
 local reply = { "done", { userScript(userKeys, userArgs) } }
-redis.call("SET", first, cmsgpack.pack(reply), "PXAT", string.format("%.0f", math.ceil(notAfterUs / 1000) + 1))
+redis.call("SET", first, cmsgpack.pack(reply), "PX", repeatWithinMs)
 return reply

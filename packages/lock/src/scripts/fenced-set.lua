@@ -4,11 +4,12 @@ fenced-set: sets a key, unless a higher token has been there.
 KEYS
   key    STRING  the user's
   fence  STRING  the highest token of the resource
-  first  STRING  what this operation answered first, until its bound
+  first  STRING  what this operation answered first, for a while longer than its bound
 ARGV
   notAfterUs        bound in server time (K1)
   token             16 digits
   guardRetentionMs  how long tokens are remembered; older ones are refused
+  repeatWithinMs    how long the first answer is remembered
   value             to set
   ttlMs             life of the value; 0 for ever
 REPLIES
@@ -20,7 +21,7 @@ REPLIES
 ]]
 local key, fence, first = KEYS[1], KEYS[2], KEYS[3]
 local notAfterUs, token, guardRetentionMs = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
-local value, ttlMs = ARGV[4], tonumber(ARGV[5])
+local repeatWithinMs, value, ttlMs = tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6])
 
 -- @include time
 -- @include bound
@@ -33,7 +34,7 @@ if refusal then
   return refusal
 end
 advance()
-redis.call("SET", first, "1", "PXAT", string.format("%.0f", math.ceil(notAfterUs / 1000) + 1))
+redis.call("SET", first, "1", "PX", repeatWithinMs)
 if ttlMs > 0 then
   redis.call("SET", key, value, "PX", ttlMs)
 else
