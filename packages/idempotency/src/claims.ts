@@ -9,10 +9,13 @@ import type { ClaimReply } from "./scripts.ts";
 import type { AttemptStore } from "./store.ts";
 import type { StoredOutcome, Waiter, Waiting } from "./waiting.ts";
 
+/** What a call hears that waited for an attempt when Redis went away, in milliseconds. */
+const pollAgainMs = 1_000;
+
 /** What a call asks for. */
 export interface ClaimRequest {
   readonly place: KeyPlace;
-  readonly fingerprint: Buffer;
+  readonly fingerprint: string;
   readonly waitMs: number;
   readonly signal: AbortSignal | undefined;
 }
@@ -60,7 +63,12 @@ export class Claims {
     try {
       for (;;) {
         signal?.throwIfAborted();
-        const answer = await this.#ask(request);
+        const answer = await this.#ask(request).catch((error: unknown) => {
+          // Known to be running: whoever runs without a store when there is none must not run beside it.
+          if (waiter !== undefined && error instanceof RedisUnavailableError)
+            throw this.#inProgress(place, pollAgainMs);
+          throw error;
+        });
         if (answer.kind === "granted") return answer;
         if (answer.kind === "stored") {
           if (waiter !== undefined) this.#waiting.tell(place, fingerprint, answer);
@@ -109,7 +117,7 @@ export class Claims {
   }
 
   /** The handler has not run: whatever became of the claim, the caller's work has had no effect. */
-  async #send(place: KeyPlace, owner: string, fingerprint: Buffer): ReturnType<AttemptStore["claim"]> {
+  async #send(place: KeyPlace, owner: string, fingerprint: string): ReturnType<AttemptStore["claim"]> {
     try {
       return await this.#store.claim({ place, owner }, fingerprint);
     } catch (error) {

@@ -31,7 +31,7 @@ import type { Waiting } from "./waiting.ts";
 /** A call that may run. */
 export interface Execution<Value> {
   readonly place: KeyPlace;
-  readonly fingerprint: Buffer;
+  readonly fingerprint: string;
   readonly codec: Codec;
   readonly grant: Grant;
   readonly downstreamKey: () => string;
@@ -48,7 +48,7 @@ export interface Executed {
 /** What the ends of an attempt share. */
 interface Running {
   readonly place: KeyPlace;
-  readonly fingerprint: Buffer;
+  readonly fingerprint: string;
   readonly attempt: LeasedAttempt;
   readonly codec: Codec;
 }

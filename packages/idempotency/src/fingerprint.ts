@@ -8,8 +8,6 @@
 import { hash } from "node:crypto";
 import { canonicalOfText, canonicalOfValue } from "./canonical-json.ts";
 
-const noBytes = Buffer.alloc(0);
-
 function textOf(bytes: Uint8Array): string | undefined {
   // Only what may be a JSON object or array is worth decoding.
   const first = bytes.find((byte) => byte > 0x20);
@@ -23,32 +21,28 @@ function textOf(bytes: Uint8Array): string | undefined {
 }
 
 /**
- * A digest of a payload alone, 32 bytes.
+ * A digest of a payload alone, as 43 characters of base64.
  * @throws TypeError for what is neither JSON, text nor bytes
  */
-export function payloadDigest(payload: unknown): Buffer {
+export function payloadDigest(payload: unknown): string {
   if (payload instanceof Uint8Array || typeof payload === "string") {
     const text = typeof payload === "string" ? payload : textOf(payload);
     const canonical = text === undefined ? undefined : canonicalOfText(text);
-    if (canonical !== undefined) return hash("sha256", `json\n${canonical}`, "buffer");
+    if (canonical !== undefined) return hash("sha256", `json\n${canonical}`, "base64url");
     return hash(
       "sha256",
       Buffer.concat([Buffer.from("raw\n"), typeof payload === "string" ? Buffer.from(payload) : payload]),
-      "buffer",
+      "base64url",
     );
   }
-  return hash("sha256", `json\n${canonicalOfValue(payload)}`, "buffer");
+  return hash("sha256", `json\n${canonicalOfValue(payload)}`, "base64url");
 }
 
 /**
- * The fingerprint of a payload under a key: 32 bytes, or none for `undefined`, which is compared with nothing.
+ * The fingerprint of a payload under a key, as 43 characters of base64, or the empty text for `undefined`, which is compared with nothing.
  * @param resource the key's unique name
  */
-export function fingerprintOf(resource: string, payload: unknown): Buffer {
-  if (payload === undefined) return noBytes;
-  return hash(
-    "sha256",
-    Buffer.concat([Buffer.from(`holdfast fingerprint 1\n${resource}\n`), payloadDigest(payload)]),
-    "buffer",
-  );
+export function fingerprintOf(resource: string, payload: unknown): string {
+  if (payload === undefined) return "";
+  return hash("sha256", `holdfast fingerprint 1\n${resource}\n${payloadDigest(payload)}`, "base64url");
 }

@@ -2,6 +2,7 @@
  * The calls to Redis on one key. A call whose answer was lost is repeated under the same owner, which gets the first answer (K1), before
  * anybody hears "unknown".
  */
+import { isAscii } from "node:buffer";
 import {
   backoffMs,
   NewerFormatError,
@@ -37,7 +38,7 @@ export interface EncodedOutcome {
 export interface AttemptIdentity extends LeaseData {
   readonly token: number;
   readonly number: number;
-  readonly fingerprint: Buffer;
+  readonly fingerprint: string;
 }
 
 function isWorthRepeating(error: unknown): boolean {
@@ -57,7 +58,7 @@ export class AttemptStore {
   }
 
   /** Asks for the next attempt. A lost answer is asked for again; a store that cannot be reached is reported at once. */
-  claim({ place, owner }: LeaseData, fingerprint: Buffer): Promise<Exclude<ClaimReply, NewerFormat>> {
+  claim({ place, owner }: LeaseData, fingerprint: string): Promise<Exclude<ClaimReply, NewerFormat>> {
     const { leaseMs, retentionMs, attemptMaxMs, onUnknown } = this.#options;
     const { record, recovering, held, member } = place;
     const indexMs = attemptMaxMs + leaseMs + retentionMs;
@@ -86,7 +87,6 @@ export class AttemptStore {
     { outcome, codecId, bytes }: EncodedOutcome,
   ): Promise<Exclude<EndReply, NewerFormat>> {
     const { place, owner, token, number, fingerprint } = identity;
-    const result = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     const args = {
       owner,
       token,
@@ -94,7 +94,7 @@ export class AttemptStore {
       fingerprint,
       outcome,
       codec: codecId,
-      result,
+      result: argumentOf(bytes),
       retentionMs: this.#options.retentionMs,
       member: place.member,
       publish: this.#connection.publishCommand,
@@ -138,7 +138,7 @@ export class AttemptStore {
         outcome,
         effect,
         codec,
-        result: Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength),
+        result: argumentOf(bytes),
         retentionMs: this.#options.retentionMs,
         member: place.member,
         publish: this.#connection.publishCommand,
@@ -212,6 +212,12 @@ export class AttemptStore {
       }
     }
   }
+}
+
+/** The client sends texts much faster than bytes, and of ASCII both are the same. */
+function argumentOf(bytes: Uint8Array): string | Buffer {
+  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return isAscii(buffer) ? buffer.toString("latin1") : buffer;
 }
 
 function endKeys({

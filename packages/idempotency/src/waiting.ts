@@ -16,12 +16,12 @@ const pollMs = 250;
 
 /** One duplicate that waits. */
 export class Waiter {
-  readonly fingerprint: Buffer;
+  readonly fingerprint: string;
   readonly #watch: KeyWatch;
   #wake: ((learned: StoredOutcome | undefined) => void) | undefined;
   #fail: ((error: unknown) => void) | undefined;
 
-  constructor(watch: KeyWatch, fingerprint: Buffer) {
+  constructor(watch: KeyWatch, fingerprint: string) {
     this.#watch = watch;
     this.fingerprint = fingerprint;
   }
@@ -145,7 +145,7 @@ export class Waiting {
   }
 
   /** Joins those who wait for a key. Call `leave` in the end. */
-  join(place: KeyPlace, fingerprint: Buffer): Waiter {
+  join(place: KeyPlace, fingerprint: string): Waiter {
     const { resource } = place;
     let watch = this.#watches.get(resource);
     if (watch === undefined) {
@@ -158,9 +158,9 @@ export class Waiting {
   }
 
   /** Tells all who wait for a key its outcome; those who came with another payload ask themselves. */
-  tell({ resource }: KeyPlace, fingerprint: Buffer, outcome: StoredOutcome): void {
+  tell({ resource }: KeyPlace, fingerprint: string, outcome: StoredOutcome): void {
     for (const waiter of this.#watches.get(resource)?.waiters ?? []) {
-      waiter.wake(waiter.fingerprint.equals(fingerprint) ? outcome : undefined);
+      waiter.wake(waiter.fingerprint === fingerprint ? outcome : undefined);
     }
   }
 

@@ -8,7 +8,46 @@ const bench = useBench();
 /** Takes Linux and a C compiler. */
 const clockCanBeSet = await ClockSkew.available();
 const keyed = useStoreBench(bench);
-const { storeOf, granted, field } = keyed;
+const { storeOf, granted, finish, field } = keyed;
+
+describe("what a claim is told", () => {
+  it("I3 another payload is a mismatch in every state that remembers one", async () => {
+    const store = storeOf();
+    const other = (): Promise<unknown> => store.claim({ place: keyed.place, owner: "b" }, print("g"));
+    const { token } = await granted(store, "a");
+    expect(await other()).toEqual({ kind: "mismatch" });
+    await store.hold({ place: keyed.place, owner: "a" });
+    expect(await other()).toEqual({ kind: "mismatch" });
+    await store.forget(keyed.place, "op");
+    await granted(store, "c");
+    await finish(store, "c", token);
+    expect(await other()).toEqual({ kind: "mismatch" });
+    expect(await store.claim({ place: keyed.place, owner: "d" }, "")).toMatchObject({ kind: "stored" });
+  });
+
+  it("a key that is held is unknown at once, and not only after the lease", async () => {
+    const store = storeOf({ onUnknown: "hold", leaseMs: 60_000 });
+    await granted(store, "a");
+    await store.hold({ place: keyed.place, owner: "a" });
+    expect(await store.claim({ place: keyed.place, owner: "b" }, print("f"))).toEqual({ kind: "unknown" });
+    expect(await bench.redis.pttl(keyed.place.record)).toBe(-1);
+  });
+
+  it("I4 a dead attempt's key is held when its own rule says so, whatever the next caller's is", async () => {
+    await granted(storeOf({ onUnknown: "hold", leaseMs: 50 }), "a");
+    await pass(80);
+    expect(await storeOf().claim({ place: keyed.place, owner: "b" }, print("f"))).toEqual({ kind: "unknown" });
+  });
+
+  it("a renewed lease lasts its length again", async () => {
+    const store = storeOf({ leaseMs: 300 });
+    await granted(store, "a");
+    await pass(200);
+    expect(await store.renew({ place: keyed.place, owner: "a" })).toBe("renewed");
+    await pass(200);
+    expect(await store.claim({ place: keyed.place, owner: "b" }, print("f"))).toMatchObject({ kind: "busy" });
+  });
+});
 
 describe("K5 tokens", () => {
   it("K5 grow with every grant, 16 digits and exact, and outlive the outcome in their key's expiry", async () => {

@@ -7,7 +7,7 @@ import { KeyLayout } from "../src/keys.ts";
 import { rejection, uniqueName, useBench } from "./fixture.ts";
 
 const bench = useBench();
-const of = (payload: unknown): string => fingerprintOf("r", payload).toString("hex");
+const of = (payload: unknown): string => fingerprintOf("r", payload);
 
 /** Writes a value as JSON with its keys in another order and white space everywhere. */
 function scrambled(value: unknown): string {
@@ -66,7 +66,7 @@ describe("I7 fingerprints", () => {
     expect(new Set(texts.map(of)).size).toBe(texts.length);
     expect(of(Buffer.from([0x7b, 0xff, 0x7d]))).not.toBe(of(Buffer.from([0x7b, 0xfe, 0x7d])));
     expect(of("a")).toBe(of(Buffer.from("a")));
-    expect(of("[".repeat(100_000))).toHaveLength(64);
+    expect(of("[".repeat(100_000))).toHaveLength(43);
   });
 
   it("I7 keep what equal names say, in their order", () => {
@@ -102,7 +102,7 @@ describe("I7 fingerprints", () => {
     ];
     expect(new Set(places.map(({ resource }) => resource)).size).toBe(places.length);
     expect(new Set(places.map(({ record }) => record)).size).toBe(places.length);
-    expect(new Set(places.map(({ resource }) => fingerprintOf(resource, {}).toString("hex"))).size).toBe(places.length);
+    expect(new Set(places.map(({ resource }) => fingerprintOf(resource, {}))).size).toBe(places.length);
     expect(new Set(places.map((place) => layout("a").downstreamKey(place))).size).toBe(places.length);
   });
 

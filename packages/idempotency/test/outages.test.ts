@@ -44,6 +44,24 @@ describe("a store that is down", () => {
   });
 });
 
+describe("a store that goes down while a call waits", () => {
+  it("does not let it run beside the attempt that is known to run, not even with whenUnreachable open", async () => {
+    const { proxy, redis } = await bench.proxied();
+    const name = uniqueName();
+    const first = gate<string>();
+    const running = bench.idempotency({}, undefined, name).run("k", first.handler);
+    await first.entered;
+    const open = bench.idempotency({ commandTimeoutMs: 100, whenUnreachable: "open" }, redis, name);
+    const waiting = rejection(open.run("k", { waitMs: 10_000 }, () => expect.unreachable()));
+    await pollUntil("it waits", async () => (await bench.redis.pubsub("CHANNELS")).length === 1);
+    await proxy.refuse();
+    proxy.reset();
+    expect(await waiting).toMatchObject({ name: "InProgressError" });
+    first.open("done");
+    await running;
+  });
+});
+
 describe("a reply that is lost", () => {
   const lost = /^EVALSHA|^EVAL /i;
 

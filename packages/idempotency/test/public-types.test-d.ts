@@ -13,6 +13,7 @@ import type { HonoIdempotency } from "../src/hono/index.ts";
 import { idempotentHandler } from "../src/http/index.ts";
 import { Idempotency } from "../src/index.ts";
 import type { Attempt, RunResult } from "../src/index.ts";
+import { consumePayments } from "./consumer/kafka.ts";
 
 declare const redis6: Redis6;
 declare const redis5: Redis5;
@@ -68,4 +69,4 @@ void new StreamConsumer(
   ({ fields }) => void fields["id"],
 );
 
-export { all, typed, withOptions };
+export { all, consumePayments, typed, withOptions };

@@ -12,7 +12,7 @@ import { uniqueName } from "./fixture.ts";
 import type { Bench } from "./fixture.ts";
 
 /** A fingerprint. */
-export const print = (text: string): Buffer => Buffer.from(text.padEnd(32, "."));
+export const print = (text: string): string => text.padEnd(43, ".");
 
 /** A completed outcome. */
 export const completed = (text: string): EncodedOutcome => ({

@@ -61,16 +61,24 @@ export async function consumeOnceOnly<Message extends AmqpMessage>(
   const stopping = new AbortController();
   const working = new Set<Promise<void>>();
 
+  /** An observer that throws does not disturb the work. */
+  const tell = (message: Message, error: unknown): void => {
+    try {
+      onFailed?.(message, error);
+    } catch (failure) {
+      process.emitWarning(failure instanceof Error ? failure : String(failure));
+    }
+  };
   const settle = (message: Message, answer: () => void): void => {
     try {
       answer();
     } catch (error) {
       // The channel is closed: the broker delivers the message again, and it is recognised then.
-      onFailed?.(message, error);
+      tell(message, error);
     }
   };
 
-  const process = async (message: Message): Promise<void> => {
+  const handle = async (message: Message): Promise<void> => {
     const messageId = messageIdOf(message);
     if (messageId === undefined) {
       settle(message, () => channel.nack(message, false, false));
@@ -80,7 +88,7 @@ export async function consumeOnceOnly<Message extends AmqpMessage>(
       await idempotency.onceOnly({ messageId, tenant: tenant?.(message) }, (attempt) => fn(message, attempt));
       settle(message, () => channel.ack(message));
     } catch (error) {
-      onFailed?.(message, error);
+      tell(message, error);
       const pauseMs = error instanceof InProgressError ? Math.min(error.retryAfterMs, requeueAfterMs) : requeueAfterMs;
       // Given back at once when the consumer stops: another one may have it.
       await sleep(systemClock, pauseMs, stopping.signal).catch(() => undefined);
@@ -90,7 +98,7 @@ export async function consumeOnceOnly<Message extends AmqpMessage>(
 
   const { consumerTag } = await channel.consume(queue, (message) => {
     if (message === null) return;
-    const work = process(message).finally(() => working.delete(work));
+    const work = handle(message).finally(() => working.delete(work));
     working.add(work);
   });
   return {

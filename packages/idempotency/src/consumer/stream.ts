@@ -137,7 +137,7 @@ export class StreamConsumer implements AsyncDisposable {
       try {
         taken = await this.#take();
       } catch (error) {
-        this.#options.onEvent?.({ type: "read-failed", error });
+        this.#tell({ type: "read-failed", error });
       }
       if (taken > 0) continue;
       const working = [...this.#working.values()];
@@ -185,17 +185,26 @@ export class StreamConsumer implements AsyncDisposable {
   }
 
   async #process(message: StreamMessage): Promise<void> {
-    const { stream, group, messageId, tenant, onEvent } = this.#options;
+    const { stream, group, messageId, tenant } = this.#options;
     try {
       const { kind } = await this.#idempotency.onceOnly(
         { messageId: messageId?.(message) ?? message.id, tenant: tenant?.(message) },
         (attempt) => this.#fn(message, attempt),
       );
       await this.#redis.call("xack", [stream, group, message.id]);
-      onEvent?.({ type: kind, message });
+      this.#tell({ type: kind, message });
     } catch (error) {
       // It stays pending, and comes again.
-      onEvent?.({ type: "failed", message, error });
+      this.#tell({ type: "failed", message, error });
+    }
+  }
+
+  /** An observer that throws does not disturb the work. */
+  #tell(event: StreamConsumerEvent): void {
+    try {
+      this.#options.onEvent?.(event);
+    } catch (error) {
+      process.emitWarning(error instanceof Error ? error : String(error));
     }
   }
 }

@@ -102,24 +102,26 @@ export function idempotent(idempotency: Idempotency, options: ExpressOptions): M
       const produced = await held.produced;
       return { produced, thrown: state.thrown };
     });
-    handling.then((verdict) => {
-      const headOnly = method === "HEAD";
-      switch (verdict.kind) {
-        case "handled":
-          held?.send();
-          return;
-        case "answer":
-          if (held === undefined) writeWhole(response, verdict.response, headOnly);
-          else held.replace(verdict.response, headOnly);
-          return;
-        case "error":
-          // Once the handler has answered, its answer is all there is to send.
-          if (held === undefined) next(verdict.error);
-          else held.send();
-          return;
-        case "gone":
-          response.destroy();
-      }
-    }, next);
+    handling
+      .then((verdict) => {
+        const headOnly = method === "HEAD";
+        switch (verdict.kind) {
+          case "handled":
+            held?.send();
+            return;
+          case "answer":
+            if (held === undefined) writeWhole(response, verdict.response, headOnly);
+            else held.replace(verdict.response, headOnly);
+            return;
+          case "error":
+            // Once the handler has answered, its answer is all there is to send.
+            if (held === undefined) next(verdict.error);
+            else held.send();
+            return;
+          case "gone":
+            response.destroy();
+        }
+      })
+      .catch(next);
   };
 }

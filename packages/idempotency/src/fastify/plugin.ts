@@ -125,7 +125,7 @@ const plugin: FastifyPluginAsync<FastifyIdempotencyOptions> = async (
       const produced = await held.produced;
       return { produced, thrown: errors.get(request) };
     });
-    handling.then((verdict) => answer(verdict, request, reply, held, done), done);
+    handling.then((verdict) => answer(verdict, request, reply, held, done)).catch(done);
   });
 };
 

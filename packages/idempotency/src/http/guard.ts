@@ -109,7 +109,7 @@ export class HttpGuard<Request> {
         return this.problem("tenant-missing", "It is not known whose key this is; authenticate first.");
       }
       const payload = fingerprintOf === undefined ? await guarded.payload() : fingerprintOf(request);
-      const digest = payload === undefined ? "" : payloadDigest(payload).toString("hex");
+      const digest = payload === undefined ? "" : payloadDigest(payload);
       const fingerprint = fingerprintOf === undefined ? [method, target, digest] : digest;
       const { value, replayed } = await this.#idempotency.run(
         { key: header.key, tenant },
@@ -132,6 +132,7 @@ export class HttpGuard<Request> {
     if (thrown !== undefined && (decided?.decision === "unknown" || produced === undefined)) throw thrown.error;
     if (produced === undefined) throw new TypeError("the handler neither produced a response nor threw");
     const { status } = produced;
+    // A refusal for the moment, frozen for a day, would refuse for a day.
     const never = status === 429 || status === 503;
     if (decided?.decision === "release" || never || (decided === undefined && !this.#options.stores(status))) {
       attempt.skipStoring(decided?.effect ?? "possible");

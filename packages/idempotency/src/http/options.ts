@@ -53,15 +53,13 @@ export function resolveHttpOptions<Request>(options: HttpOptions<Request>): Reso
   for (const field of ["applies", "stores", "fingerprint"] as const) {
     if (options[field] !== undefined) callback(field, options[field]);
   }
-  const stores = options.stores ?? storesByDefault;
   return {
     tenant: options.tenant,
     methods: new Set((options.methods ?? ["POST", "PATCH"]).map((method) => method.toUpperCase())),
     applies: options.applies ?? (() => true),
     required: options.required ?? true,
     waitMs: options.waitMs === undefined ? undefined : integerOr(0, "waitMs", options.waitMs, { min: 0, max: 600_000 }),
-    // A refusal for the moment, frozen for a day, would refuse for a day.
-    stores: (status) => status !== 429 && status !== 503 && stores(status),
+    stores: options.stores ?? storesByDefault,
     replayHeaders: checkReplayHeaders(options.replayHeaders ?? defaultReplayHeaders),
     fingerprint: options.fingerprint,
     documentation: options.documentation ?? defaultDocumentation,

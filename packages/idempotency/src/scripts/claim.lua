@@ -9,7 +9,7 @@ KEYS
 ARGV
   notAfterUs   the bound in server time
   owner        names this call, and the attempt that it may start
-  fingerprint  32 bytes, or empty when payloads are not compared
+  fingerprint  of the payload, or empty when payloads are not compared
   leaseUs      length of the lease
   retentionMs  how long the key is remembered after its lease
   indexMs      how long an unfinished key is listed

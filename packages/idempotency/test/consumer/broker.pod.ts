@@ -45,7 +45,7 @@ const env = {
   RABBITMQ_PID_FILE: join(folder, "pid"),
 };
 // In the foreground and before the broker, which would leave one in the background.
-spawn("epmd", ["-port", String(epmd), "-address", "127.0.0.1"], { env, stdio: "ignore" });
+spawn("/usr/bin/epmd", ["-port", String(epmd), "-address", "127.0.0.1"], { env, stdio: "ignore" });
 const broker = spawn("/usr/lib/rabbitmq/bin/rabbitmq-server", [], { env, stdio: ["ignore", "inherit", "inherit"] });
 broker.once("exit", (code) => {
   console.error(`rabbitmq-server ended with ${code}`);
