@@ -237,11 +237,11 @@ describe("T8 hints", () => {
     const catcher = new Catcher();
     const worker = timer.worker({ pollMs: 200 }, catcher.handle);
     await worker.start();
-    // The subscription itself wakes the worker once, a moment after it stands.
+    // The subscription itself wakes the worker once, a moment after it stands; then it sleeps for good.
     await pollUntil("the subscription stands", async () => {
       return ((await deaf.call("PUBSUB", "CHANNELS", `*${timer.name}*`)) as string[]).length === 1;
     });
-    await delay(100);
+    await delay(500);
     await worker.idle();
     await timer.schedule({ id: "soon", afterMs: 10 });
     const [firing] = await catcher.caught(1);
