@@ -29,6 +29,8 @@ describe("time, chance and surroundings", () => {
     "const { setImmediate } = globalThis;",
     'import { setTimeout as wait } from "node:timers/promises";',
     'import { performance } from "node:perf_hooks";',
+    'import { createHistogram, performance } from "node:perf_hooks";',
+    'import * as hooks from "node:perf_hooks";',
     'const timers = await import("timers");',
     "const url = process.env.REDIS_URL;",
     "const { env } = process;",
@@ -48,6 +50,7 @@ describe("time, chance and surroundings", () => {
     "interface Clock { setTimeout(fn: () => void, ms: number): void }",
     "export const clock = { setTimeout(fn: () => void) { fn(); } };",
     "process.nextTick(() => {});",
+    'import { createHistogram } from "node:perf_hooks";',
     "Math.max(1, 2);",
     'const text = "Date.now() in a string"; // and setTimeout in a comment',
   ])("that are not are let through: %s", (text) => {

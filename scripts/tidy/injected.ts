@@ -22,6 +22,8 @@ const TIME_MEMBERS = new Set(["Date.now", "Math.random", "performance.now", "per
 /** One defers within the same turn of the event loop, the other is heard only by who listens: neither is time nor surroundings. */
 const PROCESS_ALLOWED = new Set(["nextTick", "emitWarning"]);
 const TIME_MODULES = /^(node:)?(timers|timers\/promises|perf_hooks)$/;
+/** What a module of time has that knows no time: it holds the numbers that it is handed. */
+const TIMELESS = new Set(["createHistogram", "RecordableHistogram"]);
 const PROCESS_MODULE = /^(node:)?process$/;
 
 /** The object that a member is taken from, with `globalThis.` left out: `globalThis.Date` is `Date`. */
@@ -86,11 +88,22 @@ function nodeProblem(node: TreeNode, parent: TreeNode | undefined, time: boolean
     case "ImportDeclaration":
     case "ImportExpression": {
       const source = literalText(node["source"]) ?? "";
+      if (importsOnly(node, TIMELESS)) return null;
       return PROCESS_MODULE.test(source) || (time && TIME_MODULES.test(source)) ? `import of ${source}` : null;
     }
     default:
       return null;
   }
+}
+
+/** Whether a declaration imports names of the set alone. */
+function importsOnly(node: TreeNode, names: ReadonlySet<string>): boolean {
+  const specifiers = node["specifiers"];
+  return (
+    Array.isArray(specifiers) &&
+    specifiers.length > 0 &&
+    specifiers.every((specifier) => isNode(specifier) && names.has(identifierName(specifier["imported"]) ?? ""))
+  );
 }
 
 function problemsIn(file: SourceFile): string[] {

@@ -15,7 +15,7 @@ import { durationMs, resolveBulkheadOptions } from "./options.ts";
 import type { BulkheadOptions, ResolvedBulkheadOptions } from "./options.ts";
 import type { Classify } from "./outcome.ts";
 import { Permits } from "./permits.ts";
-import type { PermitSettings } from "./permits.ts";
+import type { PermitSettings } from "./permit-settings.ts";
 import { RetryBudget, withRetries } from "./retry.ts";
 import type { RetrySettings } from "./retry.ts";
 import { takeSnapshot } from "./snapshot.ts";

@@ -10,6 +10,7 @@ import type { Call } from "./call.ts";
 import type { BulkheadEvent } from "./events.ts";
 import type { ResolvedBulkheadOptions } from "./options.ts";
 import type { Outcome, Verdict } from "./outcome.ts";
+import type { PermitSettings } from "./permit-settings.ts";
 import { ServiceTimes } from "./service-times.ts";
 
 /** A call that timed out after this part of the bulkhead's timeout was not dispatched late. */
@@ -27,13 +28,7 @@ export class Findings {
   readonly #adaptive: AdaptiveLimit | undefined;
   readonly #service = new ServiceTimes();
 
-  constructor(
-    options: ResolvedBulkheadOptions,
-    accounts: Accounts,
-    events: EventSink<BulkheadEvent>,
-    breaker: Breaker,
-    adaptive: AdaptiveLimit | undefined,
-  ) {
+  constructor({ options, accounts, events, breaker, adaptive }: PermitSettings) {
     this.#options = options;
     this.#accounts = accounts;
     this.#events = events;

@@ -158,5 +158,6 @@ it(`B1 B3 B8 ${runs} random histories keep permits, order and the sum of outcome
     expect(history.clock.pendingTimers, `run ${run}`).toBe(0);
   }
   expect(reordered).toBeGreaterThan(leastOfEach / 3);
-  for (const [outcome, count] of total) expect(count, outcome).toBeGreaterThanOrEqual(leastOfEach);
+  const rare = [...total].filter(([, count]) => count < leastOfEach);
+  expect(rare).toEqual([]);
 });

@@ -1,0 +1,199 @@
+/**
+ * Calls whose work has begun: what becomes of each for its caller, and how long the work keeps its permit. A caller gets its answer at the
+ * timeout or at its abort; the permit comes back when the work has really settled (B1).
+ */
+import { deadlineListOf } from "@holdfast/core";
+import type { Clock } from "@holdfast/core";
+import { LiveContext, notDispatched } from "./call.ts";
+import type { Call } from "./call.ts";
+import { CallTimeoutError, withoutStack } from "./errors.ts";
+import { Findings } from "./findings.ts";
+import type { Outcome } from "./outcome.ts";
+import type { PermitSettings } from "./permit-settings.ts";
+import { HeldPermit } from "./reentry.ts";
+import { WaitQueue } from "./wait-queue.ts";
+
+/** Told of what comes back. */
+export interface ReturnedPermits {
+  /** A permit is free. */
+  onFree(nowMs: number): void;
+  /** The call's work has settled: nothing refers to it any more. */
+  onSettled(call: Call): void;
+}
+
+/** The work in flight of one bulkhead. */
+export class InFlight {
+  readonly findings: Findings;
+  readonly #settings: PermitSettings;
+  readonly #clock: Clock;
+  readonly #owner: ReturnedPermits;
+  readonly #running = new WaitQueue<Call>();
+  #ordinary = 0;
+  #probes = 0;
+  /** The work that is marked as the holder of the last permit. */
+  #marked: Call | undefined;
+
+  constructor(settings: PermitSettings, owner: ReturnedPermits) {
+    this.#settings = settings;
+    this.#clock = settings.options.clock;
+    this.#owner = owner;
+    this.findings = new Findings(settings);
+  }
+
+  /** Work on ordinary permits, zombies included. */
+  get ordinary(): number {
+    return this.#ordinary;
+  }
+
+  /** Probes, on permits of their own (B4). */
+  get probes(): number {
+    return this.#probes;
+  }
+
+  /** Gives a call its permit and begins its work. @param limit ordinary permits in all */
+  begin(call: Call, nowMs: number, limit: number): void {
+    if (call.probe) this.#probes += 1;
+    else this.#ordinary += 1;
+    call.generation = this.#settings.breaker.generation;
+    call.state = "running";
+    call.dispatchedMs = nowMs;
+    this.#running.add(call);
+    this.#settings.adaptive?.dispatched(this.#ordinary);
+    const context = new LiveContext(this.#clock, call.submittedMs + call.timeoutMs);
+    call.context = context;
+    const { fn } = call;
+    const last = this.#ordinary >= limit && this.#marked === undefined && !call.probe;
+    let work: unknown;
+    try {
+      work = last ? this.#mark(call).run(() => fn(context)) : fn(context);
+    } catch (error) {
+      this.onError(call, error);
+      return;
+    }
+    if (typeof (work as PromiseLike<unknown> | null | undefined)?.then === "function") {
+      // Foreign promises are wrapped: they may call back twice.
+      Promise.resolve(work).then(call.onValue, call.onError);
+    } else {
+      this.onValue(call, work);
+    }
+  }
+
+  /** The work has settled with a value. */
+  onValue(call: Call, value: unknown): void {
+    const nowMs = this.#clock.monotonicMs();
+    const durationMs = nowMs - call.dispatchedMs;
+    this.findings.took(durationMs, nowMs);
+    if (call.state === "running") {
+      call.disarm();
+      this.ended(call, this.findings.answered(call, value, durationMs, nowMs), nowMs);
+      call.resolve(value);
+    }
+    this.#settled(call, durationMs, nowMs);
+  }
+
+  /** The work has failed; a late failure ends here (B8). */
+  onError(call: Call, error: unknown): void {
+    const nowMs = this.#clock.monotonicMs();
+    const durationMs = nowMs - call.dispatchedMs;
+    if (call.state === "running") {
+      call.disarm();
+      this.ended(call, this.findings.failed(call, error, durationMs, nowMs), nowMs);
+      call.reject(error);
+    }
+    this.#settled(call, durationMs, nowMs);
+  }
+
+  /** The time of its caller is over, or the time that it may have as a zombie. */
+  onDeadline(call: Call): void {
+    const nowMs = this.#clock.monotonicMs();
+    if (call.state === "abandoned") {
+      this.#leak(call, nowMs);
+      return;
+    }
+    const { name } = this.#settings.options;
+    const waitedMs = call.dispatchedMs - call.submittedMs;
+    const error = withoutStack(() => new CallTimeoutError(name, call.timeoutMs, waitedMs));
+    this.findings.timedOut(call, error, nowMs);
+    this.#abandon(call, "timed-out", error, nowMs);
+  }
+
+  /** The caller has given up. */
+  cancel(call: Call, reason: unknown): void {
+    const nowMs = this.#clock.monotonicMs();
+    this.findings.cancelled(call, nowMs);
+    this.#abandon(call, "cancelled", reason, nowMs);
+  }
+
+  /** Cancels all calls that somebody still waits for, and tells how many. */
+  cancelAll(makeReason: () => Error): number {
+    let cancelled = 0;
+    for (let call = this.#running.oldest; call !== undefined; call = call.next) {
+      if (call.state !== "running") continue;
+      cancelled += 1;
+      this.cancel(call, makeReason());
+    }
+    return cancelled;
+  }
+
+  /** Enters the end of a call for its caller into the books. */
+  ended(call: Call, outcome: Outcome, nowMs: number): void {
+    const dispatched = call.dispatchedMs !== notDispatched;
+    const waitMs = (dispatched ? call.dispatchedMs : nowMs) - call.submittedMs;
+    const { accounts } = this.#settings;
+    if (outcome === "queue-timeout") accounts.waited(waitMs, nowMs);
+    accounts.ended(outcome, waitMs, dispatched ? nowMs - call.dispatchedMs : 0);
+  }
+
+  #mark(call: Call): HeldPermit {
+    this.#marked = call;
+    call.held = new HeldPermit(this);
+    return call.held;
+  }
+
+  /** The caller has its answer; the work goes on and keeps its permit, at most zombieMaxMs. */
+  #abandon(call: Call, outcome: Outcome, reason: unknown, nowMs: number): void {
+    call.disarm();
+    call.state = "abandoned";
+    // A zombie may never end: let somebody else be the one who is refused.
+    if (call === this.#marked) this.#marked = undefined;
+    this.#settings.accounts.zombies += 1;
+    this.ended(call, outcome, nowMs);
+    call.reject(reason);
+    call.deadline = deadlineListOf(this.#clock, this.#settings.options.zombieMaxMs).add(call.onDeadline);
+    call.context?.abort(reason);
+  }
+
+  #leak(call: Call, nowMs: number): void {
+    call.state = "leaked";
+    const { accounts, events, options } = this.#settings;
+    accounts.zombies -= 1;
+    accounts.leaked += 1;
+    events.emit(() => ({ type: "leaked", bulkhead: options.name, runMs: nowMs - call.dispatchedMs }));
+    this.#giveBack(call, nowMs);
+  }
+
+  /** The work has really ended. */
+  #settled(call: Call, durationMs: number, nowMs: number): void {
+    const { accounts, events, options } = this.#settings;
+    accounts.ran(durationMs, nowMs);
+    const { state } = call;
+    const leaked = state === "leaked";
+    if (state !== "running") {
+      call.deadline?.cancel();
+      if (leaked) accounts.leaked -= 1;
+      else accounts.zombies -= 1;
+      events.emit(() => ({ type: "zombie-ended", bulkhead: options.name, runMs: durationMs, leaked }));
+    }
+    if (!leaked) this.#giveBack(call, nowMs);
+    this.#owner.onSettled(call);
+  }
+
+  #giveBack(call: Call, nowMs: number): void {
+    this.#running.remove(call);
+    call.held?.end();
+    if (call === this.#marked) this.#marked = undefined;
+    if (call.probe) this.#probes -= 1;
+    else this.#ordinary -= 1;
+    this.#owner.onFree(nowMs);
+  }
+}
