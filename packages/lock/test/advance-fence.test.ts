@@ -29,6 +29,17 @@ describe("advanceFence", () => {
     await advanceFence(real.redis, "user:v", { resource: "lock:a", token });
   });
 
+  it("refuses a token that is older than the guard remembers, and a fence of a newer format", async () => {
+    const old = { resource: "lock:a", token: (await real.nowUs()) - 61_000_000 };
+    await expect(advanceFence(real.redis, "user:v", old, { guardRetentionMs: 60_000 })).rejects.toMatchObject({
+      reason: "too-old",
+    });
+    await real.redis.set("holdfast:{user:v}:guard:lock:a", "2x", "PX", 10_000);
+    const fresh = { resource: "lock:a", token: await real.nowUs() };
+    await expect(advanceFence(real.redis, "user:v", fresh)).rejects.toThrow();
+    expect(await real.redis.get("holdfast:{user:v}:guard:lock:a")).toBe("2x");
+  });
+
   it("K1 does nothing after its bound", async () => {
     const fence = "holdfast:{user:v}:guard:lock:a";
     const late = { token: String(await real.nowUs()), guardRetentionMs: 60_000, notAfterUs: 1 };

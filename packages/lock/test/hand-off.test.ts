@@ -1,0 +1,55 @@
+/** hand-off.lua, the fragment that finds the first live waiter, by way of acquire and release. */
+import { expect, it } from "vitest";
+import { leaseOf } from "./lease-fixture.ts";
+import { useRealServer } from "./real-server.ts";
+
+const real = useRealServer();
+
+it("L6 a queue that has run empty is no reason to refuse", async () => {
+  const lease = leaseOf(real.redis);
+  await lease.acquire("holder");
+  await lease.acquire("ann", { waits: true });
+  await lease.release("holder");
+  await lease.release("ann");
+  await lease.release("sealed", { sealMs: 2_000 });
+  expect((await lease.record())?.flag).toBe("q");
+  expect(await lease.acquire("bob")).toMatch(/^granted/);
+});
+
+it("L6 the first live waiter stays first: it is not taken for dead", async () => {
+  const lease = leaseOf(real.redis);
+  await lease.acquire("holder");
+  for (const owner of ["ann", "bob", "eve"]) await lease.acquire(owner, { waits: true });
+  await lease.release("holder");
+  expect(await lease.record()).toMatchObject({ owner: "ann" });
+  expect(await lease.waiters()).toEqual(["bob", "eve"]);
+});
+
+it("L6 the dead are skipped, of whichever kind, and the living keep their places", async () => {
+  const lease = leaseOf(real.redis);
+  await lease.acquire("holder");
+  for (const owner of ["silent", "from-the-future", "forgotten", "ann", "bob"])
+    await lease.acquire(owner, { waits: true });
+  const nowUs = await real.nowUs();
+  await real.redis.zadd(
+    lease.keys.seen,
+    String(nowUs - 1_100_000),
+    "silent",
+    String(nowUs + 3_600_000_000),
+    "from-the-future",
+  );
+  await real.redis.zrem(lease.keys.seen, "forgotten");
+  await lease.release("holder");
+  expect(await lease.record()).toMatchObject({ owner: "ann", flag: "q" });
+  expect(await lease.waiters()).toEqual(["bob"]);
+});
+
+it("L6 a waiter that comes back after its lapse stands at the end", async () => {
+  const lease = leaseOf(real.redis);
+  await lease.acquire("holder");
+  for (const owner of ["paused", "ann", "bob"]) await lease.acquire(owner, { waits: true });
+  await real.redis.zadd(lease.keys.seen, String((await real.nowUs()) - 1_100_000), "paused");
+  await lease.release("holder");
+  await lease.acquire("paused", { waits: true });
+  expect(await lease.waiters()).toEqual(["bob", "paused"]);
+});
