@@ -127,7 +127,8 @@ export class Scheduler implements AsyncDisposable {
   }
 
   /**
-   * Lets no occurrence begin until `resume`; those that pass meanwhile are neither run nor missed. A run under way goes on to its end.
+   * Lets no occurrence begin until `resume`; those that pass meanwhile are neither run nor missed. A run under way goes on
+   * to its end; what waited goes on after `resume`.
    * @throws TypeError, RangeError, and what every call of Redis throws
    */
   async pause(job: string, options: OperationOptions = {}): Promise<{ readonly kind: "paused" | "absent" }> {

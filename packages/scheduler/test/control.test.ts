@@ -1,0 +1,156 @@
+/** What an operator does: pause, resume, run now, remove. */
+import { setTimeout as delay } from "node:timers/promises";
+import { pollUntil, RedisServer } from "@holdfast/testkit";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { RunLostError } from "@holdfast/scheduler";
+import type { Run } from "@holdfast/scheduler";
+import { Catcher, Desk, freshName } from "./desk.ts";
+import { storeOf } from "./stored.ts";
+
+let server: RedisServer;
+beforeAll(async () => {
+  server = await RedisServer.start();
+});
+afterAll(() => server.stop());
+
+const daily = { everyMs: 86_400_000 } as const;
+
+describe("pause and resume", () => {
+  it("while a job is paused nothing begins; after resume it goes on without what passed meanwhile", async () => {
+    await using desk = new Desk();
+    const name = freshName();
+    const catcher = new Catcher();
+    const scheduler = desk.scheduler(server.url, name).job("job", { everyMs: 100, missed: "all" }, catcher.handle);
+    await scheduler.start();
+    await catcher.caught(2);
+    // Another process does it, which does not have the job.
+    const operator = desk.scheduler(server.url, name);
+    expect(await operator.pause("job")).toEqual({ kind: "paused" });
+    const pausedMs = Date.now();
+    await delay(50);
+    const count = catcher.runs.length;
+    await delay(400);
+    expect(catcher.runs.length).toBe(count);
+    const resumedMs = Date.now();
+    expect(await operator.resume("job")).toEqual({ kind: "resumed" });
+    await catcher.caught(count + 3);
+    // What was admitted before the pause and waited may go on; what passed meanwhile may not.
+    const passed = catcher.runs.filter(({ scheduledForMs: dueMs }) => dueMs > pausedMs && dueMs < resumedMs);
+    expect(passed).toEqual([]);
+    expect((await scheduler.history("job")).runs.every(({ outcome }) => outcome !== "missed")).toBe(true);
+  });
+
+  it("K1 a pause that is sent again does not undo a resume", async () => {
+    await using desk = new Desk();
+    const scheduler = desk.scheduler(server.url, freshName()).job("job", daily, () => undefined);
+    await scheduler.start();
+    await scheduler.pause("job", { operationId: "one" });
+    await scheduler.resume("job");
+    expect(await scheduler.pause("job", { operationId: "one" })).toEqual({ kind: "paused" });
+    expect(await storeOf(desk.redis(server.url), scheduler.name).look()).toMatchObject({ kind: "job", paused: false });
+  });
+
+  it("what is asked of a job that is not there answers absent", async () => {
+    await using desk = new Desk();
+    const operator = desk.scheduler(server.url, freshName());
+    expect(await operator.pause("none")).toEqual({ kind: "absent" });
+    expect(await operator.resume("none")).toEqual({ kind: "absent" });
+    expect(await operator.runNow("none")).toEqual({ kind: "absent" });
+    expect(await operator.remove("none")).toEqual({ kind: "absent" });
+    expect(await operator.history("none")).toEqual({ runs: [], longestMs: null, advice: null });
+  });
+});
+
+describe("runNow", () => {
+  it("runs once per operation, also while the job is paused", async () => {
+    await using desk = new Desk();
+    const catcher = new Catcher();
+    const scheduler = desk.scheduler(server.url, freshName()).job("job", daily, catcher.handle);
+    await scheduler.start();
+    await scheduler.pause("job");
+    const first = await scheduler.runNow("job", { operationId: "one" });
+    expect(first).toEqual({ kind: "queued", occurrenceId: "now-one" });
+    await desk.event("completed");
+    expect(await scheduler.runNow("job", { operationId: "one" })).toEqual(first);
+    await scheduler.runNow("job", { operationId: "two" });
+    await desk.event("completed", ({ occurrenceId }) => occurrenceId === "now-two");
+    expect(catcher.ids).toEqual(["now-one", "now-two"]);
+  });
+
+  it("answers busy while a run is under way and overlap is skip", async () => {
+    await using desk = new Desk();
+    const gate = Promise.withResolvers<void>();
+    const scheduler = desk.scheduler(server.url, freshName()).job("job", daily, () => gate.promise);
+    await scheduler.start();
+    await scheduler.runNow("job");
+    await desk.event("started");
+    expect(await scheduler.runNow("job")).toEqual({ kind: "busy" });
+    gate.resolve();
+    await desk.event("completed");
+    expect((await scheduler.runNow("job")).kind).toBe("queued");
+  });
+});
+
+describe("remove", () => {
+  it("takes a job out although replicas still know it, tells the run under way, and a higher version brings it back", async () => {
+    await using desk = new Desk();
+    const name = freshName();
+    const runs: Run[] = [];
+    const scheduler = desk.scheduler(server.url, name).job("job", { ...daily, version: 4 }, async (run) => {
+      runs.push(run);
+      await new Promise((resolve) => run.signal.addEventListener("abort", resolve, { once: true }));
+    });
+    await scheduler.start();
+    await scheduler.runNow("job");
+    await desk.event("started");
+    const operator = desk.scheduler(server.url, name);
+    expect(await operator.remove("job", { operationId: "gone" })).toEqual({ kind: "removed" });
+    expect(await operator.remove("job", { operationId: "gone" })).toEqual({ kind: "removed" });
+    expect(await operator.remove("job")).toEqual({ kind: "absent" });
+    await pollUntil("the run was told", () => runs[0]?.signal.aborted === true);
+    expect(runs[0]?.signal.reason).toBeInstanceOf(RunLostError);
+    await desk.event("removed");
+    await scheduler.stop({ graceMs: 1_000 });
+    const redis = desk.redis(server.url);
+    for (const key of await redis.keys(`holdfast:{scheduler:${name}/job}:*`))
+      expect(await redis.pttl(key)).toBeGreaterThan(0);
+    const back = desk.scheduler(server.url, name).job("job", { ...daily, version: 5 }, () => undefined);
+    await back.start();
+    expect((await back.runNow("job")).kind).toBe("queued");
+    await pollUntil("a record", async () => (await back.history("job")).runs.length === 1);
+  });
+});
+
+describe("stop", () => {
+  it("waits for the run under way, records it, and the job goes on elsewhere", async () => {
+    await using desk = new Desk();
+    const name = freshName();
+    const scheduler = desk.scheduler(server.url, name).job("job", daily, () => delay(150));
+    await scheduler.start();
+    await scheduler.runNow("job");
+    await desk.event("started");
+    expect(await scheduler.stop({ graceMs: 5_000 })).toMatchObject({ finished: 1, unfinished: 0, told: true });
+    expect((await desk.scheduler(server.url, name).history("job")).runs).toMatchObject([{ outcome: "completed" }]);
+  });
+
+  it("ends within its grace, aborts what still runs, and another replica takes it over", async () => {
+    await using desk = new Desk();
+    const name = freshName();
+    let signal: AbortSignal | undefined;
+    const scheduler = desk.scheduler(server.url, name).job("job", daily, async (run) => {
+      signal = run.signal;
+      await new Promise(() => undefined);
+    });
+    await scheduler.start();
+    await scheduler.runNow("job");
+    await desk.event("started");
+    expect(await scheduler.stop({ graceMs: 50 })).toMatchObject({ unfinished: 1 });
+    expect(signal?.aborted).toBe(true);
+    const catcher = new Catcher();
+    const heir = desk.scheduler(server.url, name).job("job", daily, catcher.handle);
+    await heir.start();
+    expect(await catcher.caught(1)).toMatchObject([{ attempt: 2 }]);
+    await expect(scheduler.start()).rejects.toThrow(TypeError);
+    expect(() => scheduler.job("other", daily, () => undefined)).toThrow("closed");
+  });
+});
