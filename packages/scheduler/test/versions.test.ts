@@ -34,7 +34,7 @@ describe("C5 versions", () => {
     expect(repeated(fleet.began.map(({ began }) => began ?? ""))).toEqual([]);
     const due = runs.map(({ scheduledForMs, version }) => ({ scheduledForMs, version })).toReversed();
     const versions = due.map(({ version }) => version);
-    expect(versions).toEqual(versions.toSorted());
+    expect(versions).toEqual(versions.toSorted((a, b) => a - b));
     for (const [version, everyMs] of [
       [1, 300],
       [2, 500],
