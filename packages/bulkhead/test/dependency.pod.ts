@@ -1,32 +1,39 @@
-/** A stub dependency: 80 ms until it is told to be slow, then 380 ms; paths that begin with "saturated" have twelve workers. */
-import { createServer } from "node:http";
+/**
+ * A stub dependency: answers each line `id name` with `id`, after 80 ms until it is told that the name is slow, then after 380 ms; names
+ * that begin with "saturated" then have twelve workers.
+ */
+import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
+import { createInterface } from "node:readline";
 import { reportReady, servePod } from "@holdfast/testkit";
 
+const workers = 12;
 const slow = new Set<string>();
 const busy = new Map<string, number>();
 const waiting = new Map<string, (() => void)[]>();
-const workers = 12;
 
-async function work(path: string): Promise<void> {
-  const durationMs = slow.has(path) ? 380 : 80;
-  const limited = slow.has(path) && path.startsWith("saturated");
-  const queue = waiting.get(path) ?? [];
-  waiting.set(path, queue);
-  if (limited && (busy.get(path) ?? 0) >= workers) await new Promise<void>((resolve) => queue.push(resolve));
-  busy.set(path, (busy.get(path) ?? 0) + 1);
-  await new Promise((resolve) => setTimeout(resolve, durationMs));
-  busy.set(path, (busy.get(path) ?? 0) - 1);
+async function work(name: string): Promise<void> {
+  const queue = waiting.get(name) ?? [];
+  waiting.set(name, queue);
+  const limited = slow.has(name) && name.startsWith("saturated");
+  if (limited && (busy.get(name) ?? 0) >= workers) await new Promise<void>((resolve) => queue.push(resolve));
+  busy.set(name, (busy.get(name) ?? 0) + 1);
+  await new Promise((resolve) => setTimeout(resolve, slow.has(name) ? 380 : 80));
+  busy.set(name, (busy.get(name) ?? 0) - 1);
   queue.shift()?.();
 }
 
-const server = createServer((request, response) => {
-  void work((request.url ?? "/").slice(1)).then(() => response.end("ok"));
+const server = createServer((socket) => {
+  socket.on("error", () => undefined);
+  createInterface({ input: socket }).on("line", (line) => {
+    const [id, name] = line.split(" ") as [string, string];
+    void work(name).then(() => socket.write(`${id}\n`));
+  });
 });
 
 servePod({
-  slow: (path: unknown) => {
-    slow.add(String(path));
+  slow: (name: unknown) => {
+    slow.add(String(name));
     return true;
   },
 });
