@@ -2,12 +2,13 @@
 import { Command } from "commander";
 import type { Benchmark, Measured } from "./figure.ts";
 import { measure } from "./figure.ts";
+import { lock } from "./lock/index.ts";
 import { tableOf, writeResults } from "./report.ts";
 import { startBenchServer } from "./server.ts";
 import { timer } from "./timer/index.ts";
 
-const benchmarks: readonly Benchmark[] = [timer];
-const peers = ["bullmq", "ioredis"];
+const benchmarks: readonly Benchmark[] = [lock, timer];
+const peers = ["bullmq", "ioredis", "redis-semaphore", "redlock", "redlock-universal"];
 
 async function run(names: readonly string[], options: { repetitions: string; figure?: string }): Promise<void> {
   const unknown = names.filter((name) => !benchmarks.some((benchmark) => benchmark.name === name));

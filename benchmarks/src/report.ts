@@ -1,6 +1,7 @@
 /** Tables for people and `results.json` for the next run. */
+import { readFileSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
-import { createRequire } from "node:module";
+import { findPackageJSON } from "node:module";
 import { arch, cpus, platform, totalmem } from "node:os";
 import Table from "cli-table3";
 import { aimMet, median } from "./figure.ts";
@@ -39,8 +40,10 @@ export function tableOf(measured: Measured): string {
 }
 
 function versionOf(name: string): string {
-  const require = createRequire(import.meta.url);
-  const { version } = require(`${name}/package.json`) as { version: string };
+  // Not every package exports its manifest.
+  const manifest = findPackageJSON(name, import.meta.url);
+  if (manifest === undefined) throw new Error(`${name} is not installed`);
+  const { version } = JSON.parse(readFileSync(manifest, "utf8")) as { version: string };
   return version;
 }
 

@@ -3,8 +3,8 @@ import { DurableTimer } from "@holdfast/timer";
 import type { Firing, TimerWorker } from "@holdfast/timer";
 import { Queue, Worker } from "bullmq";
 import type { Job } from "bullmq";
-import { Redis } from "ioredis";
 import type { Bench } from "../figure.ts";
+import { withRedis } from "../load.ts";
 
 /** 64 bytes as JSON, what an order's timeout carries. */
 export const payload = { order: "3f1c2a77d0", customer: "c-20417", amountCents: 12_990 };
@@ -12,16 +12,6 @@ export const payload = { order: "3f1c2a77d0", customer: "c-20417", amountCents: 
 /** Ids of 16 characters. */
 export function idOf(index: number): string {
   return `order-${String(index).padStart(10, "0")}`;
-}
-
-/** A client that is closed at the end of a turn. */
-export async function withRedis<Value>(bench: Bench, fn: (redis: Redis) => Promise<Value>): Promise<Value> {
-  const redis = new Redis({ host: bench.host, port: bench.port });
-  try {
-    return await fn(redis);
-  } finally {
-    redis.disconnect();
-  }
 }
 
 /** Runs with a timer of Holdfast at its defaults. */
@@ -87,26 +77,4 @@ export async function withBullWorker<Value>(
   } finally {
     await worker.close();
   }
-}
-
-/** Runs a function for 0 to count - 1 with at most `concurrency` calls under way. */
-export async function inParallel(
-  count: number,
-  concurrency: number,
-  fn: (index: number) => Promise<unknown>,
-): Promise<void> {
-  let next = 0;
-  const lane = async (): Promise<void> => {
-    while (next < count) {
-      const index = next;
-      next += 1;
-      await fn(index);
-    }
-  };
-  await Promise.all(Array.from({ length: concurrency }, lane));
-}
-
-/** Things per second since a start on the monotonic clock. */
-export function perSecond(count: number, startMs: number): number {
-  return (count * 1_000) / (performance.now() - startMs);
 }

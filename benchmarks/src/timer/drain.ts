@@ -1,15 +1,7 @@
 /** 20,000 timers due at once, one worker process, handlers that do nothing: the rate, and what it costs the server. */
 import type { Bench, Figure } from "../figure.ts";
-import {
-  idOf,
-  payload,
-  perSecond,
-  withBullWorker,
-  withQueue,
-  withRedis,
-  withTimer,
-  withTimerWorker,
-} from "./contestants.ts";
+import { perSecond, withRedis } from "../load.ts";
+import { idOf, payload, withBullWorker, withQueue, withTimer, withTimerWorker } from "./contestants.ts";
 import { Floor } from "./floor.ts";
 
 const count = 20_000;

@@ -1,6 +1,7 @@
 /** How fast timers are stored: in bulk, and by 64 callers that each wait for their own. */
 import type { Bench, Figure, Turn } from "../figure.ts";
-import { idOf, inParallel, payload, perSecond, withQueue, withRedis, withTimer } from "./contestants.ts";
+import { inParallel, perSecond, withRedis } from "../load.ts";
+import { idOf, payload, withQueue, withTimer } from "./contestants.ts";
 import { Floor } from "./floor.ts";
 
 const count = 20_000;

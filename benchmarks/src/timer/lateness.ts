@@ -2,7 +2,8 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Bench, Figure } from "../figure.ts";
 import { quantile } from "../figure.ts";
-import { idOf, payload, withBullWorker, withQueue, withRedis, withTimer, withTimerWorker } from "./contestants.ts";
+import { withRedis } from "../load.ts";
+import { idOf, payload, withBullWorker, withQueue, withTimer, withTimerWorker } from "./contestants.ts";
 import { Floor } from "./floor.ts";
 
 const count = 500;

@@ -1,6 +1,7 @@
 /** Bytes of Redis per pending timer: 100,000 of them, ids of 16 characters, payloads of 64 bytes. */
 import type { Bench, Figure } from "../figure.ts";
-import { idOf, payload, withQueue, withRedis, withTimer } from "./contestants.ts";
+import { withRedis } from "../load.ts";
+import { idOf, payload, withQueue, withTimer } from "./contestants.ts";
 import { Floor } from "./floor.ts";
 
 const count = 100_000;
