@@ -1,5 +1,13 @@
 /** How a call comes to its key: it starts the next attempt, gets the stored outcome, or is told why not, after waiting as long as it may. */
-import { ambientRemainingMs, now, OutcomeUnknownError, RedisUnavailableError, TooLateError } from "@holdfast/core";
+import {
+  ambientRemainingMs,
+  elapsedMs,
+  leaseMarginMs,
+  now,
+  OutcomeUnknownError,
+  RedisUnavailableError,
+  TooLateError,
+} from "@holdfast/core";
 import type { EventSink, Instant } from "@holdfast/core";
 import { FingerprintMismatchError, InProgressError } from "./errors.ts";
 import type { IdempotencyEvent } from "./events.ts";
@@ -11,6 +19,11 @@ import type { StoredOutcome, Waiter, Waiting } from "./waiting.ts";
 
 /** What a call hears that waited for an attempt when Redis went away, in milliseconds. */
 const pollAgainMs = 1_000;
+
+/** How often a claim is made whose answer came too late. */
+const asksMax = 3;
+
+type Busy = Extract<ClaimReply, { readonly kind: "busy" }>;
 
 /** What a call asks for. */
 export interface ClaimRequest {
@@ -90,19 +103,32 @@ export class Claims {
     return new InProgressError(resource, Math.max(1, remainingMs));
   }
 
-  async #ask(request: ClaimRequest): Promise<Grant | StoredOutcome | Extract<ClaimReply, { readonly kind: "busy" }>> {
-    const { place, fingerprint, signal } = request;
+  async #ask(request: ClaimRequest): Promise<Grant | StoredOutcome | Busy> {
+    const { clock, random, leaseMs } = this.#options;
+    for (let asked = 1; ; asked += 1) {
+      const owner = random.id();
+      const sentAt = now(clock);
+      const answer = await this.#read(request, owner, await this.#send(request.place, owner, request.fingerprint));
+      if (answer.kind !== "granted") return answer;
+      // An answer that took as long as the lease is worth nothing: give it back and ask again.
+      if (asked === asksMax || elapsedMs(clock, sentAt) < leaseMs - leaseMarginMs(leaseMs)) {
+        return { ...answer, owner, sentAt };
+      }
+      await this.#store.release({ place: request.place, owner }, "none");
+    }
+  }
+
+  async #read(
+    { place, signal }: ClaimRequest,
+    owner: string,
+    answer: Awaited<ReturnType<AttemptStore["claim"]>>,
+  ): Promise<Extract<ClaimReply, { readonly kind: "granted" }> | StoredOutcome | Busy> {
     const { resource } = place;
-    const owner = this.#options.random.id();
-    const sentAt = now(this.#options.clock);
-    const answer = await this.#send(place, owner, fingerprint);
     switch (answer.kind) {
       case "granted":
-        if (signal?.aborted === true) {
-          this.abandon(place, owner);
-          throw signal.reason;
-        }
-        return { ...answer, owner, sentAt };
+        if (signal?.aborted !== true) return answer;
+        this.abandon(place, owner);
+        throw signal.reason;
       case "stored":
       case "busy":
         return answer;

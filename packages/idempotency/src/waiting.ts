@@ -32,6 +32,8 @@ export class Waiter {
    */
   async wait(clock: Clock, waitMs: number, signal: AbortSignal | undefined): Promise<StoredOutcome | undefined> {
     signal?.throwIfAborted();
+    // It was asking when the instance was closed.
+    if (this.#watch.closedBy !== undefined) throw this.#watch.closedBy;
     const onAbort = (): void => this.#fail?.(signal?.reason);
     const timer = clock.setTimer(() => this.wake(undefined), waitMs);
     signal?.addEventListener("abort", onAbort, { once: true });
@@ -72,6 +74,8 @@ export class Waiter {
 /** Those who wait for one key. */
 class KeyWatch {
   readonly waiters: Set<Waiter> = new Set();
+  /** Why nobody may wait any more. */
+  closedBy: Error | undefined;
   readonly #clock: Clock;
   readonly #onEmpty: () => void;
   readonly #subscription: WakeUpSubscription;
@@ -138,6 +142,7 @@ export class Waiting {
   readonly #wakeUps: WakeUps;
   readonly #clock: Clock;
   readonly #watches = new Map<string, KeyWatch>();
+  #closedBy: Error | undefined;
 
   constructor(wakeUps: WakeUps, clock: Clock) {
     this.#wakeUps = wakeUps;
@@ -146,6 +151,7 @@ export class Waiting {
 
   /** Joins those who wait for a key. Call `leave` in the end. */
   join(place: KeyPlace, fingerprint: string): Waiter {
+    if (this.#closedBy !== undefined) throw this.#closedBy;
     const { resource } = place;
     let watch = this.#watches.get(resource);
     if (watch === undefined) {
@@ -171,6 +177,10 @@ export class Waiting {
 
   /** Ends all waiting with an error. */
   close(error: Error): void {
-    for (const watch of this.#watches.values()) for (const waiter of watch.waiters) waiter.fail(error);
+    this.#closedBy = error;
+    for (const watch of this.#watches.values()) {
+      watch.closedBy = error;
+      for (const waiter of watch.waiters) waiter.fail(error);
+    }
   }
 }

@@ -17,7 +17,7 @@ describe("I5 the handler gets a token and a signal that aborts when the lease is
     await new Promise((resolve) => {
       attempt.signal.addEventListener("abort", resolve, { once: true });
     });
-    expect(performance.now() - startedMs).toBeLessThanOrEqual(300 + 50);
+    expect(performance.now() - startedMs).toBeLessThanOrEqual(300 + 250);
     expect(attempt.signal.reason).toBeInstanceOf(AttemptLostError);
     expect((attempt.signal.reason as AttemptLostError).reason).toBe("expired");
     expect(() => attempt.assertHeld()).toThrow(AttemptLostError);
@@ -26,7 +26,7 @@ describe("I5 the handler gets a token and a signal that aborts when the lease is
   });
 
   it("I5 the signal aborts when an operator takes the key away", async () => {
-    const idempotency = bench.idempotency({ leaseMs: 300 });
+    const idempotency = bench.idempotency({ leaseMs: 1_500 });
     const first = gate<string>();
     let attempt: Attempt | undefined;
     const running = idempotency.run("k", (given) => {
@@ -165,7 +165,7 @@ describe("I8 recovered is true whenever an earlier attempt's lack of effect is n
 
   it("I8 after an attempt that died", async () => {
     const { name } = await overtaken(bench);
-    expect(await seen(bench.idempotency({ waitMs: 5_000 }, undefined, name))).toBe(true);
+    expect(await seen(bench.idempotency({ waitMs: 20_000 }, undefined, name))).toBe(true);
   });
 
   it("I8 after an unknown outcome, once the lease has passed", async () => {

@@ -30,14 +30,14 @@ describe("on a Cluster", () => {
   });
 
   it("runs, replays, waits, lists, resolves and forgets", async () => {
-    await using idempotency = new Idempotency(cluster, "payments", { waitMs: 10_000, onUnknown: "hold" });
+    await using idempotency = new Idempotency(cluster, "payments", { waitMs: 20_000, onUnknown: "hold" });
     const keys = Array.from({ length: 40 }, (_, index) => `k${index}`);
     const gates = keys.map(() => gate<string>());
     const running = keys.map((key, index) =>
       idempotency.run({ key, tenant: "t" }, () => gates[index]?.handler() ?? ""),
     );
     await Promise.all(gates.map(({ entered }) => entered));
-    await using other = new Idempotency(cluster.duplicate(), "payments", { waitMs: 10_000 });
+    await using other = new Idempotency(cluster.duplicate(), "payments", { waitMs: 20_000 });
     const waiting = keys.slice(0, 5).map((key) => other.run({ key, tenant: "t" }, () => "never"));
     expect(await all(idempotency.stuck({ olderThanMs: 0 }))).toHaveLength(40);
     await pass(100);

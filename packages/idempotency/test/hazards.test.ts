@@ -16,13 +16,13 @@ async function latecomer(): Promise<{
 }> {
   const name = uniqueName();
   const { proxy, redis } = await bench.proxied();
-  const first = bench.idempotency({ leaseMs: 100, commandTimeoutMs: 200 }, redis, name);
+  const first = bench.idempotency({ leaseMs: 400, commandTimeoutMs: 1_000 }, redis, name);
   const late = gate<string>();
   const run = first.run("k", late.handler);
   run.catch(() => undefined);
-  await late.entered;
+  await Promise.race([late.entered, run]);
   proxy.blackhole();
-  const second = bench.idempotency({ waitMs: 5_000 }, undefined, name);
+  const second = bench.idempotency({ waitMs: 20_000 }, undefined, name);
   await second.run("k", () => "W2");
   await proxy.heal({ held: "drop" });
   return { second, late, run };
@@ -96,12 +96,12 @@ describe("@node-idempotency/core", () => {
   it("a crash blocks the key for the whole retention: for one lease here", async () => {
     const name = uniqueName();
     const { proxy, redis } = await bench.proxied();
-    const first = bench.idempotency({ leaseMs: 100, commandTimeoutMs: 100, retentionMs: 86_400_000 }, redis, name);
+    const first = bench.idempotency({ leaseMs: 400, commandTimeoutMs: 1_000, retentionMs: 86_400_000 }, redis, name);
     const dead = gate<string>();
     first.run("k", dead.handler).catch(() => undefined);
     await dead.entered;
     proxy.blackhole();
-    const second = bench.idempotency({ waitMs: 3_000 }, undefined, name);
+    const second = bench.idempotency({ waitMs: 20_000 }, undefined, name);
     expect(await second.run("k", () => "again")).toMatchObject({ value: "again" });
   });
 
@@ -121,7 +121,7 @@ describe("hono-idempotency, express-idempotency and users' complaints", () => {
     const { Redis } = await import("ioredis5");
     const redis = new Redis(bench.server.port, bench.server.host);
     const { Idempotency } = await import("../src/index.ts");
-    await using idempotency = new Idempotency(redis, uniqueName(), { waitMs: 5_000 });
+    await using idempotency = new Idempotency(redis, uniqueName(), { waitMs: 20_000 });
     const bytes = Buffer.from([0, 255]);
     const results = await Promise.all([1, 2, 3].map(() => idempotency.run("k", () => bytes)));
     expect(results.map(({ value }) => value)).toEqual([bytes, bytes, bytes]);
@@ -176,9 +176,9 @@ describe("hono-idempotency, express-idempotency and users' complaints", () => {
   });
 
   it("none renews its lease and none gives the handler a token: both here", async () => {
-    const idempotency = bench.idempotency({ leaseMs: 150 });
+    const idempotency = bench.idempotency({ leaseMs: 400 });
     const { value } = await idempotency.run("k", async (attempt) => {
-      await pass(500);
+      await pass(1_500);
       attempt.assertHeld();
       return attempt.token;
     });
@@ -219,7 +219,7 @@ describe("ioredis and the process", () => {
 
   it("a long-lived signal collects listeners: none is left after a thousand runs", async () => {
     const { signal } = new AbortController();
-    const idempotency = bench.idempotency({ waitMs: 1_000 });
+    const idempotency = bench.idempotency({ waitMs: 60_000 });
     await Promise.all(
       Array.from({ length: 1_000 }, (_, index) => idempotency.run(`k${index % 100}`, { signal }, () => pass(1))),
     );
@@ -233,11 +233,11 @@ describe("ioredis and the process", () => {
     expect(line.length).toBeGreaterThan(5);
     await bench.redis.call("ACL", "SETUSER", "app", "reset", ...line.map((word) => word.replace(/^>.*/, ">secret")));
     const redis = bench.client({ username: "app", password: "secret" });
-    const idempotency = bench.idempotency({ waitMs: 5_000, onUnknown: "hold", leaseMs: 100 }, redis);
+    const idempotency = bench.idempotency({ waitMs: 20_000, onUnknown: "hold", leaseMs: 400 }, redis);
     const first = gate<number>();
     const calls = [idempotency.run("k", first.handler), idempotency.run("k", first.handler)];
     await first.entered;
-    await pass(150);
+    await pass(500);
     first.open(1);
     await Promise.all(calls);
     await rejection(idempotency.run("u", () => Promise.reject(new DOMException("x", "TimeoutError"))));
@@ -245,7 +245,7 @@ describe("ioredis and the process", () => {
     expect(await idempotency.resolve("u", { kind: "released" })).toEqual({ kind: "resolved" });
     await rejection(idempotency.run("u", () => Promise.reject(new Error("x"))));
     expect(await idempotency.forget("u")).toEqual({ kind: "forgotten" });
-    const other = bench.idempotency({ leaseMs: 50 }, redis);
+    const other = bench.idempotency({ leaseMs: 400 }, redis);
     await rejection(other.run("gone", () => Promise.reject(new DOMException("x", "TimeoutError"))));
     await bench.redis.del(...(await bench.redis.keys("*:record:*")));
     expect(await all(other.stuck({ olderThanMs: 0 }))).toEqual([]);

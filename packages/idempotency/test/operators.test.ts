@@ -64,7 +64,7 @@ describe("operators", () => {
 
   it("a duplicate that waits is woken by an operator's decision", async () => {
     const name = uniqueName();
-    const idempotency = bench.idempotency({ leaseMs: 60_000, waitMs: 10_000 }, undefined, name);
+    const idempotency = bench.idempotency({ leaseMs: 60_000, waitMs: 20_000 }, undefined, name);
     const first = gate<string>();
     const running = idempotency.run("k", first.handler);
     running.catch(() => undefined);
@@ -95,6 +95,26 @@ describe("closing", () => {
     first.open("kept");
     expect(await running).toMatchObject({ value: "kept" });
     expect(await bench.idempotency({}, undefined, name).run("k", () => 2)).toMatchObject({ value: "kept" });
+  });
+
+  it("ends the waiting of a call that is asking at that moment, and of one that has yet to begin to wait", async () => {
+    const name = uniqueName();
+    const first = gate<string>();
+    const running = bench.idempotency({}, undefined, name).run("k", first.handler);
+    await first.entered;
+    const { proxy, redis } = await bench.proxied();
+    for (const asksBefore of [0, 1]) {
+      const idempotency = bench.idempotency({}, redis, name);
+      let asked = 0;
+      const held = proxy.hold("reply", (words) => words.includes("recover") && (asked += 1) > asksBefore);
+      const waiting = rejection(idempotency.run("k", { waitMs: 60_000 }, () => "x"));
+      await held.hit;
+      await idempotency.close();
+      held.release();
+      expect(await waiting).toBeInstanceOf(ClosedError);
+    }
+    first.open("kept");
+    await running;
   });
 
   it("waiting gives up at the deadline of the work that asks", async () => {

@@ -52,7 +52,7 @@ describe("a store that goes down while a call waits", () => {
     const running = bench.idempotency({}, undefined, name).run("k", first.handler);
     await first.entered;
     const open = bench.idempotency({ commandTimeoutMs: 100, whenUnreachable: "open" }, redis, name);
-    const waiting = rejection(open.run("k", { waitMs: 10_000 }, () => expect.unreachable()));
+    const waiting = rejection(open.run("k", { waitMs: 20_000 }, () => expect.unreachable()));
     await pollUntil("it waits", async () => (await bench.redis.pubsub("CHANNELS")).length === 1);
     await proxy.refuse();
     proxy.reset();
@@ -68,7 +68,7 @@ describe("a reply that is lost", () => {
   it("I9 of a claim: the attempt runs once and is not unknown, with the client's resending and without it", async () => {
     for (const options of [{}, { autoResendUnfulfilledCommands: false, maxRetriesPerRequest: 0 }]) {
       const { proxy, redis } = await bench.proxied(options);
-      const idempotency = bench.idempotency({ commandTimeoutMs: 300 }, redis);
+      const idempotency = bench.idempotency({ commandTimeoutMs: 1_500 }, redis);
       await idempotency.inspect("k");
       proxy.swallowReply((words) => lost.test(words.join(" ")) && words.join(" ").includes("recover"));
       let runs = 0;
@@ -80,7 +80,7 @@ describe("a reply that is lost", () => {
   it("I9 of a complete: it is repeated, and the caller hears its result", async () => {
     for (const options of [{}, { autoResendUnfulfilledCommands: false, maxRetriesPerRequest: 0 }]) {
       const { proxy, redis } = await bench.proxied(options);
-      const idempotency = bench.idempotency({ commandTimeoutMs: 300 }, redis);
+      const idempotency = bench.idempotency({ commandTimeoutMs: 1_500 }, redis);
       const rule = proxy.swallowReply((words) => words.includes("completed"), { times: 2 });
       expect(await idempotency.run("k", () => "done")).toEqual({ value: "done", replayed: false, stored: true });
       expect(rule.hits).toBe(2);
@@ -93,7 +93,7 @@ describe("a reply that is lost", () => {
     const name = uniqueName();
     const events: IdempotencyEvent[] = [];
     const idempotency = bench.idempotency(
-      { commandTimeoutMs: 200, onEvent: (event) => events.push(event) },
+      { commandTimeoutMs: 1_500, onEvent: (event) => events.push(event) },
       redis,
       name,
     );
@@ -120,7 +120,7 @@ describe("a reply that is lost", () => {
 
   it("of a release: the handler's error is what the caller hears, and the key is free", async () => {
     const { proxy, redis } = await bench.proxied();
-    const idempotency = bench.idempotency({ commandTimeoutMs: 300 }, redis);
+    const idempotency = bench.idempotency({ commandTimeoutMs: 1_500 }, redis);
     proxy.swallowReply((words) => words.includes("possible"));
     expect(await rejection(idempotency.run("k", () => Promise.reject(new Error("mine"))))).toMatchObject({
       message: "mine",
@@ -131,13 +131,13 @@ describe("a reply that is lost", () => {
   it("of a renewal: the lease is renewed again before it ends", async () => {
     const { proxy, redis } = await bench.proxied();
     const events: string[] = [];
-    const idempotency = bench.idempotency({ leaseMs: 600, onEvent: ({ type }) => events.push(type) }, redis);
+    const idempotency = bench.idempotency({ leaseMs: 1_500, onEvent: ({ type }) => events.push(type) }, redis);
     let lostOne = false;
     const result = await idempotency.run("k", async ({ signal }) => {
       const rule = proxy.swallowReply((words) => lost.test(words.join(" ")));
       await rule.hit;
       lostOne = true;
-      await pass(700);
+      await pass(1_700);
       return signal.aborted;
     });
     expect(lostOne).toBe(true);
@@ -147,7 +147,7 @@ describe("a reply that is lost", () => {
   it("of a resolve and a forget: the operation id gets the first answer", async () => {
     const { proxy, redis } = await bench.proxied({ autoResendUnfulfilledCommands: false, maxRetriesPerRequest: 0 });
     const idempotency = bench.idempotency(
-      { commandTimeoutMs: 200, onUnknown: "hold", onError: () => "unknown" },
+      { commandTimeoutMs: 1_500, onUnknown: "hold", onError: () => "unknown" },
       redis,
     );
     await rejection(idempotency.run("k", () => Promise.reject(new Error("?"))));
@@ -164,7 +164,7 @@ describe("a reply that is lost", () => {
 
   it("I9 without a fault no outcome is unknown, and nothing is left unfinished", async () => {
     const events: string[] = [];
-    const idempotency = bench.idempotency({ waitMs: 5_000, onEvent: ({ type }) => events.push(type) });
+    const idempotency = bench.idempotency({ waitMs: 20_000, onEvent: ({ type }) => events.push(type) });
     await Promise.all(
       Array.from({ length: 200 }, (_, index) => idempotency.run(`k${index % 50}`, () => pass(index % 7))),
     );
@@ -183,7 +183,7 @@ describe("a worker that is paused past its lease", () => {
   }> {
     const name = uniqueName();
     const { proxy, redis } = await bench.proxied();
-    const idempotency = bench.idempotency({ leaseMs: 100, commandTimeoutMs: 200 }, redis, name);
+    const idempotency = bench.idempotency({ leaseMs: 400, commandTimeoutMs: 1_000 }, redis, name);
     const late = gate<string>();
     let attempt: Attempt | undefined;
     const run = idempotency.run("k", (given) => {
@@ -191,7 +191,7 @@ describe("a worker that is paused past its lease", () => {
       return late.handler();
     });
     run.catch(() => undefined);
-    await late.entered;
+    await Promise.race([late.entered, run]);
     proxy.blackhole();
     const look = bench.idempotency({}, undefined, name);
     await pollUntil("the lease has passed", async () => (await look.inspect("k"))?.kind === "lapsed");

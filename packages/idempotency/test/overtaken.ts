@@ -15,11 +15,15 @@ export async function overtaken(
   events: IdempotencyEvent[];
   heal: () => Promise<void>;
 }> {
-  const { leaseMs = 150 } = options;
+  const { leaseMs = 400 } = options;
   const name = uniqueName();
   const events: IdempotencyEvent[] = [];
   const { proxy, redis } = await on.proxied();
-  const first = on.idempotency({ leaseMs, commandTimeoutMs: 300, onEvent: (event) => events.push(event) }, redis, name);
+  const first = on.idempotency(
+    { leaseMs, commandTimeoutMs: 1_000, onEvent: (event) => events.push(event) },
+    redis,
+    name,
+  );
   const late = gate<string>();
   let attempt: Attempt | undefined;
   const lateRun = first.run("k", (given) => {
@@ -27,7 +31,7 @@ export async function overtaken(
     return late.handler();
   });
   lateRun.catch(() => undefined);
-  await late.entered;
+  await Promise.race([late.entered, lateRun]);
   proxy.blackhole();
   return {
     name,

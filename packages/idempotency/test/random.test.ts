@@ -162,7 +162,7 @@ describe("random faults on real processes", () => {
       const keys = Array.from({ length: runsPlanned }, (_, run) => `k${run}`);
       const finals = await Promise.all(
         keys.map(async (key) => {
-          const { value } = await judge.run<string>(key, { waitMs: 5_000, fingerprint: { key } }, (attempt) => {
+          const { value } = await judge.run<string>(key, { waitMs: 20_000, fingerprint: { key } }, (attempt) => {
             // An attempt that ended without an outcome: what it may have booked has this name.
             return `effect of ${attempt.downstreamKey}`;
           });
