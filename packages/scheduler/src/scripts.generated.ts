@@ -7,7 +7,7 @@ export const admit = {
   args: ["notAfterUs", "version", "expected", "cursor", "following", "waitingMax", "historyMax", "skipped", "missed"],
   rest: "runs",
   replies: ["format", "too-late", "admitted", "skipped", "full", "moved"],
-  sha1: "7ade07c27d7e002c06e34d464754e08036f3ed47" as string,
+  sha1: "cb939bcb63accc04ec626f615daf81ce366d0a9d" as string,
   source: `local state, waiting, history = KEYS[1], KEYS[2], KEYS[3]
 local notAfterUs, version, expected, cursor, following = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local waitingMax, historyMax, skipped, missed = tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8], ARGV[9]
@@ -18,6 +18,7 @@ local nowText = time[1] .. string.sub("00000" .. time[2], -6)
 if nowUs > notAfterUs then
   return { "too-late", nowText }
 end
+local unpack = table.unpack or unpack
 local jobFields = {
   "format", "version", "definition", "next", "cursor", "paused", "removed",
   "open", "openDue", "attempts", "token", "runner", "started", "held", "finished",
@@ -67,7 +68,7 @@ export const begin = {
   args: ["notAfterUs", "id", "token", "runner", "attemptsMax", "atLeastUs"],
   rest: null,
   replies: ["format", "too-late", "run", "exhausted", "held", "wait", "lost", "stale"],
-  sha1: "8d3128ba34fc03428bdec580b5f720361f23d4ce" as string,
+  sha1: "3080e418549f4bd259dbffb8d985ffcd57bb60ad" as string,
   source: `local state, waiting = KEYS[1], KEYS[2]
 local notAfterUs, id, token, runner = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
 local attemptsMax, atLeastUs = tonumber(ARGV[5]), tonumber(ARGV[6])
@@ -77,6 +78,7 @@ local nowText = time[1] .. string.sub("00000" .. time[2], -6)
 if nowUs > notAfterUs then
   return { "too-late", nowText }
 end
+local unpack = table.unpack or unpack
 local jobFields = {
   "format", "version", "definition", "next", "cursor", "paused", "removed",
   "open", "openDue", "attempts", "token", "runner", "started", "held", "finished",
@@ -131,7 +133,7 @@ export const define = {
   args: ["notAfterUs", "version", "definition", "expected", "next"],
   rest: null,
   replies: ["format", "too-late", "defined", "kept", "moved"],
-  sha1: "2d4d33df9862956e0778badcf68cd41ac6030942" as string,
+  sha1: "70a4b72ba935ae6f191c06c1f11759d7e9f8837a" as string,
   source: `local state = KEYS[1]
 local notAfterUs, version, definition, expected, next = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local time = redis.call("TIME")
@@ -140,6 +142,7 @@ local nowText = time[1] .. string.sub("00000" .. time[2], -6)
 if nowUs > notAfterUs then
   return { "too-late", nowText }
 end
+local unpack = table.unpack or unpack
 local jobFields = {
   "format", "version", "definition", "next", "cursor", "paused", "removed",
   "open", "openDue", "attempts", "token", "runner", "started", "held", "finished",
@@ -178,7 +181,7 @@ export const enqueue = {
   args: ["notAfterUs", "keepMs", "id", "overlap", "waitingMax"],
   rest: null,
   replies: ["format", "too-late", "queued", "busy", "absent"],
-  sha1: "bc52eba2812f34de62afe90cae613960325271fb" as string,
+  sha1: "158b6f1471bb0384bce364baf343bf5e67b22aa9" as string,
   source: `local state, waiting, answer = KEYS[1], KEYS[2], KEYS[3]
 local notAfterUs, keepMs, id, overlap, waitingMax = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
 local time = redis.call("TIME")
@@ -187,6 +190,7 @@ local nowText = time[1] .. string.sub("00000" .. time[2], -6)
 if nowUs > notAfterUs then
   return { "too-late", nowText }
 end
+local unpack = table.unpack or unpack
 local jobFields = {
   "format", "version", "definition", "next", "cursor", "paused", "removed",
   "open", "openDue", "attempts", "token", "runner", "started", "held", "finished",
@@ -223,7 +227,7 @@ export const finish = {
   args: ["notAfterUs", "id", "token", "verb", "record", "historyMax"],
   rest: null,
   replies: ["format", "too-late", "recorded", "lost"],
-  sha1: "882cfad4d55359928ba1c3e599ddda97dc08cf00" as string,
+  sha1: "30e4665bf9548f9c175ef092a5227c283ef6cb80" as string,
   source: `local state, waiting, history = KEYS[1], KEYS[2], KEYS[3]
 local notAfterUs, id, token, verb = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
 local record, historyMax = ARGV[5], tonumber(ARGV[6])
@@ -233,6 +237,7 @@ local nowText = time[1] .. string.sub("00000" .. time[2], -6)
 if nowUs > notAfterUs then
   return { "too-late", nowText }
 end
+local unpack = table.unpack or unpack
 local jobFields = {
   "format", "version", "definition", "next", "cursor", "paused", "removed",
   "open", "openDue", "attempts", "token", "runner", "started", "held", "finished",
@@ -270,11 +275,12 @@ export const look = {
   args: [],
   rest: null,
   replies: ["format", "absent", "removed", "job"],
-  sha1: "31242318e02a55523ff1de9970f338f4978c07e0" as string,
+  sha1: "9a370c9ae44b2629fe8f2c8ef5b25231820ee1f5" as string,
   source: `local state, waiting = KEYS[1], KEYS[2]
 local time = redis.call("TIME")
 local nowUs = time[1] * 1000000 + time[2]
 local nowText = time[1] .. string.sub("00000" .. time[2], -6)
+local unpack = table.unpack or unpack
 local jobFields = {
   "format", "version", "definition", "next", "cursor", "paused", "removed",
   "open", "openDue", "attempts", "token", "runner", "started", "held", "finished",
@@ -306,9 +312,10 @@ export const recall = {
   args: ["limit"],
   rest: null,
   replies: ["format", "absent", "history"],
-  sha1: "f9451176e59e1d6f0d09ac26ff1b877b2f33519e" as string,
+  sha1: "7be8ea5487d8e1f6f5c8d5b7dac189e47fd598ad" as string,
   source: `local state, history = KEYS[1], KEYS[2]
 local limit = tonumber(ARGV[1])
+local unpack = table.unpack or unpack
 local jobFields = {
   "format", "version", "definition", "next", "cursor", "paused", "removed",
   "open", "openDue", "attempts", "token", "runner", "started", "held", "finished",
@@ -334,7 +341,7 @@ export const remove = {
   args: ["notAfterUs", "keepMs", "buriedMs"],
   rest: null,
   replies: ["format", "too-late", "removed", "absent"],
-  sha1: "6e1bfbe8afff201b2ee6ba3f4d232e4fa62ea308" as string,
+  sha1: "506a390cbbeab0ce9dedb314ee2101d0871adaaa" as string,
   source: `local state, waiting, history, answer = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local notAfterUs, keepMs, buriedMs = tonumber(ARGV[1]), ARGV[2], ARGV[3]
 local time = redis.call("TIME")
@@ -343,6 +350,7 @@ local nowText = time[1] .. string.sub("00000" .. time[2], -6)
 if nowUs > notAfterUs then
   return { "too-late", nowText }
 end
+local unpack = table.unpack or unpack
 local jobFields = {
   "format", "version", "definition", "next", "cursor", "paused", "removed",
   "open", "openDue", "attempts", "token", "runner", "started", "held", "finished",
@@ -375,7 +383,7 @@ export const steer = {
   args: ["notAfterUs", "keepMs", "verb", "expected", "next"],
   rest: null,
   replies: ["format", "too-late", "paused", "resumed", "absent", "moved"],
-  sha1: "73e87629b857cb53791c4ad20cb9ff96176a1f0e" as string,
+  sha1: "0f6705e2ecd4e81d78dc1b44c0845042ba5b177b" as string,
   source: `local state, answer = KEYS[1], KEYS[2]
 local notAfterUs, keepMs, verb, expected, next = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local time = redis.call("TIME")
@@ -384,6 +392,7 @@ local nowText = time[1] .. string.sub("00000" .. time[2], -6)
 if nowUs > notAfterUs then
   return { "too-late", nowText }
 end
+local unpack = table.unpack or unpack
 local jobFields = {
   "format", "version", "definition", "next", "cursor", "paused", "removed",
   "open", "openDue", "attempts", "token", "runner", "started", "held", "finished",

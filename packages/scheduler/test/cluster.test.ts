@@ -2,7 +2,7 @@
 import { RedisCluster } from "@holdfast/testkit";
 import { Cluster } from "ioredis";
 import { expect, it } from "vitest";
-import { Scheduler } from "@holdfast/scheduler";
+import { Scheduler } from "../src/index.ts";
 import { Catcher, repeated } from "./desk.ts";
 
 it("C1 on a Cluster three jobs of two replicas run each occurrence once", async () => {

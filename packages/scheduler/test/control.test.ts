@@ -2,8 +2,8 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { pollUntil, RedisServer } from "@holdfast/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { RunLostError } from "@holdfast/scheduler";
-import type { Run } from "@holdfast/scheduler";
+import { RunLostError } from "../src/index.ts";
+import type { Run } from "../src/index.ts";
 import { Catcher, Desk, freshName } from "./desk.ts";
 import { storeOf } from "./stored.ts";
 

@@ -1,8 +1,8 @@
 /** Clients and schedulers of one test, closed in the end whatever happens. */
 import { Redis } from "ioredis";
 import { pollUntil } from "@holdfast/testkit";
-import { Scheduler } from "@holdfast/scheduler";
-import type { Run, SchedulerEvent, SchedulerOptions } from "@holdfast/scheduler";
+import { Scheduler } from "../src/index.ts";
+import type { Run, SchedulerEvent, SchedulerOptions } from "../src/index.ts";
 
 /** What a test opens; `await using` closes it. */
 export class Desk implements AsyncDisposable {
@@ -70,14 +70,6 @@ let names = 0;
 export function freshName(): string {
   names += 1;
   return `scheduler-${names}`;
-}
-
-/** What a promise is rejected with. */
-export async function failure(promise: Promise<unknown>): Promise<Error> {
-  return promise.then(
-    (value) => new TypeError(`resolved with ${JSON.stringify(value)}`),
-    (error: unknown) => error as Error,
-  );
 }
 
 /** Occurrences that appear more than once. */

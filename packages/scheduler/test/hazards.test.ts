@@ -4,7 +4,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { ClockSkew, FaultProxy, pollUntil, RedisServer } from "@holdfast/testkit";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { Scheduler } from "@holdfast/scheduler";
+import { Scheduler } from "../src/index.ts";
 import { admit, begin, define, finish } from "../src/scripts.generated.ts";
 import { Catcher, Desk, freshName, repeated } from "./desk.ts";
 import { Fleet } from "./fleet.ts";

@@ -2,8 +2,8 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { pollUntil, RedisServer } from "@holdfast/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { RunOverranError } from "@holdfast/scheduler";
-import type { Run } from "@holdfast/scheduler";
+import { RunOverranError } from "../src/index.ts";
+import type { Run } from "../src/index.ts";
 import { begin } from "../src/scripts.generated.ts";
 import { withAlteredLua } from "./altered-lua.ts";
 import { Catcher, Desk, freshName } from "./desk.ts";

@@ -2,7 +2,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { pollUntil, RedisServer } from "@holdfast/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { RunRecord } from "@holdfast/scheduler";
+import type { RunRecord } from "../src/index.ts";
 import { catchUpMax, planOf } from "../src/plan.ts";
 import { recurrenceOf } from "../src/recurrence.ts";
 import { Catcher, Desk, freshName, repeated } from "./desk.ts";

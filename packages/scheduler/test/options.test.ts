@@ -1,8 +1,8 @@
 /** What callers hand over, and what they are told when it is wrong. */
 import { Redis } from "ioredis";
 import { afterAll, describe, expect, it } from "vitest";
-import { Scheduler } from "@holdfast/scheduler";
-import type { JobOptions, SchedulerOptions } from "@holdfast/scheduler";
+import { Scheduler } from "../src/index.ts";
+import type { JobOptions, SchedulerOptions } from "../src/index.ts";
 
 const redis = new Redis({ lazyConnect: true });
 afterAll(() => redis.disconnect());

@@ -3,16 +3,8 @@ import type { Fenced } from "@holdfast/core";
 import { Cluster as Cluster6, Redis as Redis6 } from "ioredis";
 import { Cluster as Cluster5, Redis as Redis5 } from "ioredis5";
 import { expectTypeOf } from "vitest";
-import { Scheduler } from "@holdfast/scheduler";
-import type {
-  JobOptions,
-  Run,
-  RunHistory,
-  RunNowResult,
-  RunRecord,
-  SchedulerEvent,
-  StopReport,
-} from "@holdfast/scheduler";
+import { Scheduler } from "../src/index.ts";
+import type { JobOptions, Run, RunHistory, RunNowResult, RunRecord, SchedulerEvent, StopReport } from "../src/index.ts";
 
 declare const redis: Redis6;
 

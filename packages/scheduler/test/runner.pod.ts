@@ -2,8 +2,8 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { reportReady, servePod } from "@holdfast/testkit";
 import { Redis } from "ioredis";
-import { Scheduler } from "@holdfast/scheduler";
-import type { JobOptions, SchedulerOptions } from "@holdfast/scheduler";
+import { Scheduler } from "../src/index.ts";
+import type { JobOptions, SchedulerOptions } from "../src/index.ts";
 
 /** What a test hands over. */
 export interface RunnerPodOptions {

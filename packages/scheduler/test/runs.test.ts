@@ -2,7 +2,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { pollUntil, RedisServer } from "@holdfast/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { Scheduler } from "@holdfast/scheduler";
+import type { Scheduler } from "../src/index.ts";
 import { admit, begin, finish } from "../src/scripts.generated.ts";
 import { withAlteredLua } from "./altered-lua.ts";
 import { Catcher, Desk, freshName, repeated } from "./desk.ts";

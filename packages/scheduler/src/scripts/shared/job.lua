@@ -6,6 +6,7 @@ Needs
 Gives
   job  field → text, false where there is none
 ]]
+local unpack = table.unpack or unpack
 local jobFields = {
   "format", "version", "definition", "next", "cursor", "paused", "removed",
   "open", "openDue", "attempts", "token", "runner", "started", "held", "finished",
