@@ -109,7 +109,7 @@ function both(stock: Inventory, model: Model, call: Call): [() => Promise<object
     lines: asked,
     partial = false,
   } = call as unknown as { id: string; lines: Lines; partial?: boolean };
-  const mark = `${String((call as { operationId?: string }).operationId)}`;
+  const mark = String((call as { operationId?: string }).operationId);
   switch (call.kind) {
     case "reserve":
       return [
@@ -152,7 +152,7 @@ function both(stock: Inventory, model: Model, call: Call): [() => Promise<object
     }
     case "outcome":
       return [() => stock.outcome(name), () => model.outcome(name)];
-    default:
+    case "sweep":
       return [() => stock.sweep().then(() => ({})), () => ({})];
   }
 }

@@ -124,7 +124,8 @@ export class Model {
         for (const { sku, quantity } of lines) this.#at(sku).available -= quantity;
         break;
       }
-      default:
+      case "held":
+      case "done":
         if (exceeds) return { error: "ExceedsReservationError" };
         this.#giveBack(known.taken);
         for (const { sku, quantity } of lines) this.#at(sku).available -= quantity;
@@ -149,7 +150,9 @@ export class Model {
         return { kind: "already-confirmed" };
       case "no":
         return { kind: "absent" };
-      default:
+      case "expired":
+      case "gone":
+      case "done":
         return { kind: "expired" };
     }
   }
@@ -204,7 +207,9 @@ export class Model {
         return { kind: "decremented", lines };
       case "restock":
         return { kind: "restocked", lines };
-      default:
+      case "adjust":
+      case "extend":
+      case "sealed":
         return { kind: "adjusted", lines };
     }
   }
