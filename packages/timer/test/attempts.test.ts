@@ -143,11 +143,11 @@ describe("T6 attempts and dead letters", () => {
       return firing;
     };
     // The first crash leaves no trace of a start. From then on each start is on record before the handler runs.
-    expect((await crash(100, 0)).attempt).toBe(1);
-    expect((await crash(100, 0)).attempt).toBe(1);
-    expect((await crash(100, 0)).attempt).toBe(2);
-    expect((await crash(100, 0)).attempt).toBe(3);
-    const worker = timer.worker({ leaseMs: 100, pollMs: 20, attemptsMax: 3 }, () => undefined);
+    expect((await crash(400, 0)).attempt).toBe(1);
+    expect((await crash(400, 0)).attempt).toBe(1);
+    expect((await crash(400, 0)).attempt).toBe(2);
+    expect((await crash(400, 0)).attempt).toBe(3);
+    const worker = timer.worker({ leaseMs: 400, pollMs: 20, attemptsMax: 3 }, () => undefined);
     await worker.start();
     await pollUntil("it is dead", async () => (await timer.stats()).dead === 1);
     expect((await timer.dead.list())[0]).toMatchObject({ id: "a", attempts: 3 });

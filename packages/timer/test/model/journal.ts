@@ -5,6 +5,7 @@ import type { CancelResult, Firing, ScheduleResult } from "../../src/index.ts";
 export type Entry =
   | { readonly type: "set"; readonly id: string; readonly result: ScheduleResult; readonly askedUs: number }
   | { readonly type: "superseded"; readonly id: string }
+  | { readonly type: "buried"; readonly id: string; readonly generation: number; readonly attempts: number }
   | {
       readonly type: "cancelled";
       readonly id: string;
@@ -31,6 +32,11 @@ export class Journal {
 
   superseded(id: string): void {
     this.entries.push({ type: "superseded", id });
+  }
+
+  /** Found among the dead letters at the end. */
+  buried(id: string, generation: number, attempts: number): void {
+    this.entries.push({ type: "buried", id, generation, attempts });
   }
 
   cancelled(id: string, kind: CancelResult["kind"]): void {
@@ -123,6 +129,10 @@ export function violations(entries: readonly Entry[], attemptsMax: number): stri
       id.cancelledGeneration = id.generation;
       id.cancelledUs = entry.answeredUs;
       id.cancelKind = entry.kind;
+    } else if (entry.type === "buried") {
+      // Its starts were on record, and each process stood still for longer than the lease before the handler could run.
+      if (entry.attempts < attemptsMax) found.push(`T6 ${entry.id}: buried after ${entry.attempts} attempts`);
+      id.owed.delete(entry.generation);
     } else if (entry.type === "started") {
       const name = `${entry.id} generation ${entry.generation} token ${entry.token} attempt ${entry.attempt}`;
       if (entry.latenessMs < 0) found.push(`T1 ${name}: early by ${-entry.latenessMs} ms`);

@@ -109,6 +109,7 @@ export class ModelRun {
     await proxy.heal();
     await Promise.all(this.#pending);
     await this.#rest(direct);
+    for (const { id, generation, attempts } of await direct.dead.list()) this.journal.buried(id, generation, attempts);
     for (const replica of replicas) await replica.desk[Symbol.asyncDispose]();
   }
 
