@@ -1,10 +1,10 @@
 /** How each contestant is set up: its best documented settings, and the bare floor. */
 import { FencedLock } from "@holdfast/lock";
 import type { Redis } from "ioredis";
-import Redlock from "redlock";
 import { Mutex } from "redis-semaphore";
 import { createLock, IoredisAdapter } from "redlock-universal";
 import { Floor } from "./floor.ts";
+import { Redlock } from "./redlock.ts";
 
 /** Longer than any turn, so that nothing is renewed or lost in it. */
 export const ttlMs = 30_000;

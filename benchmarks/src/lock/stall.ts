@@ -6,10 +6,10 @@ import { setTimeout as delay } from "node:timers/promises";
 import { FencedLock } from "@holdfast/lock";
 import { RedisServer } from "@holdfast/testkit";
 import { Redis } from "ioredis";
-import Redlock from "redlock";
 import { Mutex } from "redis-semaphore";
 import { createLock, IoredisAdapter } from "redlock-universal";
 import type { Figure, Turn } from "../figure.ts";
+import { Redlock } from "./redlock.ts";
 
 const ttlMs = 1_000;
 const stallMs = 3_000;
