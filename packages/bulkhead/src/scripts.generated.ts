@@ -241,7 +241,7 @@ export const sync = {
   args: ["notAfterUs", "pod", "sequence", "leaseUs", "limit", "keep", "used", "wanted", "podsMax", "retentionMs", "publish"],
   rest: null,
   replies: ["granted", "stale", "crowded", "newer-format", "too-late"],
-  sha1: "a26b1e4182d8e5ec2c408778e88a3deb409880c7" as string,
+  sha1: "cea644646bc49a7e164a2529ec2a18a17d1606be" as string,
   source: `local pods = KEYS[1]
 local notAfterUs, pod, sequence, leaseUs = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local limit, keep, used, wanted = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
@@ -311,10 +311,17 @@ mine.token = own and own.token or nextToken(lastToken)
 mine.wanted = math.max(wanted, used)
 mine.held = repeated and before or own and math.max(used, math.min(keep, before)) or used
 live[#live + 1] = mine
+table.sort(live, function(a, b)
+  return a.id < b.id
+end)
 local wanting = 0
 for _, entry in ipairs(live) do
-  entry.turn = redis.sha1hex(entry.id .. string.sub(nowText, 1, 10))
+  entry.turn = wanting
   wanting = wanting + (entry.wanted > 0 and 1 or 0)
+end
+local second = tonumber(string.sub(nowText, 1, 10))
+for _, entry in ipairs(live) do
+  entry.turn = (entry.turn + second) % math.max(1, wanting)
 end
 table.sort(live, function(a, b)
   local scarce = wanting > limit and a.wanted > 0 and b.wanted > 0

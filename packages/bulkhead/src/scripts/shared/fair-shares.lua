@@ -1,6 +1,6 @@
 --[[
 fair-shares: divides the limit so that nobody who wants more has less than another (max-min fairness). With fewer permits than processes
-that want one, they go around: the order is a hash that changes each second.
+that want one, they take turns: each second the next one in the order of their ids comes first.
 
 Needs
   nowText  from time
@@ -9,10 +9,17 @@ Needs
 Gives
   entry.share  for each of live
 ]]
+table.sort(live, function(a, b)
+  return a.id < b.id
+end)
 local wanting = 0
 for _, entry in ipairs(live) do
-  entry.turn = redis.sha1hex(entry.id .. string.sub(nowText, 1, 10))
+  entry.turn = wanting
   wanting = wanting + (entry.wanted > 0 and 1 or 0)
+end
+local second = tonumber(string.sub(nowText, 1, 10))
+for _, entry in ipairs(live) do
+  entry.turn = (entry.turn + second) % math.max(1, wanting)
 end
 table.sort(live, function(a, b)
   local scarce = wanting > limit and a.wanted > 0 and b.wanted > 0
