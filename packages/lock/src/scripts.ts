@@ -1,6 +1,7 @@
 /** The lock's scripts with typed results: replies are decoded strictly, a newer record format is an error of its own. */
-import { decodeTagged, defineScript, NewerFormatError, UnexpectedReplyError } from "@holdfast/core";
+import { decodeTagged, defineScript } from "@holdfast/core";
 import type { ReplyFields, Script } from "@holdfast/core";
+import { refuseFormat } from "./newer-format.ts";
 import { acquire, forceRelease, inspect, release, renew } from "./scripts.generated.ts";
 
 /** What became of a request for the lock. */
@@ -21,14 +22,6 @@ export interface LockState {
   readonly waiters: number;
 }
 
-const supportedFormat = 1;
-
-/** A format that is no number was not written by any version of ours. */
-function newerFormat(operation: string, found: string): never {
-  if (!/^\d+$/u.test(found.slice(0, 1))) throw new UnexpectedReplyError(operation, "a lease record", found);
-  throw new NewerFormatError(operation, Number(found.slice(0, 1)), supportedFormat);
-}
-
 /** Splits the one-string replies of the hot scripts: a tag, then fields, separated by spaces. */
 function decodeText<Result>(
   operation: string,
@@ -37,7 +30,7 @@ function decodeText<Result>(
 ): Result {
   return decodeTagged(operation, typeof reply === "string" ? reply.split(" ") : reply, {
     ...branches,
-    "newer-format": (fields) => newerFormat(operation, fields.text()),
+    "newer-format": (fields) => refuseFormat(operation, fields.text()),
   });
 }
 
@@ -71,7 +64,7 @@ export const inspectScript: Script<typeof inspect, LockState | null> = defineScr
       remainingMs: fields.integer(),
       waiters: fields.integer(),
     }),
-    "newer-format": (fields) => newerFormat(operation, fields.text()),
+    "newer-format": (fields) => refuseFormat(operation, fields.text()),
   }),
 );
 
@@ -79,6 +72,6 @@ export const inspectScript: Script<typeof inspect, LockState | null> = defineScr
 export const forceReleaseScript: Script<typeof forceRelease, number> = defineScript(forceRelease, (reply, operation) =>
   decodeTagged(operation, reply, {
     burned: (fields) => fields.integer(),
-    "newer-format": (fields) => newerFormat(operation, fields.text()),
+    "newer-format": (fields) => refuseFormat(operation, fields.text()),
   }),
 );

@@ -36,7 +36,7 @@ describe("advanceFence", () => {
     });
     await real.redis.set("holdfast:{user:v}:guard:lock:a", "2x", "PX", 10_000);
     const fresh = { resource: "lock:a", token: await real.nowUs() };
-    await expect(advanceFence(real.redis, "user:v", fresh)).rejects.toThrow();
+    await expect(advanceFence(real.redis, "user:v", fresh)).rejects.toMatchObject({ code: "NEWER_FORMAT", found: 2 });
     expect(await real.redis.get("holdfast:{user:v}:guard:lock:a")).toBe("2x");
   });
 

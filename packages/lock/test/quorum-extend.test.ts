@@ -1,6 +1,6 @@
 /** quorum-extend.lua on a real server. */
 import { expect, it } from "vitest";
-import { NodeCalls, nodeKeys } from "./quorum-node-calls.ts";
+import { NodeCalls } from "./quorum-node-calls.ts";
 import { useRealServer } from "./real-server.ts";
 
 const real = useRealServer();

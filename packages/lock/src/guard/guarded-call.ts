@@ -1,14 +1,13 @@
 /** One call of a guard's script: checks the token, runs the script, turns the refusal into a StaleTokenError. */
-import { Connection, decodeTagged, defineScript, NewerFormatError } from "@holdfast/core";
+import { Connection, decodeTagged, defineScript } from "@holdfast/core";
 import type { Fenced, LuaSource, RedisLike, ReplyFields, Script, ScriptArgs, ScriptKeys } from "@holdfast/core";
+import { refuseFormat } from "../newer-format.ts";
 import { StaleTokenError } from "./stale-token-error.ts";
 import type { ResolvedGuardOptions } from "./options.ts";
 
 type Verdict<Result> =
   | { readonly kind: "done"; readonly result: Result }
   | { readonly kind: "superseded" | "too-old"; readonly highest: number };
-
-const supportedFormat = 1;
 
 /**
  * Binds a guard's script to what it answers when the token is let through.
@@ -23,9 +22,7 @@ export function guardScript<const Source extends LuaSource, Result>(
       done: (fields) => ({ kind: "done", result: done(fields) }),
       stale: (fields) => ({ kind: "superseded", highest: fields.integer() }),
       "too-old": (fields) => ({ kind: "too-old", highest: fields.integer() }),
-      "newer-format": (fields) => {
-        throw new NewerFormatError(operation, fields.integer(), supportedFormat);
-      },
+      "newer-format": (fields) => refuseFormat(operation, fields.text()),
     }),
   );
 }

@@ -1,6 +1,7 @@
 /** One independent Redis of a quorum: our scripts on redlock's raw key, each bounded by `nodeTimeoutMs` and by its own server's clock (K1). */
-import { Connection, decodeTagged, defineScript, HoldfastError, NewerFormatError } from "@holdfast/core";
-import type { CallOptions, Clock, RedisLike, ReplyFields, Script } from "@holdfast/core";
+import { Connection, decodeTagged, defineScript, HoldfastError } from "@holdfast/core";
+import type { CallOptions, Clock, RedisLike, Script } from "@holdfast/core";
+import { refuseFormat } from "../newer-format.ts";
 import { quorumConfirm, quorumExtend, quorumInspect, quorumPropose, quorumRelease } from "../scripts.generated.ts";
 import type { QuorumKeys } from "./quorum-keys.ts";
 
@@ -21,17 +22,11 @@ export interface NodeState {
   readonly token: number;
 }
 
-const supportedFormat = 1;
-
-function newer(fields: ReplyFields): never {
-  throw new NewerFormatError("the quorum's fence", fields.integer(), supportedFormat);
-}
-
 const proposeScript: Script<typeof quorumPropose, ProposeReply> = defineScript(quorumPropose, (reply, operation) =>
   decodeTagged<ProposeReply>(operation, reply, {
     granted: (fields) => ({ kind: "granted", token: fields.integer() }),
     held: () => ({ kind: "held" }),
-    "newer-format": newer,
+    "newer-format": (fields) => refuseFormat(operation, fields.text()),
   }),
 );
 
@@ -40,7 +35,7 @@ const confirmScript: Script<typeof quorumConfirm, ConfirmReply> = defineScript(q
     confirmed: (fields) => ({ kind: "confirmed", nowUs: fields.integer() }),
     higher: (fields) => ({ kind: "higher", token: fields.integer() }),
     lost: () => ({ kind: "lost" }),
-    "newer-format": newer,
+    "newer-format": (fields) => refuseFormat(operation, fields.text()),
   }),
 );
 
