@@ -17,7 +17,7 @@ import type { ResolvedTimerOptions, TimerOptions, WorkerOptions } from "./option
 import { PayloadCodec } from "./payload.ts";
 import { Reconciliation } from "./reconciliation.ts";
 import type { ReconcileReport } from "./reconciliation.ts";
-import { checkOperationId, whenOf } from "./schedule-request.ts";
+import { checkOperationId, newOperationId, whenOf } from "./schedule-request.ts";
 import type { OperationOptions, ScheduleItem, ScheduleRequest, ScheduleResult } from "./schedule-request.ts";
 import { Scheduling } from "./scheduling.ts";
 import { getScript, hastenScript, statsScript } from "./scripts.ts";
@@ -245,7 +245,9 @@ export class DurableTimer<Payload = undefined> implements AsyncDisposable {
     const when = whenOf(request, this.#options);
     const id = text("id", request.id);
     const operationId =
-      request.operationId === undefined ? (given ?? this.#options.random.id()) : checkOperationId(request.operationId);
+      request.operationId === undefined
+        ? (given ?? newOperationId(this.#options.random))
+        : checkOperationId(request.operationId);
     const payloadText = this.#codec.encode(resourceOf(this.name, id), request.payload);
     return { id, operationId, when, payloadText, askedAtMs, sighting: this.#access.sightingFor(id) };
   }
@@ -253,7 +255,9 @@ export class DurableTimer<Payload = undefined> implements AsyncDisposable {
   #operationId(options: OperationOptions): string {
     this.#assertOpen();
     optionsObject("options", options);
-    return options.operationId === undefined ? this.#options.random.id() : checkOperationId(options.operationId);
+    return options.operationId === undefined
+      ? newOperationId(this.#options.random)
+      : checkOperationId(options.operationId);
   }
 
   #assertOpen(): void {

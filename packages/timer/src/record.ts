@@ -16,12 +16,14 @@ export interface TimerRecord extends Answer {
   readonly payloadText: string;
 }
 
-const generationDigits = 16;
+/** To the base of 36. */
+const generationDigits = 10;
+const generationBase = 36;
 const generationEnd = 1 + generationDigits;
 
-/** Decodes kind, generation and deadline, as in `s1795312345678901-250`; null when it is something else. */
+/** Decodes kind, generation and deadline, as in `shnl5x3k2t1-250`; null when it is something else. */
 export function decodeAnswer(text: string): Answer | null {
-  const generation = Number(text.slice(1, generationEnd));
+  const generation = parseInt(text.slice(1, generationEnd), generationBase);
   const offsetMs = Number(text.slice(generationEnd));
   const kind = text[0] as string;
   if (!"srfk".includes(kind) || text.length <= generationEnd || !(generation > 0) || !Number.isSafeInteger(offsetMs))

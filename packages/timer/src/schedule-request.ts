@@ -1,5 +1,6 @@
 /** What callers hand to `schedule`, checked and ready to be sent. */
 import { integer, oneOf, optionsObject, text } from "@holdfast/core";
+import type { Random } from "@holdfast/core";
 import type { ResolvedTimerOptions } from "./options.ts";
 import type { Sighting } from "./sightings.ts";
 
@@ -49,6 +50,14 @@ export interface ScheduleItem {
 
 const modes = { keep: "k", replace: "r", earliest: "e" } as const;
 const timeMaxMs = 8_640_000_000_000;
+
+/** It stands in every pending timer, so it is short; it is only ever compared with other operations on the same id, minutes apart. */
+const operationIdCharacters = 8;
+
+/** A new operation id: 48 bits of chance. */
+export function newOperationId(random: Random): string {
+  return random.id().slice(0, operationIdCharacters);
+}
 
 /**
  * An operation id of the caller's.

@@ -7,7 +7,7 @@ export const cancel = {
   args: ["layout", "notAfterUs"],
   rest: "items",
   replies: ["layout", "too-late", "cancelled"],
-  sha1: "41fde142940c72ff0e12f4602251bcad87feef2d" as string,
+  sha1: "454d1aa40bc04cc8091b8172808d7bdf448774c3" as string,
   source: `local due, data, notes, later, state, memoryA, memoryB = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
 local layout, notAfterUs = ARGV[1], tonumber(ARGV[2])
 local itemsAt = 3
@@ -83,15 +83,23 @@ end
 local function makeNote(attempts, suspect, cancelled, token)
   return string.format("%04d", attempts) .. (suspect and "s" or "-") .. (cancelled and "c" or "-") .. token
 end
+local function generationOf(record)
+  return tonumber(string.sub(record, 2, 11), 36)
+end
+local function answerOf(record)
+  return string.sub(record, 1, string.find(record, " ", 1, true) - 1)
+end
+local function operationOf(record)
+  local from = string.find(record, " ", 1, true)
+  return string.sub(record, from + 1, string.find(record, " ", from + 1, true) - 1)
+end
 local memorized, removed, installedScores, installedRecords, followedIds = {}, {}, {}, {}, {}
 local function conclude(id, record, following)
   memorized[#memorized + 1] = "i" .. id
   memorized[#memorized + 1] = nowText
-  if record and tonumber(string.sub(record, 2, 17)) > nowUs - keepUs then
-    local first = string.find(record, " ", 1, true)
-    local second = string.find(record, " ", first + 1, true)
-    memorized[#memorized + 1] = "o" .. string.sub(record, first + 1, second - 1) .. " " .. id
-    memorized[#memorized + 1] = string.sub(record, 1, first - 1)
+  if record and generationOf(record) > nowUs - keepUs then
+    memorized[#memorized + 1] = "o" .. operationOf(record) .. " " .. id
+    memorized[#memorized + 1] = answerOf(record)
   end
   if not following then
     removed[#removed + 1] = id
@@ -822,7 +830,7 @@ export const reap = {
   args: ["layout", "notAfterUs", "limit", "attemptsMax", "leaseUs", "error"],
   rest: null,
   replies: ["layout", "too-late", "reaped"],
-  sha1: "91af6af2ee9470cc2359eadf15194eb8dfbaab57" as string,
+  sha1: "0e7a01a433ae640a3d7eb3f25b54764aef772034" as string,
   source: `local due, data, notes, later, state = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local memoryA, memoryB, dead, deadData = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local layout, notAfterUs, limit, attemptsMax = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -896,15 +904,23 @@ end
 local function makeNote(attempts, suspect, cancelled, token)
   return string.format("%04d", attempts) .. (suspect and "s" or "-") .. (cancelled and "c" or "-") .. token
 end
+local function generationOf(record)
+  return tonumber(string.sub(record, 2, 11), 36)
+end
+local function answerOf(record)
+  return string.sub(record, 1, string.find(record, " ", 1, true) - 1)
+end
+local function operationOf(record)
+  local from = string.find(record, " ", 1, true)
+  return string.sub(record, from + 1, string.find(record, " ", from + 1, true) - 1)
+end
 local memorized, removed, installedScores, installedRecords, followedIds = {}, {}, {}, {}, {}
 local function conclude(id, record, following)
   memorized[#memorized + 1] = "i" .. id
   memorized[#memorized + 1] = nowText
-  if record and tonumber(string.sub(record, 2, 17)) > nowUs - keepUs then
-    local first = string.find(record, " ", 1, true)
-    local second = string.find(record, " ", first + 1, true)
-    memorized[#memorized + 1] = "o" .. string.sub(record, first + 1, second - 1) .. " " .. id
-    memorized[#memorized + 1] = string.sub(record, 1, first - 1)
+  if record and generationOf(record) > nowUs - keepUs then
+    memorized[#memorized + 1] = "o" .. operationOf(record) .. " " .. id
+    memorized[#memorized + 1] = answerOf(record)
   end
   if not following then
     removed[#removed + 1] = id
@@ -1031,7 +1047,7 @@ export const redrive = {
   args: ["layout", "notAfterUs", "publish", "id", "operation"],
   rest: null,
   replies: ["layout", "too-late", "redriven"],
-  sha1: "c42b3f2dde021b46bd8e73ed41d06b8fa616a381" as string,
+  sha1: "3adee1c8e20dc5c35ce8054415011cc45afb26fc" as string,
   source: `local due, data, notes, later, state = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local memoryA, memoryB, dead, deadData, wake = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local layout, notAfterUs, publish, id, operation = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4], ARGV[5]
@@ -1113,14 +1129,8 @@ end
 local function makeNote(attempts, suspect, cancelled, token)
   return string.format("%04d", attempts) .. (suspect and "s" or "-") .. (cancelled and "c" or "-") .. token
 end
-local generation = nextToken(shard[2])
-local bornMs = math.floor(tonumber(generation) / 1000)
-local nowMs = math.ceil(nowUs / 1000)
-local earliestMs = math.huge
-local scored, recorded, followed, memorized, unnoted = {}, {}, {}, {}, {}
-local function dueMsOf(when)
-  local ms = tonumber(string.sub(when, 3))
-  return string.sub(when, 2, 2) == "+" and nowMs + ms or ms
+local function generationOf(record)
+  return tonumber(string.sub(record, 2, 11), 36)
 end
 local function answerOf(record)
   return string.sub(record, 1, string.find(record, " ", 1, true) - 1)
@@ -1129,22 +1139,47 @@ local function operationOf(record)
   local from = string.find(record, " ", 1, true)
   return string.sub(record, from + 1, string.find(record, " ", from + 1, true) - 1)
 end
+local generation = nextToken(shard[2])
+local bornMs = math.floor(tonumber(generation) / 1000)
+local nowMs = math.ceil(nowUs / 1000)
+local earliestMs = math.huge
+local scored, recorded, followed, memorized, unnoted = {}, {}, {}, {}, {}
+local born, number = "", tonumber(generation)
+for _ = 1, 10 do
+  local digit = number % 36
+  born = string.sub("0123456789abcdefghijklmnopqrstuvwxyz", digit + 1, digit + 1) .. born
+  number = (number - digit) / 36
+end
+local dueMsByWhen, offsetByDueMs, scoreByDueMs = {}, {}, {}
+local function dueMsOf(when)
+  local dueMs = dueMsByWhen[when]
+  if not dueMs then
+    local ms = tonumber(string.sub(when, 3))
+    dueMs = string.sub(when, 2, 2) == "+" and nowMs + ms or ms
+    dueMsByWhen[when] = dueMs
+  end
+  return dueMs
+end
 local function keepAnswer(id, record)
-  if tonumber(string.sub(record, 2, 17)) > nowUs - keepUs then
+  if generationOf(record) > nowUs - keepUs then
     memorized[#memorized + 1] = "o" .. operationOf(record) .. " " .. id
     memorized[#memorized + 1] = answerOf(record)
   end
 end
 local function set(kind, id, operation, dueMs, payload)
-  local answer = kind .. generation .. string.format("%.0f", dueMs - bornMs)
+  if not scoreByDueMs[dueMs] then
+    offsetByDueMs[dueMs] = dueMs - bornMs .. ""
+    scoreByDueMs[dueMs] = dueMs .. "000"
+  end
+  local answer = kind .. born .. offsetByDueMs[dueMs]
   local record = answer .. " " .. operation .. " " .. payload
   if kind == "f" then
     followed[#followed + 1] = id
-    followed[#followed + 1] = string.format("%.0f", dueMs) .. " " .. record
+    followed[#followed + 1] = dueMs .. " " .. record
     return answer
   end
   local count = #scored
-  scored[count + 1] = string.format("%.0f", dueMs * 1000)
+  scored[count + 1] = scoreByDueMs[dueMs]
   scored[count + 2] = id
   recorded[count + 1] = id
   recorded[count + 2] = record
@@ -1176,7 +1211,8 @@ local function rearrange(id, score, operation, when, payload)
   end
   local mode, dueMs = string.sub(when, 1, 1), dueMsOf(when)
   if rival and (mode == "k" or (mode == "e" and dueMs >= rivalMs)) then
-    local answer = "k" .. string.sub(rival, 2, 17) .. string.format("%.0f", rivalMs - math.floor(tonumber(string.sub(rival, 2, 17)) / 1000))
+    local offsetMs = rivalMs - math.floor(generationOf(rival) / 1000)
+    local answer = "k" .. string.sub(rival, 2, 11) .. string.format("%.0f", offsetMs)
     memorized[#memorized + 1] = "o" .. operation .. " " .. id
     memorized[#memorized + 1] = answer
     return answer
@@ -1252,7 +1288,7 @@ export const restore = {
   args: ["layout", "notAfterUs", "publish", "asOfUs"],
   rest: "items",
   replies: ["layout", "too-late", "window", "restored"],
-  sha1: "e6f13841eeabda2176ad6cb2560c678e71993dbf" as string,
+  sha1: "1c77f820c29dfdfa8d51cc3cc24dab42dd17edf0" as string,
   source: `local due, data, notes, later, state, memoryA, memoryB, dead, wake =
   KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local layout, notAfterUs, publish, asOfUs = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
@@ -1335,14 +1371,8 @@ end
 local function makeNote(attempts, suspect, cancelled, token)
   return string.format("%04d", attempts) .. (suspect and "s" or "-") .. (cancelled and "c" or "-") .. token
 end
-local generation = nextToken(shard[2])
-local bornMs = math.floor(tonumber(generation) / 1000)
-local nowMs = math.ceil(nowUs / 1000)
-local earliestMs = math.huge
-local scored, recorded, followed, memorized, unnoted = {}, {}, {}, {}, {}
-local function dueMsOf(when)
-  local ms = tonumber(string.sub(when, 3))
-  return string.sub(when, 2, 2) == "+" and nowMs + ms or ms
+local function generationOf(record)
+  return tonumber(string.sub(record, 2, 11), 36)
 end
 local function answerOf(record)
   return string.sub(record, 1, string.find(record, " ", 1, true) - 1)
@@ -1351,22 +1381,47 @@ local function operationOf(record)
   local from = string.find(record, " ", 1, true)
   return string.sub(record, from + 1, string.find(record, " ", from + 1, true) - 1)
 end
+local generation = nextToken(shard[2])
+local bornMs = math.floor(tonumber(generation) / 1000)
+local nowMs = math.ceil(nowUs / 1000)
+local earliestMs = math.huge
+local scored, recorded, followed, memorized, unnoted = {}, {}, {}, {}, {}
+local born, number = "", tonumber(generation)
+for _ = 1, 10 do
+  local digit = number % 36
+  born = string.sub("0123456789abcdefghijklmnopqrstuvwxyz", digit + 1, digit + 1) .. born
+  number = (number - digit) / 36
+end
+local dueMsByWhen, offsetByDueMs, scoreByDueMs = {}, {}, {}
+local function dueMsOf(when)
+  local dueMs = dueMsByWhen[when]
+  if not dueMs then
+    local ms = tonumber(string.sub(when, 3))
+    dueMs = string.sub(when, 2, 2) == "+" and nowMs + ms or ms
+    dueMsByWhen[when] = dueMs
+  end
+  return dueMs
+end
 local function keepAnswer(id, record)
-  if tonumber(string.sub(record, 2, 17)) > nowUs - keepUs then
+  if generationOf(record) > nowUs - keepUs then
     memorized[#memorized + 1] = "o" .. operationOf(record) .. " " .. id
     memorized[#memorized + 1] = answerOf(record)
   end
 end
 local function set(kind, id, operation, dueMs, payload)
-  local answer = kind .. generation .. string.format("%.0f", dueMs - bornMs)
+  if not scoreByDueMs[dueMs] then
+    offsetByDueMs[dueMs] = dueMs - bornMs .. ""
+    scoreByDueMs[dueMs] = dueMs .. "000"
+  end
+  local answer = kind .. born .. offsetByDueMs[dueMs]
   local record = answer .. " " .. operation .. " " .. payload
   if kind == "f" then
     followed[#followed + 1] = id
-    followed[#followed + 1] = string.format("%.0f", dueMs) .. " " .. record
+    followed[#followed + 1] = dueMs .. " " .. record
     return answer
   end
   local count = #scored
-  scored[count + 1] = string.format("%.0f", dueMs * 1000)
+  scored[count + 1] = scoreByDueMs[dueMs]
   scored[count + 2] = id
   recorded[count + 1] = id
   recorded[count + 2] = record
@@ -1398,7 +1453,8 @@ local function rearrange(id, score, operation, when, payload)
   end
   local mode, dueMs = string.sub(when, 1, 1), dueMsOf(when)
   if rival and (mode == "k" or (mode == "e" and dueMs >= rivalMs)) then
-    local answer = "k" .. string.sub(rival, 2, 17) .. string.format("%.0f", rivalMs - math.floor(tonumber(string.sub(rival, 2, 17)) / 1000))
+    local offsetMs = rivalMs - math.floor(generationOf(rival) / 1000)
+    local answer = "k" .. string.sub(rival, 2, 11) .. string.format("%.0f", offsetMs)
     memorized[#memorized + 1] = "o" .. operation .. " " .. id
     memorized[#memorized + 1] = answer
     return answer
@@ -1470,14 +1526,14 @@ return { "restored", nowText, answers }
 ` as string,
 } as const;
 
-/** Sets timers, each at most once per operation (T9), and none that was cancelled after its request was made (T5). A record is: kind of the answer (s, r or f; the letter stands for format 1), generation (16 digits), deadline in ms minus the generation's ms, a space, operation, a space, payload. An answer is the record up to the first space. */
+/** Sets timers, each at most once per operation (T9), and none that was cancelled after its request was made (T5). A record is: kind of the answer (s, r or f; the letter stands for format 1), generation (10 digits to the base of 36), deadline in ms minus the generation's ms, a space, operation, a space, payload. An answer is the record up to the first space. */
 export const schedule = {
   name: "timer.schedule",
   keys: ["due", "data", "notes", "later", "state", "memoryA", "memoryB", "wake"],
   args: ["layout", "sentUs", "knownUs", "notAfterUs", "publish", "pendingMax", "delayMaxMs"],
   rest: "items",
   replies: ["layout", "too-late", "scheduled"],
-  sha1: "b614c3b4cf5dec5c6dde92d74f11d8e8b8fe83dd" as string,
+  sha1: "541ebfe5b57877c6052569b8c20430a049050b3f" as string,
   source: `local due, data, notes, later, state, memoryA, memoryB, wake =
   KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local layout, sentUs, knownUs, notAfterUs, publish = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
@@ -1561,14 +1617,8 @@ end
 local function makeNote(attempts, suspect, cancelled, token)
   return string.format("%04d", attempts) .. (suspect and "s" or "-") .. (cancelled and "c" or "-") .. token
 end
-local generation = nextToken(shard[2])
-local bornMs = math.floor(tonumber(generation) / 1000)
-local nowMs = math.ceil(nowUs / 1000)
-local earliestMs = math.huge
-local scored, recorded, followed, memorized, unnoted = {}, {}, {}, {}, {}
-local function dueMsOf(when)
-  local ms = tonumber(string.sub(when, 3))
-  return string.sub(when, 2, 2) == "+" and nowMs + ms or ms
+local function generationOf(record)
+  return tonumber(string.sub(record, 2, 11), 36)
 end
 local function answerOf(record)
   return string.sub(record, 1, string.find(record, " ", 1, true) - 1)
@@ -1577,22 +1627,47 @@ local function operationOf(record)
   local from = string.find(record, " ", 1, true)
   return string.sub(record, from + 1, string.find(record, " ", from + 1, true) - 1)
 end
+local generation = nextToken(shard[2])
+local bornMs = math.floor(tonumber(generation) / 1000)
+local nowMs = math.ceil(nowUs / 1000)
+local earliestMs = math.huge
+local scored, recorded, followed, memorized, unnoted = {}, {}, {}, {}, {}
+local born, number = "", tonumber(generation)
+for _ = 1, 10 do
+  local digit = number % 36
+  born = string.sub("0123456789abcdefghijklmnopqrstuvwxyz", digit + 1, digit + 1) .. born
+  number = (number - digit) / 36
+end
+local dueMsByWhen, offsetByDueMs, scoreByDueMs = {}, {}, {}
+local function dueMsOf(when)
+  local dueMs = dueMsByWhen[when]
+  if not dueMs then
+    local ms = tonumber(string.sub(when, 3))
+    dueMs = string.sub(when, 2, 2) == "+" and nowMs + ms or ms
+    dueMsByWhen[when] = dueMs
+  end
+  return dueMs
+end
 local function keepAnswer(id, record)
-  if tonumber(string.sub(record, 2, 17)) > nowUs - keepUs then
+  if generationOf(record) > nowUs - keepUs then
     memorized[#memorized + 1] = "o" .. operationOf(record) .. " " .. id
     memorized[#memorized + 1] = answerOf(record)
   end
 end
 local function set(kind, id, operation, dueMs, payload)
-  local answer = kind .. generation .. string.format("%.0f", dueMs - bornMs)
+  if not scoreByDueMs[dueMs] then
+    offsetByDueMs[dueMs] = dueMs - bornMs .. ""
+    scoreByDueMs[dueMs] = dueMs .. "000"
+  end
+  local answer = kind .. born .. offsetByDueMs[dueMs]
   local record = answer .. " " .. operation .. " " .. payload
   if kind == "f" then
     followed[#followed + 1] = id
-    followed[#followed + 1] = string.format("%.0f", dueMs) .. " " .. record
+    followed[#followed + 1] = dueMs .. " " .. record
     return answer
   end
   local count = #scored
-  scored[count + 1] = string.format("%.0f", dueMs * 1000)
+  scored[count + 1] = scoreByDueMs[dueMs]
   scored[count + 2] = id
   recorded[count + 1] = id
   recorded[count + 2] = record
@@ -1624,7 +1699,8 @@ local function rearrange(id, score, operation, when, payload)
   end
   local mode, dueMs = string.sub(when, 1, 1), dueMsOf(when)
   if rival and (mode == "k" or (mode == "e" and dueMs >= rivalMs)) then
-    local answer = "k" .. string.sub(rival, 2, 17) .. string.format("%.0f", rivalMs - math.floor(tonumber(string.sub(rival, 2, 17)) / 1000))
+    local offsetMs = rivalMs - math.floor(generationOf(rival) / 1000)
+    local answer = "k" .. string.sub(rival, 2, 11) .. string.format("%.0f", offsetMs)
     memorized[#memorized + 1] = "o" .. operation .. " " .. id
     memorized[#memorized + 1] = answer
     return answer
@@ -1713,7 +1789,7 @@ export const settle = {
   args: ["layout", "notAfterUs", "publish"],
   rest: "items",
   replies: ["layout", "too-late", "settled"],
-  sha1: "ad05b2a1da4f2b3e38629bd7f9286ff34d379948" as string,
+  sha1: "5d0cd3837f9824e6d5872a12bc1be8125a1da0eb" as string,
   source: `local due, data, notes, later, state = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local memoryA, memoryB, dead, deadData, wake = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local layout, notAfterUs, publish = ARGV[1], tonumber(ARGV[2]), ARGV[3]
@@ -1787,15 +1863,23 @@ end
 local function makeNote(attempts, suspect, cancelled, token)
   return string.format("%04d", attempts) .. (suspect and "s" or "-") .. (cancelled and "c" or "-") .. token
 end
+local function generationOf(record)
+  return tonumber(string.sub(record, 2, 11), 36)
+end
+local function answerOf(record)
+  return string.sub(record, 1, string.find(record, " ", 1, true) - 1)
+end
+local function operationOf(record)
+  local from = string.find(record, " ", 1, true)
+  return string.sub(record, from + 1, string.find(record, " ", from + 1, true) - 1)
+end
 local memorized, removed, installedScores, installedRecords, followedIds = {}, {}, {}, {}, {}
 local function conclude(id, record, following)
   memorized[#memorized + 1] = "i" .. id
   memorized[#memorized + 1] = nowText
-  if record and tonumber(string.sub(record, 2, 17)) > nowUs - keepUs then
-    local first = string.find(record, " ", 1, true)
-    local second = string.find(record, " ", first + 1, true)
-    memorized[#memorized + 1] = "o" .. string.sub(record, first + 1, second - 1) .. " " .. id
-    memorized[#memorized + 1] = string.sub(record, 1, first - 1)
+  if record and generationOf(record) > nowUs - keepUs then
+    memorized[#memorized + 1] = "o" .. operationOf(record) .. " " .. id
+    memorized[#memorized + 1] = answerOf(record)
   end
   if not following then
     removed[#removed + 1] = id

@@ -30,6 +30,7 @@ if shard[7] then
 end
 -- @include memory
 -- @include lease
+-- @include record
 -- @include ending
 
 local ids, fields = {}, {}

@@ -37,6 +37,7 @@ local leaseUs, error = tonumber(ARGV[5]), ARGV[6]
 -- @include shard
 -- @include memory
 -- @include lease
+-- @include record
 -- @include ending
 -- @include burial
 -- @include rewind

@@ -35,6 +35,7 @@ end
 -- @include token
 -- @include memory
 -- @include lease
+-- @include record
 -- @include arrange
 
 local field = "o" .. operation .. " " .. id

@@ -37,6 +37,7 @@ end
 -- @include token
 -- @include memory
 -- @include lease
+-- @include record
 -- @include arrange
 
 local known = redis.call("HMGET", state, "openedUs", "restUs")

@@ -1,8 +1,8 @@
 --[[
 schedule: sets timers, each at most once per operation (T9), and none that was cancelled after its request was made (T5).
 
-A record is: kind of the answer (s, r or f; the letter stands for format 1), generation (16 digits), deadline in ms minus the
-generation's ms, a space, operation, a space, payload. An answer is the record up to the first space.
+A record is: kind of the answer (s, r or f; the letter stands for format 1), generation (10 digits to the base of 36), deadline in ms
+minus the generation's ms, a space, operation, a space, payload. An answer is the record up to the first space.
 
 KEYS
   due      ZSET    timer id → deadline or end of lease in microseconds
@@ -44,6 +44,7 @@ end
 -- @include token
 -- @include memory
 -- @include lease
+-- @include record
 -- @include arrange
 
 local ids, fields = {}, {}

@@ -32,6 +32,7 @@ local itemsAt = 4
 -- @include shard
 -- @include memory
 -- @include lease
+-- @include record
 -- @include ending
 -- @include burial
 

@@ -2,7 +2,7 @@
 arrange: sets timers that are not there, and decides about those that are. Collects what is to be written; write() does it.
 
 Needs
-  nowUs, nowText, nextToken, shard, unpack, remember, keepUs, isLease
+  nowUs, nowText, nextToken, shard, unpack, remember, keepUs, isLease, generationOf, answerOf, operationOf
   due, data, notes, later, state
 Gives
   dueMsOf(when)                                     the deadline that an item asks for
@@ -17,38 +17,48 @@ local nowMs = math.ceil(nowUs / 1000)
 local earliestMs = math.huge
 local scored, recorded, followed, memorized, unnoted = {}, {}, {}, {}, {}
 
+local born, number = "", tonumber(generation)
+for _ = 1, 10 do
+  local digit = number % 36
+  born = string.sub("0123456789abcdefghijklmnopqrstuvwxyz", digit + 1, digit + 1) .. born
+  number = (number - digit) / 36
+end
+
+-- Writing numbers as text is what costs most here, and many timers of a batch share their delay. ".." keeps the 13 digits of a time in ms.
+local dueMsByWhen, offsetByDueMs, scoreByDueMs = {}, {}, {}
+
 local function dueMsOf(when)
-  local ms = tonumber(string.sub(when, 3))
-  return string.sub(when, 2, 2) == "+" and nowMs + ms or ms
-end
-
-local function answerOf(record)
-  return string.sub(record, 1, string.find(record, " ", 1, true) - 1)
-end
-
-local function operationOf(record)
-  local from = string.find(record, " ", 1, true)
-  return string.sub(record, from + 1, string.find(record, " ", from + 1, true) - 1)
+  local dueMs = dueMsByWhen[when]
+  if not dueMs then
+    local ms = tonumber(string.sub(when, 3))
+    dueMs = string.sub(when, 2, 2) == "+" and nowMs + ms or ms
+    dueMsByWhen[when] = dueMs
+  end
+  return dueMs
 end
 
 -- An operation whose timer ends while a repeat of it can still arrive is remembered.
 local function keepAnswer(id, record)
-  if tonumber(string.sub(record, 2, 17)) > nowUs - keepUs then
+  if generationOf(record) > nowUs - keepUs then
     memorized[#memorized + 1] = "o" .. operationOf(record) .. " " .. id
     memorized[#memorized + 1] = answerOf(record)
   end
 end
 
 local function set(kind, id, operation, dueMs, payload)
-  local answer = kind .. generation .. string.format("%.0f", dueMs - bornMs)
+  if not scoreByDueMs[dueMs] then
+    offsetByDueMs[dueMs] = dueMs - bornMs .. ""
+    scoreByDueMs[dueMs] = dueMs .. "000"
+  end
+  local answer = kind .. born .. offsetByDueMs[dueMs]
   local record = answer .. " " .. operation .. " " .. payload
   if kind == "f" then
     followed[#followed + 1] = id
-    followed[#followed + 1] = string.format("%.0f", dueMs) .. " " .. record
+    followed[#followed + 1] = dueMs .. " " .. record
     return answer
   end
   local count = #scored
-  scored[count + 1] = string.format("%.0f", dueMs * 1000)
+  scored[count + 1] = scoreByDueMs[dueMs]
   scored[count + 2] = id
   recorded[count + 1] = id
   recorded[count + 2] = record
@@ -81,7 +91,8 @@ local function rearrange(id, score, operation, when, payload)
   end
   local mode, dueMs = string.sub(when, 1, 1), dueMsOf(when)
   if rival and (mode == "k" or (mode == "e" and dueMs >= rivalMs)) then
-    local answer = "k" .. string.sub(rival, 2, 17) .. string.format("%.0f", rivalMs - math.floor(tonumber(string.sub(rival, 2, 17)) / 1000))
+    local offsetMs = rivalMs - math.floor(generationOf(rival) / 1000)
+    local answer = "k" .. string.sub(rival, 2, 11) .. string.format("%.0f", offsetMs)
     memorized[#memorized + 1] = "o" .. operation .. " " .. id
     memorized[#memorized + 1] = answer
     return answer

@@ -2,7 +2,7 @@
 ending: ends the running generation of timers: what follows it takes its place, else the timer is gone and its end is remembered.
 
 Needs
-  nowText, unpack, remember, keepUs, nowUs
+  nowText, unpack, remember, keepUs, nowUs, generationOf, answerOf, operationOf
   due, data, notes, later
 Gives
   conclude(id, record, following)  collects the end of one timer; record and following may be false
@@ -15,11 +15,9 @@ local memorized, removed, installedScores, installedRecords, followedIds = {}, {
 local function conclude(id, record, following)
   memorized[#memorized + 1] = "i" .. id
   memorized[#memorized + 1] = nowText
-  if record and tonumber(string.sub(record, 2, 17)) > nowUs - keepUs then
-    local first = string.find(record, " ", 1, true)
-    local second = string.find(record, " ", first + 1, true)
-    memorized[#memorized + 1] = "o" .. string.sub(record, first + 1, second - 1) .. " " .. id
-    memorized[#memorized + 1] = string.sub(record, 1, first - 1)
+  if record and generationOf(record) > nowUs - keepUs then
+    memorized[#memorized + 1] = "o" .. operationOf(record) .. " " .. id
+    memorized[#memorized + 1] = answerOf(record)
   end
   if not following then
     removed[#removed + 1] = id
