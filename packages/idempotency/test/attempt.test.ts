@@ -3,7 +3,7 @@ import { pollUntil } from "@holdfast/testkit";
 import { describe, expect, it } from "vitest";
 import { AttemptLostError, FingerprintMismatchError, InProgressError, OutcomeUnknownError } from "../src/index.ts";
 import type { Attempt, IdempotencyOptions } from "../src/index.ts";
-import { gate, pass, rejection, uniqueName, useBench } from "./fixture.ts";
+import { aborted, gate, pass, rejection, uniqueName, useBench } from "./fixture.ts";
 import type { Bench } from "./fixture.ts";
 import { overtaken } from "./overtaken.ts";
 
@@ -14,9 +14,7 @@ describe("I5 the handler gets a token and a signal that aborts when the lease is
     const { lateAttempt, late } = await overtaken(bench, { leaseMs: 300 });
     const startedMs = performance.now();
     const attempt = lateAttempt();
-    await new Promise((resolve) => {
-      attempt.signal.addEventListener("abort", resolve, { once: true });
-    });
+    await aborted(attempt.signal);
     expect(performance.now() - startedMs).toBeLessThanOrEqual(300 + 250);
     expect(attempt.signal.reason).toBeInstanceOf(AttemptLostError);
     expect((attempt.signal.reason as AttemptLostError).reason).toBe("expired");
@@ -35,11 +33,9 @@ describe("I5 the handler gets a token and a signal that aborts when the lease is
     });
     running.catch(() => undefined);
     await first.entered;
-    const aborted = new Promise((resolve) => {
-      attempt?.signal.addEventListener("abort", resolve, { once: true });
-    });
+    const { signal } = attempt as Attempt;
     await idempotency.forget("k");
-    await aborted;
+    await aborted(signal);
     expect(attempt?.signal.reason).toMatchObject({ name: "AttemptLostError", reason: "lost" });
     first.open("late");
     await rejection(running);
