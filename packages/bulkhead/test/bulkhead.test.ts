@@ -147,6 +147,27 @@ describe("B3 the queue", () => {
     expect(order).toEqual(["waiter", "newcomer"]);
   });
 
+  it("B3 a call that the work of one waiter makes does not overtake the next waiter", async () => {
+    const one = bulkhead({ concurrencyMax: 1 });
+    const busy = handWork();
+    const order: string[] = [];
+    let made: Promise<unknown> | undefined;
+    const runs = [
+      one.run(() => busy.promise as Promise<unknown>),
+      one.run(() => {
+        order.push("first");
+        made = one.run(() => order.push("made by the first"));
+        return Promise.resolve();
+      }),
+      one.run(() => Promise.resolve(order.push("second"))),
+    ];
+    // Three permits are handed on in one step.
+    one.setLimit(4, "test");
+    busy.resolve("");
+    await Promise.all([...runs, made]);
+    expect(order).toEqual(["first", "second", "made by the first"]);
+  });
+
   it.each([
     ["fifo", ["a", "b", "c"]],
     ["lifo", ["c", "b", "a"]],

@@ -129,9 +129,11 @@ describe("opossum", () => {
     const run = one.run(() => early.promise);
     await fail(one, 4);
     await clock.advance(1_000);
+    const probe = watch(one.run(hang));
     early.resolve("from before");
     await run;
-    expect(one.snapshot().state).toBe("half-open");
+    expect([one.snapshot().state, probe.done]).toEqual(["half-open", false]);
+    await clock.advance(200_000);
   });
 
   it("B4 hazard: a hung probe does not wedge the breaker", async () => {
