@@ -110,6 +110,26 @@ describe("C5 versions", () => {
     expect(await liveView(store)).toMatchObject({ nextMs: dueMs + 3_600_000, head: "", cursorMs: 0 });
   });
 
+  it("C5 a lower version never replaces a higher one, whoever asks last", async () => {
+    await using desk = new Desk();
+    const redis = desk.redis(server.url);
+    const store = storeOf(redis, freshName());
+    const view = await dueJob(redis, store, definitionOf({ version: 3 }), 8_000_000_000_000);
+    expect(await store.define(definitionOf({ version: 2 }), view, 8_100_000_000_000)).toBe("kept");
+    expect(await liveView(store)).toMatchObject({ version: 3, nextMs: 8_000_000_000_000 });
+  });
+
+  it("C5 counter-test: without comparing versions the definition of whoever asks last counts", async () => {
+    await using desk = new Desk();
+    const redis = desk.redis(server.url);
+    const store = storeOf(redis, freshName());
+    const view = await dueJob(redis, store, definitionOf({ version: 3 }), 8_000_000_000_000);
+    await withAlteredLua(define, "tonumber(job.version) >= tonumber(version)", "false", async () => {
+      expect(await store.define(definitionOf({ version: 2 }), view, 8_100_000_000_000)).toBe("defined");
+    });
+    expect(await liveView(store)).toMatchObject({ version: 2, nextMs: 8_100_000_000_000 });
+  });
+
   it("C5 a definition never begins before what was decided, so that a clock that went back doubles nothing", async () => {
     await using desk = new Desk();
     const redis = desk.redis(server.url);
