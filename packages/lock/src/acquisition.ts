@@ -26,8 +26,16 @@ export interface Grant {
 /** Why an acquire ended without a grant. */
 export type GivenUp = "busy" | "timeout" | "cancelled" | "closed" | "failed";
 
+/** A request that was made before, and what became of it. */
+export type FirstRequest = { readonly sentAt: Instant; readonly epoch: number } & (
+  | { readonly reply: AcquireReply }
+  | { readonly error: unknown }
+);
+
 /** What an acquisition works with. */
 export interface AcquisitionSettings {
+  /** Nothing when it begins with its own first request. */
+  readonly first: FirstRequest | undefined;
   readonly store: LeaseStore;
   readonly room: WaitingRoom;
   readonly clock: Clock;
@@ -75,8 +83,8 @@ export class Acquisition implements Waiter {
   constructor(settings: AcquisitionSettings) {
     this.owner = settings.owned.owner;
     this.#settings = settings;
-    this.#startedAt = now(settings.clock);
-    this.#epoch = settings.store.connection.epoch;
+    this.#startedAt = settings.first?.sentAt ?? now(settings.clock);
+    this.#epoch = settings.first?.epoch ?? settings.store.connection.epoch;
   }
 
   /** Resolves to the grant, or to null when it is held and the caller does not wait. Rejects with the reason of giving up. */
@@ -89,11 +97,10 @@ export class Acquisition implements Waiter {
     } else {
       if (signal !== undefined) this.#abort = onAbort(signal, () => this.#giveUp("cancelled", signal.reason));
       if (Number.isFinite(endMs)) {
-        this.#deadline = deadlineListOf(clock, Math.ceil(endMs)).add(() =>
-          this.#giveUp("timeout", this.#timeoutError()),
-        );
+        const onDeadline = (): void => this.#giveUp("timeout", this.#timeoutError());
+        this.#deadline = deadlineListOf(clock, Math.ceil(endMs)).add(onDeadline, this.#startedAt.monotonicMs);
       }
-      this.#ask();
+      this.#begin();
     }
     return this.#outcome.promise;
   }
@@ -124,6 +131,17 @@ export class Acquisition implements Waiter {
     return this.#underWay > 0 || this.#epoch !== this.#settings.store.connection.epoch;
   }
 
+  #begin(): void {
+    const { first } = this.#settings;
+    if (first === undefined) {
+      this.#ask();
+      return;
+    }
+    this.#underWay = 1;
+    if ("reply" in first) this.#answered(first.reply, first.sentAt);
+    else this.#failed(first.error);
+  }
+
   /** Asks now, or as soon as the request under way is answered. */
   #look(): void {
     if (this.#settled) return;
@@ -139,20 +157,24 @@ export class Acquisition implements Waiter {
     this.#underWay += 1;
     const sentAt = now(clock);
     store.acquire(owned, ttlMs, waits).then(
-      (reply) => {
-        this.#asking = false;
-        this.#underWay -= 1;
-        this.#answers += 1;
-        this.#failures = 0;
-        this.#lastError = undefined;
-        if (!this.#settled) this.#onReply(reply, sentAt);
-      },
-      (error: unknown) => {
-        this.#asking = false;
-        if (error instanceof HoldfastError && error.effect === "none") this.#underWay -= 1;
-        if (!this.#settled) this.#onError(error);
-      },
+      (reply) => this.#answered(reply, sentAt),
+      (error: unknown) => this.#failed(error),
     );
+  }
+
+  #answered(reply: AcquireReply, sentAt: Instant): void {
+    this.#asking = false;
+    this.#underWay -= 1;
+    this.#answers += 1;
+    this.#failures = 0;
+    this.#lastError = undefined;
+    if (!this.#settled) this.#onReply(reply, sentAt);
+  }
+
+  #failed(error: unknown): void {
+    this.#asking = false;
+    if (error instanceof HoldfastError && error.effect === "none") this.#underWay -= 1;
+    if (!this.#settled) this.#onError(error);
   }
 
   #onReply(reply: AcquireReply, sentAt: Instant): void {

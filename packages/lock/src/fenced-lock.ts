@@ -12,12 +12,13 @@ import {
   Connection,
   elapsedMs,
   EventSink,
+  leaseMarginMs,
   LeaseKeeper,
   now,
 } from "@holdfast/core";
 import type { RedisLike, RenewedLease } from "@holdfast/core";
 import { Acquisition } from "./acquisition.ts";
-import type { GivenUp, Grant } from "./acquisition.ts";
+import type { AcquisitionSettings, FirstRequest, GivenUp, Grant } from "./acquisition.ts";
 import { LockLostError, LockTimeoutError } from "./errors.ts";
 import { lockChannel } from "./events.ts";
 import type { LockEvent } from "./events.ts";
@@ -25,7 +26,7 @@ import { GiveBack } from "./give-back.ts";
 import type { Returned } from "./give-back.ts";
 import { Hold } from "./hold.ts";
 
-import { lockKeys } from "./keys.ts";
+import { KeyCache } from "./key-cache.ts";
 import { LeaseStore } from "./lease-store.ts";
 import type { Owned } from "./lease-store.ts";
 import { resolveAcquireOptions, resolveLockOptions } from "./options.ts";
@@ -46,6 +47,7 @@ const renewBatchMax = 256;
 /** Locks by name. */
 export class FencedLock implements AsyncDisposable {
   readonly #options: ResolvedLockOptions;
+  readonly #keys: KeyCache;
   readonly #store: LeaseStore;
   readonly #room: WaitingRoom;
   readonly #giveBack: GiveBack;
@@ -62,6 +64,7 @@ export class FencedLock implements AsyncDisposable {
     this.#options = resolveLockOptions(options);
     const { clock, onEvent } = this.#options;
     const connection = Connection.of(redis, clock);
+    this.#keys = new KeyCache(this.#options.prefix);
     this.#store = new LeaseStore(connection, this.#options);
     this.#room = new WaitingRoom(clock, connection.wakeUps);
     this.#events = new EventSink(lockChannel, onEvent);
@@ -115,7 +118,7 @@ export class FencedLock implements AsyncDisposable {
     const startedAt = now(this.#options.clock);
     const hold = await this.#acquire(name, request, request.waitMs > 0);
     if (hold !== null) return hold;
-    const { resource } = lockKeys(this.#options.prefix, name);
+    const { resource } = this.#keys.keysOf(name);
     throw new LockTimeoutError(resource, elapsedMs(this.#options.clock, startedAt), "none");
   }
 
@@ -130,7 +133,7 @@ export class FencedLock implements AsyncDisposable {
 
   /** Who holds the lock, by the server's clock; null when nobody does. */
   async inspect(name: string): Promise<LockState | null> {
-    return this.#store.inspect(lockKeys(this.#options.prefix, name));
+    return this.#store.inspect(this.#keys.keysOf(name));
   }
 
   /**
@@ -140,7 +143,7 @@ export class FencedLock implements AsyncDisposable {
    * @returns the token, higher than every one granted so far
    */
   async forceRelease(name: string, options: { readonly operationId?: string | undefined } = {}): Promise<number> {
-    const keys = lockKeys(this.#options.prefix, name);
+    const keys = this.#keys.keysOf(name);
     const token = await this.#store.forceRelease(keys, options.operationId ?? this.#options.random.id());
     this.#events.emit(() => ({ type: "force-released", resource: keys.resource, token }));
     return token;
@@ -169,10 +172,64 @@ export class FencedLock implements AsyncDisposable {
 
   async #acquire(name: string, request: ResolvedAcquireOptions, waits: boolean): Promise<Hold | null> {
     if (this.#closed !== undefined) throw new ClosedError("this FencedLock");
-    const { clock, random, waiterLapseMs, durability, prefix } = this.#options;
-    const owned: Owned = { keys: lockKeys(prefix, name), owner: request.operationId ?? random.id() };
-    const startedAt = now(clock);
+    const { clock, random, commandTimeoutMs } = this.#options;
+    const owned: Owned = { keys: this.#keys.keysOf(name), owner: request.operationId ?? random.id() };
+    const endMs = Math.min(waits ? request.waitMs : Infinity, ambientRemainingMs());
+    // Usually one request is all there is to it. One that must end before its answer is due begins as an acquisition.
+    const plain = request.signal === undefined && endMs >= commandTimeoutMs;
+    const first = plain ? await this.#ask(owned, request.ttlMs, waits) : undefined;
+    if (
+      first !== undefined &&
+      "reply" in first &&
+      this.#closed === undefined &&
+      first.epoch === this.#store.connection.epoch
+    ) {
+      const { reply, sentAt } = first;
+      const spentMs = elapsedMs(clock, sentAt);
+      if (reply.kind === "granted" && spentMs < request.ttlMs - leaseMarginMs(request.ttlMs)) {
+        return this.#hold(
+          owned,
+          request,
+          { token: reply.token, sentAt, firstLeaseMs: undefined, mayArrive: false },
+          spentMs,
+        );
+      }
+    }
+    return this.#wait(owned, request, { waits, endMs, first });
+  }
+
+  async #ask(owned: Owned, ttlMs: number, waits: boolean): Promise<FirstRequest> {
+    const sentAt = now(this.#options.clock);
+    const { epoch } = this.#store.connection;
+    try {
+      return { sentAt, epoch, reply: await this.#store.acquire(owned, ttlMs, waits) };
+    } catch (error) {
+      return { sentAt, epoch, error };
+    }
+  }
+
+  async #wait(
+    owned: Owned,
+    request: ResolvedAcquireOptions,
+    { waits, endMs, first }: Pick<AcquisitionSettings, "waits" | "endMs" | "first">,
+  ): Promise<Hold | null> {
+    const { clock, random, waiterLapseMs, durability } = this.#options;
+    const startedAt = first?.sentAt ?? now(clock);
+    if (this.#closed !== undefined) {
+      // Closed while the first request was under way.
+      const error = new ClosedError("this FencedLock");
+      const given = {
+        reason: "closed" as const,
+        error,
+        waitedMs: elapsedMs(clock, startedAt),
+        mayHold: true,
+        mayArrive: true,
+      };
+      this.#onGivenUp(owned, request.ttlMs, given);
+      throw error;
+    }
     const acquisition: Acquisition = new Acquisition({
+      first,
       store: this.#store,
       room: this.#room,
       clock,
@@ -180,7 +237,7 @@ export class FencedLock implements AsyncDisposable {
       owned,
       ttlMs: request.ttlMs,
       waits,
-      endMs: Math.min(waits ? request.waitMs : Infinity, ambientRemainingMs()),
+      endMs,
       lapseMs: waiterLapseMs,
       signal: request.signal,
       trustHandOff: durability === undefined,

@@ -39,13 +39,16 @@ export class GiveBack {
 
   /** Rejects when the first attempt fails; the others go on. */
   async giveBack(returned: Returned): Promise<GivenBack> {
-    const first = this.#attempt(returned, returned.mayArrive);
-    const following = first.catch((error: unknown) => {
-      if (goesOn(error)) return withoutAmbientDeadline(() => this.#goOn(returned));
-    });
-    this.#pending.add(following);
-    void following.finally(() => this.#pending.delete(following));
-    return first;
+    const attempt = this.#attempt(returned, returned.mayArrive);
+    this.#pending.add(attempt);
+    try {
+      return await attempt;
+    } catch (error) {
+      if (goesOn(error)) this.#track(withoutAmbientDeadline(() => this.#goOn(returned)));
+      throw error;
+    } finally {
+      this.#pending.delete(attempt);
+    }
   }
 
   /** Waits for the returns under way, then stops those that go on. */
@@ -53,6 +56,11 @@ export class GiveBack {
     const timer = sleep(this.#clock, waitMs, this.#stopped.signal).catch(() => undefined);
     await Promise.race([Promise.allSettled(this.#pending), timer]);
     this.#stopped.abort();
+  }
+
+  #track(work: Promise<void>): void {
+    this.#pending.add(work);
+    void work.finally(() => this.#pending.delete(work));
   }
 
   async #attempt(returned: Returned, mayArrive: boolean): Promise<GivenBack> {

@@ -22,13 +22,14 @@ function digits(value: number): string {
 export class LeaseStore {
   readonly connection: Connection;
   readonly #options: ResolvedLockOptions;
-  readonly #lapseMs: string;
+  /** How long a waiter lives, how many dead ones are removed at once, how hints are sent. */
+  readonly #rules: string;
   readonly #delayMs: string;
 
   constructor(connection: Connection, options: ResolvedLockOptions) {
     this.connection = connection;
     this.#options = options;
-    this.#lapseMs = digits(options.waiterLapseMs);
+    this.#rules = digits(options.waiterLapseMs) + digits(sweepMax) + connection.publishCommand;
     this.#delayMs = digits(options.lockDelayMs);
   }
 
@@ -42,9 +43,7 @@ export class LeaseStore {
         newTerms: digits(ttlMs) + this.#delayMs,
         retentionMs: this.#options.fenceRetentionMs,
         waits: waits ? "1" : "0",
-        lapseMs: this.#lapseMs,
-        sweepMax,
-        publish: this.connection.publishCommand,
+        rules: this.#rules,
       },
       this.#call("acquire", keys, owner, true),
     );
@@ -72,9 +71,7 @@ export class LeaseStore {
         owner,
         retentionMs: this.#options.fenceRetentionMs,
         sealMs: mayArrive ? this.#options.commandTimeoutMs : 0,
-        lapseMs: this.#lapseMs,
-        sweepMax,
-        publish: this.connection.publishCommand,
+        rules: this.#rules,
       },
       // A release that a failover takes back ends with its ttl: replicas need not confirm it.
       this.#call("release", keys, owner, false),

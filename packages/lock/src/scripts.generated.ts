@@ -4,13 +4,13 @@
 export const acquire = {
   name: "lock.acquire",
   keys: ["lease", "queue", "seen"],
-  args: ["notAfterUs", "owner", "newTerms", "retentionMs", "waits", "lapseMs", "sweepMax", "publish"],
+  args: ["notAfterUs", "owner", "newTerms", "retentionMs", "waits", "rules"],
   rest: null,
   replies: ["granted", "waiting", "busy", "ended", "newer-format", "too-late"],
-  sha1: "358ec47c83cc53ab987378c77f64ae97c32e3c6e" as string,
+  sha1: "072580b32aa52298d6c21bd5d91fbd272cadf626" as string,
   source: `local lease, queue, seen = KEYS[1], KEYS[2], KEYS[3]
 local notAfterUs, owner, newTerms, retentionMs = tonumber(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[4])
-local waits, lapseMs, sweepMax, publish = ARGV[5], ARGV[6], tonumber(ARGV[7]), ARGV[8]
+local waits, rules = ARGV[5], ARGV[6]
 local time = redis.call("TIME")
 local nowUs = time[1] * 1000000 + time[2]
 local nowText = time[1] .. string.sub("00000" .. time[2], -6)
@@ -68,6 +68,7 @@ local from = clockWentBack and nowText or since
 local openUs = tonumber(from) + (tonumber(string.sub(terms, 1, 8)) + tonumber(string.sub(terms, 9, 16))) * 1000
 local free = since == none or nowUs >= openUs
 local unpack = table.unpack or unpack
+local lapseMs, sweepMax = string.sub(rules, 1, 8), tonumber(string.sub(rules, 9, 16))
 local lapseUs = tonumber(lapseMs) * 1000
 local function liveHead()
   local earliest = string.format("%.0f", nowUs - lapseUs)
@@ -102,7 +103,7 @@ local function handTo(head)
   local number = nextToken(token)
   leave(head)
   write(number, nowText, lapseMs .. "00000000", flagNow(), head)
-  redis.pcall(publish, queue, head .. " " .. number .. " " .. lapseMs)
+  redis.pcall(string.sub(rules, 17), queue, head .. " " .. number .. " " .. lapseMs)
 end
 if waits == "1" then
   if not redis.call("ZSCORE", queue, owner) then
@@ -547,13 +548,13 @@ return { held and "released" or "lost" }
 export const release = {
   name: "lock.release",
   keys: ["lease", "queue", "seen"],
-  args: ["notAfterUs", "owner", "retentionMs", "sealMs", "lapseMs", "sweepMax", "publish"],
+  args: ["notAfterUs", "owner", "retentionMs", "sealMs", "rules"],
   rest: null,
   replies: ["released", "lost", "newer-format", "too-late"],
-  sha1: "71def1f0cb6e2d9edc50da5dd061e2a04c197784" as string,
+  sha1: "f6335fc79e8d26e6fa000aa396b71fdcaa79d7c3" as string,
   source: `local lease, queue, seen = KEYS[1], KEYS[2], KEYS[3]
 local notAfterUs, owner, retentionMs = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
-local sealMs, lapseMs, sweepMax, publish = tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6]), ARGV[7]
+local sealMs, rules = tonumber(ARGV[4]), ARGV[5]
 local time = redis.call("TIME")
 local nowUs = time[1] * 1000000 + time[2]
 local nowText = time[1] .. string.sub("00000" .. time[2], -6)
@@ -597,6 +598,7 @@ if held and flag ~= "q" and sealMs == 0 then
   return "released"
 end
 local unpack = table.unpack or unpack
+local lapseMs, sweepMax = string.sub(rules, 1, 8), tonumber(string.sub(rules, 9, 16))
 local lapseUs = tonumber(lapseMs) * 1000
 local function liveHead()
   local earliest = string.format("%.0f", nowUs - lapseUs)
@@ -631,7 +633,7 @@ local function handTo(head)
   local number = nextToken(token)
   leave(head)
   write(number, nowText, lapseMs .. "00000000", flagNow(), head)
-  redis.pcall(publish, queue, head .. " " .. number .. " " .. lapseMs)
+  redis.pcall(string.sub(rules, 17), queue, head .. " " .. number .. " " .. lapseMs)
 end
 if flag == "q" or sealMs > 0 then
   leave(owner)

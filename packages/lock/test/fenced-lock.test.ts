@@ -240,6 +240,14 @@ describe("the instance", () => {
     await lock.close();
   });
 
+  it("close while a first request is under way: ClosedError, and what it gets is given back", async () => {
+    const lock = real.lock();
+    const acquiring = lock.acquire("a").catch((error: unknown) => error);
+    await lock.close();
+    expect(await acquiring).toBeInstanceOf(ClosedError);
+    await pollUntil("it is free", async () => (await real.lock().inspect("a")) === null);
+  });
+
   it("the client stays the caller's: open after close, with its listeners as before", async () => {
     const redis = real.client();
     await redis.ping();

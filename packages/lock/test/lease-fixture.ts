@@ -26,7 +26,7 @@ export interface AskInputs {
 
 const digits = (value: number): string => String(value).padStart(8, "0");
 
-const shared = { retentionMs: 600_000, lapseMs: digits(1_000), sweepMax: 100, publish: "PUBLISH" };
+const shared = { retentionMs: 600_000, rules: `${digits(1_000)}${digits(100)}PUBLISH`, publish: "PUBLISH" };
 
 function askInputs(owner: string, { leaseMs = 30_000, delayMs = 0, waits = false, notAfterUs }: AskInputs): RawInputs {
   const bound = notAfterUs === undefined ? {} : { notAfterUs };

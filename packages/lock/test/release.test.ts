@@ -118,7 +118,7 @@ it("K4 a hint that may not be published does not undo the hand-off", async () =>
   const lease = leaseOf(real.redis);
   await lease.acquire("ann");
   await lease.acquire("bob", { waits: true });
-  expect(await lease.release("ann", { publish: "NOSUCHCOMMAND" })).toBe("released");
+  expect(await lease.release("ann", { rules: "0000100000000100NOSUCHCOMMAND" })).toBe("released");
   expect(await lease.record()).toMatchObject({ owner: "bob" });
 });
 

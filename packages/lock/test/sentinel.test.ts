@@ -18,7 +18,7 @@ afterAll(async () => {
 });
 
 it("L1 L2 goes over to the new master with its lease and its fence, when they were replicated", async () => {
-  const lock = new FencedLock(redis, { ttlMs: 20_000, durability: { replicas: 1, timeoutMs: 2_000 } });
+  const lock = new FencedLock(redis, { ttlMs: 20_000, durability: { replicas: 2, timeoutMs: 2_000 } });
   const before = await lock.acquire("a");
   await sentinel.failover();
   await pollUntil(

@@ -177,7 +177,10 @@ export class QuorumLock implements AsyncDisposable {
     const owned = held.filter(({ value }) => value === owner);
     return {
       owner,
-      token: Math.max(...owned.map(({ token }) => token)),
+      token: agreed(
+        owned.map(({ token }) => token),
+        majority,
+      ),
       remainingMs: Math.max(0, Math.min(...owned.map(({ remainingMs }) => remainingMs))),
       nodes,
     };
@@ -250,6 +253,12 @@ export class QuorumLock implements AsyncDisposable {
     if (kind === "skewed") return new ClockSkewError(resource, this.#options.clockSkewMaxMs, votes);
     return new LockTimeoutError(resource, waitedMs, "none", { cause: new QuorumRefusedError(resource, votes) });
   }
+}
+
+/** The token that a majority remembers; a node outside of it may have proposed a higher one. */
+function agreed(tokens: readonly number[], majority: number): number {
+  const common = tokens.find((token) => tokens.filter((other) => other === token).length >= majority);
+  return common ?? Math.max(...tokens);
 }
 
 /** Whether a majority answered, be it to refuse. */

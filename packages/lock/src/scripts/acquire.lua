@@ -12,9 +12,8 @@ ARGV
   newTerms     length of the lease and lock delay in ms, 8 digits each
   retentionMs  how long the record outlives token and lease
   waits        "1" to wait when it is not free, "0" to be told so
-  lapseMs      8 digits: for how long a waiter counts as alive after a request, and how long a hand-off waits for it
-  sweepMax     most dead waiters removed in one step
-  publish      PUBLISH or SPUBLISH
+  rules        8 digits each: for how long in ms a waiter counts as alive after a request, and how long a hand-off waits for it; most dead
+               waiters removed in one step; then PUBLISH or SPUBLISH
 REPLIES
   "granted token"      the owner holds it
   "waiting ms"         it stands in the queue; the lease ends in so many ms
@@ -25,7 +24,7 @@ REPLIES
 ]]
 local lease, queue, seen = KEYS[1], KEYS[2], KEYS[3]
 local notAfterUs, owner, newTerms, retentionMs = tonumber(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[4])
-local waits, lapseMs, sweepMax, publish = ARGV[5], ARGV[6], tonumber(ARGV[7]), ARGV[8]
+local waits, rules = ARGV[5], ARGV[6]
 
 -- @include time
 -- @include bound

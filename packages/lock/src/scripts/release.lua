@@ -11,9 +11,8 @@ ARGV
   owner        who gives it back or gives up
   retentionMs  how long the record outlives token and lease
   sealMs       how long a request of this owner may still be under way; 0 when none can be
-  lapseMs      8 digits: for how long a waiter counts as alive after a request, and how long a hand-off waits for it
-  sweepMax     most dead waiters removed in one step
-  publish      PUBLISH or SPUBLISH
+  rules        8 digits each: for how long in ms a waiter counts as alive after a request, and how long a hand-off waits for it; most dead
+               waiters removed in one step; then PUBLISH or SPUBLISH
 REPLIES
   "released"         the owner held it, and no longer does
   "lost"             it did not hold it
@@ -22,7 +21,7 @@ REPLIES
 ]]
 local lease, queue, seen = KEYS[1], KEYS[2], KEYS[3]
 local notAfterUs, owner, retentionMs = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
-local sealMs, lapseMs, sweepMax, publish = tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6]), ARGV[7]
+local sealMs, rules = tonumber(ARGV[4]), ARGV[5]
 
 -- @include time
 -- @include bound

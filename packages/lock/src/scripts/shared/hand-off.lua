@@ -5,15 +5,17 @@ hand-off: finds the first live waiter, and grants to it for as long as a live wa
 end of the seal as a negative number: what lies between -now and now - lapse is dead of either kind.
 
 Needs
-  queue, seen, nowUs, nowText, lapseMs (8 digits), sweepMax, publish, nextToken, write from token and record, token
+  queue, seen, nowUs, nowText, nextToken, token and write from record
+  rules  lapse in ms, most dead waiters removed in one step, 8 digits each, and the command that sends hints
 Gives
-  lapseUs      lapseMs in microseconds
+  lapseUs      the lapse in microseconds
   liveHead()   the first live waiter, or false; the dead are removed together on the way
   leave(who)   takes an owner out of the queue
   flagNow()    the record's flag as the queue stands
   handTo(head) grants to a waiter and tells it
 ]]
 local unpack = table.unpack or unpack
+local lapseMs, sweepMax = string.sub(rules, 1, 8), tonumber(string.sub(rules, 9, 16))
 local lapseUs = tonumber(lapseMs) * 1000
 
 local function liveHead()
@@ -53,5 +55,5 @@ local function handTo(head)
   local number = nextToken(token)
   leave(head)
   write(number, nowText, lapseMs .. "00000000", flagNow(), head)
-  redis.pcall(publish, queue, head .. " " .. number .. " " .. lapseMs)
+  redis.pcall(string.sub(rules, 17), queue, head .. " " .. number .. " " .. lapseMs)
 end
