@@ -94,7 +94,8 @@ export function contentProblems(tarball: Pick<Tarball, "contents" | "manifest">)
     const module = /^dist\/(.+?)\.(?:d\.ts|js)(?:\.map)?$/.exec(name)?.[1];
     if (module !== undefined && !present.has(`src/${module}.ts`))
       problems.push(`has ${name} without src/${module}.ts: left by an older build`);
-    const source = /^src\/(.+)\.ts$/.exec(name)?.[1];
+    // A declaration of somebody else's package (.d.ts) is for the compiler alone.
+    const source = /^src\/(.+)(?<!\.d)\.ts$/.exec(name)?.[1];
     if (source === undefined) continue;
     for (const made of [`dist/${source}.js`, `dist/${source}.d.ts`])
       if (!present.has(made)) problems.push(`lacks ${made}`);

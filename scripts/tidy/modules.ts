@@ -8,14 +8,20 @@ import type { Rule, SourceFile } from "./source-file.ts";
 const VAGUE_NAMES = new Set(["util", "utils", "helper", "helpers", "common", "misc", "lib", "libs", "types"]);
 const KEBAB = /^[a-z0-9]+(-[a-z0-9]+)*(\.[a-z0-9-]+)*$/;
 const TOOL_CONFIG = /(^|\/)[a-z]+\.config\.ts$/;
+const FOREIGN_DECLARATION = /\.d\.ts$/;
 const LINES_SOFT = 300;
 const LINES_HARD = 400;
 const LUA_LINES_HARD = 110;
 
-/** `export default`, `export { x as default }` and `export *`; a tool's config file has no choice. */
+/**
+ * `export default`, `export { x as default }` and `export *`. A tool's config file has no choice, and neither has a declaration of
+ * somebody else's package.
+ */
 export const exportsAreNamed: Rule = (files) => {
   const problems: string[] = [];
-  for (const file of files.filter((each) => isCode(each) && !TOOL_CONFIG.test(each.path))) {
+  for (const file of files
+    .filter(({ path }) => !TOOL_CONFIG.test(path) && !FOREIGN_DECLARATION.test(path))
+    .filter(isCode)) {
     visitNodes(file, (node) => {
       if (node.type === "ExportAllDeclaration")
         problems.push(`${placeOf(file, node)}: export * hides what is exported`);

@@ -4,7 +4,7 @@
  * (processes still race as they like).
  */
 import { setTimeout as delay } from "node:timers/promises";
-import { FaultProxy, Pod, RedisServer, SeededRandom } from "@holdfast/testkit";
+import { FaultProxy, Pod, pollUntil, RedisServer, SeededRandom } from "@holdfast/testkit";
 import { Redis } from "ioredis";
 import { describe, expect, it } from "vitest";
 import { Idempotency } from "../src/index.ts";
@@ -222,16 +222,23 @@ describe("random faults on real processes", () => {
     await using server = await RedisServer.start();
     const redis = new Redis(server.url);
     const effects: string[] = [];
-    const naive = async (worker: string, workMs: number): Promise<void> => {
+    const claimed = Promise.withResolvers<void>();
+    const pause = Promise.withResolvers<void>();
+    const naive = async (worker: string, work: () => Promise<void>): Promise<void> => {
       if ((await redis.set("k", worker, "PX", 100, "NX")) === null) return;
-      await delay(workMs);
+      await work();
       effects.push(worker);
       await redis.set("result", worker);
     };
-    const paused = naive("paused", 200);
-    await delay(120);
-    await naive("second", 0);
+    const paused = naive("paused", async () => {
+      claimed.resolve();
+      await pause.promise;
+    });
+    await claimed.promise;
+    await pollUntil("its time is over", async () => (await redis.exists("k")) === 0);
+    await naive("second", async () => undefined);
     expect(await redis.get("result")).toBe("second");
+    pause.resolve();
     await paused;
     expect(effects).toEqual(["second", "paused"]);
     expect(await redis.get("result")).toBe("paused");

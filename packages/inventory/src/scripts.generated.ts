@@ -1831,7 +1831,7 @@ export const settle = {
   args: ["layout", "notAfterUs", "keepMs", "expireMax", "linesMax", "final", "itemCount"],
   rest: "items",
   replies: ["form", "bad-stock", "too-late", "settled"],
-  sha1: "23f7644bbfdc78fb4dc17535a474a937b84791b2" as string,
+  sha1: "a964e6338365cc8829429732aab0c4dbecd2f9d0" as string,
   source: `local stock, recordsA, recordsB, due, log = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local layout, notAfterUs, keepMs, expireMax = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local linesMax, final, itemCount = tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[7])
@@ -2031,16 +2031,12 @@ for _, id in ipairs(ids) do
   end
 end
 loadHeld(reservations)
-local function parts(start, words)
-  local wanted, first, lines, left = {}, firstHeld(words), {}, 0
-  for line = start + 4, start + 3 + 2 * ARGV[start + 3], 2 do
-    wanted[ARGV[line]] = tonumber(ARGV[line + 1])
-    left = left + 1
-  end
+local function parts(order, words)
+  local first, lines, left = firstHeld(words), {}, order.lines
   local whole = left == 0
   for held = first, lastHeld(words, first), 2 do
     local sku, quantity = words[held], tonumber(words[held + 1])
-    local part = whole and quantity or wanted[sku]
+    local part = whole and quantity or order.wanted[sku]
     if part and part > quantity then
       return false
     end
@@ -2064,8 +2060,8 @@ local function setPart(words, lines, whole)
     end
   end
 end
-local function confirm(start, id, words)
-  local lines, whole = parts(start, words)
+local function confirm(order, id, words)
+  local lines, whole = parts(order, words)
   if not lines then
     return "e"
   end
@@ -2081,13 +2077,13 @@ local function confirm(start, id, words)
   end
   entries[#entries + 1] = "c" .. nowText .. " " .. id .. " " .. words[6] .. " " .. table.concat(moved, " ")
   free(id)
-  words[4] = ARGV[start + 2]
+  words[4] = order.mark
   setPart(words, lines, whole)
   mark(id, words, "c")
   return "c"
 end
-local function takeAgain(start, id, words)
-  local lines, whole = parts(start, words)
+local function takeAgain(order, id, words)
+  local lines, whole = parts(order, words)
   if not lines then
     return "e"
   end
@@ -2105,7 +2101,7 @@ local function takeAgain(start, id, words)
     return "s"
   end
   setPart(words, lines, whole and not short)
-  words[4] = ARGV[start + 2]
+  words[4] = order.mark
   if short then
     words[#words + 1] = "# " .. table.concat(left, " ")
     mark(id, words, "y")
@@ -2117,6 +2113,13 @@ local function takeAgain(start, id, words)
   entries[#entries + 1] = "t" .. nowText .. " " .. id .. " " .. words[6] .. " " .. table.concat(moved, " ")
   mark(id, words, "c")
   return "c"
+end
+local function orderAt(start)
+  local order = { mark = ARGV[start + 2], lines = tonumber(ARGV[start + 3]), wanted = {} }
+  for line = start + 4, start + 3 + 2 * order.lines, 2 do
+    order.wanted[ARGV[line]] = tonumber(ARGV[line + 1])
+  end
+  return order
 end
 local function settle(start, id, record)
   local what, operation = ARGV[start + 1], ARGV[start + 2]
@@ -2143,7 +2146,7 @@ local function settle(start, id, record)
     mark(id, words, "r")
     return "r"
   elseif state == "h" then
-    return confirm(start, id, words)
+    return confirm(orderAt(start), id, words)
   elseif state == "c" then
     return what ~= "r" and words[4] == operation and "c" or "C"
   elseif state == "r" then
@@ -2151,7 +2154,7 @@ local function settle(start, id, record)
   elseif state == "n" then
     return "a"
   elseif state == "x" and what == "k" then
-    return takeAgain(start, id, words)
+    return takeAgain(orderAt(start), id, words)
   end
   return state == "y" and what == "k" and "i" or "x"
 end

@@ -41,6 +41,7 @@ local wanted = { (table.unpack or unpack)(input, first, first + fieldCount - 1) 
 -- @include shelf
 if nextMs <= nowMs then
   -- @include holds
+-- @include expiry
 end
 local idsAt = first + fieldCount
 local at = idsAt + itemCount

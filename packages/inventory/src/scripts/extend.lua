@@ -36,6 +36,7 @@ local reservation, holdMs = ARGV[9], ARGV[10]
 local wanted = {}
 -- @include shelf
 -- @include holds
+-- @include expiry
 local found = records({ operation, reservation })
 local known, record = fresh[operation] or found[operation], fresh[reservation] or found[reservation]
 local agedMs = known and nowMs - string.sub(known, 3, 15) or bornMs > 0 and nowMs - bornMs or 0

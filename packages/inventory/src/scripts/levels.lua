@@ -36,6 +36,7 @@ for at = first, #ARGV do
 end
 -- @include shelf
 -- @include holds
+-- @include expiry
 if bad then
   return { "bad-stock", bad }
 end

@@ -34,6 +34,7 @@ local expireMax, linesMax, id, bornMs, seal = tonumber(ARGV[5]), tonumber(ARGV[6
 local wanted = {}
 -- @include shelf
 -- @include holds
+-- @include expiry
 if bad then
   return { "bad-stock", bad }
 end

@@ -45,6 +45,7 @@ for at = first, #ARGV, 2 do
 end
 -- @include shelf
 -- @include holds
+-- @include expiry
 local record = records({ id })[id]
 local function headNow()
   local newest = redis.call("XREVRANGE", log, "+", "-", "COUNT", 1)[1]

@@ -34,6 +34,7 @@ local linesMax, final, itemCount = tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[7])
 local wanted = {}
 -- @include shelf
 -- @include holds
+-- @include expiry
 
 local ids, starts, reservations, at = {}, {}, {}, 8
 for index = 1, itemCount do
@@ -49,97 +50,14 @@ for _, id in ipairs(ids) do
 end
 loadHeld(reservations)
 
--- What is confirmed of each line, or false when it is more than is held.
-local function parts(start, words)
-  local wanted, first, lines, left = {}, firstHeld(words), {}, 0
-  for line = start + 4, start + 3 + 2 * ARGV[start + 3], 2 do
-    wanted[ARGV[line]] = tonumber(ARGV[line + 1])
-    left = left + 1
-  end
-  local whole = left == 0
-  for held = first, lastHeld(words, first), 2 do
-    local sku, quantity = words[held], tonumber(words[held + 1])
-    local part = whole and quantity or wanted[sku]
-    if part and part > quantity then
-      return false
-    end
-    left = part and left - 1 or left
-    lines[#lines + 1] = { sku = sku, quantity = quantity, part = part or 0 }
-  end
-  return (whole or left == 0) and lines, whole
-end
+-- @include confirm
 
-local function setPart(words, lines, whole)
-  local upTo = lastHeld(words, firstHeld(words))
-  for word = #words, upTo + 1, -1 do
-    words[word] = nil
+local function orderAt(start)
+  local order = { mark = ARGV[start + 2], lines = tonumber(ARGV[start + 3]), wanted = {} }
+  for line = start + 4, start + 3 + 2 * order.lines, 2 do
+    order.wanted[ARGV[line]] = tonumber(ARGV[line + 1])
   end
-  if not whole then
-    if firstHeld(words) == 7 then
-      words[#words + 1] = "#"
-    end
-    words[#words + 1] = "#"
-    for _, line in ipairs(lines) do
-      words[#words + 1] = line.part > 0 and line.sku .. " " .. number(line.part) or nil
-    end
-  end
-end
-
-local function confirm(start, id, words)
-  local lines, whole = parts(start, words)
-  if not lines then
-    return "e"
-  end
-  local moved = {}
-  for _, line in ipairs(lines) do
-    local reserved = value["r#" .. line.sku] - line.quantity
-    if reserved < 0 then
-      bad = "r#" .. line.sku
-    end
-    put("r#" .. line.sku, reserved)
-    put(line.sku, value[line.sku] + line.quantity - line.part)
-    moved[#moved + 1] = line.sku .. " " .. number(line.part) .. " " .. number(line.quantity)
-  end
-  entries[#entries + 1] = "c" .. nowText .. " " .. id .. " " .. words[6] .. " " .. table.concat(moved, " ")
-  free(id)
-  words[4] = ARGV[start + 2]
-  setPart(words, lines, whole)
-  mark(id, words, "c")
-  return "c"
-end
-
-local function takeAgain(start, id, words)
-  local lines, whole = parts(start, words)
-  if not lines then
-    return "e"
-  end
-  local moved, short, left = {}, false, {}
-  for _, line in ipairs(lines) do
-    short = short or value[line.sku] < line.part
-    if line.part > 0 then
-      moved[#moved + 1] = line.sku .. " " .. number(line.part)
-      left[#left + 1] = line.sku .. " " .. number(line.part) .. " " .. number(value[line.sku])
-    end
-  end
-  if short and dueLeft then
-    return "b"
-  elseif short and final ~= "1" then
-    return "s"
-  end
-  setPart(words, lines, whole and not short)
-  words[4] = ARGV[start + 2]
-  if short then
-    -- The "no" stays: a confirmation that comes late must not take what its caller was told is not there (V2).
-    words[#words + 1] = "# " .. table.concat(left, " ")
-    mark(id, words, "y")
-    return "i"
-  end
-  for _, line in ipairs(lines) do
-    put(line.sku, value[line.sku] - line.part)
-  end
-  entries[#entries + 1] = "t" .. nowText .. " " .. id .. " " .. words[6] .. " " .. table.concat(moved, " ")
-  mark(id, words, "c")
-  return "c"
+  return order
 end
 
 local function settle(start, id, record)
@@ -168,7 +86,7 @@ local function settle(start, id, record)
     mark(id, words, "r")
     return "r"
   elseif state == "h" then
-    return confirm(start, id, words)
+    return confirm(orderAt(start), id, words)
   elseif state == "c" then
     return what ~= "r" and words[4] == operation and "c" or "C"
   elseif state == "r" then
@@ -176,7 +94,7 @@ local function settle(start, id, record)
   elseif state == "n" then
     return "a"
   elseif state == "x" and what == "k" then
-    return takeAgain(start, id, words)
+    return takeAgain(orderAt(start), id, words)
   end
   return state == "y" and what == "k" and "i" or "x"
 end

@@ -28,6 +28,7 @@ local expireMax, linesMax, holdMs = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumb
 local wanted = {}
 -- @include shelf
 -- @include holds
+-- @include expiry
 if bad then
   return { "bad-stock", bad }
 end

@@ -1,5 +1,5 @@
 --[[
-holds: reads records of reservations, and ends the holds that are past their end, the oldest first (V4).
+holds: reads and changes records of reservations.
 
 A record is words with a space between them. A reservation's:
   1  state, operation, time of the last change in ms: "hv1763776543123"
@@ -11,17 +11,16 @@ A record is words with a space between them. A reservation's:
 A movement is words too: kind and time in µs, id, order id or "#", sku and numbers.
 
 Needs
-  the names of shelf; expireMax, linesMax  most holds ended in one script, and about how many lines of them
+  the names of shelf
 Gives
   records(ids)             by id, those that are remembered; placeOf[id] is the side that has it
   wordsOf(record)
   firstHeld(words), lastHeld(words)  where the lines that are held begin and end
   loadHeld(list)           loads the counters of all lines of records, given as lists of words
   mark(id, words, state)   the record after a change of state
-  lapse(id, words)         ends a hold by time
+  free(id)                 takes a hold off the list of live ones
+  unreserve(words, back)   takes what a hold reserves off the shelf; whole is the usual `back`
   fresh                    records by id that changed in this script
-  dueLeft                  whether holds past their end are still unreturned
-  lapsed                   how many were ended
   number(n)                a whole number as text with all its digits
 ]]
 local function number(n)
@@ -136,36 +135,4 @@ end
 
 local function whole(_, quantity)
   return quantity
-end
-
-local function lapse(id, words)
-  lapsed = lapsed + 1
-  entries[#entries + 1] = "x" .. nowText .. " " .. id .. " " .. words[6] .. " " .. unreserve(words, whole)
-  free(id)
-  mark(id, words, "x")
-end
-
-if nextMs <= nowMs then
-  local ids = redis.call("ZRANGE", due, "-inf", nowMsText, "BYSCORE", "LIMIT", 0, expireMax)
-  local found, ended, lines, count = records(ids), {}, 0, 0
-  for _, id in ipairs(ids) do
-    local words = found[id] and wordsOf(found[id]) or {}
-    count = count + 1
-    ended[count] = words
-    lines = lines + #words / 2
-    if lines >= linesMax then
-      break
-    end
-  end
-  loadHeld(ended)
-  for at, words in ipairs(ended) do
-    if words[1] and string.sub(words[1], 1, 1) == "h" then
-      lapse(ids[at], words)
-    else
-      freed[#freed + 1] = ids[at]
-    end
-  end
-  local following = redis.call("ZRANGE", due, count, count, "WITHSCORES")
-  nextMs = following[2] and tonumber(following[2]) or math.huge
-  dueLeft = nextMs <= nowMs
 end

@@ -22,7 +22,7 @@ Gives
   put(field, count)       sets a counter
   entries, kept, held, freed  to be written: movements; id and record in turn; end and id of holds in turn; ids of ended holds
   nextMs                  the earliest end of a hold
-  fresh, lapsed, dueLeft  see holds
+  fresh  see holds; lapsed, dueLeft  see expiry
 ]]
 local unpack = table.unpack or unpack
 local nowMsText = string.sub(nowText, 1, 13)
