@@ -3,7 +3,13 @@
  * thousand skus alike), turns refusals into errors, and tells observers of holds that were returned in passing.
  */
 import { createHash } from "node:crypto";
-import { Coalescer, NewerFormatError, OutcomeUnknownError, UnexpectedReplyError } from "@holdfast/core";
+import {
+  Coalescer,
+  NewerFormatError,
+  NotReplicatedError,
+  OutcomeUnknownError,
+  UnexpectedReplyError,
+} from "@holdfast/core";
 import type { CallOptions, Connection, EventSink } from "@holdfast/core";
 import { BucketsMismatchError, InconsistentStockError } from "./errors.ts";
 import type { InventoryEvent } from "./events.ts";
@@ -71,8 +77,12 @@ export function markOf(operationId: string): string {
   return createHash("sha256").update(operationId).digest("base64url").slice(0, 8);
 }
 
-/** A lost answer of a shared request, as the caller of one part of it needs it: under its own operation id. */
-export function named(error: unknown, operation: string, operationId: string): unknown {
+/** What became of a shared request, as the caller of one part of it needs it: under its own operation id. */
+export function named(error: unknown, operation: string, operationId: string, durabilityMs = 0): unknown {
+  if (error instanceof NotReplicatedError) {
+    const { replicasWanted, replicasConfirmed } = error;
+    return new NotReplicatedError(operation, operationId, replicasWanted, replicasConfirmed, durabilityMs);
+  }
   if (!(error instanceof OutcomeUnknownError)) return error;
   return new OutcomeUnknownError(operation, operationId, { cause: error, why: "its request was lost" });
 }

@@ -109,7 +109,7 @@ export class MovementConsumer {
       this.#bucket.call("commit", this.name, "none"),
     );
     if (reply.kind === "elsewhere") {
-      checkLog(resource, cursor, reply.form, reply.found === "" ? null : reply.found, null);
+      checkLog(resource, cursor, reply.form, reply.found === "" ? null : reply.found, reply.next);
       throw new TypeError(`cursor must be that of a movement, got ${JSON.stringify(cursor)}`);
     }
     if (reply.kind === "committed" && mode !== "d") {

@@ -57,10 +57,16 @@ export class Inventory implements AsyncDisposable {
   constructor(redis: RedisLike, name: string, options: InventoryOptions = {}) {
     this.name = text("name", name);
     this.#options = resolveInventoryOptions(options);
-    const { clock, onEvent, random, rememberMs } = this.#options;
+    const { clock, onEvent, random, rememberMs, durability } = this.#options;
     this.#events = new EventSink(inventoryChannel, onEvent);
     this.#stockroom = new Stockroom(Connection.of(redis, clock), name, this.#options, this.#events);
-    this.#ordering = new Ordering({ name, stockroom: this.#stockroom, random, rememberMs });
+    this.#ordering = new Ordering({
+      name,
+      stockroom: this.#stockroom,
+      random,
+      rememberMs,
+      durabilityMs: durability?.timeoutMs ?? 0,
+    });
   }
 
   /** Number of buckets; each has a log of its own. 1 without hot skus. */

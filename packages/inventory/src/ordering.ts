@@ -57,6 +57,8 @@ export interface OrderingSettings {
   readonly stockroom: Stockroom;
   readonly random: Random;
   readonly rememberMs: number;
+  /** How long replicas may take to confirm, for messages. */
+  readonly durabilityMs: number;
 }
 
 /** The orders of one inventory. */
@@ -199,7 +201,7 @@ export class Ordering {
     try {
       return await ask();
     } catch (error) {
-      throw named(error, this.#call(verbs[verb], id), operationId);
+      throw named(error, this.#call(verbs[verb], id), operationId, this.#settings.durabilityMs);
     }
   }
 

@@ -393,7 +393,7 @@ export const commit = {
   args: ["notAfterUs", "consumer", "sequence", "stamp", "known", "mode", "trimMax"],
   rest: null,
   replies: ["too-late", "committed", "behind", "elsewhere"],
-  sha1: "69a2f5cefd227b61a17f4e9161efba15bcc2766b" as string,
+  sha1: "e0d40b91d9422217d3fe6ce514e45c2edcd75566" as string,
   source: `local stock, log, positions = KEYS[1], KEYS[2], KEYS[3]
 local notAfterUs, consumer, sequence, stamp = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
 local known, mode, trimMax = ARGV[5], ARGV[6], tonumber(ARGV[7])
@@ -407,9 +407,11 @@ local position = redis.call("HGET", positions, consumer)
 if mode == "f" and position and tonumber(string.match(position, "^%d+")) > tonumber(sequence) then
   return { "behind", position }
 end
-local found = redis.call("XRANGE", log, "0-" .. sequence, "0-" .. sequence)[1]
-if mode ~= "d" and known ~= "" and (not found or string.sub(found[2][2], 1, #known) ~= known) then
-  return { "elsewhere", redis.call("HGET", stock, "#form") or "", found and found[2][2] or "" }
+local found = redis.call("XRANGE", log, "0-" .. sequence, "+", "COUNT", 1)[1]
+local next = found and string.sub(found[1], 3) or ""
+local entry = next == sequence and found[2][2] or ""
+if mode ~= "d" and known ~= "" and string.sub(entry, 1, #known) ~= known then
+  return { "elsewhere", redis.call("HGET", stock, "#form") or "", entry, next }
 end
 if mode == "d" then
   redis.call("HDEL", positions, consumer)

@@ -179,14 +179,17 @@ export const readScript: Script<typeof lua.read, PageReply> = defineScript(lua.r
 /** What commit.lua answers. */
 export type CommitReply =
   | { readonly kind: "committed" | "behind"; readonly position: string }
-  | { readonly kind: "elsewhere"; readonly form: string; readonly found: string };
+  | { readonly kind: "elsewhere"; readonly form: string; readonly found: string; readonly next: number | null };
 
 /** Stores a position. */
 export const commitScript: Script<typeof lua.commit, CommitReply> = defineScript(lua.commit, (reply, operation) =>
   decodeTagged<CommitReply>(operation, reply, {
     committed: (fields) => ({ kind: "committed", position: fields.text() }),
     behind: (fields) => ({ kind: "behind", position: fields.text() }),
-    elsewhere: (fields) => ({ kind: "elsewhere", form: fields.text(), found: fields.text() }),
+    elsewhere: (fields) => {
+      const [form, found, next] = [fields.text(), fields.text(), fields.text()];
+      return { kind: "elsewhere", form, found, next: next === "" ? null : Number(next) };
+    },
   }),
 );
 

@@ -121,6 +121,8 @@ describe.each(kinds)("on %s", (kind) => {
     expect(await ledger.next()).toEqual([]);
     expect((await failure(stock.movements().next())).name).toBe("MovementGapError");
     expect(await audit.commit(all[10] as Movement)).toMatchObject({ kind: "behind", cursor: { sequence: 400 } });
+    await stock.consumer("late").reset(all[599] as Movement);
+    expect((await failure(stock.consumer("late").reset(all[10] as Movement))).name).toBe("MovementGapError");
     await audit.remove();
     expect(await audit.position()).toEqual(startCursor);
   });

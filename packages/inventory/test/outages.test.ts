@@ -76,6 +76,19 @@ describe("a Redis that is killed", () => {
   });
 });
 
+it("durability: an order that too few replicas confirm says so under its own id, and stands on the master", async () => {
+  const server = await started();
+  const stock = new Inventory(open(server), "shop", { durability: { replicas: 1, timeoutMs: 50 } });
+  const plain = new Inventory(open(server), "shop");
+  await plain.restock({ operationId: "k", lines: [line("mug", 9)] });
+  const orders = ["a", "b"].map((operationId) => failure(stock.decrement({ operationId, lines: [line("mug", 1)] })));
+  for (const [index, error] of (await Promise.all(orders)).entries()) {
+    expect(error).toMatchObject({ name: "NotReplicatedError", operationId: ["a", "b"][index], effect: "possible" });
+  }
+  expect((await plain.level("mug")).onHand).toBe(7);
+  expect((await plain.decrement({ operationId: "a", lines: [line("mug", 1)] })).kind).toBe("decremented");
+});
+
 describe("a failover that takes acknowledged sales back", () => {
   async function fork(lost: number, made: number): Promise<{ stock: Inventory; seen: readonly Movement[] }> {
     const master = await started();

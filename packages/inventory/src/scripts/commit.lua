@@ -18,7 +18,8 @@ REPLIES
   {"too-late", now}
   {"committed", position}
   {"behind", position}    another process has come further; nothing was done
-  {"elsewhere", form, found}  the log does not have that movement: what it has under its number, or nothing
+  {"elsewhere", form, found, next}  the log does not have that movement: what it has under its number, or nothing, and the number of the
+                         next one it has, empty for none
 ]]
 local stock, log, positions = KEYS[1], KEYS[2], KEYS[3]
 local notAfterUs, consumer, sequence, stamp = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
@@ -29,9 +30,11 @@ local position = redis.call("HGET", positions, consumer)
 if mode == "f" and position and tonumber(string.match(position, "^%d+")) > tonumber(sequence) then
   return { "behind", position }
 end
-local found = redis.call("XRANGE", log, "0-" .. sequence, "0-" .. sequence)[1]
-if mode ~= "d" and known ~= "" and (not found or string.sub(found[2][2], 1, #known) ~= known) then
-  return { "elsewhere", redis.call("HGET", stock, "#form") or "", found and found[2][2] or "" }
+local found = redis.call("XRANGE", log, "0-" .. sequence, "+", "COUNT", 1)[1]
+local next = found and string.sub(found[1], 3) or ""
+local entry = next == sequence and found[2][2] or ""
+if mode ~= "d" and known ~= "" and string.sub(entry, 1, #known) ~= known then
+  return { "elsewhere", redis.call("HGET", stock, "#form") or "", entry, next }
 end
 if mode == "d" then
   redis.call("HDEL", positions, consumer)
