@@ -13,6 +13,7 @@ const config: ViteUserConfig = defineConfig({
       "scripts/test/**/*.test.ts",
       "examples/*/test/**/*.test.ts",
       "benchmarks/test/**/*.test.ts",
+      "test-chaos/test/**/*.test.ts",
     ],
     pool: "forks",
     maxWorkers: 2,

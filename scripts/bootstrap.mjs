@@ -206,7 +206,7 @@ function become(node, args, env) {
 }
 
 function main([job, ...args]) {
-  if (!(job in JOBS)) throw new SetupError(`one of ${Object.keys(JOBS).join(", ")} is wanted, got ${job}`);
+  if (!(job in JOBS)) throw new SetupError(`one of ${Object.keys(JOBS).join(", ")} is wanted, got ${job ?? "nothing"}`);
   const version = process.versions.node;
   if (majorOf(version) < NODE_MAJOR_MIN)
     throw new SetupError(`Node ${NODE_MAJOR_MIN} or later is needed, this is ${version}`);

@@ -1,10 +1,11 @@
 /**
  * Shows that the tests can fail: plants bugs and removes guards, one at a time, in a copy of the packages, and expects a test to notice.
  *
- *     pnpm mutants [package...] [--guards] [--planted] [--timeout-s 600]
+ *     pnpm mutants [package...] [--guards] [--planted] [--only text] [--timeout-s 600]
  *
  * Guards are the early returns of the Lua files; one whose removal no test can notice has its reason in `test/mutants/survivors.json`.
- * Planted bugs are the patches in `test/mutants/`, each naming the test that has to fail. Without a flag both are run.
+ * Planted bugs are the patches in `test/mutants/`, each naming the test that has to fail. Without a flag both are run. `--only` takes those
+ * with the text in their name: `--only renew.lua:31`.
  */
 import { parseArgs } from "node:util";
 import { stopCommands } from "./check/step.ts";
@@ -23,6 +24,7 @@ async function main(): Promise<number> {
     options: {
       guards: { type: "boolean" },
       planted: { type: "boolean" },
+      only: { type: "string", default: "" },
       "timeout-s": { type: "string", default: "600" },
     },
   });
@@ -33,6 +35,7 @@ async function main(): Promise<number> {
   const options = {
     guards: values.guards === true || both,
     planted: values.planted === true || both,
+    only: values.only,
     timeoutMs: Number(values["timeout-s"]) * 1000,
     onVerdict: (verdict: Verdict) => console.log(row(verdict)),
   };
@@ -47,6 +50,7 @@ async function main(): Promise<number> {
   const verdicts: Verdict[] = [];
   for (const name of positionals.length > 0 ? positionals : names)
     verdicts.push(...(await judgePackage(copy, root, name, options)));
+  if (verdicts.length === 0) throw new RangeError(`there is no such mutant, "${values.only}" is in no name`);
   const bad = verdicts.filter(({ good }) => !good);
   if (bad.length > 0) console.log(`\nNot as it should be:\n${bad.map(row).join("\n")}`);
   console.log(`\n${verdicts.length - bad.length} as they should be, ${bad.length} not`);

@@ -1,13 +1,14 @@
 /**
  * Everything that has to hold before a change is taken: `npm test` ends here.
  *
- *     node --conditions=@holdfast/source scripts/test.ts [--bail] [--only step[,step]] [--list] [part of a test file's path...]
+ *     node --conditions=@holdfast/source scripts/test.ts [--bail] [--only step[,step]] [--list] [--help] [part of a test file's path...]
  *
  * Every step runs even after another failed, unless `--bail`. The last line is `N passed, N failed`: the tests, and each step as one check.
+ * Exit codes: 0 all passed, 1 something failed, 2 the command line is wrong, 130 stopped with Ctrl-C.
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
+import { commandLine, WrongCommandLine } from "./check/command-line.ts";
 import { commandStep, stopCommands } from "./check/step.ts";
 import type { Outcome, Step } from "./check/step.ts";
 import { openStatusLine } from "./check/status-line.ts";
@@ -19,21 +20,19 @@ import { root } from "./workspace.ts";
 
 const OUTPUT_LINES_MAX = 200;
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: { bail: { type: "boolean" }, only: { type: "string" }, list: { type: "boolean" } },
-});
-
-const steps: readonly Step[] = [
-  commandStep("generate", "node", ["scripts/generate.ts", "--check"]),
-  commandStep("format", "oxfmt", ["--check"]),
-  commandStep("lint", "oxlint", ["--type-aware", "--report-unused-disable-directives"]),
-  typecheckStep,
-  testsStep(positionals),
-  ...tarballSteps,
-  commandStep("knip", "knip", ["--no-progress"]),
-  packedStep,
-];
+/** All steps, in their order. @param filters parts of the paths of test files; all when empty */
+function stepsWith(filters: readonly string[]): readonly Step[] {
+  return [
+    commandStep("generate", "node", ["scripts/generate.ts", "--check"]),
+    commandStep("format", "oxfmt", ["--check"]),
+    commandStep("lint", "oxlint", ["--type-aware", "--report-unused-disable-directives"]),
+    typecheckStep,
+    testsStep(filters),
+    ...tarballSteps,
+    commandStep("knip", "knip", ["--no-progress"]),
+    packedStep,
+  ];
+}
 
 interface Result extends Outcome {
   readonly name: string;
@@ -76,21 +75,19 @@ function summary(results: readonly Result[]): string {
   return ["", ...rows, "", `${count("passed")} passed, ${count("failed")} failed`].join("\n");
 }
 
-async function main(): Promise<number> {
-  if (values.list === true) {
-    console.log(steps.map((step) => step.name).join("\n"));
+async function main(args: readonly string[]): Promise<number> {
+  const names = stepsWith([]).map(({ name }) => name);
+  const { help, list, bail, only, filters } = commandLine(args, names);
+  if (help !== undefined || list) {
+    console.log(help ?? names.join("\n"));
     return 0;
   }
-  const wanted = values.only?.split(",");
-  const unknown = wanted?.filter((name) => !steps.some((step) => step.name === name)) ?? [];
-  if (unknown.length > 0)
-    throw new RangeError(`--only takes ${steps.map((step) => step.name).join(", ")}; got ${unknown.join(", ")}`);
   const results: Result[] = [];
   try {
-    for (const step of steps.filter(({ name }) => wanted?.includes(name) ?? true)) {
+    for (const step of stepsWith(filters).filter(({ name }) => only.includes(name))) {
       const result = await runStep(step);
       results.push(result);
-      if (result.kind === "failed" && values.bail === true) break;
+      if (result.kind === "failed" && bail) break;
     }
   } finally {
     removeTarballs();
@@ -103,7 +100,14 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   process.once(signal, () => {
     stopCommands();
     removeTarballs();
-    process.exit(1);
+    console.error("\nstopped before the end: nothing is known of the steps without a mark");
+    process.exit(signal === "SIGINT" ? 130 : 1);
   });
 }
-process.exitCode = await main();
+try {
+  process.exitCode = await main(process.argv.slice(2));
+} catch (error) {
+  if (!(error instanceof WrongCommandLine)) throw error;
+  console.error(`${error.message}\n(see npm test -- --help)`);
+  process.exitCode = 2;
+}

@@ -5,6 +5,7 @@ import type { Bench } from "./figure.ts";
 /** A client that is closed at the end of a turn. */
 export async function withRedis<Value>(bench: Bench, fn: (redis: Redis) => Promise<Value>): Promise<Value> {
   const redis = new Redis({ host: bench.host, port: bench.port });
+  bench.retain(redis);
   try {
     return await fn(redis);
   } finally {

@@ -34,6 +34,7 @@ export async function startBenchServer(): Promise<BenchServer> {
   const server = await RedisServer.start();
   const admin = new Redis({ host: server.host, port: server.port });
   const info = async (section: string): Promise<Record<string, string>> => parse(await admin.info(section));
+  const retained: object[] = [];
   const bench: Bench = {
     host: server.host,
     port: server.port,
@@ -44,6 +45,7 @@ export async function startBenchServer(): Promise<BenchServer> {
     resetCommands: async () => {
       await admin.config("RESETSTAT");
     },
+    retain: (client) => retained.push(client),
     commands: async () => {
       let sum = 0;
       for (const [key, value] of Object.entries(await info("commandstats"))) {
@@ -57,6 +59,7 @@ export async function startBenchServer(): Promise<BenchServer> {
     bench,
     version: (await info("server"))["redis_version"] ?? "unknown",
     async [Symbol.asyncDispose]() {
+      retained.length = 0;
       admin.disconnect();
       await server.stop();
     },

@@ -12,6 +12,8 @@ export interface LuaHeader {
   readonly purpose: string;
   readonly keys: readonly string[];
   readonly args: readonly string[];
+  /** The name of the variadic tail of KEYS, or null. */
+  readonly restKeys: string | null;
   /** The name of the variadic tail of ARGV, or null. */
   readonly rest: string | null;
   /** The first word of every reply. */
@@ -117,10 +119,17 @@ export function readHeader(tree: LuaTree, file: string, name: string): LuaHeader
     throw new LuaFileError(file, first?.number ?? 2, `the header opens with "${name}: " and the purpose`);
   }
   const keys = names(entries.KEYS, file);
-  if (keys.rest !== null) throw new LuaFileError(file, 1, `KEYS are fixed, ${keys.rest}... is variadic`);
   const args = names(entries.ARGV, file);
   const replies = replyTags(entries.REPLIES, file);
   if (replies.length === 0) throw new LuaFileError(file, 1, "the header has no REPLIES");
   const text = purpose.map((line) => line.text.trim()).join(" ");
-  return { name, purpose: text.slice(name.length + 2), keys: keys.fixed, args: args.fixed, rest: args.rest, replies };
+  return {
+    name,
+    purpose: text.slice(name.length + 2),
+    keys: keys.fixed,
+    restKeys: keys.rest,
+    args: args.fixed,
+    rest: args.rest,
+    replies,
+  };
 }

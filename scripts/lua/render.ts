@@ -34,6 +34,7 @@ function render({ packageName, header, source }: EmbeddedScript): string {
     `export const ${constantName(header.name)} = {`,
     `  name: ${JSON.stringify(`${packageName}.${header.name}`)},`,
     `  keys: ${list(header.keys)},`,
+    ...(header.restKeys === null ? [] : [`  restKeys: ${JSON.stringify(header.restKeys)},`]),
     `  args: ${list(header.args)},`,
     `  rest: ${JSON.stringify(header.rest)},`,
     `  replies: ${list(header.replies)},`,

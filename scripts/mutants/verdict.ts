@@ -26,6 +26,8 @@ export interface Verdict {
 export interface MutantOptions {
   readonly guards: boolean;
   readonly planted: boolean;
+  /** Only those with this text in their name: the patch's path, its bug, the guard's file and line or the guard. All when empty. */
+  readonly only: string;
   /** The most that the tests of one mutant may take. */
   readonly timeoutMs: number;
   readonly onVerdict: (verdict: Verdict) => void;
@@ -124,19 +126,22 @@ export async function judgePackage(
   options: MutantOptions,
 ): Promise<Verdict[]> {
   const folder = join(root, "packages", name);
+  const { only } = options;
   const guards = options.guards ? guardsOfPackage(root, folder) : [];
   const bugs = options.planted ? plantedBugs(root, folder) : [];
+  const chosenGuards = guards.filter(({ file, line, text }) => `${file}:${line} ${text}`.includes(only));
+  const chosenBugs = bugs.filter(({ file, bug }) => `${file} ${bug}`.includes(only));
   const survivors = readSurvivors(folder);
   const verdicts: Verdict[] = [];
   const add = (verdict: Verdict): void => {
     verdicts.push(verdict);
     options.onVerdict(verdict);
   };
-  if (guards.length + bugs.length === 0) return [];
-  const wholeSuite = guards.length > 0 || bugs.some(({ run }) => run.length === 0);
+  if (chosenGuards.length + chosenBugs.length === 0) return [];
+  const wholeSuite = chosenGuards.length > 0 || chosenBugs.some(({ run }) => run.length === 0);
   const needed = wholeSuite
     ? copy.testFiles(name)
-    : [...new Set(bugs.flatMap(({ run }) => run))].map((file) => join("packages", name, file));
+    : [...new Set(chosenBugs.flatMap(({ run }) => run))].map((file) => join("packages", name, file));
   const sound = await runTests(copy.root, needed, { bail: true, timeoutMs: options.timeoutMs });
   const broken = caughtBy(sound) ?? (sound.passed === 0 ? "there is no test" : null);
   add({
@@ -146,8 +151,8 @@ export async function judgePackage(
     durationMs: sound.durationMs,
   });
   if (broken !== null) return verdicts;
-  for (const bug of bugs) add(await judgePlanted(copy, root, name, bug, options.timeoutMs));
-  for (const guard of guards) add(await judgeGuard(copy, name, guard, survivors, options.timeoutMs));
+  for (const bug of chosenBugs) add(await judgePlanted(copy, root, name, bug, options.timeoutMs));
+  for (const guard of chosenGuards) add(await judgeGuard(copy, name, guard, survivors, options.timeoutMs));
   if (options.guards) for (const verdict of staleReasons(guards, survivors)) add(verdict);
   return verdicts;
 }

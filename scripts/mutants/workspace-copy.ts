@@ -16,19 +16,11 @@ import {
 import { basename, join, relative } from "node:path";
 import { command } from "../check/step.ts";
 import { generatedModule } from "../lua/embed.ts";
+import { isAlive } from "../process.ts";
 import { root as repository } from "../workspace.ts";
 
 const LEFT_OUT = new Set(["node_modules", "dist", ".turbo"]);
 const OWN_SCOPE = "@holdfast";
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
-}
 
 /** Deletes what runs that were killed have left. */
 export function sweepCopies(): void {
@@ -64,8 +56,11 @@ export class WorkspaceCopy {
   readonly #snapshot: string;
   readonly #names: readonly string[];
 
-  /** @param source the workspace that is copied */
-  constructor(source: string) {
+  /**
+   * @param source the workspace that is copied
+   * @param members folders beside packages/ that shall run on the copies, such as `test-chaos`; they are copied once and not mended
+   */
+  constructor(source: string, members: readonly string[] = []) {
     sweepCopies();
     const unique = `${process.pid}-${Math.round(performance.now() * 1000)}`;
     const folder = join(repository, ".mutants", unique);
@@ -78,6 +73,14 @@ export class WorkspaceCopy {
       copySources(join(source, "packages", name), join(this.#snapshot, "packages", name));
       const dependencies = join(source, "packages", name, "node_modules");
       linkDependencies(dependencies, join(this.root, "packages", name, "node_modules"), join(this.root, "packages"));
+    }
+    for (const name of members) {
+      copySources(join(source, name), join(this.root, name));
+      linkDependencies(
+        join(source, name, "node_modules"),
+        join(this.root, name, "node_modules"),
+        join(this.root, "packages"),
+      );
     }
     for (const file of ["tsconfig.base.json", "package.json"]) {
       if (existsSync(join(source, file))) cpSync(join(source, file), join(this.root, file));

@@ -38,10 +38,17 @@ describe("headers", () => {
       name: "take",
       purpose: "hands a thing out.",
       keys: ["due"],
+      restKeys: null,
       args: ["nowMs"],
       rest: "items",
       replies: ["taken", "too-late"],
     });
+  });
+
+  it("give the name of a variadic tail of keys, which is rendered for the caller", () => {
+    const { header } = read("return 1\n", HEADER.replace("  due  ", "  first  x\n  dues...  "));
+    expect(header).toMatchObject({ keys: ["first"], restKeys: "dues", args: ["nowMs"], rest: "items" });
+    expect(renderModule([{ packageName: "p", header, source: "" }])).toContain('  restKeys: "dues",\n');
   });
 
   it.each([

@@ -68,11 +68,19 @@ function write(files: Record<string, string>): void {
 }
 
 /** Judges the tiny package with some of its files changed. */
-async function judge(files: Record<string, string>, kinds: { guards: boolean; planted: boolean }): Promise<Verdict[]> {
+async function judge(
+  files: Record<string, string>,
+  kinds: { guards: boolean; planted: boolean; only?: string },
+): Promise<Verdict[]> {
   rmSync(join(fixture, "packages"), { recursive: true, force: true });
   write({ ...FILES, ...files });
   using fresh = new WorkspaceCopy(fixture);
-  return await judgePackage(fresh, fixture, "tiny", { ...kinds, timeoutMs: 60_000, onVerdict: () => undefined });
+  return await judgePackage(fresh, fixture, "tiny", {
+    only: "",
+    ...kinds,
+    timeoutMs: 60_000,
+    onVerdict: () => undefined,
+  });
 }
 
 beforeAll(() => {
@@ -165,6 +173,16 @@ describe("planted bugs", () => {
 
   it("say what they are", () => {
     expect(() => readPlantedBug("# bug: x\n--- a\n", "1.patch")).toThrow("1.patch: a patch begins with");
+  });
+});
+
+describe("a part of them", () => {
+  it("is what has the text in its name, by file, line, guard or bug", async () => {
+    const both = { guards: true, planted: true };
+    const named = async (only: string) => (await judge({}, { ...both, only })).slice(1).map(({ mutant }) => mutant);
+    expect(await named("subtracts")).toEqual(["tiny: it subtracts"]);
+    expect(await named("take.lua:14 count < 1")).toEqual(["tiny/src/scripts/take.lua:14 without: count < 1"]);
+    expect(await judge({}, { ...both, only: "no such thing" })).toEqual([]);
   });
 });
 

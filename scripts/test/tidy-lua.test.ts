@@ -5,6 +5,7 @@ import { describe, expect, it } from "vitest";
 import { fragmentFolders, generatedModule, luaFiles, readScript, sharedFragments } from "../lua/embed.ts";
 import type { LuaScript } from "../lua/embed.ts";
 import { parseLua } from "../lua/parse.ts";
+import { aclProblems } from "../tidy/acl-lines.ts";
 import { conductProblems, fragmentProblems } from "../tidy/lua-conduct.ts";
 import { inputProblems } from "../tidy/lua-inputs.ts";
 import { packages, root } from "../workspace.ts";
@@ -42,6 +43,24 @@ describe("every Lua file", () => {
   it("keeps its header's word", () => {
     const problems = everyScript.flatMap((each) => [...inputProblems(each), ...conductProblems(each)]);
     expect(problems).toEqual([]);
+  });
+
+  it("calls nothing that its package's README does not grant", () => {
+    const problems = packages().flatMap(({ folder, path }) => {
+      const scripts = everyScript.filter(({ file }) => file.startsWith(`${path}/`));
+      return aclProblems(`${path}/README.md`, readFileSync(join(folder, "README.md"), "utf8"), scripts);
+    });
+    expect(problems).toEqual([]);
+  });
+
+  it("whose README grants too little, or nothing, is found", () => {
+    const taking = script(BOUND + REST);
+    const granting = (line: string): string[] => aclProblems("README.md", `text\n${line}\n`, [taking]);
+    expect(granting("ACL SETUSER service on +time +zadd +hget")).toEqual([]);
+    expect(granting("ACL SETUSER service on +time +zaddx")).toEqual([
+      "README.md: nothing grants +zadd, which packages/p/src/scripts/take.lua calls",
+    ]);
+    expect(granting("")).toEqual(["README.md: no line that begins with ACL SETUSER"]);
   });
 
   it("is embedded as it stands", () => {
@@ -90,6 +109,16 @@ describe("a header", () => {
     );
     expect(inputProblems(script(BOUND + REST, HEADER.replace(/ {2}items.*\n/, ""))).join()).toContain(
       "ARGV is read as a list",
+    );
+  });
+
+  it("that declares a variadic tail of keys wants it read as a list", () => {
+    const header = HEADER.replace(/ {2}data .*\n/, "  datas...  HASH  id -> record\n");
+    const bound = "local due = KEYS[1]\nlocal nowMs = tonumber(ARGV[1])\n";
+    const loop = "for i = 2, #KEYS do\n  redis.call('DEL', KEYS[i])\nend\n";
+    expect(inputProblems(script(bound + loop + REST.replace(", data", ""), header))).toEqual([]);
+    expect(inputProblems(script(bound + REST.replace(", data", ""), header)).join()).toContain(
+      "datas... is declared in KEYS and never read",
     );
   });
 

@@ -72,18 +72,23 @@ export function inputProblems(script: LuaScript): string[] {
   const statements = bindingStatements(written.chunk.body);
   const problems = bindingProblems(script, statements, at);
   let readsRest = false;
+  let readsRestKeys = false;
   const below = written.chunk.body.filter((statement) => !statements.some((binding) => binding === statement));
   for (const statement of below) {
     walkLua(statement, (node, parents) => {
       if (node.type !== "Identifier" || !/^(KEYS|ARGV)$/.test(node.name)) return;
       const parent = parents.at(-1);
       const fixed = parent !== undefined && isInput(parent) && parent.index.type === "NumericLiteral";
-      if (node.name === "KEYS" || fixed) problems.push(`${at(node)}: ${node.name} is read below the lines that bind`);
+      if (fixed || (node.name === "KEYS" && header.restKeys === null))
+        problems.push(`${at(node)}: ${node.name} is read below the lines that bind`);
+      else if (node.name === "KEYS") readsRestKeys = true;
       else readsRest = true;
     });
   }
   if (readsRest && header.rest === null)
     problems.push(`${file}: ARGV is read as a list, but the header declares no name...`);
+  if (!readsRestKeys && header.restKeys !== null)
+    problems.push(`${file}: ${header.restKeys}... is declared in KEYS and never read`);
   if (!readsRest && header.rest !== null) problems.push(`${file}: ${header.rest}... is declared and never read`);
   return problems;
 }

@@ -43,6 +43,7 @@ const note = "Only Holdfast gives a token. redlock and redlock-universal do not 
 /** 64 callers, each with a lock of its own. */
 export const cyclesParallel: Figure = {
   name: "acquire + release, concurrency 64",
+  warmUps: 2,
   unit: "/s",
   note,
   aim: {
@@ -56,6 +57,7 @@ export const cyclesParallel: Figure = {
 /** One caller. */
 export const cyclesSerial: Figure = {
   name: "acquire + release, concurrency 1",
+  warmUps: 2,
   unit: "/s",
   note,
   aim: { text: "≥ 0.75 × the floor", met: (median) => median("Holdfast") >= 0.75 * median("floor") },

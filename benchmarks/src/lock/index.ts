@@ -7,5 +7,6 @@ import { stallFigure } from "./stall.ts";
 /** All figures of the lock. */
 export const lock: Benchmark = {
   name: "lock",
+  peers: ["ioredis", "redis-semaphore", "redlock", "redlock-universal"],
   figures: [cyclesParallel, cyclesSerial, handOffFigure, stallFigure],
 };

@@ -24,6 +24,7 @@ async function claimCostUs(bench: Bench, pending: number): Promise<number> {
     let fired = 0;
     const { promise, resolve } = Promise.withResolvers<void>();
     await withTimerWorker(
+      bench,
       timer,
       () => {
         fired += 1;

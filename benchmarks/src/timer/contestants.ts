@@ -21,6 +21,7 @@ export function withTimer<Value>(
 ): Promise<Value> {
   return withRedis(bench, async (redis) => {
     const timer = new DurableTimer<typeof payload>(redis, "bench");
+    bench.retain(timer);
     try {
       return await fn(timer);
     } finally {
@@ -31,11 +32,13 @@ export function withTimer<Value>(
 
 /** Runs with a worker of Holdfast, started and stopped. */
 export async function withTimerWorker<Value>(
+  bench: Bench,
   timer: DurableTimer<typeof payload>,
   onFiring: (firing: Firing<typeof payload>) => void,
   fn: (worker: TimerWorker<typeof payload>) => Promise<Value>,
 ): Promise<Value> {
   const worker = timer.worker({ concurrencyMax: 64 }, async (firing) => onFiring(firing));
+  bench.retain(worker);
   await worker.start();
   try {
     return await fn(worker);
@@ -52,6 +55,7 @@ export function bullConnection(bench: Bench): { host: string; port: number; maxR
 /** Runs with a queue of BullMQ. */
 export async function withQueue<Value>(bench: Bench, fn: (queue: Queue) => Promise<Value>): Promise<Value> {
   const queue = new Queue("bench", { connection: bullConnection(bench) });
+  bench.retain(queue);
   try {
     await queue.waitUntilReady();
     return await fn(queue);
@@ -71,6 +75,7 @@ export async function withBullWorker<Value>(
     concurrency: 64,
     removeOnComplete: { count: 0 },
   });
+  bench.retain(worker);
   try {
     await worker.waitUntilReady();
     return await fn(worker);

@@ -70,7 +70,7 @@ async function holdfast(bench: Bench): Promise<Drained> {
   return withTimer(bench, async (timer) => {
     await timer.scheduleMany(Array.from({ length: count }, (_, index) => ({ id: idOf(index), afterMs: 1, payload })));
     const { done, one } = countdown();
-    return timed(bench, () => withTimerWorker(timer, one, () => done));
+    return timed(bench, () => withTimerWorker(bench, timer, one, () => done));
   });
 }
 
@@ -80,6 +80,7 @@ const note = "BullMQ: removeOnComplete, concurrency 64. The floor keeps no token
 export const drain: readonly Figure[] = [
   {
     name: "drain 20,000 due at once",
+    warmUps: 2,
     unit: "/s",
     note,
     aim: { text: "≥ 10 × BullMQ", met: (median) => median("Holdfast") >= 10 * median("BullMQ") },

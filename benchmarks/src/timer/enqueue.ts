@@ -32,6 +32,7 @@ function floor(perScript: number, lanes: number): Turn {
 /** 20,000 timers handed over together. */
 export const enqueueBulk: Figure = {
   name: "enqueue 20,000 in bulk",
+  warmUps: 2,
   unit: "/s",
   aim: { text: "≥ 10 × BullMQ", met: (median) => median("Holdfast") >= 10 * median("BullMQ") },
   contestants: {
@@ -60,6 +61,7 @@ export const enqueueBulk: Figure = {
 /** 20,000 timers one by one, 64 callers at a time. */
 export const enqueueSingle: Figure = {
   name: "enqueue 20,000 one by one, concurrency 64",
+  warmUps: 2,
   unit: "/s",
   aim: { text: "≥ 4 × BullMQ", met: (median) => median("Holdfast") >= 4 * median("BullMQ") },
   contestants: {

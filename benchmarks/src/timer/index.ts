@@ -10,5 +10,6 @@ import { recovery } from "./recovery.ts";
 /** All figures of the timer. */
 export const timer: Benchmark = {
   name: "timer",
+  peers: ["bullmq", "ioredis"],
   figures: [enqueueBulk, enqueueSingle, ...drain, ...lateness, memory, recovery, claimCurve],
 };

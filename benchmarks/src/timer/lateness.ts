@@ -82,6 +82,7 @@ async function holdfast(bench: Bench): Promise<Punctuality> {
   return withTimer(bench, async (timer) => {
     const latenesses: number[] = [];
     await withTimerWorker(
+      bench,
       timer,
       (firing) => latenesses.push(Date.now() - firing.dueAtMs),
       async () => {

@@ -2,7 +2,8 @@
  * Owns what can be asked of the demo.
  */
 import type { Scenario } from "@holdfast-examples/stage";
-import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import { parseWords } from "@holdfast-examples/stage/program";
+import { Command, InvalidArgumentError, Option } from "commander";
 
 /** What was asked. */
 export interface DemoOptions {
@@ -11,17 +12,6 @@ export interface DemoOptions {
   readonly keep: boolean;
   readonly quick: boolean;
   readonly seed: number;
-}
-
-/** What was asked makes no sense, or was answered already (`--help`): nothing is left to do but to exit with this status. */
-export class UsageExit extends Error {
-  override readonly name = "UsageExit";
-  readonly exitCode: number;
-
-  constructor(exitCode: number, options?: ErrorOptions) {
-    super("the command line leaves nothing to do", options);
-    this.exitCode = exitCode;
-  }
 }
 
 interface Parsed {
@@ -60,17 +50,8 @@ export function readCommandLine(words: readonly string[], all: readonly Scenario
     .option("--keep", "leave the servers running at the end and print their addresses, until Ctrl-C")
     .option("--quick", "less of everything, for a first look")
     .addOption(new Option("--seed <number>", "decides what is left to chance").default(1).argParser(seedOf))
-    .addHelpText("after", AFTER_HELP)
-    .showHelpAfterError("(see npm run demo -- --help)")
-    .allowExcessArguments(false)
-    .exitOverride();
-  try {
-    command.parse([...words], { from: "user" });
-  } catch (error) {
-    if (!(error instanceof CommanderError)) throw error;
-    throw new UsageExit(error.exitCode === 0 ? 0 : 2, { cause: error });
-  }
-  const { only, list = false, keep = false, quick = false, seed } = command.opts<Parsed>();
+    .addHelpText("after", AFTER_HELP);
+  const { only, list = false, keep = false, quick = false, seed } = parseWords<Parsed>(command, words);
   const wanted = only.length === 0 ? all : all.filter(({ name }) => only.includes(name));
   return { scenarios: wanted, list, keep, quick, seed };
 }

@@ -3,8 +3,8 @@
  */
 import { styleText } from "node:util";
 import { StageServers, type Scenario } from "@holdfast-examples/stage";
+import type { Screen } from "@holdfast-examples/stage/screen";
 import type { DemoOptions } from "./command-line.ts";
-import type { Screen } from "./screen.ts";
 import { comparisonTable, held, summaryTable, type Shown } from "./tables.ts";
 
 /**

@@ -2,7 +2,7 @@
  * Owns how results look.
  */
 import { styleText } from "node:util";
-import type { Cell, ScenarioReport } from "@holdfast-examples/stage";
+import { plain, type Cell, type ScenarioReport } from "@holdfast-examples/stage";
 import Table from "cli-table3";
 
 /** No lines between rows, and no colours but ours. */
@@ -23,14 +23,19 @@ export function held({ result }: Shown): boolean {
   return "report" in result && result.report.problems.length === 0;
 }
 
-/** Both sides of one scenario, with its notes and its problems. */
+/** All sides of one scenario, with its notes and its problems. */
 export function comparisonTable(report: ScenarioReport): string {
+  const { usual, alsoUsual, holdfast } = report;
+  const heads = ["", usual, ...(alsoUsual === undefined ? [] : [alsoUsual]), holdfast];
   const table = new Table({
-    head: ["", report.usual, report.holdfast].map((head) => styleText("bold", head)),
-    colAligns: ["left", "right", "right"],
+    head: heads.map((head) => styleText("bold", head)),
+    colAligns: heads.map((_, index) => (index === 0 ? "left" : "right")),
     ...LOOK,
   });
-  for (const { label, usual, holdfast } of report.rows) table.push([label, textOf(usual), textOf(holdfast)]);
+  for (const row of report.rows) {
+    const cells = alsoUsual === undefined ? [row.usual] : [row.usual, row.alsoUsual ?? plain("–")];
+    table.push([row.label, ...[...cells, row.holdfast].map(textOf)]);
+  }
   const notes = report.notes.map((note) => styleText("dim", `- ${note}`));
   const problems = report.problems.map((problem) => styleText("red", `✗ ${problem}`));
   return [table.toString(), ...notes, ...problems].join("\n");

@@ -1,6 +1,7 @@
 import type { Scenario } from "@holdfast-examples/stage";
+import { UsageExit } from "@holdfast-examples/stage/program";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { readCommandLine, UsageExit } from "../src/command-line.ts";
+import { readCommandLine } from "../src/command-line.ts";
 
 function scenarioNamed(name: string): Scenario {
   return {

@@ -53,6 +53,13 @@ describe("the demo", () => {
     expect(pod.output).not.toContain("could not be shown");
   });
 
+  it("ends with 2 when the command line is wrong, without starting anything", async () => {
+    await using pod = await start("--fast");
+    expect(await pod.exited).toMatchObject({ code: 2 });
+    expect(pod.output).toContain("(see npm run demo -- --help)");
+    expect(await leftovers()).toEqual([]);
+  });
+
   it("lists its scenarios without starting anything", async () => {
     await using pod = await start("--list");
     expect(await pod.exited).toMatchObject({ code: 0 });

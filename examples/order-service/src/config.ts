@@ -1,7 +1,7 @@
 /**
- * Owns what the environment may say: every variable, its range and its default, read once at start. All mistakes are reported together,
- * so that a wrong deployment is corrected in one go.
+ * Owns what the environment may say: every variable, its range and its default, read once at start.
  */
+import { Environment } from "./environment.ts";
 
 /** Where the payment timeouts live. */
 export type TimeoutsKind = "memory" | "durable";
@@ -22,7 +22,7 @@ export interface Config {
   readonly drainDelayMs: number;
   /** From SIGTERM to the end of the process, the drain delay included. Keep it below terminationGracePeriodSeconds. */
   readonly shutdownGraceMs: number;
-  /** After how long another replica takes over the timeouts of one that died. */
+  /** After how long another replica takes over what one that died had begun: timeouts, keys, jobs, locks. */
   readonly leaseMs: number;
   /** The longest time between two looks at the due timers, should every wake-up be lost. */
   readonly pollMs: number;
@@ -30,7 +30,36 @@ export interface Config {
   readonly reconcileEveryMs: number;
   /** Younger orders are left out of that comparison: their own request is still about to schedule their timeout. */
   readonly reconcileMinAgeMs: number;
+  /** The age of a row of the outbox from which on the replica is not ready. */
+  readonly outboxLagMaxMs: number;
+  /** Undefined: payments are taken on trust, nobody is charged. */
+  readonly provider: ProviderConfig | undefined;
+  /** Undefined: orders have no lines, and no stock is kept. */
+  readonly stock: StockConfig | undefined;
+  /** When paid orders are settled, in UTC; undefined: never. */
+  readonly settlementCron: string | undefined;
+  /** To be raised with every change of the jobs' times. */
+  readonly jobsVersion: number;
   readonly logLevel: LogLevel;
+}
+
+/** The payment provider. */
+export interface ProviderConfig {
+  readonly url: string;
+  /** Calls in flight, of one replica. */
+  readonly concurrencyMax: number;
+  /** Calls that may wait for one of those to end; any more are refused at once. */
+  readonly queueMax: number;
+  /** For one call, waiting for a permit included. */
+  readonly timeoutMs: number;
+}
+
+/** The stock that orders take from. */
+export interface StockConfig {
+  /** Name of the inventory. */
+  readonly name: string;
+  /** How often its movements are brought to the ledger in PostgreSQL. */
+  readonly ledgerEveryMs: number;
 }
 
 const LOG_LEVELS = ["silent", "error", "warn", "info", "debug"] as const;
@@ -39,17 +68,6 @@ const LOG_LEVELS = ["silent", "error", "warn", "info", "debug"] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
 const DAY_MS = 86_400_000;
-
-/** The environment does not describe a service that could run. */
-export class ConfigError extends Error {
-  override readonly name = "ConfigError";
-  readonly problems: readonly string[];
-
-  constructor(problems: readonly string[]) {
-    super(["The configuration is not usable:", ...problems.map((problem) => `  ${problem}`)].join("\n"));
-    this.problems = problems;
-  }
-}
 
 /**
  * Reads the configuration.
@@ -73,6 +91,9 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     pollMs: read.integer("TIMER_POLL_MS", 1_000, 10, 60_000),
     reconcileEveryMs: read.integer("RECONCILE_EVERY_MS", 30_000, 50, DAY_MS),
     reconcileMinAgeMs: read.integer("RECONCILE_MIN_AGE_MS", 5_000, 0, DAY_MS),
+    outboxLagMaxMs: read.integer("OUTBOX_LAG_MAX_MS", 60_000, 100, DAY_MS),
+    ...readExtras(read, timeouts),
+    jobsVersion: read.integer("JOBS_VERSION", 1, 1, 1_000_000),
     logLevel: read.oneOf("LOG_LEVEL", LOG_LEVELS, "info"),
   };
   if (config.drainDelayMs >= config.shutdownGraceMs)
@@ -83,60 +104,29 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
   return config;
 }
 
-class Environment {
-  private readonly env: Readonly<Record<string, string | undefined>>;
-  private readonly problems: string[] = [];
-
-  constructor(env: Readonly<Record<string, string | undefined>>) {
-    this.env = env;
+/** What needs Redis, and is off where it is not configured. */
+function readExtras(read: Environment, timeouts: TimeoutsKind): Pick<Config, "provider" | "stock" | "settlementCron"> {
+  if (timeouts === "memory") {
+    for (const name of ["PAYMENT_PROVIDER_URL", "STOCK_NAME", "SETTLEMENT_CRON"])
+      if (read.has(name)) read.problem(`${name} needs TIMEOUTS=durable`);
+    return { provider: undefined, stock: undefined, settlementCron: undefined };
   }
-
-  problem(line: string): void {
-    this.problems.push(line);
-  }
-
-  finish(): void {
-    if (this.problems.length > 0) throw new ConfigError(this.problems);
-  }
-
-  text(name: string, fallback: string): string {
-    return this.get(name) ?? fallback;
-  }
-
-  integer(name: string, fallback: number, min: number, max: number): number {
-    const raw = this.get(name);
-    if (raw === undefined) return fallback;
-    const value = /^\d+$/.test(raw) ? Number(raw) : Number.NaN;
-    if (value >= min && value <= max) return value;
-    this.problem(`${name} must be a whole number from ${min} to ${max}, got ${JSON.stringify(raw)}`);
-    return fallback;
-  }
-
-  oneOf<const T extends string>(name: string, allowed: readonly T[], fallback: T): T {
-    const raw = this.get(name);
-    if (raw === undefined) return fallback;
-    const found = allowed.find((word) => word === raw);
-    if (found !== undefined) return found;
-    this.problem(`${name} must be one of ${allowed.join(", ")}, got ${JSON.stringify(raw)}`);
-    return fallback;
-  }
-
-  /** The value itself is never repeated in a message: it may hold a password. */
-  url(name: string, protocols: readonly string[]): string {
-    const raw = this.get(name);
-    const like = protocols.map((protocol) => `${protocol}//host`).join(" or ");
-    if (raw === undefined) {
-      this.problem(`${name} is missing; it must look like ${like}`);
-      return "";
-    }
-    const url = URL.canParse(raw) ? new URL(raw) : undefined;
-    if (url === undefined || !protocols.includes(url.protocol)) this.problem(`${name} must look like ${like}`);
-    return raw;
-  }
-
-  /** An empty variable is a variable that was not set: that is how most deployment templates unset one. */
-  private get(name: string): string | undefined {
-    const raw = this.env[name]?.trim();
-    return raw === "" ? undefined : raw;
-  }
+  const cron = read.text("SETTLEMENT_CRON", "15 2 * * *");
+  return {
+    provider: read.has("PAYMENT_PROVIDER_URL")
+      ? {
+          url: read.url("PAYMENT_PROVIDER_URL", ["http:", "https:"]),
+          concurrencyMax: read.integer("PAYMENT_PROVIDER_CONCURRENCY_MAX", 16, 1, 10_000),
+          queueMax: read.integer("PAYMENT_PROVIDER_QUEUE_MAX", 100, 0, 10_000),
+          timeoutMs: read.integer("PAYMENT_PROVIDER_TIMEOUT_MS", 5_000, 10, 60_000),
+        }
+      : undefined,
+    stock: read.has("STOCK_NAME")
+      ? {
+          name: read.text("STOCK_NAME", ""),
+          ledgerEveryMs: read.integer("STOCK_LEDGER_EVERY_MS", 5_000, 50, DAY_MS),
+        }
+      : undefined,
+    settlementCron: cron === "off" ? undefined : cron,
+  };
 }

@@ -1,19 +1,19 @@
 /**
  * TIMEOUTS=durable: the timeouts live in Redis and belong to no process. Whichever replica runs when one is due fires it; the timeouts that
- * a dead replica had taken on are taken over when its lease ends. An order without a timeout (its process died between the INSERT and
- * the schedule, or Redis lost it) is found by `reconcile`, which compares the pending orders with what is scheduled.
+ * a dead replica had taken on are taken over when its lease ends. They are scheduled and cancelled with the order's own transaction. What
+ * Redis itself has lost is found by `reconcile`, which compares the pending orders with what is scheduled.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import { DurableTimer, type ReconcileReport, type ScheduleRequest, type TimerWorker } from "@holdfast/timer";
+import type { ReconcileReport, ScheduleRequest } from "@holdfast/timer";
 import type { Redis } from "ioredis";
+import type { Pool } from "pg";
+import { CommittedTimer, type CommittedTimerOptions } from "./committed-timer.ts";
 import type { PendingOrder } from "./orders.ts";
 import type { Log, OnTimeout, PaymentTimeouts } from "./payment-timeouts.ts";
+import type { Database } from "./transaction.ts";
 
 /** How the timeouts are kept. */
-export interface DurableTimeoutsOptions {
-  readonly prefix: string;
-  readonly leaseMs: number;
-  readonly pollMs: number;
+export interface DurableTimeoutsOptions extends CommittedTimerOptions {
   readonly reconcileEveryMs: number;
 }
 
@@ -24,61 +24,61 @@ interface PaymentTimeout {
   readonly orderId: string;
 }
 
-const CONCURRENCY_MAX = 16;
-
-/** 500 attempts, a quarter to half a minute apart once the first have failed, ride out a database that is away for three hours. */
-const ATTEMPTS_MAX = 500;
-const BACKOFF = { baseMs: 100, delayMaxMs: 30_000 };
-
 /** After a failure, such as a Redis that was away, or one that was empty a moment ago and so cannot say yet what it has forgotten. */
 const RECONCILE_AGAIN_MS = 2_000;
 
 /** Timeouts that outlive every process. */
 export class DurableTimeouts implements PaymentTimeouts {
   private readonly redis: Redis;
-  private readonly timer: DurableTimer<PaymentTimeout>;
-  private readonly worker: TimerWorker<PaymentTimeout>;
+  private readonly committed: CommittedTimer<PaymentTimeout>;
   private readonly pending: PendingOrders;
   private readonly log: Log;
   private readonly reconcileEveryMs: number;
   private readonly stopped = new AbortController();
 
-  constructor(redis: Redis, pending: PendingOrders, onTimeout: OnTimeout, log: Log, options: DurableTimeoutsOptions) {
+  constructor(
+    redis: Redis,
+    pool: Pool,
+    pending: PendingOrders,
+    onTimeout: OnTimeout,
+    log: Log,
+    options: DurableTimeoutsOptions,
+  ) {
     this.redis = redis;
     this.pending = pending;
     this.log = log;
     this.reconcileEveryMs = options.reconcileEveryMs;
-    this.timer = new DurableTimer<PaymentTimeout>(redis, "payment-timeout", { prefix: options.prefix });
-    this.worker = this.timer.worker(
-      {
-        concurrencyMax: CONCURRENCY_MAX,
-        leaseMs: options.leaseMs,
-        pollMs: options.pollMs,
-        attemptsMax: ATTEMPTS_MAX,
-        backoff: BACKOFF,
-      },
-      (firing) => onTimeout(firing.payload.orderId),
+    this.committed = new CommittedTimer<PaymentTimeout>(redis, pool, "payment-timeout", log, options, (firing) =>
+      onTimeout(firing.payload.orderId, firing),
     );
   }
 
-  async schedule(orderId: string, afterMs: number): Promise<void> {
-    await this.timer.schedule({ id: orderId, afterMs, payload: { orderId } });
+  schedule(tx: Database, orderId: string, afterMs: number): Promise<void> {
+    return this.committed.schedule(tx, orderId, afterMs, { orderId });
   }
 
-  async cancel(orderId: string): Promise<void> {
-    await this.timer.cancel(orderId);
+  cancel(tx: Database, orderId: string): Promise<void> {
+    return this.committed.cancel(tx, orderId);
+  }
+
+  forget(): void {
+    // Nothing of a timeout is kept in this process.
+  }
+
+  /** @throws Error when new timeouts do not reach Redis. */
+  check(): Promise<void> {
+    return this.committed.check();
   }
 
   async start(): Promise<void> {
-    await this.worker.start();
+    await this.committed.start();
     void this.reconcileAgainAndAgain();
   }
 
   async stop(graceMs: number): Promise<void> {
     this.stopped.abort();
-    await this.worker.stop({ graceMs: Math.floor(graceMs) });
     // A reconcile that is under way finds the timer closed, and ends.
-    await this.timer.close();
+    await this.committed.stop(graceMs);
   }
 
   private async reconcileAgainAndAgain(): Promise<void> {
@@ -102,7 +102,7 @@ export class DurableTimeouts implements PaymentTimeouts {
         const asOfMs = await this.redisTimeMs();
         const { done, value: page } = await pages.next();
         if (done === true) return;
-        this.report(await this.timer.reconcile(page.map(wanted), { asOfMs }));
+        this.report(await this.committed.timer.reconcile(page.map(wanted), { asOfMs }));
       }
     } finally {
       await pages.return();

@@ -1,7 +1,8 @@
 /**
  * The process: configuration in, one replica, signals. Ends with status 0 after a stop that was asked for, 1 otherwise.
  */
-import { ConfigError, readConfig, type Config } from "./config.ts";
+import { readConfig, type Config } from "./config.ts";
+import { ConfigError } from "./environment.ts";
 import { OrderService } from "./order-service.ts";
 
 /** A stop that hangs must not wait for SIGKILL: the exit status should tell. */

@@ -5,6 +5,7 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Log, OnTimeout, PaymentTimeouts } from "./payment-timeouts.ts";
+import type { Database } from "./transaction.ts";
 
 const RETRY_BASE_MS = 100;
 const RETRY_MAX_MS = 5_000;
@@ -31,12 +32,17 @@ export class MemoryTimeouts implements PaymentTimeouts {
     // Nothing to restore: what an earlier process held in its memory is not known here.
   }
 
-  async schedule(orderId: string, afterMs: number): Promise<void> {
+  /** Should the transaction fail, there is no order to time out, which does no harm. */
+  async schedule(_tx: Database, orderId: string, afterMs: number): Promise<void> {
     const handle = setTimeout(() => this.fire(orderId), afterMs);
     this.armed.set(orderId, { dueMs: performance.now() + afterMs, handle });
   }
 
-  async cancel(orderId: string): Promise<void> {
+  async cancel(): Promise<void> {
+    // Not before the transaction is committed: the order would stay pending if it fails.
+  }
+
+  forget(orderId: string): void {
     clearTimeout(this.armed.get(orderId)?.handle);
     this.armed.delete(orderId);
   }
@@ -71,7 +77,7 @@ export class MemoryTimeouts implements PaymentTimeouts {
   private async runUntilDone(orderId: string): Promise<void> {
     for (let attempt = 0; !this.abandoned.signal.aborted; attempt += 1) {
       try {
-        await this.onTimeout(orderId);
+        await this.onTimeout(orderId, null);
         return;
       } catch (error) {
         const delayMs = Math.min(RETRY_MAX_MS, RETRY_BASE_MS * 2 ** attempt);

@@ -24,6 +24,17 @@ const STEPS: readonly string[] = [
      recorded_at timestamptz NOT NULL DEFAULT clock_timestamp()
    );
    CREATE INDEX order_events_by_order ON order_events (order_id, id)`,
+  `ALTER TABLE orders ADD COLUMN lines jsonb NOT NULL DEFAULT '[]', ADD COLUMN payment_key uuid`,
+  `CREATE TABLE settlements (
+     id            bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+     occurrence_id text NOT NULL UNIQUE,
+     orders        int NOT NULL,
+     total_cents   bigint NOT NULL,
+     payout        text,
+     settled_at    timestamptz NOT NULL DEFAULT clock_timestamp()
+   );
+   ALTER TABLE orders ADD COLUMN settlement_id bigint REFERENCES settlements;
+   CREATE INDEX orders_unsettled ON orders (decided_at) WHERE status = 'PAID' AND settlement_id IS NULL`,
 ];
 
 /**
@@ -35,6 +46,8 @@ const STEPS: readonly string[] = [
 export async function migrate(databaseUrl: string): Promise<void> {
   // A connection of its own: the pool's time limits are for requests.
   const client = new pg.Client({ connectionString: databaseUrl });
+  // Its end fails the statement that is under way; without a listener it would end the process as well.
+  client.on("error", () => undefined);
   await client.connect();
   try {
     await client.query("BEGIN");

@@ -4,13 +4,12 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { fastify, LogController, type FastifyInstance } from "fastify";
-import { Redis } from "ioredis";
 import pg from "pg";
+import { Checkout } from "./checkout.ts";
 import type { Config } from "./config.ts";
-import { DurableTimeouts } from "./durable-timeouts.ts";
+import { Coordination } from "./coordination.ts";
 import { MemoryTimeouts } from "./memory-timeouts.ts";
 import { migrate } from "./migrations.ts";
-import { Orders } from "./orders.ts";
 import type { OnTimeout, PaymentTimeouts } from "./payment-timeouts.ts";
 import { Readiness } from "./readiness.ts";
 import { addRoutes } from "./routes.ts";
@@ -23,7 +22,8 @@ export class OrderService {
   private readonly config: Config;
   private readonly app: FastifyInstance;
   private readonly pool: pg.Pool;
-  private readonly redis: Redis | undefined;
+  /** Undefined with timeouts in memory. */
+  private readonly coordination: Coordination | undefined;
   private readonly timeouts: PaymentTimeouts;
   private readonly readiness: Readiness;
 
@@ -43,19 +43,24 @@ export class OrderService {
       statement_timeout: DATABASE_TIMEOUT_MS,
     });
     this.pool.on("error", (error) => this.app.log.warn({ err: error }, "an idle database connection was lost"));
-    this.redis = config.timeouts === "durable" ? this.connectRedis() : undefined;
-    const orders = new Orders(this.pool);
-    const { redis } = this;
-    this.readiness = new Readiness({
-      database: () => orders.ping(),
-      ...(redis === undefined ? {} : { redis: () => redis.ping() }),
-    });
-    this.timeouts = this.createTimeouts(orders);
-    addRoutes(this.app, {
-      orders,
+    // While somebody has a connection its end fails their statement; without a listener it would end the process as well.
+    this.pool.on("connect", (client) => client.on("error", () => undefined));
+    const onTimeout: OnTimeout = (orderId, firing) => checkout.timeOut(orderId, firing);
+    if (config.timeouts === "durable") this.coordination = new Coordination(config, this.pool, this.app.log, onTimeout);
+    const { coordination } = this;
+    this.timeouts = coordination?.timeouts ?? new MemoryTimeouts(onTimeout, this.app.log);
+    const checkout = new Checkout(this.pool, config.paymentTimeoutMs, {
       timeouts: this.timeouts,
+      provider: coordination?.provider,
+      stock: coordination?.stock,
+      followUps: coordination?.followUps,
+    });
+    this.readiness = new Readiness({ database: () => this.pool.query("SELECT 1"), ...coordination?.checks() });
+    addRoutes(this.app, {
+      checkout,
       readiness: this.readiness,
-      paymentTimeoutMs: config.paymentTimeoutMs,
+      idempotency: coordination?.idempotency,
+      takesLines: config.stock !== undefined,
     });
   }
 
@@ -69,7 +74,7 @@ export class OrderService {
     try {
       await service.app.listen({ host: config.host, port: config.port });
       await migrate(config.databaseUrl);
-      await service.timeouts.start();
+      await (service.coordination ?? service.timeouts).start();
     } catch (error) {
       await service.close(0);
       throw error;
@@ -96,35 +101,14 @@ export class OrderService {
     this.app.log.info("stopped");
   }
 
-  /** Requests before timeouts, since a request schedules one; both before the connections that they use. */
+  /** Requests before what works in the background, since they give it work; both before the connections that they use. */
   private async close(graceMs: number): Promise<void> {
     const endMs = performance.now() + graceMs;
     const remainingMs = (): number => Math.max(0, endMs - performance.now());
     await within(remainingMs(), this.app.close());
-    await this.timeouts.stop(remainingMs());
-    this.redis?.disconnect();
+    if (this.coordination === undefined) await this.timeouts.stop(remainingMs());
+    else await this.coordination.stop(remainingMs);
     await within(remainingMs(), this.pool.end());
-  }
-
-  private connectRedis(): Redis {
-    const redis = new Redis(this.config.redisUrl);
-    redis.on("error", (error) => this.app.log.warn({ err: error }, "the connection to Redis failed"));
-    return redis;
-  }
-
-  private createTimeouts(orders: Orders): PaymentTimeouts {
-    const { config, redis } = this;
-    const { log } = this.app;
-    const onTimeout: OnTimeout = async (orderId) => {
-      await orders.timeOut(orderId);
-    };
-    if (redis === undefined) return new MemoryTimeouts(onTimeout, log);
-    return new DurableTimeouts(redis, () => orders.pendingPages(config.reconcileMinAgeMs), onTimeout, log, {
-      prefix: config.redisPrefix,
-      leaseMs: config.leaseMs,
-      pollMs: config.pollMs,
-      reconcileEveryMs: config.reconcileEveryMs,
-    });
   }
 }
 

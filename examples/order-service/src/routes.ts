@@ -1,34 +1,31 @@
 /**
  * Owns the HTTP side: what is accepted, and which answer each outcome gets. No decision about an order is taken here.
  */
+import type { Attempt, Idempotency } from "@holdfast/idempotency";
+import { fastifyIdempotency } from "@holdfast/idempotency/fastify";
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
-import type { Order, Orders } from "./orders.ts";
-import type { PaymentTimeouts } from "./payment-timeouts.ts";
+import type { Checkout } from "./checkout.ts";
+import { ProviderNotAskedError } from "./payment-provider.ts";
+import { newOrderSchema, orderIdSchema } from "./request-schemas.ts";
+import type { Order, OrderLine } from "./orders.ts";
 import type { Readiness } from "./readiness.ts";
 
 /** What the routes work on. */
 export interface RouteContext {
-  readonly orders: Orders;
-  readonly timeouts: PaymentTimeouts;
+  readonly checkout: Checkout;
   readonly readiness: Readiness;
-  readonly paymentTimeoutMs: number;
+  /** Undefined: repeated requests are not recognised. */
+  readonly idempotency: Idempotency | undefined;
+  /** Whether an order may say what it takes from stock. */
+  readonly takesLines: boolean;
 }
 
-const AMOUNT_MAX_CENTS = 100_000_000;
+interface OrderBody {
+  readonly amountCents: number;
+  readonly lines?: readonly OrderLine[];
+}
 
-const newOrderSchema = {
-  type: "object",
-  required: ["amountCents"],
-  additionalProperties: false,
-  properties: { amountCents: { type: "integer", minimum: 1, maximum: AMOUNT_MAX_CENTS } },
-} as const;
-
-const orderIdSchema = {
-  type: "object",
-  required: ["id"],
-  properties: { id: { type: "string", format: "uuid" } },
-} as const;
-
+type NewOrderRequest = FastifyRequest<{ Body: OrderBody }>;
 type OrderRequest = FastifyRequest<{ Params: { id: string } }>;
 
 /** Adds every route to the app. */
@@ -39,28 +36,7 @@ export function addRoutes(app: FastifyInstance, context: RouteContext): void {
     if (context.readiness.phase === "draining") reply.header("connection", "close");
   });
   addProbes(app, context.readiness);
-  void app.register(async (orders) => {
-    orders.addHook("onRequest", async (_request, reply) => {
-      if (context.readiness.phase === "starting")
-        return reply.code(503).header("retry-after", "1").send({ error: "the service is starting" });
-    });
-    orders.post<{ Body: { amountCents: number } }>("/orders", { schema: { body: newOrderSchema } }, (request, reply) =>
-      placeOrder(context, request, reply),
-    );
-    orders.post<{ Params: { id: string } }>(
-      "/orders/:id/payment",
-      { schema: { params: orderIdSchema } },
-      (request, reply) => payOrder(context, request, reply),
-    );
-    orders.get<{ Params: { id: string } }>(
-      "/orders/:id",
-      { schema: { params: orderIdSchema } },
-      async (request, reply) => {
-        const order = await context.orders.find(request.params.id);
-        return order === null ? absent(reply, request.params.id) : viewOf(order);
-      },
-    );
-  });
+  void app.register((orders) => addOrderRoutes(orders, context));
 }
 
 function addProbes(app: FastifyInstance, readiness: Readiness): void {
@@ -72,40 +48,67 @@ function addProbes(app: FastifyInstance, readiness: Readiness): void {
   });
 }
 
-async function placeOrder(
-  { orders, timeouts, paymentTimeoutMs }: RouteContext,
-  request: FastifyRequest<{ Body: { amountCents: number } }>,
-  reply: FastifyReply,
-): Promise<FastifyReply> {
-  const order = await orders.place(request.body.amountCents, paymentTimeoutMs);
-  try {
-    await timeouts.schedule(order.id, paymentTimeoutMs);
-  } catch (error) {
-    // The order is placed, and a customer who hears an error would place it again. Its timeout comes from the next reconcile.
-    request.log.warn({ err: error, orderId: order.id }, "payment timeout not scheduled, left to reconcile");
-  }
-  return reply.code(201).header("location", `/orders/${order.id}`).send(viewOf(order));
+async function addOrderRoutes(app: FastifyInstance, context: RouteContext): Promise<void> {
+  const { checkout, idempotency } = context;
+  app.addHook("onRequest", async (_request, reply) => {
+    if (context.readiness.phase === "starting")
+      return reply.code(503).header("retry-after", "1").send({ error: "the service is starting" });
+  });
+  // Every POST below needs an Idempotency-Key: a customer whose answer was lost could only guess without one.
+  if (idempotency !== undefined) await app.register(fastifyIdempotency, { idempotency, tenant: accountOf });
+  const body = newOrderSchema(context.takesLines);
+  app.post<{ Body: OrderBody }>("/orders", { schema: { body } }, (request, reply) =>
+    placeOrder(checkout, request, reply),
+  );
+  const schema = { params: orderIdSchema };
+  app.post<{ Params: { id: string } }>("/orders/:id/payment", { schema }, (request, reply) =>
+    payOrder(checkout, request, reply),
+  );
+  app.get<{ Params: { id: string } }>("/orders/:id", { schema }, async (request, reply) => {
+    const order = await checkout.find(request.params.id);
+    return order === null ? absent(reply, request.params.id) : viewOf(order);
+  });
 }
 
-async function payOrder(
-  { orders, timeouts }: RouteContext,
-  request: OrderRequest,
-  reply: FastifyReply,
-): Promise<FastifyReply> {
+/** Whose keys these are: what the gateway has found out about the customer. A gateway that lets this header through from outside is broken. */
+function accountOf(request: FastifyRequest): string {
+  const account = request.headers["x-account-id"];
+  return typeof account === "string" && account !== "" ? account : "anonymous";
+}
+
+async function placeOrder(checkout: Checkout, request: NewOrderRequest, reply: FastifyReply): Promise<FastifyReply> {
+  const { amountCents, lines = [] } = request.body;
+  const placed = await checkout.place({ amountCents, lines }, attemptOf(request));
+  switch (placed.kind) {
+    case "placed":
+      return reply.code(201).header("location", `/orders/${placed.order.id}`).send(viewOf(placed.order));
+    case "sold-out":
+      return reply.code(409).send({ error: "there is not enough of it", shortages: placed.shortages });
+    case "ended":
+      return reply.code(409).send({ error: "what was reserved for this order is free again; order anew" });
+    case "busy":
+      return reply.code(503).header("retry-after", "1").send({ error: "the stock is busy; try again" });
+  }
+}
+
+async function payOrder(checkout: Checkout, request: OrderRequest, reply: FastifyReply): Promise<FastifyReply> {
   const { id } = request.params;
-  const decision = await orders.pay(id);
-  switch (decision.kind) {
-    case "decided":
-      // Tidying up, for which the customer does not wait: a timeout that comes all the same is refused by the compare-and-set.
-      timeouts
-        .cancel(id)
-        .catch((error: unknown) => request.log.warn({ err: error, orderId: id }, "payment timeout not cancelled"));
+  const paid = await checkout.pay(id, attemptOf(request));
+  switch (paid.kind) {
+    case "paid":
       return reply.send({ id, status: "PAID" });
+    case "declined":
+      return reply.code(402).send({ error: "the payment was declined; pay again with another key", id });
     case "lost":
-      return reply.code(409).send({ error: `the order is ${decision.status} already`, id, status: decision.status });
+      return reply.code(409).send({ error: `the order is ${paid.status} already`, id, status: paid.status });
     case "absent":
       return absent(reply, id);
   }
+}
+
+/** The request knows of attempts only where the plugin is registered. */
+function attemptOf(request: { readonly idempotency?: Attempt | null }): Attempt | null {
+  return request.idempotency ?? null;
 }
 
 function absent(reply: FastifyReply, id: string): FastifyReply {
@@ -117,6 +120,8 @@ function viewOf(order: Order): object {
 }
 
 async function answerError(error: FastifyError, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+  if (error instanceof ProviderNotAskedError)
+    return reply.code(503).header("retry-after", "1").send({ error: "payments are not possible now; try again" });
   const statusCode = error.statusCode ?? 500;
   if (statusCode < 500) return reply.code(statusCode).send({ error: error.message });
   // The details are for the log; a customer gets no host names and no SQL.

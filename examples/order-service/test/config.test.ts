@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { ConfigError, readConfig } from "../src/config.ts";
+import { readConfig } from "../src/config.ts";
+import { ConfigError } from "../src/environment.ts";
 
 const ENOUGH = { DATABASE_URL: "postgres://db/orders", REDIS_URL: "redis://redis:6379" };
 
@@ -56,6 +57,30 @@ describe("the configuration", () => {
 
   it("takes an empty variable for one that is not set", () => {
     expect(readConfig({ ...ENOUGH, PORT: "", LOG_LEVEL: " " })).toMatchObject({ port: 8080, logLevel: "info" });
+  });
+
+  it("takes payments on trust, has no stock, and settles at night, unless told otherwise", () => {
+    expect(readConfig(ENOUGH)).toMatchObject({ provider: undefined, stock: undefined, settlementCron: "15 2 * * *" });
+    const told = readConfig({
+      ...ENOUGH,
+      PAYMENT_PROVIDER_URL: "https://provider.example",
+      STOCK_NAME: "warehouse-1",
+      SETTLEMENT_CRON: "off",
+    });
+    expect(told).toMatchObject({
+      provider: { url: "https://provider.example", concurrencyMax: 16, queueMax: 100, timeoutMs: 5_000 },
+      stock: { name: "warehouse-1", ledgerEveryMs: 5_000 },
+      settlementCron: undefined,
+    });
+  });
+
+  it("refuses with timeouts in memory what needs Redis", () => {
+    const env = { DATABASE_URL: ENOUGH.DATABASE_URL, TIMEOUTS: "memory" };
+    expect(readConfig(env)).toMatchObject({ settlementCron: undefined });
+    expect(problemsOf({ ...env, STOCK_NAME: "warehouse-1", SETTLEMENT_CRON: "15 2 * * *" })).toEqual([
+      "STOCK_NAME needs TIMEOUTS=durable",
+      "SETTLEMENT_CRON needs TIMEOUTS=durable",
+    ]);
   });
 
   it("refuses a drain delay that leaves no time to stop", () => {

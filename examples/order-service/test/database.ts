@@ -49,10 +49,19 @@ export class TestDatabase implements AsyncDisposable {
   }
 
   /** Locks the order's row, so that whoever wants to change it waits. Resolves with what lets go. */
-  async hold(orderId: string): Promise<() => Promise<void>> {
+  hold(orderId: string): Promise<() => Promise<void>> {
+    return this.lock("SELECT FROM orders WHERE id = $1 FOR UPDATE", orderId);
+  }
+
+  /** Locks how far the ledger of this stock has come, so that whoever wants to bring it further waits. Resolves with what lets go. */
+  holdLedger(stock: string): Promise<() => Promise<void>> {
+    return this.lock("SELECT FROM holdfast.ledger_cursors WHERE inventory = $1 FOR UPDATE", stock);
+  }
+
+  private async lock(statement: string, key: string): Promise<() => Promise<void>> {
     const client = await this.pool.connect();
     await client.query("BEGIN");
-    await client.query("SELECT FROM orders WHERE id = $1 FOR UPDATE", [orderId]);
+    await client.query(statement, [key]);
     return async () => {
       await client.query("COMMIT");
       client.release();

@@ -2,6 +2,10 @@ import { pollUntil } from "@holdfast/testkit";
 import { describe, expect, it } from "vitest";
 import { MemoryTimeouts } from "../src/memory-timeouts.ts";
 import type { Log } from "../src/payment-timeouts.ts";
+import type { Database } from "../src/transaction.ts";
+
+/** Timeouts in memory write nothing with the order. */
+const NO_TX: Database = { query: () => Promise.reject(new Error("nothing to write")) };
 
 /** Keeps what was logged. */
 class LogBook implements Log {
@@ -29,17 +33,17 @@ describe("timeouts in memory", () => {
       attempts += 1;
       if (attempts < 3) throw new Error("no database");
     }, new LogBook());
-    await timeouts.schedule("order", 1);
+    await timeouts.schedule(NO_TX, "order", 1);
     await pollUntil("the third attempt", () => attempts === 3);
     await timeouts.stop(0);
   });
 
-  it("do not fire after a cancel", async () => {
+  it("do not fire once their order is paid", async () => {
     const fired: string[] = [];
     const timeouts = new MemoryTimeouts(async (id) => void fired.push(id), new LogBook());
-    await timeouts.schedule("cancelled", 1);
-    await timeouts.cancel("cancelled");
-    await timeouts.schedule("other", 20);
+    await timeouts.schedule(NO_TX, "cancelled", 1);
+    timeouts.forget("cancelled");
+    await timeouts.schedule(NO_TX, "other", 20);
     await pollUntil("the other one", () => fired.includes("other"));
     expect(fired).toEqual(["other"]);
   });
@@ -48,8 +52,8 @@ describe("timeouts in memory", () => {
     const fired: string[] = [];
     const log = new LogBook();
     const timeouts = new MemoryTimeouts(async (id) => void fired.push(id), log);
-    await timeouts.schedule("soon", 100);
-    await timeouts.schedule("in a minute", 60_000);
+    await timeouts.schedule(NO_TX, "soon", 100);
+    await timeouts.schedule(NO_TX, "in a minute", 60_000);
     await timeouts.stop(300);
     expect(fired).toEqual(["soon"]);
     expect(log.facts).toEqual([{ count: 1, orderIds: ["in a minute"] }]);
@@ -59,7 +63,7 @@ describe("timeouts in memory", () => {
     const { promise: never } = Promise.withResolvers<void>();
     const log = new LogBook();
     const timeouts = new MemoryTimeouts(() => never, log);
-    await timeouts.schedule("hangs", 0);
+    await timeouts.schedule(NO_TX, "hangs", 0);
     await timeouts.stop(100);
     expect(log.facts).toEqual([{ count: 1, orderIds: ["hangs"] }]);
   });

@@ -1,4 +1,4 @@
-import { PostgresServer, RedisServer } from "@holdfast/testkit";
+import { pollUntil, PostgresServer, RedisServer } from "@holdfast/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { MIGRATION_LOCK } from "../src/migrations.ts";
 import { Readiness } from "../src/readiness.ts";
@@ -19,12 +19,12 @@ describe("readiness", () => {
     await client.query("SELECT pg_advisory_lock($1)", [MIGRATION_LOCK]);
     await using replica = await Replica.start({ DATABASE_URL: database.url, REDIS_URL: redis.url });
     expect(await replica.send("GET", "/readyz")).toMatchObject({ status: 503, body: { phase: "starting" } });
-    expect((await replica.send("POST", "/orders", { amountCents: 1 })).status).toBe(503);
+    expect((await replica.send("POST", "/orders", { body: { amountCents: 1 } })).status).toBe(503);
     expect((await replica.send("GET", "/healthz")).status).toBe(200);
     await client.query("SELECT pg_advisory_unlock($1)", [MIGRATION_LOCK]);
     client.release();
     await replica.ready();
-    expect((await replica.send("POST", "/orders", { amountCents: 1 })).status).toBe(201);
+    expect((await replica.send("POST", "/orders", { body: { amountCents: 1 } })).status).toBe(201);
   });
 
   it("goes with Redis or the database, names which, and comes back by itself", async () => {
@@ -43,6 +43,28 @@ describe("readiness", () => {
     expect((await replica.send("GET", "/readyz")).status).toBe(503);
     expect((await replica.send("GET", "/healthz")).status).toBe(200);
     await own.restart();
+    await replica.ready();
+  });
+
+  it("goes when what was committed does not reach the timers, and comes back with the relay", async () => {
+    await using database = await TestDatabase.create(postgres);
+    await using own = await RedisServer.start();
+    await using replica = await Replica.start({
+      DATABASE_URL: database.url,
+      REDIS_URL: own.url,
+      OUTBOX_LAG_MAX_MS: "100",
+    });
+    await replica.ready();
+    own.pause();
+    await database.pool.query(
+      `SELECT holdfast.outbox_write('payment-timeout', 'order-1', 'schedule', 60000, '{"orderId": "order-1"}')`,
+    );
+    await pollUntil("the outbox is late", async () => {
+      const { status, body } = await replica.send("GET", "/readyz");
+      const { timeouts } = body["checks"] as Record<string, string>;
+      return status === 503 && timeouts?.startsWith("a row has been waiting in the outbox");
+    });
+    own.resume();
     await replica.ready();
   });
 

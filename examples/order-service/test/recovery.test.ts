@@ -39,20 +39,21 @@ async function killBefore(timeouts: Record<string, string>): Promise<{ id: strin
   return { id, fresh: await fresh.ready() };
 }
 
-/** Kills a replica that has stored an order and whose request to schedule the timeout is still on its way. */
+/** Kills a replica that has stored an order and whose relay is about to tell the timer. */
 async function killBetween(): Promise<string> {
   await using proxy = await FaultProxy.start(redis);
   await using victim = await Replica.start({ ...env, REDIS_URL: proxy.url });
   await victim.ready();
   // The script that schedules is the first that carries this order's payload.
   const held = proxy.hold("request", (words) => words.some((word) => word.includes('"orderId"')));
-  const request = victim.place().catch(() => "");
+  const id = await victim.place();
   await held.hit;
-  const { rows } = await database.pool.query<{ id: string }>("SELECT id FROM orders");
   await victim.pod.kill();
-  await request;
-  return rows[0]?.id ?? "";
+  return id;
 }
+
+/** Far longer than the tests take: what happens then happens without reconcile. */
+const NEVER = { RECONCILE_MIN_AGE_MS: "3600000" };
 
 describe("an order whose replica is killed", () => {
   it("is timed out by the next replica when its timeout is durable", async () => {
@@ -85,24 +86,36 @@ describe("an order whose replica is killed", () => {
   });
 });
 
-describe("an order without a timeout", () => {
-  it("because its replica was killed between the INSERT and the schedule is found by reconcile", async () => {
+describe("an order whose replica was killed between its COMMIT and the relay", () => {
+  it("is timed out: another replica's relay finds its timeout in the outbox", async () => {
     const id = await killBetween();
+    await using fresh = await Replica.start({ ...env, ...NEVER });
+    await fresh.ready();
+    await database.becomes(id, "PAYMENT_TIMEOUT");
+    expect(await database.history(id)).toEqual(["placed", "timed-out"]);
+  });
+
+  it("counter-test: stays pending when the timeout was not written with the order and nothing reconciles", async () => {
+    const id = await killBetween();
+    await database.pool.query("DELETE FROM holdfast.outbox");
+    await using fresh = await Replica.start({ ...env, ...NEVER });
+    await fresh.ready();
+    await new Promise((resolve) => setTimeout(resolve, TIMEOUT_MS + LONG_AFTER_MS));
+    expect(await database.statusOf(id)).toBe("PENDING_PAYMENT");
+  });
+});
+
+describe("an order whose timeout is lost", () => {
+  it("with its row of the outbox is found by reconcile", async () => {
+    const id = await killBetween();
+    await database.pool.query("DELETE FROM holdfast.outbox");
     await using fresh = await Replica.start(env);
     await fresh.ready();
     await database.becomes(id, "PAYMENT_TIMEOUT");
     expect(await database.history(id)).toEqual(["placed", "timed-out"]);
   });
 
-  it("counter-test: stays pending when nothing reconciles", async () => {
-    const id = await killBetween();
-    await using fresh = await Replica.start({ ...env, RECONCILE_MIN_AGE_MS: "3600000" });
-    await fresh.ready();
-    await new Promise((resolve) => setTimeout(resolve, TIMEOUT_MS + LONG_AFTER_MS));
-    expect(await database.statusOf(id)).toBe("PENDING_PAYMENT");
-  });
-
-  it("because Redis lost everything is found by reconcile while the replica runs", async () => {
+  it("with everything else in Redis is found by reconcile while the replica runs", async () => {
     await using replica = await Replica.start(env);
     await replica.ready();
     const id = await replica.place();
@@ -110,15 +123,37 @@ describe("an order without a timeout", () => {
     await database.becomes(id, "PAYMENT_TIMEOUT");
     expect(await database.history(id)).toEqual(["placed", "timed-out"]);
   });
+});
 
-  it("because Redis was away is placed all the same, and timed out when Redis is back", async () => {
+describe("a database session that the server ends in the middle of a transaction", () => {
+  it.each(["durable", "memory"])("fails its request and not the replica, with timeouts %s", async (timeouts) => {
+    await using replica = await Replica.start({ ...env, TIMEOUTS: timeouts, PAYMENT_TIMEOUT_MS: "60000" });
+    await replica.ready();
+    const id = await replica.place();
+    const release = await database.hold(id);
+    const payment = replica.send("POST", `/orders/${id}/payment`);
+    await database.waiting(1);
+    await database.pool.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'");
+    expect((await payment).status).toBe(500);
+    await release();
+    expect((await replica.pay(id)).status).toBe(200);
+    expect(await database.history(id)).toEqual(["placed", "paid"]);
+  });
+});
+
+describe("while Redis is away", () => {
+  it("no order is taken, since nobody could tell whether it was placed before; under the same key it is when Redis is back", async () => {
     await using own = await RedisServer.start({ aof: true });
     await using replica = await Replica.start({ ...env, REDIS_URL: own.url });
     await replica.ready();
     await own.kill();
-    const { status, body } = await replica.send("POST", "/orders", { amountCents: 1 });
-    expect(status).toBe(201);
+    const request = { body: { amountCents: 1 }, key: "order-1" };
+    expect((await replica.send("POST", "/orders", request)).status).toBe(503);
+    expect((await database.pool.query("SELECT FROM orders")).rowCount).toBe(0);
     await own.restart();
+    await replica.ready();
+    const { status, body } = await replica.send("POST", "/orders", request);
+    expect(status).toBe(201);
     await database.becomes(String(body["id"]), "PAYMENT_TIMEOUT", 20_000);
   });
 });

@@ -31,7 +31,7 @@ describe("SIGTERM", () => {
       const { status, body } = await replica.send("GET", "/readyz");
       return status === 503 && body["phase"] === "draining";
     });
-    expect((await replica.send("POST", "/orders", { amountCents: 1 })).status).toBe(201);
+    expect((await replica.send("POST", "/orders", { body: { amountCents: 1 } })).status).toBe(201);
     await pollUntil("no connection is taken any more", () =>
       replica.send("GET", "/healthz").then(
         () => false,

@@ -1,24 +1,13 @@
-import { StageServers } from "@holdfast-examples/stage";
+import { cellsOf, rehearse } from "@holdfast-examples/stage";
 import { describe, expect, it } from "vitest";
 import { pausedHolder } from "../src/index.ts";
 
 describe("the scenario", () => {
   it("corrupts the ledger with the usual lock, and refuses every stale write with the fenced one", async () => {
-    await using servers = new StageServers();
     const said: string[] = [];
-    const report = await pausedHolder.run({
-      signal: new AbortController().signal,
-      quick: true,
-      seed: 7,
-      servers,
-      say: (line) => said.push(line),
-      show: () => undefined,
-    });
+    const report = await rehearse(pausedHolder, { say: (line) => said.push(line) });
     expect(report.problems).toEqual([]);
-    const row = (label: string): unknown[] => {
-      const found = report.rows.find((one) => one.label === label);
-      return [found?.usual.text, found?.holdfast.text];
-    };
+    const row = (label: string): string[] => cellsOf(report, label).map(({ text }) => text);
     expect(row("postings reported as done")).toEqual(["16", "16"]);
     expect(row("stale writes accepted")).toEqual(["16", "0"]);
     expect(row("stale writes refused by PostgreSQL")).toEqual(["0", "8"]);
@@ -30,17 +19,12 @@ describe("the scenario", () => {
   });
 
   it("stops everything when the signal aborts in the middle", async () => {
-    await using servers = new StageServers();
     const stop = new AbortController();
-    const running = pausedHolder.run({
+    const running = rehearse(pausedHolder, {
       signal: stop.signal,
-      quick: true,
-      seed: 7,
-      servers,
       say: (line) => {
         if (line.includes("round 1")) stop.abort(new Error("enough"));
       },
-      show: () => undefined,
     });
     await expect(running).rejects.toThrow("enough");
   });

@@ -7,7 +7,7 @@ import { Pod, pollUntil } from "@holdfast/testkit";
 export type ReplicaState = "starting" | "ready" | "terminating" | "killed" | "gone";
 
 const PROGRAM = import.meta.resolve("@holdfast-examples/order-service/main");
-const START_TIMEOUT_MS = 20_000;
+const START_TIMEOUT_MS = 60_000;
 
 /** One process. */
 export class Replica {

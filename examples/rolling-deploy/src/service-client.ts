@@ -1,6 +1,7 @@
 /**
  * Owns how a customer's request finds a replica: round robin, and on to the next one when it is certain that the first did nothing.
  */
+import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 
 /** What came back. */
@@ -16,6 +17,9 @@ export class AnswerLostError extends Error {
 
 const ATTEMPTS_MAX = 20;
 const PAUSE_MS = 25;
+/** A replica that was killed or paused blocks the key of its request for as long as its lease. */
+const REPEATS_MAX = 40;
+const REPEAT_AFTER_MS = 250;
 const REQUEST_TIMEOUT_MS = 5_000;
 
 /** Requests to whatever replicas there are at the moment. */
@@ -31,19 +35,26 @@ export class ServiceClient {
   }
 
   /**
-   * Sends one request.
+   * Sends one request. What the service asks to be repeated is repeated, under the same key: only a service that knows keys asks.
    *
    * @throws AnswerLostError when the connection broke, or no answer came in time; Error when no replica took it.
    */
   async post(path: string, body?: object): Promise<Answer> {
-    for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt += 1) {
-      if (attempt > 0) {
+    // One for all replicas that are asked, so that none of them does what another one has done.
+    const key = randomUUID();
+    let refusals = 0;
+    let repeats = 0;
+    while (refusals < ATTEMPTS_MAX) {
+      const endpoint = this.next();
+      const answer = endpoint === undefined ? null : await postOnce(endpoint + path, key, body);
+      if (answer === null) {
+        refusals += 1;
         this.retries += 1;
         await sleep(PAUSE_MS);
-      }
-      const endpoint = this.next();
-      const answer = endpoint === undefined ? null : await postOnce(endpoint + path, body);
-      if (answer !== null) return answer;
+      } else if (isToBeRepeated(answer) && repeats < REPEATS_MAX) {
+        repeats += 1;
+        await sleep(REPEAT_AFTER_MS);
+      } else return answer;
     }
     throw new Error(`No replica took POST ${path}, after ${ATTEMPTS_MAX} attempts.`);
   }
@@ -56,12 +67,16 @@ export class ServiceClient {
 }
 
 /** `null` when the replica surely did nothing: it did not listen, or it said that it takes no requests. */
-async function postOnce(url: string, body: object | undefined): Promise<Answer | null> {
+async function postOnce(url: string, key: string, body: object | undefined): Promise<Answer | null> {
   try {
     const response = await fetch(url, {
       method: "POST",
       signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
-      ...(body === undefined ? {} : { body: JSON.stringify(body), headers: { "content-type": "application/json" } }),
+      headers: {
+        "idempotency-key": key,
+        ...(body === undefined ? {} : { "content-type": "application/json" }),
+      },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
     const text = await response.text();
     return response.status === 503 ? null : { status: response.status, body: text === "" ? null : JSON.parse(text) };
@@ -69,6 +84,12 @@ async function postOnce(url: string, body: object | undefined): Promise<Answer |
     if (isRefused(error)) return null;
     throw new AnswerLostError(`POST ${url}: the answer was lost`, { cause: error });
   }
+}
+
+/** Another attempt under the key is under way, or it is not known what became of it. */
+function isToBeRepeated({ body }: Answer): boolean {
+  const type = typeof body === "object" && body !== null && "type" in body ? String(body.type) : "";
+  return type.endsWith("#in-progress") || type.endsWith("#outcome-unknown");
 }
 
 function isRefused(error: unknown): boolean {

@@ -62,6 +62,19 @@ describe("a request", () => {
     expect(hits).toBe(1);
   });
 
+  it("is repeated under its key when the service says that it does not know what became of it", async () => {
+    const keys: unknown[] = [];
+    const problem = { type: "https://service.example#outcome-unknown" };
+    const url = await listen((request, response) => {
+      keys.push(request.headers["idempotency-key"]);
+      if (keys.length > 2) response.end('{"well":true}');
+      else response.writeHead(504).end(JSON.stringify(problem));
+    });
+    const client = new ServiceClient(() => [url]);
+    expect(await client.post("/orders")).toEqual({ status: 200, body: { well: true } });
+    expect(keys).toEqual([expect.any(String), keys[0], keys[0]]);
+  });
+
   it("fails with what was tried when no replica is there", async () => {
     await expect(new ServiceClient(() => []).post("/orders")).rejects.toThrow("No replica took POST /orders");
   });

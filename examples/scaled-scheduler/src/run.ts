@@ -2,8 +2,8 @@
  * One run: three replicas, some hours, one replica killed in the middle of the second, and then the outbox is read.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Stage } from "@holdfast-examples/stage";
-import { Pod, type RedisServer } from "@holdfast/testkit";
+import { StagePods, type Stage } from "@holdfast-examples/stage";
+import type { Pod, RedisServer } from "@holdfast/testkit";
 import { outboxKey, type Mail } from "./mailing.ts";
 import { outcomeOf, type Outcome } from "./outcome.ts";
 import type { ReplicaSettings } from "./replica-pod.ts";
@@ -43,45 +43,36 @@ export async function runCourse(kind: SchedulerKind, course: Course, stage: Stag
   const prefix = stage.servers.prefix(`scaled-scheduler-${kind}`);
   const say = (line: string): void => stage.say(`  ${kind}: ${line}`);
   const pods = new Map<string, Pod>();
-  const onAbort = (): void => void Promise.all([...pods.values()].map((pod) => pod.kill()));
-  stage.signal.addEventListener("abort", onAbort);
-  try {
-    await Promise.all(
-      Array.from({ length: REPLICAS }, async (_, index) => {
-        const replica = `replica-${index + 1}`;
-        const { customers, mailMs, leaseMs, hourMs: everyMs } = course;
-        const settings: ReplicaSettings = {
-          kind,
-          redisUrl: redis.url,
-          prefix,
-          replica,
-          customers,
-          mailMs,
-          leaseMs,
-          everyMs,
-        };
-        const cache = await stage.servers.scratch("compile-cache");
-        const pod = await Pod.start(PROGRAM, {
-          env: { REPLICA: JSON.stringify(settings), NODE_COMPILE_CACHE: cache },
-        });
-        pods.set(replica, pod);
-        await pod.ready({ timeoutMs: 20_000 });
-      }),
-    );
-    stage.signal.throwIfAborted();
-    const firstMs = (Math.floor(Date.now() / course.hourMs) + 1) * course.hourMs;
-    const hours = Array.from({ length: course.hours }, (_, index) => firstMs + index * course.hourMs);
-    say(`${REPLICAS} replicas are ready`);
-    const killed = await killDuring(hours[1] as number, pods, stage.signal);
-    if (killed !== null) say(`${killed} is killed in the middle of the second hour`);
-    await sleep(Math.max(0, (hours.at(-1) as number) - Date.now()), undefined, { signal: stage.signal });
-    const mails = await settled(redis, prefix, hours, course, stage.signal);
-    const outcome = outcomeOf(mails, hours, course.customers, killed ?? "");
-    return { outcome, killed: killed === null ? null : { replica: killed, hourMs: hours[1] as number } };
-  } finally {
-    stage.signal.removeEventListener("abort", onAbort);
-    await Promise.all([...pods.values()].map((pod) => pod.kill()));
-  }
+  await using started = new StagePods(stage);
+  await Promise.all(
+    Array.from({ length: REPLICAS }, async (_, index) => {
+      const replica = `replica-${index + 1}`;
+      const { customers, mailMs, leaseMs, hourMs: everyMs } = course;
+      const settings: ReplicaSettings = {
+        kind,
+        redisUrl: redis.url,
+        prefix,
+        replica,
+        customers,
+        mailMs,
+        leaseMs,
+        everyMs,
+      };
+      const pod = await started.start(PROGRAM, { REPLICA: JSON.stringify(settings) });
+      pods.set(replica, pod);
+      await pod.ready({ timeoutMs: 20_000 });
+    }),
+  );
+  stage.signal.throwIfAborted();
+  const firstMs = (Math.floor(Date.now() / course.hourMs) + 1) * course.hourMs;
+  const hours = Array.from({ length: course.hours }, (_, index) => firstMs + index * course.hourMs);
+  say(`${REPLICAS} replicas are ready`);
+  const killed = await killDuring(hours[1] as number, pods, stage.signal);
+  if (killed !== null) say(`${killed} is killed in the middle of the second hour`);
+  await sleep(Math.max(0, (hours.at(-1) as number) - Date.now()), undefined, { signal: stage.signal });
+  const mails = await settled(redis, prefix, hours, course, stage.signal);
+  const outcome = outcomeOf(mails, hours, course.customers, killed ?? "");
+  return { outcome, killed: killed === null ? null : { replica: killed, hourMs: hours[1] as number } };
 }
 
 /** Kills the first replica that is in the middle of an hour; null when none got there. */

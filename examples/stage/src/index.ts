@@ -10,6 +10,7 @@
  * };
  * ```
  */
+export { cellsOf, rehearse } from "./rehearsal.ts";
 export {
   plain,
   wantedZero,
@@ -19,4 +20,5 @@ export {
   type ScenarioReport,
   type Stage,
 } from "./scenario.ts";
+export { StagePods } from "./stage-pods.ts";
 export { StageServers } from "./stage-servers.ts";

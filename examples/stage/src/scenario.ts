@@ -37,8 +37,10 @@ export interface Stage {
 
 /** What a scenario found. */
 export interface ScenarioReport {
-  /** Above the two columns of figures. */
+  /** Above the columns of figures. */
   readonly usual: string;
+  /** Above a column between the two, when there is another usual way that fails differently. */
+  readonly alsoUsual?: string;
   readonly holdfast: string;
   readonly rows: readonly ComparisonRow[];
   /** Each side in a few words, for the table of all scenarios. */
@@ -49,10 +51,12 @@ export interface ScenarioReport {
   readonly problems: readonly string[];
 }
 
-/** One figure, both sides. */
+/** One figure, all sides. */
 export interface ComparisonRow {
   readonly label: string;
   readonly usual: Cell;
+  /** Given when the report has that column. */
+  readonly alsoUsual?: Cell;
   readonly holdfast: Cell;
 }
 

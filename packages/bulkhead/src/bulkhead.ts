@@ -42,10 +42,11 @@ export interface DrainReport {
 }
 
 const plainRequest: CallRequest = { signal: undefined, classify: undefined };
+const limitRange = { min: 0, max: 10_000_000 };
 const drainRangeMs = { min: 0, max: 86_400_000 };
 
 /** What a distributed bulkhead adds. */
-export type LimitSource = Pick<PermitSettings, "onDemand" | "onReturn" | "refusal">;
+export type LimitSource = Pick<PermitSettings, "beforeGrant" | "onDemand" | "onReturn" | "refusal">;
 
 /** A bulkhead in this process. */
 export class Bulkhead {
@@ -118,11 +119,12 @@ export class Bulkhead {
    *   the signal's reason, or what the function throws
    */
   run<Value>(fn: CallFunction<Value>): Promise<Value>;
-  run<Value>(options: RunOptions, fn: CallFunction<Value>): Promise<Value>;
-  run<Value>(first: RunOptions | CallFunction<Value>, second?: CallFunction<Value>): Promise<Value> {
+  run<Value>(options: RunOptions | undefined, fn: CallFunction<Value>): Promise<Value>;
+  run<Value>(first: RunOptions | undefined | CallFunction<Value>, second?: CallFunction<Value>): Promise<Value> {
     if (typeof first === "function") return this.#run(first, undefined);
-    optionsObject("options", first);
     callback("fn", second);
+    if (first === undefined) return this.#run(second as CallFunction<Value>, undefined);
+    optionsObject("options", first);
     checkSignal("signal", first.signal);
     if (first.classify !== undefined) callback("classify", first.classify);
     if (first.timeoutMs !== undefined) durationMs("timeoutMs", first.timeoutMs);
@@ -155,7 +157,8 @@ export class Bulkhead {
 
   /** Sets the limit from outside; for `DistributedBulkhead`. */
   setLimit(limit: number, because: string): void {
-    this.#permits.setLimit(limit);
+    // Compared with what is no number, every call would find a permit.
+    this.#permits.setLimit(integer("limit", limit, limitRange));
     this.#events.emit(() => ({ type: "limit", bulkhead: this.name, limit, because }));
   }
 

@@ -1,10 +1,11 @@
 /**
  * One attempt: from its admission through the queue and the work to the moment the work has really settled. The permits decide; a call
- * holds what belongs to one attempt. Calls are used again once their work has settled, with the callbacks they were born with; what the
- * caller's function sees is made anew each time.
+ * holds what belongs to one attempt, its deadline included. Calls are used again once their work has settled; what the caller's function
+ * sees is made anew each time.
  */
 import type { AsyncResource } from "node:async_hooks";
-import type { AbortRegistration, Clock, DeadlineEntry } from "@holdfast/core";
+import { Deadline } from "@holdfast/core";
+import type { AbortRegistration, Clock, WorkOwner } from "@holdfast/core";
 import type { Classify } from "./outcome.ts";
 import type { HeldPermit } from "./reentry.ts";
 import type { Waiter } from "./wait-queue.ts";
@@ -63,11 +64,15 @@ export class LiveContext implements CallContext {
  */
 export type CallState = "idle" | "waiting" | "running" | "abandoned" | "leaked";
 
-/** What a call's own events are handed to. */
+/** Told when a call's time is over. */
 export interface CallOwner {
+  onDeadline(call: Call): void;
+}
+
+/** Told how the work of a call has settled. */
+export interface CallWork {
   onValue(call: Call, value: unknown): void;
   onError(call: Call, error: unknown): void;
-  onDeadline(call: Call): void;
 }
 
 /** Stands for a function while a call is not in use. */
@@ -78,7 +83,7 @@ const nobody = (): void => undefined;
 export const notDispatched = -1;
 
 /** One attempt. */
-export class Call implements Waiter {
+export class Call extends Deadline implements Waiter, WorkOwner {
   previous: this | undefined = undefined;
   next: this | undefined = undefined;
   state: CallState = "idle";
@@ -96,27 +101,37 @@ export class Call implements Waiter {
   resolve: (value: unknown) => void = nobody;
   reject: (error: unknown) => void = nobody;
   context: LiveContext | undefined = undefined;
-  deadline: DeadlineEntry | undefined = undefined;
   abortRegistration: AbortRegistration | undefined = undefined;
   /** The mark of work that took the last permit. */
   held: HeldPermit | undefined = undefined;
   /** The asynchronous context of a caller that waits. */
   resource: AsyncResource | undefined = undefined;
-  readonly onValue: (value: unknown) => void;
-  readonly onError: (error: unknown) => void;
-  readonly onDeadline: () => void;
+  readonly #owner: CallOwner;
+  readonly #work: CallWork;
 
-  constructor(owner: CallOwner) {
-    this.onValue = (value) => owner.onValue(this, value);
-    this.onError = (error) => owner.onError(this, error);
-    this.onDeadline = () => owner.onDeadline(this);
+  constructor(owner: CallOwner, work: CallWork) {
+    super();
+    this.#owner = owner;
+    this.#work = work;
+  }
+
+  onDeadline(): void {
+    this.#owner.onDeadline(this);
+  }
+
+  onValue(value: unknown): void {
+    this.#work.onValue(this, value);
+  }
+
+  onError(error: unknown): void {
+    this.#work.onError(this, error);
   }
 
   /** Undoes what was armed or listened to. */
   disarm(): void {
-    this.deadline?.cancel();
-    this.deadline = undefined;
-    this.abortRegistration?.cancel();
+    this.cancel();
+    if (this.abortRegistration === undefined) return;
+    this.abortRegistration.cancel();
     this.abortRegistration = undefined;
   }
 

@@ -73,6 +73,7 @@ export class DistributedBulkhead implements AsyncDisposable {
     });
     const source = {
       limit: 0,
+      beforeGrant: () => this.#share.check(),
       onDemand: () => this.#share.demand(),
       onReturn: () => this.#share.returned(),
       refusal: () => (mode === "reject" ? this.#unreachable : undefined),
@@ -106,13 +107,16 @@ export class DistributedBulkhead implements AsyncDisposable {
    * @throws as `Bulkhead.run`; BulkheadRejectedError with a RedisUnavailableError as its cause when no permit can be had
    */
   run<Value>(fn: (context: DistributedCallContext) => PromiseLike<Value> | Value): Promise<Value>;
-  run<Value>(options: RunOptions, fn: (context: DistributedCallContext) => PromiseLike<Value> | Value): Promise<Value>;
+  run<Value>(
+    options: RunOptions | undefined,
+    fn: (context: DistributedCallContext) => PromiseLike<Value> | Value,
+  ): Promise<Value>;
   run<Value>(
     ...args:
       | [(context: DistributedCallContext) => PromiseLike<Value> | Value]
-      | [RunOptions, (context: DistributedCallContext) => PromiseLike<Value> | Value]
+      | [RunOptions | undefined, (context: DistributedCallContext) => PromiseLike<Value> | Value]
   ): Promise<Value> {
-    const options = args.length === 1 ? {} : args[0];
+    const options = args.length === 1 ? undefined : args[0];
     const fn = args.length === 1 ? args[0] : args[1];
     if (typeof fn !== "function") throw new TypeError(`fn must be a function, got ${typeof fn}`);
     return this.#bulkhead.run(options, (context) => fn(this.#fenced(context)));

@@ -73,9 +73,9 @@ export class Findings {
     const ranMs = nowMs - call.dispatchedMs;
     if (ranMs >= this.#conclusiveAfterMs()) this.#breaker.failed(call.generation, error, nowMs);
     else this.#breaker.inconclusive(call.generation, nowMs);
-    if (this.#adaptive === undefined) return;
-    const whole = ranMs >= wholeTime * this.#options.timeoutMs;
-    this.#adaptive.timedOut(call.dispatchedMs, ranMs, whole, nowMs, this.#accounts.perSecond(nowMs));
+    // A call that was dispatched late says nothing about the limit.
+    if (this.#adaptive === undefined || ranMs < wholeTime * this.#options.timeoutMs) return;
+    this.#adaptive.timedOut(call.dispatchedMs, ranMs, nowMs, this.#accounts.perSecond(nowMs));
   }
 
   /** The caller has given up. */

@@ -2,16 +2,28 @@
  * Calls whose work has begun: what becomes of each for its caller, and how long the work keeps its permit. A caller gets its answer at the
  * timeout or at its abort; the permit comes back when the work has really settled (B1).
  */
-import { deadlineListOf } from "@holdfast/core";
+import { tracingChannel } from "node:diagnostics_channel";
+import { deadlineListOf, follow } from "@holdfast/core";
 import type { Clock } from "@holdfast/core";
 import { LiveContext, notDispatched } from "./call.ts";
-import type { Call } from "./call.ts";
+import type { Call, CallFunction, CallWork } from "./call.ts";
 import { CallTimeoutError, withoutStack } from "./errors.ts";
+import { bulkheadChannel } from "./events.ts";
 import { Findings } from "./findings.ts";
 import type { Outcome } from "./outcome.ts";
 import type { PermitSettings } from "./permit-settings.ts";
 import { HeldPermit } from "./reentry.ts";
 import { WaitQueue } from "./wait-queue.ts";
+
+/** What a tracer is told of the work of one call. */
+interface TracedCall {
+  readonly bulkhead: string;
+  readonly probe: boolean;
+  /** Milliseconds in the queue. */
+  readonly waitMs: number;
+}
+
+const tracing = tracingChannel<unknown, TracedCall>(bulkheadChannel);
 
 /** Told of what comes back. */
 export interface ReturnedPermits {
@@ -22,7 +34,7 @@ export interface ReturnedPermits {
 }
 
 /** The work in flight of one bulkhead. */
-export class InFlight {
+export class InFlight implements CallWork {
   readonly findings: Findings;
   readonly #settings: PermitSettings;
   readonly #clock: Clock;
@@ -58,10 +70,10 @@ export class InFlight {
     call.state = "running";
     call.dispatchedMs = nowMs;
     this.#running.add(call);
-    this.#settings.adaptive?.dispatched(this.#ordinary);
+    this.#settings.adaptive?.dispatched(this.#ordinary, nowMs);
     const context = new LiveContext(this.#clock, call.submittedMs + call.timeoutMs);
     call.context = context;
-    const { fn } = call;
+    const fn = tracing.hasSubscribers ? this.#traced(call) : call.fn;
     const last = this.#ordinary >= limit && this.#marked === undefined && !call.probe;
     let work: unknown;
     try {
@@ -71,11 +83,16 @@ export class InFlight {
       return;
     }
     if (typeof (work as PromiseLike<unknown> | null | undefined)?.then === "function") {
-      // Foreign promises are wrapped: they may call back twice.
-      Promise.resolve(work).then(call.onValue, call.onError);
+      follow(call, work);
     } else {
       this.onValue(call, work);
     }
+  }
+
+  #traced(call: Call): CallFunction<unknown> {
+    const { fn, probe } = call;
+    const traced = { bulkhead: this.#settings.options.name, probe, waitMs: call.dispatchedMs - call.submittedMs };
+    return (context) => tracing.tracePromise(async () => fn(context), traced);
   }
 
   /** The work has settled with a value. */
@@ -159,7 +176,7 @@ export class InFlight {
     this.#settings.accounts.zombies += 1;
     this.ended(call, outcome, nowMs);
     call.reject(reason);
-    call.deadline = deadlineListOf(this.#clock, this.#settings.options.zombieMaxMs).add(call.onDeadline);
+    deadlineListOf(this.#clock, this.#settings.options.zombieMaxMs).start(call, nowMs);
     call.context?.abort(reason);
   }
 
@@ -179,7 +196,7 @@ export class InFlight {
     const { state } = call;
     const leaked = state === "leaked";
     if (state !== "running") {
-      call.deadline?.cancel();
+      call.cancel();
       if (leaked) accounts.leaked -= 1;
       else accounts.zombies -= 1;
       events.emit(() => ({ type: "zombie-ended", bulkhead: options.name, runMs: durationMs, leaked }));

@@ -5,6 +5,7 @@
  * opossum's own capacity, timeout, percentiles, snapshots, abort controller and reset timer are off. Half-open is decided here, by the
  * injected clock, since opossum can enter it only by a timer of its own, sends one probe of any length, and closes on any success.
  */
+import type { EventEmitter } from "node:events";
 import CircuitBreaker from "opossum";
 import type { Clock } from "@holdfast/core";
 import type { Admission, Breaker, BreakerState } from "./breaker.ts";
@@ -22,6 +23,19 @@ const thresholdMargin = 1e-9;
 
 type Circuit = CircuitBreaker<[unknown], never>;
 
+/** Follows whether anybody else listens to an event than those who do now; counting them for each call costs more than the call's own books. */
+function watchListeners(circuit: EventEmitter, event: string): () => boolean {
+  const own = circuit.listenerCount(event);
+  let heard = false;
+  circuit.on("newListener", (name) => {
+    if (name === event) heard = true;
+  });
+  circuit.on("removeListener", (name) => {
+    if (name === event) heard = circuit.listenerCount(event) > own;
+  });
+  return () => heard;
+}
+
 /** A breaker on an opossum circuit. */
 export class OpossumBreaker implements Breaker, SharedSide {
   /** For opossum's exporters. Its events and `stats` are live; call nothing on it that changes its state. */
@@ -32,7 +46,8 @@ export class OpossumBreaker implements Breaker, SharedSide {
   readonly #clock: Clock;
   readonly #window: OpossumWindow;
   readonly #onState: OnBreakerState;
-  readonly #ownListeners: { readonly success: number; readonly reject: number };
+  /** Whether anybody but opossum itself listens to what is told most often. */
+  readonly #heard: { readonly success: () => boolean; readonly reject: () => boolean };
   #state: BreakerState = "closed";
   #generation = 0;
   #openUntilMs = 0;
@@ -63,10 +78,9 @@ export class OpossumBreaker implements Breaker, SharedSide {
     this.circuit = new CircuitBreaker<[unknown], never>(fail, settings as unknown as CircuitBreaker.Options);
     // One of these two would arm opossum's own timer for half-open.
     this.circuit.removeAllListeners("open");
-    this.#ownListeners = {
-      success: this.circuit.listenerCount("success"),
-      reject: this.circuit.listenerCount("reject"),
-    };
+    // opossum's exporters follow the events that have a listener.
+    this.circuit.on("open", () => undefined);
+    this.#heard = { success: watchListeners(this.circuit, "success"), reject: watchListeners(this.circuit, "reject") };
   }
 
   get state(): BreakerState {
@@ -83,12 +97,14 @@ export class OpossumBreaker implements Breaker, SharedSide {
 
   admit(nowMs: number): Admission {
     if (this.#state === "closed") return "pass";
+    if (this.#state === "open" ? nowMs < this.#openUntilMs : this.#allProbesSent) return this.#refuse(nowMs);
+    // Asked for each probe: the right may have passed to another process since the first.
+    if (this.#options.shared?.mayProbe() === false) return this.#refuse(nowMs);
     if (this.#state === "open") {
-      if (nowMs < this.#openUntilMs) return this.#refuse(nowMs);
-      if (this.#options.shared?.mayProbe() === false) return this.#refuse(nowMs);
       this.#halfOpen();
+      // Whoever heard of it may have called, and decided everything.
+      return this.admit(nowMs);
     }
-    if (this.#probesOut + this.#probesPassed >= this.#options.probes) return this.#refuse(nowMs);
     this.#probesOut += 1;
     return "probe";
   }
@@ -101,7 +117,7 @@ export class OpossumBreaker implements Breaker, SharedSide {
       return;
     }
     // Nobody else listens as a rule: then the count is all there is to do.
-    if (this.circuit.listenerCount("success") > this.#ownListeners.success) {
+    if (this.#heard.success()) {
       this.circuit.emit("fire", []);
       this.circuit.emit("success", undefined, durationMs);
     } else {
@@ -153,13 +169,18 @@ export class OpossumBreaker implements Breaker, SharedSide {
   }
 
   #close(nowMs: number, because: string): void {
-    this.#enter("closed", because);
+    // Afterwards whoever is told may call at once, and what he finds out counts.
     this.#window.reset(nowMs);
     this.circuit.close();
+    this.#enter("closed", because);
+  }
+
+  get #allProbesSent(): boolean {
+    return this.#probesOut + this.#probesPassed >= this.#options.probes;
   }
 
   #refuse(nowMs: number): Admission {
-    if (this.circuit.listenerCount("reject") > this.#ownListeners.reject) {
+    if (this.#heard.reject()) {
       this.circuit.emit("reject", new Error("Breaker is open"));
     } else {
       this.#window.refused(nowMs);
@@ -168,10 +189,10 @@ export class OpossumBreaker implements Breaker, SharedSide {
   }
 
   #halfOpen(): void {
-    this.#enter("half-open", "openMs have passed");
     this.#probesOut = 0;
     this.#probesPassed = 0;
     this.#inconclusive = 0;
+    this.#enter("half-open", "openMs have passed");
     this.circuit.emit("halfOpen", this.#options.openMs);
   }
 

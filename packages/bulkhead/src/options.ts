@@ -33,8 +33,8 @@ export interface BreakerOptions {
   /** Calls that are let through half-open, and must all succeed. Default 1. */
   readonly probes?: number | undefined;
   /**
-   * A timeout speaks against the dependency when the call had run for so long, in milliseconds. Default: the lower of `timeoutMs` and
-   * twice the median.
+   * A timeout speaks against the dependency when the call had run for so long, in milliseconds. Default: the lower of twice the
+   * median and nine tenths of `timeoutMs`, since a call that waited for an instant has less than all of it.
    */
   readonly conclusiveAfterMs?: number | undefined;
   /** Shares the state with other processes. */

@@ -13,6 +13,8 @@ export interface PermitSettings {
   readonly events: EventSink<BulkheadEvent>;
   readonly breaker: Breaker;
   readonly adaptive: AdaptiveLimit | undefined;
+  /** Called before permits are given: a limit from elsewhere may have ended although no timer has run since (B7). */
+  readonly beforeGrant?: (() => void) | undefined;
   /** Called when a call finds no free permit. */
   readonly onDemand?: (() => void) | undefined;
   /** Called when a permit has come back. */

@@ -5,26 +5,20 @@
  * What is given back is taken from the local limit before the request is sent, and what is granted is added when the answer is there, so
  * that no more calls run here than Redis knows of while the lease lasts (B7).
  */
-import {
-  backoffMs,
-  LeaseKeeper,
-  now,
-  RedisUnavailableError,
-  resolveBackoff,
-  withoutAmbientDeadline,
-} from "@holdfast/core";
+import { LeaseKeeper, now, RedisUnavailableError, withoutAmbientDeadline } from "@holdfast/core";
 import type {
-  Backoff,
   Connection,
   LeaseEnd,
   RenewalOutcome,
   RenewedLease,
   ResolvedCommonOptions,
-  TimerHandle,
   WakeUpSubscription,
 } from "@holdfast/core";
+import { ExchangePace } from "./exchange-pace.ts";
 import { podsKey } from "./keys.ts";
 import type { SharedKey } from "./keys.ts";
+import { PermitDemand } from "./permit-demand.ts";
+import type { PermitRequest } from "./permit-demand.ts";
 import { leaveScript, syncScript } from "./scripts.ts";
 import type { SyncReply } from "./scripts.ts";
 
@@ -65,23 +59,13 @@ export class PermitShare {
   readonly #key: SharedKey;
   readonly #calls: LocalCalls;
   readonly #keeper: LeaseKeeper<null>;
-  readonly #backoff: Backoff;
+  readonly #demand: PermitDemand;
+  readonly #pace: ExchangePace;
   #lease: RenewedLease<null> | undefined;
-  #held = 0;
-  #share = 0;
   #pods: number | undefined;
   #sequence = 0;
-  /** The most that was in use or wanted since the last request. */
-  #peak = 0;
-  /** What it said that it wanted. */
-  #asked = 0;
   #exchange: Promise<Granted> | undefined;
-  #scheduled = false;
-  #again = false;
-  #failures = 0;
-  #poll: TimerHandle | undefined;
   #subscription: WakeUpSubscription | undefined;
-  #closed = false;
 
   constructor(connection: Connection, calls: LocalCalls, settings: PermitShareSettings) {
     this.#connection = connection;
@@ -89,7 +73,14 @@ export class PermitShare {
     this.#settings = settings;
     this.#key = podsKey(settings.common.prefix, settings.name);
     this.pod = settings.common.random.id();
-    this.#backoff = resolveBackoff({ baseMs: 50, delayMaxMs: 1_000 });
+    this.#demand = new PermitDemand(settings.concurrencyMax);
+    this.#pace = new ExchangePace({
+      clock: connection.clock,
+      random: settings.common.random,
+      pollMs: settings.pollMs,
+      exchange: () => this.#sync(),
+      worthLooking: () => calls.waiting() > 0 || this.#demand.hasSurplus(calls.inUse()),
+    });
     this.#keeper = new LeaseKeeper({
       clock: connection.clock,
       batchMax: 1,
@@ -110,7 +101,7 @@ export class PermitShare {
 
   /** Permits held by a lease that lasts. */
   get held(): number {
-    return this.#lease === undefined ? 0 : this.#held;
+    return this.#lease === undefined ? 0 : this.#demand.held;
   }
 
   /** Live processes at the last answer. */
@@ -118,33 +109,47 @@ export class PermitShare {
     return this.#pods;
   }
 
+  /** Ends the lease when its time is over: a process that stood still may come to a call before it comes to its timers. */
+  check(): void {
+    if (this.#lease?.remainingMs() === 0) this.#lease.end("expired");
+  }
+
   /** A call found no permit: asks for more, together with all others of this turn. */
   demand(): void {
     this.#listen();
-    this.#peak = Math.max(this.#peak, this.#calls.inUse() + this.#calls.waiting() + 1);
-    // Having got all it asked for, it may ask for more. Otherwise the others have the rest: hints and the poll tell when that changes.
-    const mayGrow =
-      this.#share >= this.#asked && this.#peak > this.#asked && this.#asked < this.#settings.concurrencyMax;
-    if (this.#lease === undefined || mayGrow) this.#soon();
+    this.#demand.note(this.#calls.inUse() + this.#calls.waiting() + 1);
+    if (this.#lease === undefined || this.#demand.mayGrow) this.#pace.soon();
   }
 
   /** A permit came back: gives it to another process when this one has more than its share. */
   returned(): void {
-    if (this.#lease !== undefined && this.#held > this.#share && this.#held > this.#calls.inUse()) this.#soon();
+    if (this.#lease !== undefined && this.#demand.hasSurplus(this.#calls.inUse())) this.#pace.soon();
   }
 
-  /** Gives everything back. */
+  /** Gives back everything but what calls still use: those permits are free when the lease ends, as if the process had died. */
   async close(): Promise<void> {
-    this.#closed = true;
+    this.#pace.close();
     this.#subscription?.close();
-    if (this.#poll !== undefined) this.#connection.clock.clearTimer(this.#poll);
-    const lease = this.#lease;
+    let token = this.#lease?.token;
     this.#lease = undefined;
     this.#keeper.close();
-    if (lease === undefined) return;
-    const args = { pod: this.pod, token: lease.token, publish: this.#connection.publishCommand };
-    // Unanswered, the lease ends by itself.
-    await this.#connection.run(leaveScript, { pods: this.#key.key }, args, this.#call("leave")).catch(() => undefined);
+    try {
+      // What is on its way may bring a lease, and must not be carried out after the leaving.
+      if (this.#exchange !== undefined) ({ token } = await this.#exchange);
+      if (token !== undefined) await this.#leave(token);
+    } catch {
+      // Unanswered, the lease ends by itself.
+    }
+  }
+
+  async #leave(token: number): Promise<void> {
+    const used = this.#calls.inUse();
+    if (used > 0) {
+      await this.#request({ keep: used, used, wanted: used });
+    } else {
+      const args = { pod: this.pod, token, publish: this.#connection.publishCommand };
+      await this.#connection.run(leaveScript, { pods: this.#key.key }, args, this.#call("leave"));
+    }
   }
 
   #listen(): void {
@@ -158,36 +163,18 @@ export class PermitShare {
     const [word, from] = hint?.split(" ") ?? ["take"];
     if (from === this.pod) return;
     // Processes that lack permits themselves have nothing to give; they would only wake each other.
-    if (word === "give" ? this.#held > 0 && this.#held >= this.#share : this.#calls.waiting() > 0) this.#soon();
-  }
-
-  #notePeak(): void {
-    this.#peak = Math.max(this.#peak, this.#calls.inUse() + this.#calls.waiting());
-  }
-
-  /** One request at a time, at most one per turn of the event loop. */
-  #soon(): void {
-    if (this.#closed) return;
-    if (this.#exchange !== undefined) {
-      this.#again = true;
-      return;
-    }
-    if (this.#scheduled) return;
-    this.#scheduled = true;
-    withoutAmbientDeadline(() =>
-      process.nextTick(() => {
-        this.#scheduled = false;
-        if (!this.#closed) void this.#sync();
-      }),
-    );
+    const { held, hasItsShare } = this.#demand;
+    if (word === "give" ? held > 0 && hasItsShare : this.#calls.waiting() > 0) this.#pace.soon();
   }
 
   async #sync(): Promise<void> {
-    const sentAt = now(this.#connection.clock);
     try {
+      while (this.#exchange !== undefined) await this.#exchange.catch(() => undefined);
+      if (this.#pace.closed) return;
       if (this.#lease === undefined) {
+        const sentAt = now(this.#connection.clock);
         const reply = await this.#exchanged();
-        if (this.#lease === undefined && !this.#closed) this.#join(reply, sentAt);
+        if (this.#lease === undefined && !this.#pace.closed) this.#join(reply, sentAt);
       } else {
         await this.#lease.renew();
       }
@@ -197,7 +184,10 @@ export class PermitShare {
   }
 
   async #renewal(): Promise<RenewalOutcome> {
+    // Redis may have counted from long before: what is on its way renews nothing that begins now.
+    while (this.#exchange !== undefined) await this.#exchange.catch(() => undefined);
     const before = this.#lease?.token;
+    if (before === undefined) return "lost";
     const reply = await this.#exchanged();
     return reply.token === before ? "renewed" : "lost";
   }
@@ -216,31 +206,32 @@ export class PermitShare {
     this.#apply(reply);
   }
 
-  /** Sends one request; a second caller waits for the answer of the first. */
+  /** One request at a time. */
   #exchanged(): Promise<Granted> {
-    this.#exchange ??= this.#send().finally(() => {
+    this.#pace.began();
+    const exchange = this.#send().finally(() => {
       this.#exchange = undefined;
-      if (this.#again) {
-        this.#again = false;
-        this.#soon();
-      }
+      this.#pace.ended();
     });
-    return this.#exchange;
+    this.#exchange = exchange;
+    return exchange;
   }
 
   async #send(): Promise<Granted> {
-    const { leaseMs, concurrencyMax, podsMax } = this.#settings;
-    this.#notePeak();
     const used = this.#calls.inUse();
-    const wanted = Math.min(this.#peak, concurrencyMax);
-    this.#peak = 0;
-    this.#asked = wanted;
-    const keep = Math.max(used, Math.min(this.#held, wanted, Math.max(this.#share, used)));
-    if (this.#lease !== undefined && keep < this.#held) {
-      // No call may take what is being given back.
-      this.#held = keep;
-      this.#calls.allow(keep, "permits go to other processes");
+    this.#demand.note(used + this.#calls.waiting());
+    const request = this.#demand.next(used);
+    // No call may take what is being given back.
+    if (this.#lease !== undefined && this.#demand.giveBack(request.keep)) {
+      this.#calls.allow(request.keep, "permits go to other processes");
     }
+    const reply = await this.#request(request);
+    this.#answered(reply);
+    return reply;
+  }
+
+  async #request({ keep, used, wanted }: PermitRequest): Promise<Granted> {
+    const { name, leaseMs, concurrencyMax, podsMax } = this.#settings;
     this.#sequence += 1;
     const args = {
       pod: this.pod,
@@ -255,81 +246,47 @@ export class PermitShare {
       publish: this.#connection.publishCommand,
     };
     const reply = await this.#connection.run(syncScript, { pods: this.#key.key }, args, this.#call("sync"));
-    if (reply.kind === "stale")
-      throw new RedisUnavailableError(`bulkhead.sync ${this.#settings.name}`, "STALE", "a younger request overtook it");
-    this.#answered(reply);
-    return reply;
+    if (reply.kind === "granted") return reply;
+    throw new RedisUnavailableError(`bulkhead.sync ${name}`, "STALE", "a younger request overtook it");
   }
 
   #answered(reply: Granted): void {
-    this.#failures = 0;
     this.#pods = reply.pods;
-    this.#share = reply.share;
+    this.#demand.sharing(reply.share);
     if (this.#lease?.token === reply.token) this.#apply(reply);
-    this.#armPoll();
+    this.#pace.answered();
   }
 
   #apply(reply: Granted): void {
-    this.#held = reply.held;
+    this.#demand.granted(reply.held);
     this.#calls.reached();
-    // Others want more than there is: what is above the own share is not used again as its calls end, and goes back.
-    const contended = reply.share < this.#asked;
-    this.#calls.allow(contended ? Math.min(reply.held, reply.share) : reply.held, "permits were granted");
+    this.#calls.allow(this.#demand.usable, "permits were granted");
+    // On permits of its own it has begun more than it had told.
+    if (this.#calls.inUse() > reply.held) this.#pace.soon();
   }
 
   #failed(error: unknown): void {
-    this.#failures += 1;
     if (this.#lease === undefined) this.#goAlone(error instanceof Error ? error : new Error(String(error)));
-    this.#armPoll();
+    this.#pace.failed();
   }
 
   #onLeaseEnd(end: LeaseEnd): void {
     this.#lease = undefined;
-    this.#held = 0;
-    if (this.#closed || end === "closed") return;
+    this.#demand.lost();
+    if (this.#pace.closed || end === "closed") return;
     this.#calls.allow(0, "the lease on the permits has ended");
-    if (this.#failures > 0)
-      this.#goAlone(
-        new RedisUnavailableError(
-          `bulkhead ${this.#settings.name}`,
-          "UNREACHABLE",
-          "check the address and the network",
-        ),
-      );
-    this.#soon();
+    if (this.#pace.failures > 0) {
+      const operation = `bulkhead ${this.#settings.name}`;
+      this.#goAlone(new RedisUnavailableError(operation, "UNREACHABLE", "check the address and the network"));
+    }
+    this.#pace.soon();
   }
 
   #goAlone(error: Error): void {
-    if (this.#closed) return;
+    if (this.#pace.closed) return;
     const permits = this.#settings.alone(this.#pods);
     this.#calls.allow(permits, "Redis is unreachable");
     this.#calls.unreachable(error);
-  }
-
-  /** Looks again by itself while calls wait or Redis is out of reach, since hints may be lost. */
-  #armPoll(): void {
-    const { clock } = this.#connection;
-    if (this.#poll !== undefined) clock.clearTimer(this.#poll);
-    this.#poll = undefined;
-    if (this.#closed) return;
-    const { pollMs, common } = this.#settings;
-    const delayMs = this.#failures === 0 ? pollMs : backoffMs(this.#backoff, this.#failures, common.random);
-    this.#poll = withoutAmbientDeadline(() =>
-      clock.setTimer(
-        () => {
-          this.#poll = undefined;
-          if (
-            this.#calls.waiting() > 0 ||
-            this.#failures > 0 ||
-            this.#held > Math.max(this.#share, this.#calls.inUse())
-          )
-            this.#soon();
-          else this.#armPoll();
-        },
-        delayMs,
-        true,
-      ),
-    );
   }
 
   #call(action: string): { readonly operation: string; readonly timeoutMs: number; readonly operationId: string } {

@@ -101,13 +101,14 @@ export class Permits implements CallOwner, ReturnedPermits {
     if (leftMs <= 0) return this.#refused("rejected-deadline");
     const admission = this.#breaker.admit(nowMs);
     if (admission === "refuse") return this.#refused("rejected-open");
+    this.#settings.beforeGrant?.();
     const waits = admission === "pass" && (this.#inFlight.ordinary >= this.#limit || this.#queue.length > 0);
     if (waits) {
       const refusal = this.#refusalToWait(leftMs);
       if (refusal !== undefined) return refusal;
     }
     const promise = new Promise<Value>(pickUp);
-    const call = this.#spares.pop() ?? new Call(this);
+    const call = this.#spares.pop() ?? new Call(this, this.#inFlight);
     call.resolve = resolveLast;
     call.reject = rejectLast;
     call.fn = fn;
@@ -115,7 +116,7 @@ export class Permits implements CallOwner, ReturnedPermits {
     call.submittedMs = nowMs;
     call.timeoutMs = leftMs;
     const list = leftMs === this.#options.timeoutMs ? this.#timeouts : deadlineListOf(this.clock, Math.floor(leftMs));
-    call.deadline = list.add(call.onDeadline, nowMs);
+    list.start(call, nowMs);
     if (signal !== undefined) call.abortRegistration = onAbort(signal, () => this.#cancel(call, signal.reason));
     if (waits) this.#wait(call, nowMs);
     else this.#begin(call, admission === "probe", nowMs);
@@ -142,16 +143,6 @@ export class Permits implements CallOwner, ReturnedPermits {
     for (let call = this.#queue.oldest; call !== undefined; call = this.#queue.oldest) this.#drop(call, reason, cause);
   }
 
-  /** Called by a call whose work has settled with a value. */
-  onValue(call: Call, value: unknown): void {
-    this.#inFlight.onValue(call, value);
-  }
-
-  /** Called by a call whose work has failed. */
-  onError(call: Call, error: unknown): void {
-    this.#inFlight.onError(call, error);
-  }
-
   /** Called by a call whose time is over. */
   onDeadline(call: Call): void {
     if (call.state === "waiting") this.#drop(call, "queue-timeout");
@@ -160,9 +151,9 @@ export class Permits implements CallOwner, ReturnedPermits {
 
   /** Called when a permit is free. */
   onFree(nowMs: number): void {
-    this.#handOn(nowMs);
+    if (this.#queue.length > 0) this.#handOn(nowMs);
     this.#settings.onReturn?.();
-    if (this.#isIdle()) this.#onIdle?.();
+    if (this.#onIdle !== undefined && this.#isIdle()) this.#onIdle();
   }
 
   /** Called when nothing refers to a call any more. */
@@ -173,7 +164,7 @@ export class Permits implements CallOwner, ReturnedPermits {
 
   /** A rejection when a call cannot wait, or undefined. */
   #refusalToWait(leftMs: number): Promise<never> | undefined {
-    this.#settings.adaptive?.sawFull();
+    this.#settings.adaptive?.sawFull(this.clock.monotonicMs());
     this.#settings.onDemand?.();
     if (HeldPermit.isHeldBy(this.#inFlight)) return rejectSoon(new ReentrantCallError(this.#options.name));
     const unavailable = this.#settings.refusal?.();
@@ -232,10 +223,11 @@ export class Permits implements CallOwner, ReturnedPermits {
    * B3: a permit goes from one call to the next in one step; nobody who comes later can take it in between. Work that ends at once comes
    * back here while the loop runs, and is left to it.
    */
-  #handOn(nowMs: number): void {
+  #handOn(freeAtMs: number): void {
     if (this.#handing) return;
     this.#handing = true;
-    while (this.#inFlight.ordinary < this.#limit) {
+    // A function may block the loop before it returns its promise: what comes after it is decided anew.
+    for (let nowMs = freeAtMs; this.#hasFree(); nowMs = this.clock.monotonicMs()) {
       const call = this.#options.queue === "fifo" ? this.#queue.oldest : this.#queue.newest;
       if (call === undefined) break;
       const leftMs = call.submittedMs + call.timeoutMs - nowMs;
@@ -248,6 +240,11 @@ export class Permits implements CallOwner, ReturnedPermits {
       }
     }
     this.#handing = false;
+  }
+
+  #hasFree(): boolean {
+    this.#settings.beforeGrant?.();
+    return this.#inFlight.ordinary < this.#limit;
   }
 
   /** Takes a waiting call out of the queue and rejects it. */

@@ -2,10 +2,10 @@
  * Another attempt: outside the permit, which is given back in between; within the deadline of the call; within a budget, since retries
  * are load on a dependency that has just failed. What may have had an effect is not repeated unless the caller says so.
  */
-import { backoffMs, HoldfastError, OutcomeUnknownError, sleep } from "@holdfast/core";
+import { backoffMs, ClosedError, HoldfastError, OutcomeUnknownError, sleep } from "@holdfast/core";
 import type { Clock, EventSink, Random } from "@holdfast/core";
 import type { BulkheadEvent } from "./events.ts";
-import { BulkheadRejectedError, CallTimeoutError, ReentrantCallError } from "./errors.ts";
+import { BulkheadRejectedError, CallTimeoutError, DrainedError, ReentrantCallError } from "./errors.ts";
 import type { ResolvedRetryOptions } from "./options.ts";
 import type { Classify, Verdict } from "./outcome.ts";
 import { retryAfterMs } from "./retry-after.ts";
@@ -31,6 +31,7 @@ const ambiguousNames = new Set(["AbortError", "TimeoutError"]);
 export function worthRetrying({ error }: FailedAttempt): boolean {
   if (error === undefined) return true;
   if (error instanceof BulkheadRejectedError || error instanceof ReentrantCallError) return false;
+  if (error instanceof ClosedError || error instanceof DrainedError) return false;
   if (error instanceof CallTimeoutError || error instanceof OutcomeUnknownError) return false;
   if (error instanceof HoldfastError) return error.effect === "none";
   const { code, name, cause } = (error ?? {}) as { code?: unknown; name?: unknown; cause?: unknown };

@@ -124,7 +124,7 @@ export const open = {
   args: ["notAfterUs", "operation", "seen", "openUs", "retentionMs", "publish"],
   rest: null,
   replies: ["open", "closed", "newer-format", "too-late"],
-  sha1: "e06d6bdc7f50f7c75c79c4514414e5ef2c35786f" as string,
+  sha1: "2c90b995a12919763c0a52c56af5da2f9dd28071" as string,
   source: `local state = KEYS[1]
 local notAfterUs, operation, seen, openUs = tonumber(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[4])
 local retentionMs, publish = tonumber(ARGV[5]), ARGV[6]
@@ -165,7 +165,7 @@ if lastOperation ~= operation then
   if word == "open" and leftUs > 0 then
     return { "open", lastToken, leftUs }
   end
-  lastToken = nextToken(lastToken)
+  lastToken = nextToken((lastToken and lastToken > seen) and lastToken or seen ~= "0" and seen)
   leftUs = openUs
   write("open", openUs, operation, retentionMs)
   redis.pcall(publish, state, lastToken)
@@ -174,16 +174,17 @@ return { "open", lastToken, leftUs }
 ` as string,
 } as const;
 
-/** Asks for the right to probe a dependency that has been open long enough. One process at a time has it. */
+/** Asks for the right to probe a dependency that has been open long enough. One process at a time has it. Whoever asks has been open himself: when nothing newer than what he knows is recorded, his opening never came here or was lost, and is recorded now. */
 export const probe = {
   name: "bulkhead.probe",
   keys: ["state"],
-  args: ["notAfterUs", "operation", "probeUs"],
+  args: ["notAfterUs", "operation", "seen", "probeUs", "retentionMs", "publish"],
   rest: null,
   replies: ["granted", "open", "closed", "newer-format", "too-late"],
-  sha1: "30f517efd846e8ba131cd0296821ac0589624440" as string,
+  sha1: "6b0ea14be778148db07d56c7711c260c6c0ffbc8" as string,
   source: `local state = KEYS[1]
-local notAfterUs, operation, probeUs = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
+local notAfterUs, operation, seen, probeUs = tonumber(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[4])
+local retentionMs, publish = tonumber(ARGV[5]), ARGV[6]
 local time = redis.call("TIME")
 local nowUs = time[1] * 1000000 + time[2]
 local nowText = time[1] .. string.sub("00000" .. time[2], -6)
@@ -215,7 +216,13 @@ if newerFormat then
   return { "newer-format", newerFormat }
 end
 if word ~= "open" then
-  return { "closed", lastToken or "0" }
+  if lastToken and lastToken > seen then
+    return { "closed", lastToken }
+  end
+  lastToken = nextToken(seen ~= "0" and seen)
+  write("open", 0, operation, retentionMs)
+  redis.pcall(publish, state, lastToken)
+  leftUs, clockWentBack, probe = 0, false, false
 end
 if clockWentBack then
   redis.call("HSET", state, "untilUs", string.format("%.0f", nowUs + leftUs))
@@ -241,7 +248,7 @@ export const sync = {
   args: ["notAfterUs", "pod", "sequence", "leaseUs", "limit", "keep", "used", "wanted", "podsMax", "retentionMs", "publish"],
   rest: null,
   replies: ["granted", "stale", "crowded", "newer-format", "too-late"],
-  sha1: "cea644646bc49a7e164a2529ec2a18a17d1606be" as string,
+  sha1: "c3c6d5b357829208d46552f30d390738818153ed" as string,
   source: `local pods = KEYS[1]
 local notAfterUs, pod, sequence, leaseUs = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local limit, keep, used, wanted = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
@@ -261,9 +268,6 @@ local function nextToken(last)
 end
 local told = limit
 local stored = redis.call("HGETALL", pods)
-if #stored > 2 * podsMax + 2 then
-  return { "crowded", podsMax }
-end
 local pattern = "^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$"
 local lastToken, own, newerFormat = false, nil, nil
 local live, dead, clamped, othersHeld = {}, {}, {}, 0
@@ -300,6 +304,9 @@ local function record(entry)
 end
 if newerFormat then
   return { "newer-format", newerFormat }
+end
+if not own and #live >= podsMax then
+  return { "crowded", podsMax }
 end
 if own and own.sequence > sequence then
   return { "stale" }

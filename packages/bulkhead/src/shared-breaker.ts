@@ -66,6 +66,8 @@ export class SharedBreaker implements AsyncDisposable {
   #failures = 0;
   #closed = false;
   #looking: Promise<void> | undefined;
+  /** A hint came while an answer was under way, which may be older than what the hint is about. */
+  #lookAgain = false;
 
   /** @throws TypeError, RangeError naming the field, the allowed range and the value got */
   constructor(redis: RedisLike, name: string, options: SharedBreakerOptions = {}) {
@@ -88,8 +90,11 @@ export class SharedBreaker implements AsyncDisposable {
       throw new TypeError(`shared breaker ${this.name} serves a bulkhead already; make one for each bulkhead`);
     }
     this.#side = side;
+    // It may have been asked whether it is ready before there was anybody to tell.
+    const leftMs = this.#askAgainAtMs - this.#options.clock.monotonicMs();
+    if (this.#state === "open") side.openFromElsewhere(Math.max(0, leftMs));
     withoutAmbientDeadline(() => {
-      this.#subscription = this.#connection.wakeUps.listen(this.#key.key, () => void this.look());
+      this.#subscription = this.#connection.wakeUps.listen(this.#key.key, () => this.#onHint());
       this.#armPoll();
       void this.look();
     });
@@ -133,6 +138,7 @@ export class SharedBreaker implements AsyncDisposable {
   /** Reads the state. Never rejects. */
   look(): Promise<void> {
     this.#looking ??= withoutAmbientDeadline(async () => {
+      this.#lookAgain = false;
       try {
         this.#take(await this.#connection.run(lookScript, this.#keys, {}, this.#call("look")));
         this.#failures = 0;
@@ -141,6 +147,7 @@ export class SharedBreaker implements AsyncDisposable {
         this.#failures += 1;
       } finally {
         this.#looking = undefined;
+        if (this.#lookAgain && !this.#closed) void this.look();
       }
     });
     return this.#looking;
@@ -171,6 +178,11 @@ export class SharedBreaker implements AsyncDisposable {
     return this.#side?.openMs ?? 0;
   }
 
+  #onHint(): void {
+    this.#lookAgain = true;
+    void this.look();
+  }
+
   #askToProbe(nowMs: number): void {
     this.#probe = "asking";
     this.#probeUntilMs = nowMs + this.#probeMs();
@@ -178,14 +190,12 @@ export class SharedBreaker implements AsyncDisposable {
     this.#background(
       async () => {
         const probeUs = Math.round(this.#probeMs() * 1_000);
-        const reply = await this.#connection.run(
-          probeScript,
-          this.#keys,
-          { operation, probeUs },
-          this.#call("probe", operation),
-        );
+        const publish = this.#connection.publishCommand;
+        const args = { operation, seen: this.#token, probeUs, retentionMs, publish };
+        const reply = await this.#connection.run(probeScript, this.#keys, args, this.#call("probe", operation));
         this.#probe = "none";
-        this.#probeOperation = operation;
+        // Refused, the right that it may have had before is still the one to close with.
+        if (reply.kind === "granted") this.#probeOperation = operation;
         this.#take(reply);
       },
       () => {
@@ -211,9 +221,12 @@ export class SharedBreaker implements AsyncDisposable {
     if (this.#closed) return;
     if (reply.kind === "granted") {
       this.#token = reply.token;
+      this.#state = "open";
       this.#probe = "granted";
       return;
     }
+    // Redis has lost what it told before. The token is kept, so that the next request of this process puts it right.
+    if (reply.token < this.#token) return;
     const news = reply.token > this.#token || (reply.token === this.#token && reply.kind !== this.#state);
     this.#knows(reply);
     if (!news) return;

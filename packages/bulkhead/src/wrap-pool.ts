@@ -15,22 +15,32 @@ export interface PoolLike<Client extends PoolClientLike> {
   connect(): Promise<Client>;
 }
 
+/** What the pool's `connect` resolves to; `pg` also has a form with a callback, which an inference would otherwise take. */
+type ClientOf<Pool> = Pool extends { connect: { (): Promise<infer Client>; (...args: never[]): void } }
+  ? unknown extends Client
+    ? Pool extends { connect(): Promise<infer Only> }
+      ? Only
+      : never
+    : Client
+  : never;
+
 /** A pool whose queries and connections need a permit. */
-export interface WrappedPool<Client extends PoolClientLike, Query> {
-  /** As the pool's `query`, in the form that returns a promise. */
+export interface WrappedPool<Client, Query> {
+  /** As the pool's `query`, in the forms that return a promise. */
   readonly query: Query;
   /** As the pool's `connect`; the permit comes back with `release`. The time until then is the call's time. */
   connect(): Promise<Client>;
 }
 
 /** Puts a bulkhead before a pool. Give it as many permits as the pool has connections. */
-export function wrapPool<Client extends PoolClientLike, Pool extends PoolLike<Client>>(
+export function wrapPool<Pool extends PoolLike<PoolClientLike>>(
   bulkhead: Pick<Bulkhead, "run">,
-  pool: Pool & PoolLike<Client>,
-): WrappedPool<Client, Pool["query"]> {
+  pool: Pool,
+): WrappedPool<ClientOf<Pool>, Pool["query"]> {
   const query = ((...args: never[]) =>
     bulkhead.run(() => pool.query(...args) as PromiseLike<unknown>)) as unknown as Pool["query"];
-  return { query, connect: () => connectThrough(bulkhead, pool) };
+  // What connects is the pool itself: the client is of its type.
+  return { query, connect: () => connectThrough(bulkhead, pool) as Promise<unknown> as Promise<ClientOf<Pool>> };
 }
 
 function connectThrough<Client extends PoolClientLike>(

@@ -1,7 +1,7 @@
 import { ManualClock } from "@holdfast/testkit";
 import { beforeEach, describe, expect, it } from "vitest";
 import { Bulkhead } from "../src/index.ts";
-import type { BulkheadEvent, BulkheadOptions } from "../src/index.ts";
+import type { BulkheadEvent, BulkheadOptions, SharedBreaker } from "../src/index.ts";
 import { hang, handWork, turn, watch } from "./work.ts";
 
 let clock: ManualClock;
@@ -219,6 +219,39 @@ describe("B4 half-open", () => {
     await clock.advance(70_000);
   });
 
+  it("B4 the right to probe is asked for before each probe: it may have passed to another process", async () => {
+    let right = true;
+    const nothing = (): void => undefined;
+    const shared = { attach: nothing, mayProbe: () => right, opened: nothing, closed: nothing };
+    const one = bulkhead({ breaker: { probes: 2, shared: shared as unknown as SharedBreaker } });
+    await fail(one, 4);
+    await clock.advance(1_000);
+    await expect(one.run(() => "first")).resolves.toBe("first");
+    right = false;
+    await expect(one.run(() => "second")).rejects.toMatchObject({ reason: "rejected-open" });
+    right = true;
+    await expect(one.run(() => "second")).resolves.toBe("second");
+    expect(one.snapshot().state).toBe("closed");
+  });
+
+  it("B4 whoever calls as soon as it hears of half-open takes one of the probes, not one more", async () => {
+    let probes = 0;
+    const probe = (): Promise<never> => {
+      probes += 1;
+      return hang();
+    };
+    const one: Bulkhead = bulkhead({
+      onEvent: (event) => {
+        if (event.type === "breaker" && event.state === "half-open") void watch(one.run(probe));
+      },
+    });
+    await fail(one, 4);
+    await clock.advance(1_000);
+    await expect(one.run(probe)).rejects.toMatchObject({ reason: "rejected-open" });
+    expect(probes).toBe(1);
+    expect(one.snapshot().inFlight).toBe(1);
+  });
+
   it("B4 a hung probe is bounded by its timeout, and another follows", async () => {
     const one = await opened();
     await clock.advance(1_000);
@@ -326,39 +359,6 @@ describe("B4 half-open", () => {
     expect(one.snapshot().state).toBe("closed");
     await fail(one, 1);
     expect(one.snapshot().state).toBe("open");
-  });
-});
-
-describe("the opossum circuit", () => {
-  it("tells its standard events, and its statistics are live", async () => {
-    const one = bulkhead();
-    const events: string[] = [];
-    for (const name of ["fire", "success", "failure", "open", "halfOpen", "close", "reject"]) {
-      one.circuit?.on(name as "open", () => events.push(name));
-    }
-    await one.run(() => 1);
-    await fail(one, 3);
-    await one.run(() => 1).catch(() => undefined);
-    expect(one.circuit?.opened).toBe(true);
-    expect(one.circuit?.stats).toMatchObject({ fires: 4, successes: 1, failures: 3, rejects: 1 });
-    await clock.advance(1_000);
-    await one.run(() => 1);
-    expect(one.circuit?.closed).toBe(true);
-    expect(events).toEqual([
-      "fire",
-      "success",
-      "fire",
-      "failure",
-      "fire",
-      "failure",
-      "fire",
-      "failure",
-      "open",
-      "reject",
-      "halfOpen",
-      "success",
-      "close",
-    ]);
   });
 });
 

@@ -1,42 +1,21 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import { withAmbientDeadline } from "@holdfast/core";
 import { ManualClock } from "@holdfast/testkit";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { beforeEach, describe, expect, it } from "vitest";
 import { Bulkhead, BulkheadRejectedError, CallTimeoutError } from "../src/index.ts";
 import type { BulkheadOptions } from "../src/index.ts";
-import { hang, handWork, turn, watch } from "./work.ts";
+import { noneUnhandled } from "./unhandled.ts";
+import { answersIn, hang, handWork, turn, watch } from "./work.ts";
 
 let clock: ManualClock;
-const unhandled: unknown[] = [];
-const onUnhandled = (reason: unknown): void => {
-  unhandled.push(reason);
-};
+const unhandled = noneUnhandled();
 
 beforeEach(() => {
   clock = new ManualClock();
-  unhandled.length = 0;
-  process.on("unhandledRejection", onUnhandled);
-});
-
-afterEach(() => {
-  process.off("unhandledRejection", onUnhandled);
-  expect(unhandled).toEqual([]);
 });
 
 function bulkhead(options: BulkheadOptions = {}): Bulkhead {
   return new Bulkhead("payments", { concurrencyMax: 2, timeoutMs: 500, clock, ...options });
-}
-
-/** Teaches the bulkhead how long the dependency takes. */
-async function answersIn(one: Bulkhead, durationMs: number, calls = 8): Promise<void> {
-  for (let call = 0; call < calls; call += 1) {
-    const work = handWork();
-    const run = one.run(() => work.promise);
-    await clock.advance(durationMs);
-    work.resolve("ok");
-    await run;
-  }
-  await clock.advance(50);
 }
 
 describe("B1 permits", () => {
@@ -147,6 +126,26 @@ describe("B3 the queue", () => {
     expect(order).toEqual(["waiter", "newcomer"]);
   });
 
+  it("B3 counter-test: a permit that is freed before it is handed on goes to the newcomer", async () => {
+    const permits = { free: 1 };
+    const waiting: (() => void)[] = [];
+    /** As semaphores are often written: who is woken looks again whether a permit is free. */
+    const run = async (work: () => unknown): Promise<void> => {
+      while (permits.free === 0) await new Promise<void>((resolve) => waiting.push(resolve));
+      permits.free -= 1;
+      await work();
+      permits.free += 1;
+      waiting.shift()?.();
+    };
+    const order: string[] = [];
+    const first = run(() => undefined);
+    const waiter = run(() => order.push("waiter"));
+    // In the very turn in which the permit comes back, before whoever is woken has looked.
+    const newcomer = Promise.resolve().then(() => run(() => order.push("newcomer")));
+    await Promise.all([first, waiter, newcomer]);
+    expect(order).toEqual(["newcomer", "waiter"]);
+  });
+
   it("B3 a call that the work of one waiter makes does not overtake the next waiter", async () => {
     const one = bulkhead({ concurrencyMax: 1 });
     const busy = handWork();
@@ -249,7 +248,7 @@ describe("B3 the queue", () => {
 describe("B5 admission by deadline", () => {
   it("B5 a waiter whose predicted start misses its deadline is refused at admission", async () => {
     const one = bulkhead({ concurrencyMax: 1 });
-    await answersIn(one, 200);
+    await answersIn(clock, one, 200);
     const first = handWork();
     const runs = [one.run(() => first.promise)];
     // Starts in 200 ms and ends in 400.
@@ -278,7 +277,7 @@ describe("B5 admission by deadline", () => {
 
   it("B5 a waiter that can no longer finish is not dispatched when its turn comes", async () => {
     const one = bulkhead({ concurrencyMax: 1 });
-    await answersIn(one, 200);
+    await answersIn(clock, one, 200);
     const first = handWork();
     const run = one.run({ timeoutMs: 2_000 }, () => first.promise);
     let dispatched = false;

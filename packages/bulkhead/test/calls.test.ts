@@ -1,93 +1,23 @@
+import { AsyncLocalStorage } from "node:async_hooks";
+import { tracingChannel } from "node:diagnostics_channel";
 import { getEventListeners } from "node:events";
 import { ManualClock } from "@holdfast/testkit";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { Bulkhead, CallTimeoutError, DrainedError, ReentrantCallError } from "../src/index.ts";
+import { beforeEach, describe, expect, it } from "vitest";
+import { Bulkhead, bulkheadChannel, CallTimeoutError, DrainedError } from "../src/index.ts";
 import type { BulkheadEvent, BulkheadOptions } from "../src/index.ts";
-import { hang, handWork, turn, watch } from "./work.ts";
+import { noneUnhandled } from "./unhandled.ts";
+import { answersIn, hang, handWork, turn, watch } from "./work.ts";
 
 let clock: ManualClock;
-const unhandled: unknown[] = [];
-const onUnhandled = (reason: unknown): void => {
-  unhandled.push(reason);
-};
+noneUnhandled();
 
 beforeEach(() => {
   clock = new ManualClock();
-  unhandled.length = 0;
-  process.on("unhandledRejection", onUnhandled);
-});
-
-afterEach(() => {
-  process.off("unhandledRejection", onUnhandled);
-  expect(unhandled).toEqual([]);
 });
 
 function bulkhead(options: BulkheadOptions = {}): Bulkhead {
   return new Bulkhead("payments", { concurrencyMax: 2, timeoutMs: 500, clock, ...options });
 }
-
-/** Teaches the bulkhead how long the dependency takes. */
-async function answersIn(one: Bulkhead, durationMs: number, calls = 8): Promise<void> {
-  for (let call = 0; call < calls; call += 1) {
-    const work = handWork();
-    const run = one.run(() => work.promise);
-    await clock.advance(durationMs);
-    work.resolve("ok");
-    await run;
-  }
-  await clock.advance(50);
-}
-
-describe("re-entrant calls", () => {
-  it("a call that would wait for its own caller's permit is refused with a clear error", async () => {
-    const one = bulkhead({ concurrencyMax: 1 });
-    const run = one.run(() => one.run(() => "inner"));
-    await expect(run).rejects.toBeInstanceOf(ReentrantCallError);
-    await expect(run).rejects.toMatchObject({ effect: "none", code: "BULKHEAD_REENTRANT" });
-  });
-
-  it("callers that hold all permits and wait for each other are freed by refusing one of them", async () => {
-    const one = bulkhead({ concurrencyMax: 3 });
-    const gate = handWork();
-    const runs = [1, 2, 3].map((name) =>
-      one
-        .run(async () => {
-          await gate.promise;
-          return one.run(() => `inner ${name}`);
-        })
-        .catch((error: unknown) => error),
-    );
-    await turn();
-    gate.resolve("");
-    const results = await Promise.all(runs);
-    expect(results.filter((result) => result instanceof ReentrantCallError)).toHaveLength(1);
-    expect(results.filter((result) => typeof result === "string")).toHaveLength(2);
-  });
-
-  it("is found through a bulkhead in between, and allowed while a permit is free", async () => {
-    const one = bulkhead({ concurrencyMax: 1 });
-    const between = bulkhead({ concurrencyMax: 1 });
-    await expect(one.run(() => between.run(() => one.run(() => 1)))).rejects.toBeInstanceOf(ReentrantCallError);
-    const wide = bulkhead({ concurrencyMax: 2 });
-    await expect(wide.run(() => wide.run(() => "inner"))).resolves.toBe("inner");
-  });
-
-  it("work that a call leaves behind may call again once the call is over", async () => {
-    const one = bulkhead({ concurrencyMax: 1 });
-    const gate = handWork();
-    let later: Promise<unknown> | undefined;
-    await one.run(() => {
-      later = gate.promise.then(async () => one.run(() => "second"));
-    });
-    const busy = handWork();
-    const other = one.run(() => busy.promise);
-    gate.resolve("");
-    await turn();
-    busy.resolve("");
-    await other;
-    expect(await later).toBe("second");
-  });
-});
 
 describe("a call", () => {
   it("passes values, errors, synchronous throws and plain values on", async () => {
@@ -107,7 +37,7 @@ describe("a call", () => {
 
   it("tells how late it was dispatched when it times out, and its signal carries the same error", async () => {
     const one = bulkhead({ concurrencyMax: 1 });
-    await answersIn(one, 10);
+    await answersIn(clock, one, 10);
     const first = handWork();
     const run = one.run({ timeoutMs: 2_000 }, () => first.promise);
     let reason: unknown;
@@ -201,6 +131,46 @@ describe("a call", () => {
     ]);
   });
 
+  it("a tracer hears the beginning and the end of the work, and its stores are there in the work", async () => {
+    const trace = tracingChannel<string, { bulkhead: string; waitMs: number }>(bulkheadChannel);
+    const store = new AsyncLocalStorage<string>();
+    const heard: unknown[] = [];
+    const subscribers = {
+      start: () => undefined,
+      end: () => undefined,
+      asyncStart: () => undefined,
+      asyncEnd: (message: unknown) => heard.push(message),
+      error: (message: unknown) => heard.push(message),
+    };
+    const one = bulkhead({ concurrencyMax: 1 });
+    trace.subscribe(subscribers);
+    trace.start.bindStore(store, ({ bulkhead: name }) => `span of ${name}`);
+    try {
+      const first = handWork();
+      const slow = one.run(() => first.promise);
+      const waited = one.run(() => store.getStore());
+      await clock.advance(30);
+      first.resolve("done");
+      expect(await slow).toBe("done");
+      expect(await waited).toBe("span of payments");
+      const failure = new Error("no");
+      const sync = one.run(() => {
+        throw failure;
+      });
+      await expect(sync).rejects.toBe(failure);
+      expect(heard).toMatchObject([
+        { bulkhead: "payments", probe: false, waitMs: 0, result: "done" },
+        { bulkhead: "payments", waitMs: 30, result: "span of payments" },
+        { error: failure },
+        { error: failure },
+      ]);
+    } finally {
+      trace.unsubscribe(subscribers);
+      trace.start.unbindStore(store);
+    }
+    expect(await one.run(() => store.getStore())).toBeUndefined();
+  });
+
   it("a wall clock that is stepped changes nothing", async () => {
     const one = bulkhead();
     const late = watch(one.run(hang));
@@ -248,51 +218,21 @@ describe("snapshot and drain", () => {
     await clock.advance(100_000);
   });
 
+  it("drain does not cancel a second time what has timed out before", async () => {
+    const one = bulkhead({ concurrencyMax: 2 });
+    void watch(one.run({ timeoutMs: 100 }, hang));
+    const late = watch(one.run({ timeoutMs: 5_000 }, hang));
+    await clock.advance(100);
+    const drained = one.drain({ graceMs: 50 });
+    await clock.advance(50);
+    expect(await drained).toEqual({ cancelled: 1, zombies: 2 });
+    expect(late.error).toBeInstanceOf(DrainedError);
+    expect(one.snapshot().outcomes).toMatchObject({ "timed-out": 1, cancelled: 1 });
+    await clock.advance(70_000);
+  });
+
   it("drain of an idle bulkhead ends at once", async () => {
     expect(await bulkhead().drain({ graceMs: 0 })).toEqual({ cancelled: 0, zombies: 0 });
-  });
-});
-
-describe("bad input", () => {
-  it.each([
-    [{ concurrencyMax: 0 }, RangeError],
-    [{ concurrencyMax: 1.5 }, RangeError],
-    [{ concurrencyMax: Number.NaN }, RangeError],
-    [{ concurrencyMax: Infinity }, RangeError],
-    [{ concurrencyMax: "5" }, TypeError],
-    [{ queueMax: -1 }, RangeError],
-    [{ queue: "random" }, TypeError],
-    [{ timeoutMs: 0 }, RangeError],
-    [{ timeoutMs: Infinity }, RangeError],
-    [{ zombieMaxMs: 0 }, RangeError],
-    [{ adaptive: { concurrencyMin: 20 } }, RangeError],
-    [{ adaptive: { concurrencyMax: 1 } }, RangeError],
-    [{ breaker: { failurePercent: 0 } }, RangeError],
-    [{ breaker: { failurePercent: 101 } }, RangeError],
-    [{ breaker: { slowPercent: 50 } }, RangeError],
-    [{ breaker: { probes: 0 } }, RangeError],
-    [{ retry: { attemptsMax: 1 } }, RangeError],
-    [{ retry: { when: 1 } }, TypeError],
-    [{ classify: "x" }, TypeError],
-    [null, TypeError],
-  ])("%j is refused by the constructor", (options, kind) => {
-    expect(() => new Bulkhead("x", options as never)).toThrow(kind);
-  });
-
-  it("options are taken over, not changed", () => {
-    const breaker = Object.freeze({ callsMin: 5 });
-    const options = Object.freeze({ concurrencyMax: 1, queueMax: undefined, breaker, clock, adaptive: undefined });
-    expect(() => new Bulkhead("x", options)).not.toThrow();
-    expect(breaker).toEqual({ callsMin: 5 });
-  });
-
-  it("a call's own options are checked at the call", () => {
-    const one = bulkhead();
-    expect(() => one.run({ timeoutMs: 0 }, () => 1)).toThrow(RangeError);
-    expect(() => one.run({ timeoutMs: Number.NaN }, () => 1)).toThrow(RangeError);
-    expect(() => one.run({ signal: {} as never }, () => 1)).toThrow(TypeError);
-    expect(() => one.run({}, 1 as never)).toThrow(TypeError);
-    expect(() => one.run(null as never, () => 1)).toThrow(TypeError);
   });
 });
 

@@ -1,39 +1,14 @@
-import { RedisServer, FaultProxy, SeededRandom, pollUntil } from "@holdfast/testkit";
-import { Redis } from "ioredis";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { FaultProxy, SeededRandom, pollUntil } from "@holdfast/testkit";
+import type { Redis } from "ioredis";
+import { describe, expect, it } from "vitest";
 import { BulkheadRejectedError, DistributedBulkhead } from "../src/index.ts";
 import type { DistributedBulkheadOptions } from "../src/index.ts";
-import { hang, handWork, turn, watch } from "./work.ts";
+import { testPlace } from "./place.ts";
+import { hang, openCalls, settled, turn, watch } from "./work.ts";
 
-let server: RedisServer;
-const clients: Redis[] = [];
-const pods: DistributedBulkhead[] = [];
+const place = testPlace();
 
-beforeAll(async () => {
-  server = await RedisServer.start();
-});
-
-afterAll(async () => {
-  await server.stop();
-});
-
-beforeEach(async () => {
-  await server.call("FLUSHALL");
-});
-
-afterEach(async () => {
-  await Promise.all(pods.splice(0).map((pod) => pod.close()));
-  for (const client of clients.splice(0)) client.disconnect();
-});
-
-function client(url: string = server.url): Redis {
-  const redis = new Redis(url, { maxRetriesPerRequest: null });
-  redis.on("error", () => undefined);
-  clients.push(redis);
-  return redis;
-}
-
-function pod(options: Partial<DistributedBulkheadOptions> = {}, redis: Redis = client()): DistributedBulkhead {
+function pod(options: Partial<DistributedBulkheadOptions> = {}, redis: Redis = place.client()): DistributedBulkhead {
   const one = new DistributedBulkhead(redis, "payments", {
     concurrencyMax: 4,
     timeoutMs: 20_000,
@@ -41,27 +16,8 @@ function pod(options: Partial<DistributedBulkheadOptions> = {}, redis: Redis = c
     pollMs: 50,
     ...options,
   });
-  pods.push(one);
-  return one;
+  return place.closing(one);
 }
-
-/** Starts calls that stay open, and tells how many run. */
-function openCalls(one: DistributedBulkhead, calls: number) {
-  const works = Array.from({ length: calls }, () => handWork());
-  let running = 0;
-  const runs = works.map((work) =>
-    watch(
-      one.run(() => {
-        running += 1;
-        return work.promise;
-      }),
-    ),
-  );
-  return { works, runs, running: () => running };
-}
-
-const settled = (probe: () => boolean, what: string): Promise<unknown> =>
-  pollUntil(what, async () => probe(), { timeoutMs: 15_000, intervalMs: 5 });
 
 describe("B7 one limit over all processes", () => {
   it("B7 no more calls run than the limit, whichever process they come from", async () => {
@@ -92,7 +48,7 @@ describe("B7 one limit over all processes", () => {
   });
 
   it("B7 the permits of a process that died are free when its lease is over, and not before", async () => {
-    const dead = client();
+    const dead = place.client();
     const first = new DistributedBulkhead(dead, "payments", {
       concurrencyMax: 2,
       timeoutMs: 20_000,
@@ -114,10 +70,10 @@ describe("B7 one limit over all processes", () => {
   });
 
   it("B7 after a pause the excess is at most what the paused process held, and no call is added to it", async () => {
-    await using proxy = await FaultProxy.start(server.address);
+    await using proxy = await FaultProxy.start(place.server.address);
     const paused = pod(
       { concurrencyMax: 4, leaseMs: 400, whenUnreachable: "reject" },
-      client(`redis://127.0.0.1:${proxy.port}`),
+      place.client(`redis://127.0.0.1:${proxy.port}`),
     );
     const inside = openCalls(paused, 3);
     await settled(() => inside.running() === 3, "three run in the process that is about to be cut off");
@@ -187,7 +143,7 @@ describe("fairness", () => {
     const one = pod({ concurrencyMax: 100 });
     await one.run(() => 1);
     const requests = async (): Promise<number> => {
-      const info = String(await server.call("INFO", "commandstats"));
+      const info = String(await place.server.call("INFO", "commandstats"));
       return [...info.matchAll(/cmdstat_evalsha:calls=(\d+)/gu)].reduce((sum, match) => sum + Number(match[1]), 0);
     };
     const before = await requests();
@@ -214,8 +170,8 @@ describe("tokens", () => {
 
 describe("without Redis", () => {
   it("while the lease lasts calls go on; then a process that rejects says why", async () => {
-    await using proxy = await FaultProxy.start(server.address);
-    const one = pod({ leaseMs: 1_500, commandTimeoutMs: 200 }, client(`redis://127.0.0.1:${proxy.port}`));
+    await using proxy = await FaultProxy.start(place.server.address);
+    const one = pod({ leaseMs: 1_500, commandTimeoutMs: 200 }, place.client(`redis://127.0.0.1:${proxy.port}`));
     await one.run(() => 1);
     const open = openCalls(one, 2);
     await settled(() => open.running() === 2, "two run");
@@ -239,11 +195,11 @@ describe("without Redis", () => {
   });
 
   it("a process with a local share goes on with its part of the limit", async () => {
-    await using proxy = await FaultProxy.start(server.address);
-    const options = { whenUnreachable: "local-share", leaseMs: 500, commandTimeoutMs: 200 } as const;
+    await using proxy = await FaultProxy.start(place.server.address);
+    const options = { whenUnreachable: "local-share", leaseMs: 1_000, commandTimeoutMs: 1_000 } as const;
     const neighbour = pod(options);
     await neighbour.run(() => 1);
-    const one = pod(options, client(`redis://127.0.0.1:${proxy.port}`));
+    const one = pod(options, place.client(`redis://127.0.0.1:${proxy.port}`));
     await one.run(() => 1);
     expect(one.snapshot().pods).toBe(2);
     proxy.blackhole();
@@ -260,7 +216,7 @@ describe("without Redis", () => {
   });
 
   it("a process that never reached Redis uses one permit, or rejects", async () => {
-    const nowhere = client("redis://127.0.0.1:1");
+    const nowhere = place.client("redis://127.0.0.1:1");
     const alone = pod({ whenUnreachable: "local-share", commandTimeoutMs: 100 }, nowhere);
     const open = openCalls(alone, 3);
     await settled(() => open.running() === 1, "one runs");
@@ -274,10 +230,15 @@ it.each([
   [{}, TypeError],
   [{ concurrencyMax: 0 }, RangeError],
   [{ concurrencyMax: 2.5 }, RangeError],
+  [{ concurrencyMax: Number.NaN }, RangeError],
+  [{ concurrencyMax: Infinity }, RangeError],
+  [{ concurrencyMax: 1, leaseMs: Number.NaN }, RangeError],
+  [{ concurrencyMax: 1, pollMs: 10.5 }, RangeError],
+  [{ concurrencyMax: 1, podsMax: 0 }, RangeError],
   [{ concurrencyMax: 1, leaseMs: 49 }, RangeError],
   [{ concurrencyMax: 1, whenUnreachable: "hope" }, TypeError],
   [{ concurrencyMax: 1, prefix: "a{b" }, RangeError],
 ])("%j is refused by the constructor", (options, kind) => {
-  const redis = client();
+  const redis = place.client();
   expect(() => new DistributedBulkhead(redis, "x", options as never)).toThrow(kind);
 });

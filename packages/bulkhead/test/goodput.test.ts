@@ -23,6 +23,25 @@ describe("80 → 380 ms at 100 calls per second and 12 permits, simulated", () =
     },
   );
 
+  it("a third of the load on a third of the permits is followed within seconds, also when the process pauses every second", async () => {
+    const offered = { slowSeconds: 6, callsPerSecond: 33 };
+    const options: BulkheadOptions = {
+      concurrencyMax: 4,
+      adaptive: { concurrencyMin: 2, concurrencyMax: 64 },
+      queue: "lifo",
+    };
+    const paused: number[] = [];
+    for (let seed = 1; seed <= 15; seed += 1) {
+      const run = await simulate(seed, options, "slower", offered);
+      expect(run.goodput, `seed ${seed}`).toBeGreaterThanOrEqual(0.65);
+      const withPauses = await simulate(seed, options, "slower", { ...offered, pausesMs: 100 });
+      expect(withPauses.goodput, `seed ${seed} with pauses`).toBeGreaterThanOrEqual(0.5);
+      expect(withPauses.opened).toBe(0);
+      paused.push(withPauses.goodput);
+    }
+    expect(paused.toSorted((a, b) => a - b)[7], "median").toBeGreaterThanOrEqual(0.65);
+  });
+
   it("counter-test: with a fixed limit two of three calls are refused, though the breaker stays closed", async () => {
     const run = await simulate(1, {}, "slower");
     expect(run.goodput).toBeLessThan(0.35);
@@ -43,8 +62,8 @@ describe("80 → 380 ms at 100 calls per second and 12 permits, simulated", () =
       }
       // Each trial of a higher limit costs a moment, and now and then chance lets one pass.
       const ordered = shares.toSorted((a, b) => a - b);
-      expect(ordered[0]).toBeGreaterThanOrEqual(0.6);
-      expect(ordered[2]).toBeGreaterThanOrEqual(0.9);
+      expect(ordered[0]).toBeGreaterThanOrEqual(0.85);
+      expect(ordered[2]).toBeGreaterThanOrEqual(0.92);
     },
   );
 
@@ -59,6 +78,7 @@ describe("80 → 380 ms at 100 calls per second and 12 permits, simulated", () =
 interface Load {
   readonly goodput: number;
   readonly opened: number;
+  readonly longestMs: number;
 }
 
 const deadlineMs = 500;
@@ -87,7 +107,7 @@ async function connectTo(port: number): Promise<{ call(name: string): Promise<vo
 /** 100 calls per second at fixed times: 3 seconds at 80 ms, then 20 at 380. */
 async function offer(dependency: Pod, port: number, name: string, options: BulkheadOptions): Promise<Load> {
   const client = await connectTo(port);
-  const seen = { offered: 0, good: 0, opened: 0 };
+  const seen = { offered: 0, good: 0, opened: 0, longestMs: 0 };
   const one = new Bulkhead(name, {
     concurrencyMax: 12,
     timeoutMs: deadlineMs,
@@ -106,9 +126,11 @@ async function offer(dependency: Pod, port: number, name: string, options: Bulkh
         () => true,
         () => false,
       );
+    const tookMs = performance.now() - startMs;
+    seen.longestMs = Math.max(seen.longestMs, tookMs);
     if (!counts) return;
     seen.offered += 1;
-    if (answered && performance.now() - startMs <= deadlineMs) seen.good += 1;
+    if (answered && tookMs <= deadlineMs) seen.good += 1;
   };
   const calls: Promise<void>[] = [];
   const beginMs = performance.now();
@@ -121,11 +143,11 @@ async function offer(dependency: Pod, port: number, name: string, options: Bulkh
   }
   await Promise.all(calls);
   client.close();
-  return { goodput: seen.good / seen.offered, opened: seen.opened };
+  return { goodput: seen.good / seen.offered, opened: seen.opened, longestMs: seen.longestMs };
 }
 
 describe("80 → 380 ms, a dependency in a process of its own", () => {
-  it("three of four calls are in time when it is merely slower, and as many as with a fixed limit when it is saturated", async () => {
+  it("three of four calls are in time when it is merely slower, and hardly fewer than with the best fixed limit when it is saturated", async () => {
     await using dependency = await Pod.start(new URL("./dependency.pod.ts", import.meta.url));
     const { port } = await dependency.ready<{ port: number }>();
     const [slower, ample, saturated, fixed] = await Promise.all([
@@ -138,6 +160,8 @@ describe("80 → 380 ms, a dependency in a process of its own", () => {
     const possible = ample.goodput > 0.95 ? 1 : 0.8 * ample.goodput;
     expect(slower.goodput).toBeGreaterThanOrEqual(0.75 * possible);
     expect(slower.opened).toBe(0);
-    expect(saturated.goodput).toBeGreaterThanOrEqual(0.6 * fixed.goodput);
+    // The timers of a busy machine are late.
+    expect(slower.longestMs).toBeLessThan(1_000);
+    expect(saturated.goodput).toBeGreaterThanOrEqual(0.7 * fixed.goodput);
   });
 });

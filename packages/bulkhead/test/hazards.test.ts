@@ -2,6 +2,7 @@
  * The traps that opossum 10 and cockatiel 4 fall into, each as a test that passes here. Where the defect can be shown on opossum itself,
  * that is the counter-test.
  */
+import { once } from "node:events";
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { ManualClock } from "@holdfast/testkit";
 import CircuitBreaker from "opossum";
@@ -134,6 +135,36 @@ describe("opossum", () => {
     await run;
     expect([one.snapshot().state, probe.done]).toEqual(["half-open", false]);
     await clock.advance(200_000);
+  });
+
+  it("B4 counter-test: opossum is closed by a late success from before its opening, and wedged by a hung probe", async () => {
+    const make = () =>
+      new CircuitBreaker((work: () => Promise<unknown>) => work(), {
+        timeout: false,
+        resetTimeout: 5,
+        volumeThreshold: 2,
+      });
+    const down = (): Promise<never> => Promise.reject(new Error("down"));
+    const halfOpen = async (breaker: ReturnType<typeof make>): Promise<void> => {
+      const isHalfOpen = once(breaker, "halfOpen");
+      for (let call = 0; call < 3; call += 1) await breaker.fire(down).catch(() => undefined);
+      await isHalfOpen;
+    };
+    const late = make();
+    const early = handWork();
+    const run = late.fire(() => early.promise);
+    await halfOpen(late);
+    early.resolve("from before");
+    await run;
+    expect(late.closed).toBe(true);
+    const wedged = make();
+    await halfOpen(wedged);
+    void wedged.fire(hang);
+    for (let call = 0; call < 3; call += 1) {
+      await expect(wedged.fire(() => Promise.resolve("well"))).rejects.toMatchObject({ code: "EOPENBREAKER" });
+    }
+    late.shutdown();
+    wedged.shutdown();
   });
 
   it("B4 hazard: a hung probe does not wedge the breaker", async () => {

@@ -133,31 +133,35 @@ function outcomeOf(error: unknown): Outcome {
   return (error as Error).message === "caller" ? "cancelled" : "failed";
 }
 
-it(`B1 B3 B8 ${runs} random histories keep permits, order and the sum of outcomes (seed ${seed})`, async () => {
-  const total = new Map<Outcome, number>(outcomes.map((outcome) => [outcome, 0]));
-  let reordered = 0;
-  for (let run = 0; run < runs; run += 1) {
-    const history = new History(run);
-    for (let step = 0; step < 40; step += 1) await history.step();
-    await history.finish();
-    const snapshot = history.one.snapshot();
-    expect(snapshot, `run ${run}`).toMatchObject({ inFlight: 0, zombies: 0, leaked: 0, queued: 0 });
-    expect(
-      history.attempts.every(({ settled }) => settled === 1),
-      `run ${run}: every call is answered once`,
-    ).toBe(true);
-    const { slow, success, ...rest } = snapshot.outcomes;
-    const seen = Object.fromEntries(
-      outcomes.map((outcome) => [outcome, history.attempts.filter(({ result }) => result === outcome).length]),
-    );
-    expect({ ...rest, success: success + slow }, `run ${run}`).toEqual(withoutSlow(seen));
-    for (const outcome of outcomes) total.set(outcome, (total.get(outcome) as number) + snapshot.outcomes[outcome]);
-    if (history.queue === "fifo") expect(history.outOfOrder(), `run ${run}: first come, first served`).toBe(false);
-    else if (history.outOfOrder()) reordered += 1;
-    await history.clock.advance(100_000);
-    expect(history.clock.pendingTimers, `run ${run}`).toBe(0);
-  }
-  expect(reordered).toBeGreaterThan(leastOfEach / 3);
-  const rare = [...total].filter(([, count]) => count < leastOfEach);
-  expect(rare).toEqual([]);
-});
+it(
+  `B1 B3 B8 ${runs} random histories keep permits, order and the sum of outcomes (seed ${seed})`,
+  { timeout: 300_000 },
+  async () => {
+    const total = new Map<Outcome, number>(outcomes.map((outcome) => [outcome, 0]));
+    let reordered = 0;
+    for (let run = 0; run < runs; run += 1) {
+      const history = new History(run);
+      for (let step = 0; step < 40; step += 1) await history.step();
+      await history.finish();
+      const snapshot = history.one.snapshot();
+      expect(snapshot, `run ${run}`).toMatchObject({ inFlight: 0, zombies: 0, leaked: 0, queued: 0 });
+      expect(
+        history.attempts.every(({ settled }) => settled === 1),
+        `run ${run}: every call is answered once`,
+      ).toBe(true);
+      const { slow, success, ...rest } = snapshot.outcomes;
+      const seen = Object.fromEntries(
+        outcomes.map((outcome) => [outcome, history.attempts.filter(({ result }) => result === outcome).length]),
+      );
+      expect({ ...rest, success: success + slow }, `run ${run}`).toEqual(withoutSlow(seen));
+      for (const outcome of outcomes) total.set(outcome, (total.get(outcome) as number) + snapshot.outcomes[outcome]);
+      if (history.queue === "fifo") expect(history.outOfOrder(), `run ${run}: first come, first served`).toBe(false);
+      else if (history.outOfOrder()) reordered += 1;
+      await history.clock.advance(100_000);
+      expect(history.clock.pendingTimers, `run ${run}`).toBe(0);
+    }
+    expect(reordered).toBeGreaterThan(leastOfEach / 3);
+    const rare = [...total].filter(([, count]) => count < leastOfEach);
+    expect(rare).toEqual([]);
+  },
+);

@@ -1,6 +1,6 @@
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { OutcomeUnknownError, TooLateError } from "@holdfast/core";
+import { ClosedError, OutcomeUnknownError, TooLateError } from "@holdfast/core";
 import { ManualClock, SeededRandom } from "@holdfast/testkit";
 import { beforeEach, describe, expect, it } from "vitest";
 import { Bulkhead, worthRetrying, wrapFetch, wrapPool } from "../src/index.ts";
@@ -40,6 +40,14 @@ describe("retries", () => {
     await clock.advance(300);
     expect(run.value).toBe("third time");
     expect(startedAtMs).toEqual([0, 100, 300]);
+  });
+
+  it("are not made by a bulkhead that is drained: its refusal comes at once", async () => {
+    const one = retrying();
+    await one.drain({ graceMs: 0 });
+    const run = watch(one.run(() => "no"));
+    await turn();
+    expect(run.error).toBeInstanceOf(ClosedError);
   });
 
   it("stop at attemptsMax with the last error", async () => {

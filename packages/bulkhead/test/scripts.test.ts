@@ -71,6 +71,18 @@ describe("sync", () => {
     expect(await syncAs("c", 9)).toMatchObject({ held: 0, share: 4, pods: 3 });
   });
 
+  it("whoever wants little gets it, whose turn it is does not matter while there are enough permits", async () => {
+    // In any second one of the two names comes first.
+    for (const [little, much] of [
+      ["a", "b"],
+      ["b", "a"],
+    ] as const) {
+      await syncAs(little, 2);
+      expect(await syncAs(much, 20)).toMatchObject({ held: 8, share: 8 });
+      await server.call("FLUSHALL");
+    }
+  });
+
   it("K1 a repeat gets the same permits, and an older request changes nothing", async () => {
     const first = await syncAs("a", 3, { sequence: 5 });
     await syncAs("b", 10, { sequence: 1 });
@@ -121,6 +133,22 @@ describe("sync", () => {
     expect((await syncAs("c", 3)).held).toBe(0);
   });
 
+  it("B7 counter-test: had a process that was paused not told what it uses, the excess would last", async () => {
+    for (const [used, granted] of [
+      [4, 4],
+      // On top of the four that it still runs.
+      [0, 2],
+    ] as const) {
+      await syncAs("a", 4, { limit: 4, leaseUs: 20_000 });
+      await wait(30);
+      expect((await syncAs("b", 4, { limit: 4, used: 4 })).held).toBe(4);
+      await syncAs("a", 4, { limit: 4, used });
+      await syncAs("b", 4, { limit: 4, keep: 2, used: 2 });
+      expect((await syncAs("a", 4, { limit: 4, used })).held).toBe(granted);
+      await server.call("FLUSHALL");
+    }
+  });
+
   it("K5 tokens grow with every lease, also after all processes are gone", async () => {
     const first = await syncAs("a", 1);
     expect((await syncAs("a", 2)).token).toBe(first.token);
@@ -128,6 +156,22 @@ describe("sync", () => {
     const second = await syncAs("a", 1);
     expect(second.token).toBeGreaterThan(first.token);
     expect(await redis.pttl(key)).toBeGreaterThan(retentionMs - 10_000);
+  });
+
+  it("K5 tokens grow also when the clock of the server went back", async () => {
+    const future = Number((await redis.time())[0]) * 1e6 + 3_600e6;
+    await redis.hset(key, "#token", String(future));
+    expect((await syncAs("a", 1)).token).toBe(future + 1);
+  });
+
+  it("K1 a late leaving with the token of an earlier lease takes nothing from the present one", async () => {
+    const leave = (token: number) =>
+      connection.run(leaveScript, { pods: key }, { pod: "a", token, publish: "PUBLISH" }, call);
+    const first = await syncAs("a", 1);
+    expect(await leave(first.token)).toBe("left");
+    const second = await syncAs("a", 3);
+    expect(await leave(first.token)).toBe("absent");
+    expect(await syncAs("a", 3)).toMatchObject({ token: second.token, held: 3 });
   });
 
   it("with fewer permits than processes each comes first in its turn", async () => {
@@ -163,8 +207,19 @@ describe("sync", () => {
     await redis.hset(key, "x", "2 whatever");
     await expect(syncAs("a", 1)).rejects.toBeInstanceOf(NewerFormatError);
     await redis.del(key);
-    for (const pod of ["a", "b", "c"]) await syncAs(pod, 1, { podsMax: 2 }).catch(() => undefined);
-    await expect(syncAs("d", 1, { podsMax: 2 })).rejects.toBeInstanceOf(TooManyPodsError);
+    for (const pod of ["a", "b"]) await syncAs(pod, 1, { podsMax: 2 });
+    await expect(syncAs("c", 1, { podsMax: 2 })).rejects.toBeInstanceOf(TooManyPodsError);
+    expect(await redis.hexists(key, "c")).toBe(0);
+  });
+
+  it("a process too many does no harm to those that are in, and the dead make room for it", async () => {
+    await syncAs("a", 1, { podsMax: 2, leaseUs: 60_000 });
+    await syncAs("b", 1, { podsMax: 2 });
+    await expect(syncAs("c", 1, { podsMax: 2 })).rejects.toBeInstanceOf(TooManyPodsError);
+    expect(await syncAs("b", 3, { podsMax: 2 })).toMatchObject({ held: 3, pods: 2 });
+    await wait(70);
+    expect(await syncAs("c", 1, { podsMax: 2 })).toMatchObject({ held: 1, pods: 2 });
+    expect(await redis.hexists(key, "a")).toBe(0);
   });
 
   it("K3 gives permits back when the server is out of memory, and grants none half", async () => {
@@ -184,8 +239,8 @@ describe("a shared breaker's record", () => {
   const keys = { state: "{t}:breaker" };
   const open = (operation: string, seen: string, openUs = 200_000) =>
     connection.run(openScript, keys, { operation, seen, openUs, retentionMs, publish: "PUBLISH" }, call);
-  const probe = (operation: string, probeUs = 300_000) =>
-    connection.run(probeScript, keys, { operation, probeUs }, call);
+  const probe = (operation: string, probeUs = 300_000, seen = "0") =>
+    connection.run(probeScript, keys, { operation, seen, probeUs, retentionMs, publish: "PUBLISH" }, call);
   const close = (operation: string, token: string) =>
     connection.run(closeScript, keys, { operation, token, retentionMs, publish: "PUBLISH" }, call);
 
@@ -206,6 +261,35 @@ describe("a shared breaker's record", () => {
     expect(await probe("p2", 700_000)).toMatchObject({ kind: "open" });
     await wait(720);
     expect((await probe("p2", 700_000)).kind).toBe("granted");
+  });
+
+  it("B4 nobody gets the right to probe a dependency that is well", async () => {
+    const { token } = await open("one", "0", 1_000);
+    await wait(5);
+    await probe("p1", 300_000, token);
+    await close("p1", token);
+    expect((await probe("p2", 300_000, token)).kind).toBe("closed");
+    expect(await redis.hexists(keys.state, "probe")).toBe(0);
+  });
+
+  it("B4 an opening that never came here or was lost is recorded when its process asks to probe, and one probes", async () => {
+    const { token } = await open("one", "0", 1_000);
+    await wait(5);
+    await probe("p1", 300_000, token);
+    const closed = await close("p1", token);
+    for (const seen of [closed.token, String(Number(closed.token) + 3_600e6)]) {
+      const granted = await probe(`late ${seen}`, 300_000, seen);
+      expect(granted.kind).toBe("granted");
+      expect(granted.token > seen).toBe(true);
+      expect(await probe("another", 300_000, seen)).toMatchObject({ kind: "open", token: granted.token });
+      expect((await close(`late ${seen}`, granted.token)).kind).toBe("closed");
+      await redis.del(keys.state);
+    }
+  });
+
+  it("K5 an opening has a higher token than the last one that its process has seen, although that was lost", async () => {
+    const seen = String(Number((await redis.time())[0]) * 1e6 + 3_600e6);
+    expect((await open("one", seen)).token > seen).toBe(true);
   });
 
   it("B4 only the process that probes closes it, and only the state that it probed", async () => {
@@ -242,6 +326,8 @@ describe("a shared breaker's record", () => {
   it("refuses a newer format", async () => {
     await redis.hset(keys.state, "format", "2");
     await expect(open("one", "0")).rejects.toBeInstanceOf(NewerFormatError);
+    await expect(probe("p1")).rejects.toBeInstanceOf(NewerFormatError);
+    await expect(close("p1", "0")).rejects.toBeInstanceOf(NewerFormatError);
     await expect(connection.run(lookScript, keys, {}, call)).rejects.toBeInstanceOf(NewerFormatError);
   });
 });

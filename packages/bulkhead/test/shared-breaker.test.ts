@@ -1,37 +1,18 @@
-import { FaultProxy, pollUntil, RedisServer } from "@holdfast/testkit";
-import { Redis } from "ioredis";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { FaultProxy, pollUntil } from "@holdfast/testkit";
+import { Connection } from "@holdfast/core";
+import { describe, expect, it } from "vitest";
 import { Bulkhead, SharedBreaker } from "../src/index.ts";
 import type { BreakerOptions } from "../src/index.ts";
+import { breakerKey } from "../src/keys.ts";
+import { testPlace } from "./place.ts";
 import { turn, watch } from "./work.ts";
 
-let server: RedisServer;
-const clients: Redis[] = [];
-const shared: SharedBreaker[] = [];
+const place = testPlace();
 
-beforeAll(async () => {
-  server = await RedisServer.start();
-});
-
-afterAll(async () => {
-  await server.stop();
-});
-
-beforeEach(async () => {
-  await server.call("FLUSHALL");
-});
-
-afterEach(async () => {
-  await Promise.all(shared.splice(0).map((one) => one.close()));
-  for (const client of clients.splice(0)) client.disconnect();
-});
-
-async function pod(options: BreakerOptions = {}, url: string = server.url): Promise<Bulkhead> {
-  const redis = new Redis(url, { maxRetriesPerRequest: null });
-  redis.on("error", () => undefined);
-  clients.push(redis);
+async function pod(options: BreakerOptions = {}, url: string = place.server.url): Promise<Bulkhead> {
+  const redis = place.client(url);
   const breaker = new SharedBreaker(redis, "payments", { pollMs: 100, commandTimeoutMs: 300 });
-  shared.push(breaker);
+  place.closing(breaker);
   const one = new Bulkhead("payments", {
     timeoutMs: 1_000,
     breaker: { callsMin: 4, openMs: 400, ...options, shared: breaker },
@@ -56,13 +37,36 @@ describe("a shared breaker", () => {
     await expect(second.run(() => 1)).rejects.toMatchObject({ reason: "rejected-open" });
   });
 
+  it("B4 a hint that comes while an older answer is under way is not lost: the process looks once more", async () => {
+    await using proxy = await FaultProxy.start(place.server);
+    const redis = place.client(proxy.url);
+    const breaker = new SharedBreaker(redis, "payments", { pollMs: 600_000, commandTimeoutMs: 20_000 });
+    place.closing(breaker);
+    const second = new Bulkhead("payments", { breaker: { openMs: 60_000, shared: breaker } });
+    const heard = new Set<string | null>();
+    const listening = Connection.of(redis).wakeUps.listen(breakerKey("holdfast", "payments").key, (hint) =>
+      heard.add(hint),
+    );
+    await pollUntil("the subscription stands", async () => heard.has(null));
+    await breaker.ready();
+    const held = proxy.hold("reply", "evalsha");
+    const looking = breaker.look();
+    await held.hit;
+    await fail(await pod({ openMs: 60_000 }));
+    await pollUntil("the hint has come", async () => heard.size > 1);
+    held.release();
+    await looking;
+    await stateIs(second, "open");
+    listening.close();
+  });
+
   it("a process that starts learns that the dependency is down", async () => {
     const first = await pod({ openMs: 5_000 });
     await fail(first);
     await stateIs(first, "open");
     await pollUntil(
       "Redis knows",
-      async () => (await server.call("HGET", "holdfast:{breaker:payments}:state", "state")) === "open",
+      async () => (await place.server.call("HGET", "holdfast:{breaker:payments}:state", "state")) === "open",
     );
     const late = await pod();
     expect(late.snapshot().state).toBe("open");
@@ -132,7 +136,7 @@ describe("a shared breaker", () => {
       if (first.snapshot().inFlight === 0) void watch(first.run(() => new Promise(() => undefined)));
       return first.snapshot().inFlight === 1;
     });
-    clients[0]?.disconnect();
+    place.clients[0]?.disconnect();
     const asked = performance.now();
     await pollUntil("the second process probes", async () => second.run(() => true).catch(() => false), {
       timeoutMs: 8_000,
@@ -144,7 +148,7 @@ describe("a shared breaker", () => {
   });
 
   it("without Redis every process has a breaker of its own", async () => {
-    await using proxy = await FaultProxy.start(server.address);
+    await using proxy = await FaultProxy.start(place.server.address);
     const one = await pod({ openMs: 100 }, `redis://127.0.0.1:${proxy.port}`);
     proxy.blackhole();
     await fail(one);
@@ -158,10 +162,7 @@ describe("a shared breaker", () => {
   });
 
   it("serves one bulkhead", async () => {
-    const redis = new Redis(server.url);
-    clients.push(redis);
-    const breaker = new SharedBreaker(redis, "payments");
-    shared.push(breaker);
+    const breaker = place.closing(new SharedBreaker(place.client(), "payments"));
     const options = { breaker: { shared: breaker } };
     expect(() => new Bulkhead("a", options)).not.toThrow();
     expect(() => new Bulkhead("b", options)).toThrow(TypeError);

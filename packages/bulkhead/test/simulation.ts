@@ -12,25 +12,40 @@ export interface SimulatedRun {
   readonly limits: readonly number[];
 }
 
-const callsPerSecond = 100;
+/** What is offered, and how. */
+export interface SimulatedLoad {
+  readonly slowSeconds?: number;
+  readonly callsPerSecond?: number;
+  /** Nothing arrives during a pause of this length, once a second on average; it arrives when that is over. */
+  readonly pausesMs?: number;
+}
+
 const deadlineMs = 500;
 const workers = 12;
 const slowMs = 380;
 const quickMs = 80;
 
-/** Offers 100 calls per second: 5 seconds of warming up, then a slow phase. */
+/** Offers calls at fixed times: 5 seconds of warming up, then a slow phase. */
 export async function simulate(
   seed: number,
   options: BulkheadOptions,
   dependency: "slower" | "saturated",
-  slowSeconds = 20,
+  { slowSeconds = 20, callsPerSecond = 100, pausesMs = 0 }: SimulatedLoad = {},
 ): Promise<SimulatedRun> {
   const clock = new ManualClock();
   const random = new SeededRandom(seed);
   const waiting: (() => void)[] = [];
   let slow = false;
   let busy = 0;
-  const wait = (ms: number): Promise<void> => new Promise((resolve) => void clock.setTimer(resolve, ms));
+  const pauseStartsMs = Array.from({ length: slowSeconds + 10 }, (_, second) => (second + random.unit()) * 1_000);
+  const seenAtMs = (atMs: number): number => {
+    const pauseMs = pauseStartsMs.find((startMs) => atMs >= startMs && atMs < startMs + pausesMs);
+    return pauseMs === undefined ? atMs : pauseMs + pausesMs;
+  };
+  const wait = (ms: number): Promise<void> => {
+    const nowMs = clock.monotonicMs();
+    return new Promise((resolve) => void clock.setTimer(resolve, seenAtMs(nowMs + ms) - nowMs));
+  };
   const answer = async (): Promise<void> => {
     const durationMs = (slow ? slowMs : quickMs) * (0.9 + 0.2 * random.unit());
     if (!slow || dependency === "slower") return wait(durationMs);

@@ -1,4 +1,7 @@
 /** Work for tests that is settled by hand, and a turn of the event loop. */
+import { pollUntil } from "@holdfast/testkit";
+import type { ManualClock } from "@holdfast/testkit";
+import type { Bulkhead } from "../src/index.ts";
 
 /** Work that the test ends. */
 export interface HandWork<Value> {
@@ -29,11 +32,58 @@ export function turn(): Promise<void> {
 }
 
 /** How a promise has ended so far. */
-export function watch(promise: Promise<unknown>): { value?: unknown; error?: unknown; done: boolean } {
-  const seen: { value?: unknown; error?: unknown; done: boolean } = { done: false };
+export interface Watched {
+  value?: unknown;
+  error?: unknown;
+  done: boolean;
+}
+
+/** Follows a promise to its end. */
+export function watch(promise: Promise<unknown>): Watched {
+  const seen: Watched = { done: false };
   promise.then(
     (value) => Object.assign(seen, { value, done: true }),
     (error: unknown) => Object.assign(seen, { error, done: true }),
   );
   return seen;
+}
+
+/** Teaches a bulkhead how long the dependency takes. */
+export async function answersIn(clock: ManualClock, one: Bulkhead, durationMs: number, calls = 8): Promise<void> {
+  for (let call = 0; call < calls; call += 1) {
+    const work = handWork();
+    const run = one.run(() => work.promise);
+    await clock.advance(durationMs);
+    work.resolve("ok");
+    await run;
+  }
+  await clock.advance(50);
+}
+
+/** Calls that stay open until the test ends them. */
+export interface OpenCalls {
+  readonly works: HandWork<string>[];
+  readonly runs: Watched[];
+  /** How many have begun. */
+  readonly running: () => number;
+}
+
+/** Starts calls that stay open. */
+export function openCalls(one: { run(fn: () => Promise<string>): Promise<string> }, calls: number): OpenCalls {
+  const works = Array.from({ length: calls }, () => handWork());
+  let running = 0;
+  const runs = works.map((work) =>
+    watch(
+      one.run(() => {
+        running += 1;
+        return work.promise;
+      }),
+    ),
+  );
+  return { works, runs, running: () => running };
+}
+
+/** Waits for what must become true without anybody telling. */
+export function settled(probe: () => boolean, what: string): Promise<unknown> {
+  return pollUntil(what, async () => probe(), { timeoutMs: 15_000, intervalMs: 5 });
 }

@@ -55,12 +55,14 @@ class Group {
 }
 
 const groups = new WeakMap<AbortSignal, Group>();
+const never: AbortRegistration = { cancel: () => undefined };
 
 /**
  * Calls back once, synchronously, when the signal aborts; not at all when it has aborted already, which the caller checks.
  * @param listener must not throw
  */
 export function onAbort(signal: AbortSignal, listener: () => void): AbortRegistration {
+  if (signal.aborted) return never;
   let group = groups.get(signal);
   if (group === undefined) {
     group = new Group(signal);

@@ -2,7 +2,7 @@
  * The deadline of the work that is running, carried along asynchronous calls. A scope sets it; bulkheads, nested scopes and every wait
  * of the toolkit read it, so that nobody waits longer than the one who asked.
  */
-import { AsyncLocalStorage } from "node:async_hooks";
+import { AsyncLocalStorage, AsyncResource } from "node:async_hooks";
 import { systemClock } from "./clock.ts";
 import type { Clock } from "./clock.ts";
 
@@ -29,6 +29,15 @@ export function ambientRemainingMs(): number {
 }
 
 /**
+ * How long a request may take because of the ambient deadline. A deadline that has passed shortens nothing: what is still asked then gives
+ * back, stores or tells (the lock that a cancelled body held, the outcome of an attempt), and must not fail for being late.
+ */
+export function ambientPatienceMs(): number {
+  const remainingMs = ambientRemainingMs();
+  return remainingMs === 0 ? Infinity : remainingMs;
+}
+
+/**
  * Runs a function, and what it calls, under a deadline; an earlier one that is in force stays in force.
  * @param timeoutMs milliseconds from now
  */
@@ -37,12 +46,29 @@ export function withAmbientDeadline<Value>(timeoutMs: number, fn: () => Value, c
   return storage.run({ atMs: clock.monotonicMs() + timeoutMs, clock, outer: storage.getStore() }, fn);
 }
 
+const resourceOptions = { requireManualDestroy: true };
+
+function enter<Argument, Value>(
+  deadline: AmbientDeadline,
+  fn: (argument: Argument) => Value,
+  argument: Argument,
+): Value {
+  storage.enterWith(deadline);
+  return fn(argument);
+}
+
 /**
  * Runs a function under a deadline that its owner made no later than the one in force: a scope is its own ambient deadline, by which the
- * work below finds it.
+ * work below finds it. The resource puts back what was in force before as it was; `run` of the storage would write it anew, a second copy
+ * of all storages for each call, and leave that with the caller.
  */
-export function withinAmbientDeadline<Value>(deadline: AmbientDeadline, fn: () => Value): Value {
-  return storage.run(deadline, fn);
+export function withinAmbientDeadline<Argument, Value>(
+  deadline: AmbientDeadline,
+  fn: (argument: Argument) => Value,
+  argument: Argument,
+): Value {
+  const resource = new AsyncResource("HOLDFAST_DEADLINE", resourceOptions);
+  return resource.runInAsyncScope(enter<Argument, Value>, undefined, deadline, fn, argument);
 }
 
 /** Runs a function without the deadline of its caller: for background work that outlives the call which started it. */

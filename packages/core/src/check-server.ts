@@ -40,7 +40,7 @@ export interface CheckServerOptions {
 
 type Info = Readonly<Record<string, string>>;
 
-const versionMin = "6.2.0";
+const versionMin = "7.0.0";
 const clockOffsetWarnMs = 1_000;
 
 function parseInfo(text: string): Info {

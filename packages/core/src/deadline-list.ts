@@ -11,21 +11,35 @@ export interface DeadlineEntry {
   cancel(): void;
 }
 
-class Node implements DeadlineEntry {
-  previous: Node | undefined;
-  next: Node | undefined;
-  list: DeadlineList | undefined;
-  readonly atMs: number;
-  readonly onDeadline: () => void;
+/**
+ * What lies in a list. Whoever has thousands of them at a time, or one for each call, makes his own objects deadlines: nothing is
+ * allocated for them then, and an object that was taken out can be put in again. The fields belong to the list.
+ */
+export abstract class Deadline implements DeadlineEntry {
+  earlier: Deadline | undefined = undefined;
+  later: Deadline | undefined = undefined;
+  list: DeadlineList | undefined = undefined;
+  /** On the clock's monotonic scale. */
+  dueAtMs = 0;
 
-  constructor(list: DeadlineList, atMs: number, onDeadline: () => void) {
-    this.list = list;
-    this.atMs = atMs;
-    this.onDeadline = onDeadline;
-  }
+  /** Runs on the event loop once the time has come, late when the loop was blocked; it is out of the list then. */
+  abstract onDeadline(): void;
 
   cancel(): void {
     this.list?.remove(this);
+  }
+}
+
+class CallbackDeadline extends Deadline {
+  readonly #callback: () => void;
+
+  constructor(callback: () => void) {
+    super();
+    this.#callback = callback;
+  }
+
+  onDeadline(): void {
+    this.#callback();
   }
 }
 
@@ -39,8 +53,8 @@ const keepTimerMaxMs = 5_000;
 export class DeadlineList {
   readonly #clock: Clock;
   readonly #durationMs: number;
-  #first: Node | undefined;
-  #last: Node | undefined;
+  #first: Deadline | undefined;
+  #last: Deadline | undefined;
   #timer: TimerHandle | undefined;
   #timerAtMs = Infinity;
   readonly #onIdle: () => void;
@@ -70,39 +84,52 @@ export class DeadlineList {
    * @param startMs monotonic milliseconds; in order, or nearly so
    */
   add(onDeadline: () => void, startMs: number = this.#clock.monotonicMs()): DeadlineEntry {
-    const node = new Node(this, startMs + this.#durationMs, onDeadline);
-    // Starts come in order but for a few that were taken earlier, so the place is at the end or a step away.
-    let before = this.#last;
-    while (before !== undefined && before.atMs > node.atMs) before = before.previous;
-    const after = before === undefined ? this.#first : before.next;
-    node.previous = before;
-    node.next = after;
-    if (before === undefined) this.#first = node;
-    else before.next = node;
-    if (after === undefined) this.#last = node;
-    else after.previous = node;
-    if (node.atMs < this.#timerAtMs) this.#arm(node.atMs);
-    return node;
+    const deadline = new CallbackDeadline(onDeadline);
+    this.start(deadline, startMs);
+    return deadline;
   }
 
-  /** Takes an entry out of the list. */
-  remove(node: Node): void {
-    if (node.list !== this) return;
-    this.#unlink(node);
+  /**
+   * As `add`, with an object of the caller's; out of the list that it may be in, into this one.
+   * @param startMs monotonic milliseconds; in order, or nearly so
+   */
+  start(deadline: Deadline, startMs: number): void {
+    deadline.cancel();
+    const dueAtMs = startMs + this.#durationMs;
+    deadline.dueAtMs = dueAtMs;
+    deadline.list = this;
+    // Starts come in order but for a few that were taken earlier, so the place is at the end or a step away.
+    let before = this.#last;
+    while (before !== undefined && before.dueAtMs > dueAtMs) before = before.earlier;
+    const after = before === undefined ? this.#first : before.later;
+    deadline.earlier = before;
+    deadline.later = after;
+    if (before === undefined) this.#first = deadline;
+    else before.later = deadline;
+    if (after === undefined) this.#last = deadline;
+    else after.earlier = deadline;
+    if (dueAtMs < this.#timerAtMs) this.#arm(dueAtMs);
+  }
+
+  /** Takes a deadline out of the list. */
+  remove(deadline: Deadline): void {
+    if (deadline.list !== this) return;
+    this.#unlink(deadline);
     if (this.#first === undefined && !this.#keepTimer && this.#timer !== undefined) {
       this.#disarm();
       this.#onIdle();
     }
   }
 
-  #unlink(node: Node): void {
-    node.list = undefined;
-    if (node.previous === undefined) this.#first = node.next;
-    else node.previous.next = node.next;
-    if (node.next === undefined) this.#last = node.previous;
-    else node.next.previous = node.previous;
-    node.previous = undefined;
-    node.next = undefined;
+  #unlink(deadline: Deadline): void {
+    const { earlier, later } = deadline;
+    deadline.list = undefined;
+    if (earlier === undefined) this.#first = later;
+    else earlier.later = later;
+    if (later === undefined) this.#last = earlier;
+    else later.earlier = earlier;
+    deadline.earlier = undefined;
+    deadline.later = undefined;
   }
 
   #arm(atMs: number): void {
@@ -125,15 +152,15 @@ export class DeadlineList {
     this.#timerAtMs = Infinity;
     const nowMs = this.#clock.monotonicMs();
     try {
-      while (this.#first !== undefined && this.#first.atMs <= nowMs) {
-        const node = this.#first;
-        this.#unlink(node);
-        node.onDeadline();
+      while (this.#first !== undefined && this.#first.dueAtMs <= nowMs) {
+        const deadline = this.#first;
+        this.#unlink(deadline);
+        deadline.onDeadline();
       }
     } finally {
       const first = this.#first;
       if (first !== undefined) {
-        if (first.atMs < this.#timerAtMs) this.#arm(first.atMs);
+        if (first.dueAtMs < this.#timerAtMs) this.#arm(first.dueAtMs);
       } else if (this.#timer === undefined) {
         this.#onIdle();
       }

@@ -7,9 +7,10 @@
  * confirmed no earlier than the write it repeats.
  */
 import { ClientState } from "./client-state.ts";
+import { masterNodes, slotOwner } from "./cluster-nodes.ts";
 import { isNoScript } from "./refusal.ts";
 import { isCluster } from "./redis-like.ts";
-import type { ClusterRedisLike, CommandArgument, RedisLike, SingleRedisLike } from "./redis-like.ts";
+import type { CommandArgument, RedisLike, SingleRedisLike } from "./redis-like.ts";
 import type { LuaSource } from "./script.ts";
 import { slotOf } from "./slot.ts";
 import { notSent } from "./wire.ts";
@@ -24,6 +25,8 @@ export interface Durability {
 export interface DurableReply {
   readonly reply: unknown;
   readonly replicas: number;
+  /** Why nobody was asked to confirm it, where the server refused to. */
+  readonly waitRefusal?: Error | undefined;
   /** The connection was lost meanwhile, so the client may have sent the request twice. */
   readonly resent: boolean;
 }
@@ -39,7 +42,8 @@ export interface DurableRequest {
   /** The slot is moving to this node, which serves it only to those who say so. */
   readonly asking: boolean;
   readonly onReply: (reply: DurableReply) => void;
-  readonly onError: (error: unknown) => void;
+  /** @param resent as in a reply */
+  readonly onError: (error: unknown, resent: boolean) => void;
 }
 
 type Reply = [error: Error | null, result: unknown];
@@ -119,16 +123,20 @@ class DurableConnection {
     try {
       replies = (await this.client.pipeline(commands).exec()) ?? [];
     } catch (error) {
-      for (const { onError } of batch) onError(error);
+      for (const { onError } of batch) onError(error, epoch !== this.#state.epoch);
       return;
     }
+    const resent = epoch !== this.#state.epoch;
     const [waitError, replicas] = replies[commands.length - 1] ?? aborted;
     const unknown: DurableRequest[] = [];
     for (const [index, request] of batch.entries()) {
       const [error, reply] = replies[places[index] as number] ?? aborted;
       if (program === "evalsha" && isNoScript(error)) unknown.push(request);
-      else if (error !== null || waitError !== null) request.onError(error ?? waitError);
-      else request.onReply({ reply, replicas: Number(replicas), resent: epoch !== this.#state.epoch });
+      else if (error !== null) request.onError(error, resent);
+      else if (waitError === null) request.onReply({ reply, replicas: Number(replicas), resent });
+      // The script was executed: that WAIT was refused, or broken off by a failover, does not undo it.
+      else if (waitError.name === "ReplyError") request.onReply({ reply, replicas: 0, waitRefusal: waitError, resent });
+      else request.onError(waitError, resent);
     }
     if (unknown.length > 0) await this.#send(unknown, durability, "eval");
   }
@@ -140,6 +148,8 @@ export interface DurableCaller {
   ready(state: ClientState): Promise<void>;
   /** Waits for a while; resolves to false at once when the caller does not wait for so long. */
   pause(delayMs: number): Promise<boolean>;
+  /** Told when the connection was lost while the request was under way: it may have been executed, whatever follows. */
+  lost(): void;
 }
 
 /** The connections for durable writes of one client. They end with the client. */
@@ -167,7 +177,11 @@ export class DurableWire {
       if (!connection.state.canSend) await caller.ready(connection.state);
       try {
         return await new Promise<DurableReply>((resolve, reject) => {
-          connection.add({ ...request, asking, onReply: resolve, onError: reject });
+          const onError = (error: unknown, resent: boolean): void => {
+            if (resent) caller.lost();
+            reject(error);
+          };
+          connection.add({ ...request, asking, onReply: resolve, onError });
         });
       } catch (error) {
         const message = error instanceof Error ? error.message : "";
@@ -217,19 +231,4 @@ export class DurableWire {
     }
     return { name, client };
   }
-}
-
-function masterNodes(cluster: ClusterRedisLike): Map<string, SingleRedisLike> {
-  return new Map(
-    cluster.nodes("master").map((node) => {
-      const { host, port } = node.options as { host?: string; port?: number };
-      return [`${host}:${port}`, node];
-    }),
-  );
-}
-
-/** `host:port` of the master that serves a slot, as far as the client knows. */
-export function slotOwner(cluster: ClusterRedisLike, slot: number): string | undefined {
-  const { slots } = cluster as { slots?: readonly (readonly string[] | undefined)[] };
-  return slots?.[slot]?.[0];
 }

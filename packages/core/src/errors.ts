@@ -17,20 +17,23 @@ export abstract class HoldfastError extends Error {
 
 /**
  * The request was sent and its answer was lost. The call may have taken effect, or take effect until its bound in server time has
- * passed. Repeat it with `operationId` to learn the first answer.
+ * passed. Repeat it with `operationId` to learn the first answer, unless the message says how else.
  */
 export class OutcomeUnknownError extends HoldfastError {
   override readonly name = "OutcomeUnknownError";
   readonly code = "OUTCOME_UNKNOWN";
   readonly effect = "possible";
-  /** Hand this to the same call to learn what became of it. */
+  /** Names the call: hand it to the same call, or do with it what the message says, to learn what became of it. */
   readonly operationId: string;
 
-  constructor(operation: string, operationId: string, options: ErrorOptions & { readonly why: string }) {
-    super(
-      `${operation}: sent, but the answer was lost (${options.why}); repeat the call with operationId "${operationId}" to learn its outcome`,
-      options,
-    );
+  /** @param options `advice`: what to do, where another call than a repeat with `operationId` finds out */
+  constructor(
+    operation: string,
+    operationId: string,
+    options: ErrorOptions & { readonly why: string; readonly advice?: string | undefined },
+  ) {
+    const advice = options.advice ?? `repeat the call with operationId "${operationId}" to learn its outcome`;
+    super(`${operation}: sent, but the answer was lost (${options.why}); ${advice}`, options);
     this.operationId = operationId;
   }
 }
@@ -55,9 +58,10 @@ export class TooLateError extends HoldfastError {
   readonly code = "TOO_LATE";
   readonly effect = "none";
 
-  constructor(operation: string, commandTimeoutMs: number) {
+  /** @param timeoutMs what the caller waited for: `commandTimeoutMs`, or less under an ambient deadline */
+  constructor(operation: string, timeoutMs: number) {
     super(
-      `${operation}: nothing was done, since the request reached Redis more than commandTimeoutMs (${commandTimeoutMs} ms) after it was made; try again`,
+      `${operation}: nothing was done, since the request reached Redis more than ${Math.ceil(timeoutMs)} ms after it was made (commandTimeoutMs, or what an ambient deadline left); try again`,
     );
   }
 }
@@ -128,9 +132,19 @@ export class NotReplicatedError extends HoldfastError {
   readonly replicasWanted: number;
   readonly replicasConfirmed: number;
 
-  constructor(operation: string, operationId: string, wanted: number, confirmed: number, timeoutMs: number) {
+  /** @param options `cause`: what the server said instead of waiting for replicas */
+  constructor(
+    operation: string,
+    operationId: string,
+    wanted: number,
+    confirmed: number,
+    timeoutMs: number,
+    options?: ErrorOptions,
+  ) {
+    const said = options?.cause instanceof Error ? ` (WAIT: ${options.cause.message})` : "";
     super(
-      `${operation}: done on the master, but ${confirmed} of ${wanted} replicas confirmed within ${timeoutMs} ms; a failover may take it back`,
+      `${operation}: done on the master, but ${confirmed} of ${wanted} replicas confirmed within ${timeoutMs} ms${said}; a failover may take it back`,
+      options,
     );
     this.operationId = operationId;
     this.replicasWanted = wanted;

@@ -13,6 +13,7 @@
 export { onAbort, type AbortRegistration } from "./abort-listeners.ts";
 export {
   ambientDeadline,
+  ambientPatienceMs,
   ambientRemainingMs,
   withAmbientDeadline,
   withinAmbientDeadline,
@@ -25,7 +26,7 @@ export { elapsedMs, now, sleep, systemClock, type Clock, type Instant, type Time
 export { Coalescer } from "./coalescer.ts";
 export { resolveCommonOptions, type CommonOptions, type ResolvedCommonOptions } from "./common-options.ts";
 export { Connection, type CallOptions } from "./connection.ts";
-export { deadlineListOf, DeadlineList, type DeadlineEntry } from "./deadline-list.ts";
+export { Deadline, deadlineListOf, DeadlineList, type DeadlineEntry } from "./deadline-list.ts";
 export type { Durability } from "./durable-wire.ts";
 export {
   ClosedError,
@@ -42,6 +43,7 @@ export {
 } from "./errors.ts";
 export { EventSink } from "./events.ts";
 export type { Fenced } from "./fenced.ts";
+export { follow, type WorkOwner } from "./follow.ts";
 export { checkPrefix, keySpace, type KeySpace } from "./keys.ts";
 export { systemRandom, type Random } from "./random.ts";
 export { isCluster, type ClusterRedisLike, type RedisLike, type SingleRedisLike } from "./redis-like.ts";

@@ -64,11 +64,15 @@ const redirectedInVain = /^Too many Cluster redirections\. Last error: ReplyErro
 /**
  * The error to throw for a rejected command.
  * @param operationId what the caller repeats the call with; null for a call that changes nothing
- * @param resent whether the client may have sent the command again after it had lost a connection
+ * @param resent whether the client may have sent the command again after it had lost a connection: then it is the repeat that was refused,
+ *   and the first one may have been executed
  */
-export function refusal(operation: string, operationId: string | null, cause: unknown, resent = true): HoldfastError {
+export function refusal(operation: string, operationId: string | null, cause: unknown, resent = false): HoldfastError {
   const message = cause instanceof Error ? cause.message : String(cause);
-  const redirection = resent ? undefined : redirectedInVain.exec(message)?.[1];
+  if (resent && operationId !== null) {
+    return new OutcomeUnknownError(operation, operationId, { cause, why: `the connection was lost, then: ${message}` });
+  }
+  const redirection = redirectedInVain.exec(message)?.[1];
   if (redirection !== undefined) {
     return new RedisUnavailableError(operation, redirection, unavailableAdvice[redirection] ?? message, { cause });
   }

@@ -197,7 +197,7 @@ export interface LeaseKeeperSettings<Data> {
 export class LeaseKeeper<Data> {
   readonly clock: Clock;
   readonly #settings: LeaseKeeperSettings<Data>;
-  readonly #renewals: Coalescer<RenewedLease<Data>, RenewalOutcome | Error>;
+  readonly #renewals: Coalescer<RenewedLease<Data>, RenewalOutcome>;
   readonly #held = new Set<RenewedLease<Data>>();
 
   constructor(settings: LeaseKeeperSettings<Data>) {
@@ -224,10 +224,8 @@ export class LeaseKeeper<Data> {
   }
 
   /** Asks the server to renew one lease, together with others of this tick. Rejects when the answer for this one is not known. */
-  async renew(lease: RenewedLease<Data>): Promise<RenewalOutcome> {
-    const outcome = await this.#renewals.add(lease);
-    if (outcome instanceof Error) throw outcome;
-    return outcome;
+  renew(lease: RenewedLease<Data>): Promise<RenewalOutcome> {
+    return this.#renewals.add(lease);
   }
 
   /** Called by a lease whose background renewal failed. */

@@ -14,14 +14,19 @@ export interface LuaSource {
   readonly name: string;
   readonly keys: readonly string[];
   readonly args: readonly string[];
+  /** The name of the variadic tail of KEYS, if it has one: for records of many names, which share a slot where there are slots. */
+  readonly restKeys?: string;
   /** The name of the variadic tail of ARGV, if it has one. */
   readonly rest: string | null;
   readonly sha1: string;
   readonly source: string;
 }
 
-/** Keys of a script by name. */
-export type ScriptKeys<Source extends LuaSource> = Readonly<Record<Source["keys"][number], string>>;
+/** Keys of a script by name, with the variadic tail as an array. */
+export type ScriptKeys<Source extends LuaSource> = Readonly<Record<Source["keys"][number], string>> &
+  (Source extends { readonly restKeys: infer Rest extends string }
+    ? Readonly<Record<Rest, readonly string[]>>
+    : unknown);
 
 /** Arguments of a script by name, without those that the connection fills in, with the variadic tail as an array. */
 export type ScriptArgs<Source extends LuaSource> = Readonly<

@@ -2,13 +2,19 @@
 
 const slotCount = 16_384;
 
+/** Of each byte, since one name is hashed for every call of an idempotency key. */
+const remainders = Uint16Array.from({ length: 256 }, (_, byte) => {
+  let crc = byte << 8;
+  for (let bit = 0; bit < 8; bit += 1)
+    crc = (crc & 0x8000) === 0 ? (crc << 1) & 0xffff : ((crc << 1) ^ 0x1021) & 0xffff;
+  return crc;
+});
+
 /** CRC-16/XMODEM, as the Redis Cluster specification defines it (appendix A). */
 function crc16(bytes: Buffer): number {
   let crc = 0;
-  for (const byte of bytes) {
-    crc ^= byte << 8;
-    for (let bit = 0; bit < 8; bit += 1)
-      crc = (crc & 0x8000) === 0 ? (crc << 1) & 0xffff : ((crc << 1) ^ 0x1021) & 0xffff;
+  for (let at = 0; at < bytes.length; at += 1) {
+    crc = ((crc << 8) & 0xffff) ^ (remainders[(crc >> 8) ^ (bytes[at] as number)] as number);
   }
   return crc;
 }

@@ -14,12 +14,11 @@ function show(value: unknown): string {
  * @throws TypeError when it is no number, RangeError when it is not whole or out of range
  */
 export function integer(field: string, value: unknown, range: { readonly min: number; readonly max: number }): number {
-  const allowed = `must be a whole number from ${range.min} to ${range.max}`;
-  if (typeof value !== "number") throw new TypeError(`${field} ${allowed}, got ${show(value)}`);
-  if (!Number.isSafeInteger(value) || value < range.min || value > range.max) {
-    throw new RangeError(`${field} ${allowed}, got ${show(value)}`);
+  if (Number.isSafeInteger(value) && (value as number) >= range.min && (value as number) <= range.max) {
+    return value as number;
   }
-  return value;
+  const why = `${field} must be a whole number from ${range.min} to ${range.max}, got ${show(value)}`;
+  throw typeof value === "number" ? new RangeError(why) : new TypeError(why);
 }
 
 /** As `integer`, with a default for `undefined`. */
@@ -49,12 +48,16 @@ export function oneOf<const Word extends string>(field: string, value: unknown, 
  * @throws TypeError when it is no string, RangeError when it is empty, too long or not well-formed
  */
 export function text(field: string, value: unknown, bytesMax = 256): string {
-  const allowed = `must be a string of 1 to ${bytesMax} bytes`;
-  if (typeof value !== "string") throw new TypeError(`${field} ${allowed}, got ${show(value)}`);
-  const bytes = Buffer.byteLength(value);
-  if (bytes === 0 || bytes > bytesMax) throw new RangeError(`${field} ${allowed}, got ${bytes} bytes`);
+  if (typeof value !== "string") throw new TypeError(`${field} ${allowed(bytesMax)}, got ${show(value)}`);
+  // A character takes at most three bytes for each unit of its length, so most texts need not be counted.
+  const bytes = value.length * 3 <= bytesMax ? value.length : Buffer.byteLength(value);
+  if (bytes === 0 || bytes > bytesMax) throw new RangeError(`${field} ${allowed(bytesMax)}, got ${bytes} bytes`);
   if (!value.isWellFormed()) throw new RangeError(`${field} must be well-formed Unicode, got a lone surrogate`);
   return value;
+}
+
+function allowed(bytesMax: number): string {
+  return `must be a string of 1 to ${bytesMax} bytes`;
 }
 
 /** A function. @throws TypeError */

@@ -1,14 +1,20 @@
 /**
- * Wake-up hints by publish/subscribe: one subscriber connection per client, shared by all primitives, sharded on a Cluster.
+ * Wake-up hints by publish/subscribe: one subscriber connection per client, or per master on a Cluster, shared by all primitives.
  *
- * A hint says "look now" and may be lost, doubled or late; whoever listens also looks by itself at a bounded interval. The duplicate of
- * the client is made with the first listener and closed with the last one. After a reconnect every listener is woken as soon as its
- * subscription stands again, since hints may have been missed.
+ * A hint says "look now" and may be lost, doubled or late; whoever listens also looks by itself at a bounded interval. A subscriber is made
+ * with its first channel and closed with the last one. After a reconnect every listener is woken as soon as its subscription stands again,
+ * since hints may have been missed.
+ *
+ * On a Cluster a channel is heard only from the master of its slot, which drops the subscription when the slot leaves it. So whatever
+ * happens to a subscriber makes us ask where the slots are, and its channels are asked for again; besides, that is looked at now and then.
  */
 import { withoutAmbientDeadline } from "./ambient-deadline.ts";
-import type { Clock } from "./clock.ts";
+import type { Clock, TimerHandle } from "./clock.ts";
+import { refreshSlots } from "./cluster-nodes.ts";
 import { isCluster } from "./redis-like.ts";
-import type { ClusterRedisLike, RedisLike, SingleRedisLike } from "./redis-like.ts";
+import type { RedisLike } from "./redis-like.ts";
+import { placeOf, subscriberAt } from "./subscriber.ts";
+import type { Subscriber } from "./subscriber.ts";
 
 /** Called with the hint's text, or with null after a reconnect: anything may have happened. */
 export type WakeUpListener = (hint: string | null) => void;
@@ -21,19 +27,25 @@ export interface WakeUpSubscription {
 /** While a subscription fails (no permission, say) it is tried again at this pace, doubling up to a minute. */
 const retryMs = { min: 1_000, max: 60_000 };
 
-/** How often the subscriber of a Cluster asks where the slots are: after a slot has moved, hints are missing for no longer than that. */
-const slotsRefreshMs = 5_000;
+/** After a slot has moved unnoticed, hints are missing for no longer than that. */
+const slotsLookMs = 5_000;
+/** A master that loses slots says so for each channel; one look is enough, and no more than one a second. */
+const slotsLookSoonMs = { delay: 100, pause: 1_000 };
 
-/** The pause before the subscriber connects again, after so many failures in a row. */
-const reconnectMs = (failures: number): number => Math.min(failures * 100, 2_000);
-
-/** The subscriber of one client. */
+/** The subscribers of one client. */
 export class WakeUps {
   readonly #redis: RedisLike;
   readonly #clock: Clock;
   /** Each listening is an object of its own, so that one listener may listen twice. */
   readonly #listeners = new Map<string, Set<{ readonly listener: WakeUpListener }>>();
-  #subscriber: RedisLike | undefined;
+  readonly #subscribers = new Map<string, Subscriber>();
+  /** Of whom each channel was asked. */
+  readonly #asked = new Map<string, Subscriber>();
+  /** Subscribers that may have dropped channels. */
+  readonly #doubted = new Set<Subscriber>();
+  #look: { readonly timer: TimerHandle; readonly atMs: number } | undefined;
+  #lookedAtMs = -Infinity;
+  readonly #onReady = (): void => this.#lookIn(0);
 
   constructor(redis: RedisLike, clock: Clock) {
     this.#redis = redis;
@@ -47,7 +59,10 @@ export class WakeUps {
     if (known === undefined) {
       this.#listeners.set(channel, new Set([entry]));
       // The subscriber serves many: the deadline of whoever listens first is not theirs.
-      withoutAmbientDeadline(() => this.#subscribe(channel));
+      withoutAmbientDeadline(() => {
+        if (this.#listeners.size === 1) this.#watchSlots();
+        this.#subscribe(channel);
+      });
     } else {
       known.add(entry);
     }
@@ -59,82 +74,166 @@ export class WakeUps {
     };
   }
 
-  /** Ends all listening and closes the subscriber connection. */
+  /** Ends all listening and closes the subscriber connections. */
   async close(): Promise<void> {
-    this.#listeners.clear();
-    this.#disconnect();
+    for (const channel of this.#listeners.keys()) {
+      this.#listeners.delete(channel);
+      this.#ask(channel, undefined);
+    }
+    this.#unwatchSlots();
   }
 
   #subscribe(channel: string, afterMs: number = retryMs.min): void {
-    const subscriber = (this.#subscriber ??= this.#connect());
-    const isWanted = (): boolean => this.#subscriber === subscriber && this.#listeners.has(channel);
-    const retry = (): void => {
-      if (isWanted()) this.#subscribe(channel, Math.min(afterMs * 2, retryMs.max));
+    const subscriber = this.#subscriberOf(channel);
+    this.#ask(channel, subscriber);
+    const isWanted = (): boolean => this.#listeners.has(channel) && this.#asked.get(channel) === subscriber;
+    const retryIn = (delayMs: number, nextMs: number): void => {
+      const retry = (): void => {
+        if (isWanted()) this.#subscribe(channel, nextMs);
+      };
+      this.#clock.setTimer(retry, delayMs, true);
     };
-    command(subscriber, isCluster(subscriber) ? "ssubscribe" : "subscribe", channel).then(
+    if (subscriber === undefined) {
+      retryIn(retryMs.min, retryMs.min);
+      return;
+    }
+    command(subscriber, isCluster(this.#redis) ? "ssubscribe" : "subscribe", channel).then(
       () => {
         if (isWanted()) this.#wake(channel, null);
       },
-      () => {
+      (error: unknown) => {
         // Hints are optional: whoever listens looks by itself meanwhile.
-        if (isWanted()) this.#clock.setTimer(retry, afterMs, true);
+        if (!isWanted()) return;
+        if (!isMoved(error)) {
+          retryIn(afterMs, Math.min(afterMs * 2, retryMs.max));
+          return;
+        }
+        this.#lookSoon();
+        retryIn(retryMs.min, retryMs.min);
       },
     );
   }
 
   #unsubscribe(channel: string): void {
     this.#listeners.delete(channel);
-    const subscriber = this.#subscriber;
-    if (this.#listeners.size === 0) {
-      this.#disconnect();
-    } else if (subscriber !== undefined) {
+    const subscriber = this.#asked.get(channel);
+    this.#ask(channel, undefined);
+    if (this.#listeners.size === 0) this.#unwatchSlots();
+    if (subscriber !== undefined && subscriber.channels.size > 0) {
       // A failure leaves a subscription that nobody listens to; it ends with the connection.
-      command(subscriber, isCluster(subscriber) ? "sunsubscribe" : "unsubscribe", channel).catch(() => undefined);
+      command(subscriber, isCluster(this.#redis) ? "sunsubscribe" : "unsubscribe", channel).catch(() => undefined);
     }
   }
 
-  /** A connection that keeps trying, whatever the caller's client is told to do. */
-  #connect(): RedisLike {
-    const redis = this.#redis;
-    const subscriber = isCluster(redis) ? duplicateCluster(redis) : duplicateSingle(redis);
-    const onMessage = (channel: unknown, hint: unknown): void => this.#wake(String(channel), String(hint));
-    subscriber.on("message", onMessage);
-    subscriber.on("smessage", onMessage);
-    if (isCluster(subscriber)) {
-      // The client subscribes again by itself when slots move or a node is replaced, and then says so.
-      for (const event of ["ready", "subscribersReady"]) subscriber.on(event, () => this.#wakeAll());
+  /** Notes of whom a channel is asked. A subscriber of whom nothing is asked any more is closed. */
+  #ask(channel: string, subscriber: Subscriber | undefined): void {
+    const before = this.#asked.get(channel);
+    if (before === subscriber) return;
+    if (subscriber === undefined) {
+      this.#asked.delete(channel);
     } else {
-      let isFirst = true;
-      subscriber.on("ready", () => {
-        // What was asked for before the first connection stands in the client's queue.
-        if (!isFirst) for (const channel of this.#listeners.keys()) this.#subscribe(channel);
-        isFirst = false;
-      });
+      this.#asked.set(channel, subscriber);
+      subscriber.channels.add(channel);
     }
-    // The client reconnects by itself; hints are missing meanwhile, which the poll makes up for.
-    subscriber.on("error", () => undefined);
-    subscriber.on("end", () => this.#replace(subscriber));
+    if (before?.channels.delete(channel) !== true || before.channels.size > 0) return;
+    if (this.#subscribers.get(before.place) === before) this.#subscribers.delete(before.place);
+    before.client.disconnect();
+  }
+
+  #subscriberOf(channel: string): Subscriber | undefined {
+    const place = placeOf(this.#redis, channel);
+    if (place === undefined) return undefined;
+    const known = this.#subscribers.get(place);
+    if (known !== undefined) return known;
+    const subscriber = subscriberAt(this.#redis, place);
+    if (subscriber === undefined) return undefined;
+    this.#subscribers.set(place, subscriber);
+    this.#attend(subscriber);
     return subscriber;
   }
 
-  #disconnect(): void {
-    const subscriber = this.#subscriber;
-    this.#subscriber = undefined;
-    subscriber?.disconnect();
+  #attend(subscriber: Subscriber): void {
+    const { client } = subscriber;
+    const onMessage = (channel: unknown, hint: unknown): void => this.#wake(String(channel), String(hint));
+    client.on("message", onMessage);
+    client.on("smessage", onMessage);
+    let isFirst = true;
+    client.on("ready", () => {
+      // What was asked for before the first connection stands in the client's queue.
+      if (!isFirst) for (const channel of subscriber.channels) this.#subscribe(channel);
+      isFirst = false;
+    });
+    // The client reconnects by itself; hints are missing meanwhile, which the poll makes up for.
+    client.on("error", () => undefined);
+    // A master that has lost a slot drops its channels: ioredis 6 says so by "moved", ioredis 5 by an error about a reply that it did not expect.
+    for (const event of isCluster(this.#redis) ? ["error", "moved", "close"] : []) {
+      client.on(event, () => {
+        this.#doubted.add(subscriber);
+        this.#lookSoon();
+      });
+    }
+    client.on("end", () => this.#replace(subscriber));
   }
 
   /** Makes a new subscriber for one that ended although nobody closed it, as one behind Sentinel can in the middle of a failover. */
-  #replace(subscriber: RedisLike): void {
-    if (this.#subscriber !== subscriber) return;
-    this.#subscriber = undefined;
+  #replace(subscriber: Subscriber): void {
+    if (this.#subscribers.get(subscriber.place) !== subscriber) return;
+    this.#subscribers.delete(subscriber.place);
     const again = (): void => {
-      if (this.#subscriber === undefined) for (const channel of this.#listeners.keys()) this.#subscribe(channel);
+      for (const channel of subscriber.channels) this.#subscribe(channel);
     };
     this.#clock.setTimer(again, retryMs.min, true);
   }
 
-  #wakeAll(): void {
-    for (const channel of this.#listeners.keys()) this.#wake(channel, null);
+  #watchSlots(): void {
+    const redis = this.#redis;
+    if (!isCluster(redis)) return;
+    redis.on("ready", this.#onReady);
+    // A client made with lazyConnect waits for its first command, and does not know its slots until then. Its errors are events, too.
+    if (redis.status === "wait") redis.connect().catch(() => undefined);
+    this.#lookIn(slotsLookMs);
+  }
+
+  #unwatchSlots(): void {
+    if (!isCluster(this.#redis)) return;
+    this.#redis.off("ready", this.#onReady);
+    if (this.#look !== undefined) this.#clock.clearTimer(this.#look.timer);
+    this.#look = undefined;
+    this.#doubted.clear();
+  }
+
+  #lookSoon(): void {
+    const { delay, pause } = slotsLookSoonMs;
+    this.#lookIn(Math.max(delay, this.#lookedAtMs + pause - this.#clock.monotonicMs()));
+  }
+
+  #lookIn(delayMs: number): void {
+    const atMs = this.#clock.monotonicMs() + delayMs;
+    if (!isCluster(this.#redis) || this.#listeners.size === 0) return;
+    if (this.#look !== undefined) {
+      if (this.#look.atMs <= atMs) return;
+      this.#clock.clearTimer(this.#look.timer);
+    }
+    const timer = this.#clock.setTimer(() => withoutAmbientDeadline(() => void this.#lookAtSlots()), delayMs, true);
+    this.#look = { timer, atMs };
+  }
+
+  /** Asks for channels again that are served elsewhere by now, or that may have been dropped. */
+  async #lookAtSlots(): Promise<void> {
+    const redis = this.#redis;
+    this.#look = undefined;
+    this.#lookedAtMs = this.#clock.monotonicMs();
+    this.#lookIn(slotsLookMs);
+    const doubted = new Set(this.#doubted);
+    this.#doubted.clear();
+    if (isCluster(redis)) await refreshSlots(redis);
+    for (const channel of this.#listeners.keys()) {
+      const subscriber = this.#asked.get(channel);
+      const place = placeOf(redis, channel);
+      // One that is not connected asks for all its channels as soon as it is.
+      const isDropped = subscriber !== undefined && doubted.has(subscriber) && subscriber.client.status === "ready";
+      if (place !== undefined && (place !== subscriber?.place || isDropped)) this.#subscribe(channel);
+    }
   }
 
   #wake(channel: string, hint: string | null): void {
@@ -149,37 +248,11 @@ export class WakeUps {
   }
 }
 
-/** Async, since a Cluster client that does not know its slots throws at once. */
-async function command(subscriber: RedisLike, name: string, channel: string): Promise<void> {
-  await subscriber.call(name, [channel]);
+/** Async, so that a client that throws at once is heard like one that rejects. */
+async function command({ client }: Subscriber, name: string, channel: string): Promise<void> {
+  await client.call(name, [channel]);
 }
 
-const subscriberOptions = {
-  commandTimeout: undefined,
-  socketTimeout: undefined,
-  enableOfflineQueue: true,
-  enableAutoPipelining: false,
-  maxRetriesPerRequest: null,
-};
-
-function duplicateSingle(redis: SingleRedisLike): RedisLike {
-  return redis.duplicate({
-    ...subscriberOptions,
-    autoResubscribe: false,
-    lazyConnect: false,
-    retryStrategy: reconnectMs,
-  });
-}
-
-function duplicateCluster(redis: ClusterRedisLike): RedisLike {
-  return redis.duplicate([], {
-    shardedSubscribers: true,
-    // A node that has not heard yet of a moved slot answers with the old map, and the client would not ask again by itself.
-    slotsRefreshInterval: slotsRefreshMs,
-    lazyConnect: false,
-    enableOfflineQueue: true,
-    clusterRetryStrategy: reconnectMs,
-    // Lazy, so that only the nodes that serve a channel are connected to.
-    redisOptions: { ...redis.options.redisOptions, ...subscriberOptions, lazyConnect: true },
-  });
+function isMoved(error: unknown): boolean {
+  return error instanceof Error && error.message.startsWith("MOVED ");
 }

@@ -1,12 +1,12 @@
 /**
- * Sends scripts: EVALSHA, and EVAL when the server does not have the script. What is asked for in one tick goes out as pipelines, so
- * that independent calls (locks on different names) share system calls; a lone call goes directly.
+ * Sends scripts: EVALSHA, and EVAL when the server does not have the script. Requests of one tick are written together, so that independent
+ * calls (locks on different names) share system calls; each is answered by itself. A pipeline would hand its replies over together, and
+ * client and server would work in turn instead of at the same time.
  *
  * Nothing is handed to a client that would queue it: such a request is answered with `notSent` and has provably had no effect.
  */
 import type { ClientState } from "./client-state.ts";
 import { isNoScript } from "./refusal.ts";
-import { isCluster } from "./redis-like.ts";
 import type { CommandArgument, RedisLike } from "./redis-like.ts";
 import type { LuaSource } from "./script.ts";
 
@@ -20,13 +20,22 @@ export interface WireRequest {
   readonly tail: readonly CommandArgument[];
   readonly binary: boolean;
   /** Takes the raw reply, or `notSent`. */
-  readonly onReply: (reply: unknown) => void;
+  onReply(reply: unknown): void;
   /** Takes the client's error. */
-  readonly onError: (error: unknown) => void;
+  onError(error: unknown): void;
 }
 
-/** More than 16 in one pipeline was slower: client and server fall into lockstep. */
-const pipelineMax = 16;
+/** More than 16 written together was slower: the server begins when it has them all. */
+const togetherMax = 16;
+
+/** A request with so many keys and arguments is many calls already: the server begins with it while the client goes on. */
+const longTail = 16;
+
+/** A connection that can hold back what is written to it. */
+interface Corkable {
+  cork(): void;
+  uncork(): void;
+}
 
 /** The sending side of one client. */
 export class Wire {
@@ -44,61 +53,39 @@ export class Wire {
   send(request: WireRequest): void {
     const length = this.#pending.push(request);
     if (length === 1) process.nextTick(this.#onTick);
-    else if (length === pipelineMax) this.#flush();
+    if (length === togetherMax || request.tail.length > longTail) this.#flush();
   }
 
   #flush(): void {
     const batch = this.#pending;
     if (batch.length === 0) return;
     this.#pending = [];
-    try {
-      this.#sendAll(batch);
-    } catch (error) {
-      for (const { onError } of batch) onError(error);
-    }
-  }
-
-  #sendAll(batch: readonly WireRequest[]): void {
-    const redis = this.#redis;
-    if (batch.length === 1 || isCluster(redis)) {
-      for (const request of batch) this.#command(request, "evalsha", request.source.sha1);
+    const [first] = batch;
+    if (first !== undefined && batch.length === 1) {
+      this.#command(first, "evalsha", first.source.sha1);
       return;
     }
-    if (!this.#state.canSend) {
-      for (const { onReply } of batch) onReply(notSent);
-      return;
-    }
-    const commands = batch.map(({ source, tail, binary }) => [
-      binary ? "evalshaBuffer" : "evalsha",
-      source.sha1,
-      ...tail,
-    ]);
-    redis
-      .pipeline(commands)
-      .exec()
-      .then(
-        (replies) => {
-          for (const [index, request] of batch.entries()) {
-            const reply = replies?.[index];
-            if (reply === undefined) request.onError(new Error("the pipeline was aborted"));
-            else if (reply[0] === null) request.onReply(reply[1]);
-            else this.#onError(request, reply[0]);
-          }
-        },
-        (error: unknown) => {
-          for (const { onError } of batch) onError(error);
-        },
-      );
+    const { stream } = this.#redis as RedisLike & { readonly stream?: Corkable };
+    stream?.cork();
+    for (const request of batch) this.#command(request, "evalsha", request.source.sha1);
+    stream?.uncork();
   }
 
   #command(request: WireRequest, command: "evalsha" | "eval", program: string): void {
     if (!this.#state.canSend) {
-      request.onReply(notSent);
+      process.nextTick(() => request.onReply(notSent));
       return;
     }
     const args = [program, ...request.tail];
-    const sent = request.binary ? this.#redis.callBuffer(command, args) : this.#redis.call(command, args);
-    sent.then(request.onReply, (error: unknown) => this.#onError(request, error));
+    try {
+      const sent = request.binary ? this.#redis.callBuffer(command, args) : this.#redis.call(command, args);
+      sent.then(
+        (reply) => request.onReply(reply),
+        (error: unknown) => this.#onError(request, error),
+      );
+    } catch (error) {
+      process.nextTick(() => request.onError(error));
+    }
   }
 
   #onError(request: WireRequest, error: unknown): void {

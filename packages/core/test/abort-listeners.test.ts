@@ -34,6 +34,32 @@ it("a registration that is cancelled by an earlier listener of the same abort is
   expect(called).toEqual([]);
 });
 
+it("a signal that has aborted, or is about to tell the others, calls nobody and keeps nothing", () => {
+  const controller = new AbortController();
+  const called: string[] = [];
+  onAbort(controller.signal, () => {
+    onAbort(controller.signal, () => called.push("in the abort")).cancel();
+  });
+  onAbort(controller.signal, () => void onAbort(controller.signal, () => called.push("last in the abort")));
+  controller.abort();
+  onAbort(controller.signal, () => called.push("after the abort")).cancel();
+  expect(called).toEqual([]);
+  expect(getEventListeners(controller.signal, "abort")).toEqual([]);
+});
+
+it("signals have their listeners for themselves, and a cancelled registration does not come back", () => {
+  const [one, other] = [new AbortController(), new AbortController()];
+  const called: string[] = [];
+  const registration = onAbort(one.signal, () => called.push("one"));
+  onAbort(other.signal, () => called.push("other"));
+  registration.cancel();
+  onAbort(one.signal, () => called.push("one again"));
+  other.abort();
+  expect(called).toEqual(["other"]);
+  one.abort();
+  expect(called).toEqual(["other", "one again"]);
+});
+
 it("50,000 registrations on one signal take no time that grows with their number", () => {
   const { signal } = new AbortController();
   const startMs = performance.now();

@@ -1,4 +1,5 @@
 /** The deadline that work carries along. */
+import { AsyncLocalStorage } from "node:async_hooks";
 import { ManualClock } from "@holdfast/testkit";
 import { describe, expect, it } from "vitest";
 import {
@@ -7,6 +8,7 @@ import {
   sleep,
   systemClock,
   withAmbientDeadline,
+  withinAmbientDeadline,
   withoutAmbientDeadline,
 } from "../src/index.ts";
 
@@ -45,6 +47,55 @@ describe("the ambient deadline", () => {
       },
       clock,
     );
+  });
+
+  it("of an owner is in force with the stores of others, and is put back as it was, also when the function throws", async () => {
+    const clock = new ManualClock();
+    const outer = { atMs: 100, clock, outer: undefined };
+    const inner = { atMs: 50, clock, outer };
+    const span = new AsyncLocalStorage<string>();
+    const seen: unknown[] = [];
+    const look = (label: string): void => {
+      seen.push([label, ambientDeadline()?.atMs, span.getStore()]);
+    };
+    await span.run("request", () =>
+      withinAmbientDeadline(
+        outer,
+        async (argument) => {
+          look(argument);
+          const fails = (): never =>
+            withinAmbientDeadline(
+              inner,
+              () => {
+                look("inner");
+                throw new Error("no");
+              },
+              undefined,
+            );
+          expect(fails).toThrow("no");
+          look("after it threw");
+          const later = withinAmbientDeadline(
+            inner,
+            () => Promise.resolve().then(() => look("inner, later")),
+            undefined,
+          );
+          look("beside it");
+          await later;
+          look("outer, later");
+        },
+        "outer",
+      ),
+    );
+    look("outside");
+    expect(seen).toEqual([
+      ["outer", 100, "request"],
+      ["inner", 50, "request"],
+      ["after it threw", 100, "request"],
+      ["beside it", 100, "request"],
+      ["inner, later", 50, "request"],
+      ["outer, later", 100, "request"],
+      ["outside", undefined, undefined],
+    ]);
   });
 
   it("is left behind by background work", () => {

@@ -199,7 +199,7 @@ describe("hints on a Cluster", () => {
     );
   }
 
-  it("K4 are sharded, arrive over one subscriber, also after their slot has moved", async () => {
+  it("K4 are sharded, arrive over one subscriber per master, also after their slot has moved", async () => {
     expect(connection.publishCommand).toBe("SPUBLISH");
     const names = ["hint0", "hint1", "hint2", "hint3"];
     const heard = names.map(() => [] as (string | null)[]);

@@ -40,7 +40,7 @@ function listenersOf(client: Redis): number {
 }
 
 describe("scripts that the server does not have", () => {
-  it("are sent whole after SCRIPT FLUSH, alone and in pipelines, and run once each", async () => {
+  it("are sent whole after SCRIPT FLUSH, alone and together, and run once each", async () => {
     const connection = Connection.of(open(server));
     for (const calls of [1, 2, 40]) {
       await server.call("SCRIPT", "FLUSH");
@@ -61,7 +61,7 @@ describe("scripts that the server does not have", () => {
     expect(stats).not.toMatch(/cmdstat_eval:/);
   });
 
-  it("answer bytes when they are asked for, also alone after SCRIPT FLUSH and in pipelines", async () => {
+  it("answer bytes when they are asked for, also alone after SCRIPT FLUSH and together", async () => {
     const connection = Connection.of(open(server));
     const bytes = Buffer.from([0xff, 0x00, 0xfe]);
     await server.call("SCRIPT", "FLUSH");
@@ -155,7 +155,7 @@ describe("a lost reply", () => {
     expect(await count()).toBe(2);
   });
 
-  it("in a pipeline makes each of its calls unknown or done once, and the repeats tell the truth", async () => {
+  it("makes each of the calls written together unknown or done once, and the repeats tell the truth", async () => {
     const connection = Connection.of(open(proxy));
     await add(connection, "0");
     const lost = proxy.swallowReply((command) => command.includes("5"));

@@ -2,7 +2,7 @@
 import { ManualClock } from "@holdfast/testkit";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { ambientRemainingMs, DeadlineList, deadlineListOf, withAmbientDeadline } from "../src/index.ts";
+import { ambientRemainingMs, Deadline, DeadlineList, deadlineListOf, withAmbientDeadline } from "../src/index.ts";
 
 describe("a list of deadlines", () => {
   it("calls each back once, at its time and in order, whatever is added and cancelled in between", async () => {
@@ -109,6 +109,31 @@ describe("a list of deadlines", () => {
     const long = deadlineListOf(clock, 60_000.5);
     long.add(() => undefined).cancel();
     expect(deadlineListOf(clock, 60_000.5)).not.toBe(long);
+  });
+
+  it("takes an object of the caller's, again after it was taken out or has fired, and never in two lists", async () => {
+    const clock = new ManualClock();
+    const fired: number[] = [];
+    class Own extends Deadline {
+      onDeadline(): void {
+        fired.push(clock.monotonicMs());
+      }
+    }
+    const startMs = clock.monotonicMs();
+    const own = new Own();
+    const [short, long] = [new DeadlineList(clock, 100), new DeadlineList(clock, 1_000)];
+    long.start(own, startMs);
+    short.start(own, startMs);
+    await clock.advance(100);
+    expect(fired).toEqual([startMs + 100]);
+    short.start(own, clock.monotonicMs());
+    own.cancel();
+    own.cancel();
+    await clock.advance(50);
+    short.start(own, clock.monotonicMs());
+    await clock.advance(2_000);
+    expect(fired).toEqual([startMs + 100, startMs + 250]);
+    expect(clock.pendingTimers).toBe(0);
   });
 
   it("carries nobody's ambient deadline", async () => {

@@ -13,9 +13,13 @@ beforeAll(async () => {
   master = await RedisServer.start({ config: { "repl-diskless-sync-delay": 0 } });
   replica = await RedisServer.start();
   await replica.call("REPLICAOF", master.host, master.port);
-  await pollUntil("the replica is linked", async () =>
-    /state=online/.test(String(await master.call("INFO", "replication"))),
+  await pollUntil("the replica has the data set", async () =>
+    /master_link_status:up/.test(String(await replica.call("INFO", "replication"))),
   );
+  // The master sends what comes after the data set, and asks for confirmations, only when it has heard that the replica has loaded it.
+  await master.call("SET", "linked", "yes");
+  await pollUntil("the replica follows", async () => (await replica.call("GET", "linked")) === "yes");
+  await master.call("FLUSHALL");
 });
 afterAll(() => Promise.all([master.stop(), replica.stop()]));
 afterEach(async () => {
@@ -98,6 +102,32 @@ describe("a durable write", () => {
     expect(lost.hits).toBe(1);
     expect(await add(connection, "1")).toEqual(["applied", "2", "1"]);
     expect(await master.call("GET", "{k}count")).toBe("2");
+    await connection.close();
+  });
+
+  it("for which the server does not ask the replicas stands on the master, and is not called undone", async () => {
+    await master.call("ACL", "SETUSER", "hasty", "reset", "on", ">p", "~*", "&*", "+@all", "-wait");
+    const connection = Connection.of(open(master, { username: "hasty", password: "p" }));
+    const error = await failure(add(connection, "0"));
+    expect(await master.call("GET", "{k}count")).toBe("1");
+    expect(error).toMatchObject({ name: "NotReplicatedError", effect: "possible", replicasConfirmed: 0 });
+    expect(error.message).toContain("NOPERM");
+    await connection.close();
+  });
+
+  it("that was applied, whose reply was lost, and whose repeat is refused, has not had no effect", async () => {
+    await using proxy = await FaultProxy.start(master);
+    const connection = Connection.of(open(proxy, { retryStrategy: () => 400 }));
+    await add(connection, "0");
+    const lost = proxy.swallowReply("evalsha");
+    const outcome = failure(add(connection, "1", { timeoutMs: 5_000 }));
+    await lost.hit;
+    await master.call("ACL", "SETUSER", "default", "-evalsha");
+    const error = await outcome;
+    await master.call("ACL", "SETUSER", "default", "+evalsha");
+    expect(await master.call("GET", "{k}count")).toBe("2");
+    expect(error).toMatchObject({ effect: "possible", operationId: "1" });
+    expect(await add(connection, "1")).toEqual(["applied", "2", "1"]);
     await connection.close();
   });
 

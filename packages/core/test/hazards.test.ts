@@ -75,7 +75,7 @@ describe("a user with exactly the rights of the README", () => {
 });
 
 describe("ioredis 5", () => {
-  it("runs scripts alone and in pipelines, whole after SCRIPT FLUSH, and hears hints", async () => {
+  it("runs scripts alone and together, whole after SCRIPT FLUSH, and hears hints", async () => {
     const client = new Redis5(server.url);
     const connection = Connection.of(client);
     const heard: (string | null)[] = [];

@@ -7,6 +7,8 @@ import { apply, peek, testScript } from "./test-script.ts";
 
 const keys = { count: "{k}count", record: "{k}record:1" };
 const options = { operation: "test.apply", operationId: "1", timeoutMs: 300 };
+/** For calls that are to succeed, however busy the machine is. */
+const patient = { ...options, timeoutMs: 5_000 };
 const unbounded = testScript("apply-unbounded", ["count", "record"], ["notAfterUs", "operationId"]);
 const forgetful = testScript("apply-forgetful", ["count", "record"], ["notAfterUs", "operationId"]);
 
@@ -49,7 +51,7 @@ describe("K1", () => {
 
   it("K1 a lost reply that makes the client send again is applied once, and answers the first answer", async () => {
     const connection = Connection.of(open(proxy));
-    await connection.run(apply, { ...keys, record: "{k}record:0" }, { operationId: "0" }, options);
+    await connection.run(apply, { ...keys, record: "{k}record:0" }, { operationId: "0" }, patient);
     const lost = proxy.swallowReply("evalsha");
     const reply = await connection.run(apply, keys, { operationId: "1" }, { ...options, timeoutMs: 2_000 });
     expect(lost.hits).toBe(1);
@@ -59,7 +61,7 @@ describe("K1", () => {
 
   it("K1 a command that the network delivers after its bound writes nothing", async () => {
     const connection = Connection.of(open(proxy));
-    await connection.run(apply, { ...keys, record: "{k}record:0" }, { operationId: "0" }, options);
+    await connection.run(apply, { ...keys, record: "{k}record:0" }, { operationId: "0" }, patient);
     const held = proxy.hold("request", "evalsha");
     const boundMs = (await serverMs()) + options.timeoutMs;
     expect(await failure(connection.run(apply, keys, { operationId: "1" }, options))).toBeInstanceOf(
@@ -75,7 +77,7 @@ describe("K1", () => {
 
   it("K1 counter-test: without the bound, the same late command is applied after its caller was told nothing", async () => {
     const connection = Connection.of(open(proxy));
-    await connection.run(unbounded, { ...keys, record: "{k}record:0" }, { operationId: "0" }, options);
+    await connection.run(unbounded, { ...keys, record: "{k}record:0" }, { operationId: "0" }, patient);
     const held = proxy.hold("request", "evalsha");
     expect(await failure(connection.run(unbounded, keys, { operationId: "1" }, options))).toBeInstanceOf(
       OutcomeUnknownError,
@@ -87,7 +89,7 @@ describe("K1", () => {
   it("K1 a command that a stopped server reads after its bound writes nothing", async () => {
     const client = open(server);
     const connection = Connection.of(client);
-    await connection.run(apply, { ...keys, record: "{k}record:0" }, { operationId: "0" }, options);
+    await connection.run(apply, { ...keys, record: "{k}record:0" }, { operationId: "0" }, patient);
     server.pause();
     const startedMs = performance.now();
     const error = await failure(connection.run(apply, keys, { operationId: "1" }, options));
@@ -97,13 +99,13 @@ describe("K1", () => {
     await connection.run(peek, { value: "x" }, {}, { operation: "peek", timeoutMs: 2_000 });
     expect(await count()).toBe(1);
     // The outcome is learnt by the repeat: it was not applied, and is now.
-    expect(await connection.run(apply, keys, { operationId: "1" }, options)).toEqual(["applied", 2, "1"]);
+    expect(await connection.run(apply, keys, { operationId: "1" }, patient)).toEqual(["applied", 2, "1"]);
   });
 
   it("K1 a call made while the server is away is never sent, not even when the server comes back", async () => {
     const client = open(proxy);
     const connection = Connection.of(client);
-    await connection.run(apply, { ...keys, record: "{k}record:0" }, { operationId: "0" }, options);
+    await connection.run(apply, { ...keys, record: "{k}record:0" }, { operationId: "0" }, patient);
     await proxy.refuse();
     proxy.reset();
     await disconnected(client);
@@ -137,10 +139,29 @@ describe("K1", () => {
     expect(await count()).toBe(2);
   });
 
+  it("K1 a request that was applied, whose reply was lost, and whose repeat is refused, has not had no effect", async () => {
+    const connection = Connection.of(open(proxy, { retryStrategy: () => 400 }));
+    await connection.run(apply, { ...keys, record: "{k}record:0" }, { operationId: "0" }, patient);
+    const lost = proxy.swallowReply("evalsha");
+    const outcome = failure(connection.run(apply, keys, { operationId: "1" }, patient));
+    await lost.hit;
+    await server.call("ACL", "SETUSER", "default", "-evalsha");
+    const error = await outcome;
+    await server.call("ACL", "SETUSER", "default", "+evalsha");
+    expect(await count()).toBe(2);
+    expect(error).toMatchObject({ name: "OutcomeUnknownError", operationId: "1", effect: "possible" });
+    expect(await connection.run(apply, keys, { operationId: "1" }, patient)).toEqual(["applied", "2", "1"]);
+  });
+
   it("K1 a too-late answer without a lost connection is tried once more with the time that it carried", async () => {
     const connection = Connection.of(open(server));
-    await connection.run(apply, { ...keys, record: "{k}record:0" }, { operationId: "0" }, options);
+    await connection.run(
+      apply,
+      { ...keys, record: "{k}record:0" },
+      { operationId: "0" },
+      { ...options, timeoutMs: 5_000 },
+    );
     connection.serverClock.observe("", Math.floor((await serverMs()) * 1_000) - 3_600_000_000, true);
-    expect(await connection.run(apply, keys, { operationId: "1" }, options)).toEqual(["applied", 2, "1"]);
+    expect(await connection.run(apply, keys, { operationId: "1" }, patient)).toEqual(["applied", 2, "1"]);
   });
 });

@@ -1,4 +1,6 @@
 /** What servers that refuse look like to the caller: typed errors within the timeout, with the right effect, and nothing half done. */
+import { mkdir, rm } from "node:fs/promises";
+import { join } from "node:path";
 import { pollUntil, RedisServer } from "@holdfast/testkit";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { Connection } from "../src/index.ts";
@@ -53,6 +55,32 @@ describe("a server that refuses", () => {
     await server.call("CONFIG", "SET", "min-replicas-to-write", 1);
     expect(await refused(connection)).toMatchObject({ name: "RedisUnavailableError", reason: "NOREPLICAS" });
     await server.call("CONFIG", "SET", "min-replicas-to-write", 0);
+  });
+
+  it("by MISCONF, since it could not save to disk, is unavailable, writes nothing, and serves again by itself", async () => {
+    await using own = await RedisServer.start({ config: { save: "3600 1000000" } });
+    const connection = Connection.of(open(own));
+    const [, directory = ""] = (await own.call("CONFIG", "GET", "dir")) as string[];
+    const [, file = ""] = (await own.call("CONFIG", "GET", "dbfilename")) as string[];
+    const save = (status: "ok" | "err"): Promise<unknown> =>
+      pollUntil(`the last save was ${status}`, async () => {
+        await own.call("BGSAVE").catch(() => undefined);
+        return new RegExp(`rdb_last_bgsave_status:${status}`).test(String(await own.call("INFO", "persistence")));
+      });
+    // A directory in the place of the dump, which it cannot replace.
+    await mkdir(join(directory, file, "in the way"), { recursive: true });
+    await save("err");
+    expect(await refused(connection)).toMatchObject({
+      name: "RedisUnavailableError",
+      code: "REDIS_UNAVAILABLE",
+      reason: "MISCONF",
+      effect: "none",
+    });
+    expect(await own.call("EXISTS", keys.count, keys.record)).toBe(0);
+    expect(await connection.run(peek, { value: "x" }, {}, call)).toEqual([expect.anything(), null]);
+    await rm(join(directory, file), { recursive: true });
+    await save("ok");
+    expect(await connection.run(apply, keys, { operationId: "op" }, call)).toEqual(["applied", 1, "op"]);
   });
 
   it("by BUSY is unavailable", async () => {
@@ -192,6 +220,8 @@ describe("error codes", () => {
     expect(refusal("op", null, lost)).toMatchObject({ name: "RedisUnavailableError", cause: lost, effect: "none" });
     const unsent = new Error("Stream isn't writeable and enableOfflineQueue options is false");
     expect(refusal("op", "1", unsent)).toMatchObject({ name: "RedisUnavailableError", effect: "none" });
+    // Said of the repeat, after the first one had been sent.
+    expect(refusal("op", "1", unsent, true)).toMatchObject({ name: "OutcomeUnknownError", effect: "possible" });
     expect(refusal("op", "1", "a text")).toMatchObject({ name: "OutcomeUnknownError" });
   });
 

@@ -8,7 +8,7 @@ import { openClients } from "./clients.ts";
 import { apply } from "./test-script.ts";
 
 const open = openClients();
-const call = { operation: "apply", operationId: "1", timeoutMs: 500 };
+const call = { operation: "apply", operationId: "1", timeoutMs: 5_000 };
 
 /** A server whose time runs beside a manual clock, and answers when the test says so. */
 function setting(offsetMs = 1_000_000) {

@@ -4,23 +4,52 @@
  */
 
 const depthMax = 256;
+const exponentDigitsMax = 1_000;
+
+/** Without its zeros at the end. A pattern would try each zero for the beginning of the last ones. */
+function withoutLastZeros(digits: string): string {
+  let end = digits.length;
+  while (end > 0 && digits.charCodeAt(end - 1) === 0x30) end -= 1;
+  return digits.slice(0, end);
+}
 
 /** `-12.50e3` becomes `-125e2`: sign, digits without zeros at either end, exponent. */
 function canonicalNumber(lexeme: string): string {
   const parts = /^(-?)(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/u.exec(lexeme);
   if (parts === null) return "null";
   const [, sign = "", whole = "", fraction = "", exponent = "0"] = parts;
+  // Nobody means it; to add to it would take long, and as a text it is what it is.
+  if (exponent.length > exponentDigitsMax) return lexeme;
   const digits = (whole + fraction).replace(/^0+/u, "");
-  const significant = digits.replace(/0+$/u, "");
+  const significant = withoutLastZeros(digits);
   if (significant === "") return "0";
   const shift = BigInt(exponent) - BigInt(fraction.length) + BigInt(digits.length - significant.length);
   return `${sign}${significant}e${shift}`;
 }
 
-function canonicalObject(entries: [name: string, text: string][]): string {
+/** The same for a whole number above 0, of which most are: 12500 becomes 125e2. */
+function canonicalInteger(value: number): string {
+  const digits = String(value);
+  const significant = withoutLastZeros(digits);
+  return `${significant}e${digits.length - significant.length}`;
+}
+
+/** A name with its value, as texts. */
+interface Member {
+  readonly name: string;
+  readonly text: string;
+}
+
+function byName(left: Member, right: Member): number {
+  return left.name < right.name ? -1 : Number(left.name > right.name);
+}
+
+function canonicalObject(members: Member[]): string {
   // The sort keeps the order of equal names, which only a text can have.
-  const sorted = entries.toSorted(([left], [right]) => (left < right ? -1 : Number(left > right)));
-  return `{${sorted.map(([name, text]) => `${name}:${text}`).join(",")}}`;
+  members.sort(byName);
+  let text = "";
+  for (const member of members) text += `${text === "" ? "" : ","}${member.name}:${member.text}`;
+  return `{${text}}`;
 }
 
 /**
@@ -34,6 +63,7 @@ export function canonicalOfValue(value: unknown, depth = 0): string {
     case "string":
       return JSON.stringify(value);
     case "number":
+      return Number.isSafeInteger(value) && value > 0 ? canonicalInteger(value) : canonicalNumber(String(value));
     case "bigint":
       return canonicalNumber(String(value));
     case "boolean":
@@ -58,8 +88,12 @@ function canonicalOfObject(value: object | null, depth: number): string {
   if (value instanceof Map || value instanceof Set || ArrayBuffer.isView(value) || value instanceof ArrayBuffer) {
     throw new TypeError(`fingerprint must be JSON, text or Uint8Array, got a ${value.constructor.name}`);
   }
-  const entries = Object.entries(value).filter(([, item]) => item !== undefined);
-  return canonicalObject(entries.map(([name, item]) => [JSON.stringify(name), canonicalOfValue(item, depth + 1)]));
+  const members: Member[] = [];
+  for (const name of Object.keys(value)) {
+    const item = (value as Readonly<Record<string, unknown>>)[name];
+    if (item !== undefined) members.push({ name: JSON.stringify(name), text: canonicalOfValue(item, depth + 1) });
+  }
+  return canonicalObject(members);
 }
 
 /** Reads a JSON text from left to right. */
@@ -103,17 +137,17 @@ class Reader {
   }
 
   #members(depth: number): string | undefined {
-    const entries: [string, string][] = [];
+    const members: Member[] = [];
     if (this.#takes("}")) return "{}";
     do {
       this.#skipSpace();
       const name = this.#string();
       if (name === undefined || !this.#takes(":")) return undefined;
-      const value = this.#value(depth + 1);
-      if (value === undefined) return undefined;
-      entries.push([name, value]);
+      const text = this.#value(depth + 1);
+      if (text === undefined) return undefined;
+      members.push({ name, text });
     } while (this.#takes(","));
-    return this.#takes("}") ? canonicalObject(entries) : undefined;
+    return this.#takes("}") ? canonicalObject(members) : undefined;
   }
 
   #items(depth: number): string | undefined {

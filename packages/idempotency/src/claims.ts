@@ -76,16 +76,20 @@ export class Claims {
     try {
       for (;;) {
         signal?.throwIfAborted();
-        const answer = await this.#ask(request).catch((error: unknown) => {
+        let answer;
+        try {
+          answer = await this.#ask(request);
+        } catch (error) {
           // Known to be running: whoever runs without a store when there is none must not run beside it.
           if (waiter !== undefined && error instanceof RedisUnavailableError)
             throw this.#inProgress(place, pollAgainMs);
           throw error;
-        });
+        }
         if (answer.kind === "granted") return answer;
         if (answer.kind === "stored") {
-          if (waiter !== undefined) this.#waiting.tell(place, fingerprint, answer);
-          return answer;
+          const stored = answer;
+          if (waiter !== undefined) this.#waiting.tell(place, fingerprint, () => stored);
+          return stored;
         }
         const leftMs = giveUpAtMs - clock.monotonicMs();
         if (leftMs <= 0) throw this.#inProgress(place, answer.remainingMs);
@@ -105,24 +109,33 @@ export class Claims {
 
   async #ask(request: ClaimRequest): Promise<Grant | StoredOutcome | Busy> {
     const { clock, random, leaseMs } = this.#options;
+    const { place, fingerprint } = request;
     for (let asked = 1; ; asked += 1) {
       const owner = random.id();
       const sentAt = now(clock);
-      const answer = await this.#read(request, owner, await this.#send(request.place, owner, request.fingerprint));
+      let reply;
+      try {
+        reply = await this.#store.claim({ place, owner }, fingerprint);
+      } catch (error) {
+        throw this.#notClaimed(place, owner, error);
+      }
+      const answer = this.#read(request, owner, reply);
       if (answer.kind !== "granted") return answer;
       // An answer that took as long as the lease is worth nothing: give it back and ask again.
       if (asked === asksMax || elapsedMs(clock, sentAt) < leaseMs - leaseMarginMs(leaseMs)) {
         return { ...answer, owner, sentAt };
       }
-      await this.#store.release({ place: request.place, owner }, "none");
+      await this.#store.release({ place, owner }, "none").catch((error: unknown) => {
+        throw this.#notClaimed(place, owner, error);
+      });
     }
   }
 
-  async #read(
+  #read(
     { place, signal }: ClaimRequest,
     owner: string,
     answer: Awaited<ReturnType<AttemptStore["claim"]>>,
-  ): Promise<Extract<ClaimReply, { readonly kind: "granted" }> | StoredOutcome | Busy> {
+  ): Extract<ClaimReply, { readonly kind: "granted" }> | StoredOutcome | Busy {
     const { resource } = place;
     switch (answer.kind) {
       case "granted":
@@ -137,25 +150,22 @@ export class Claims {
         throw new FingerprintMismatchError(resource);
       case "unknown":
         throw new OutcomeUnknownError(`idempotency.run ${resource}`, place.key, {
-          why: "an attempt ended without an outcome, and the key is held until it is resolved",
+          why: "an attempt ended without an outcome",
+          advice: "the key stays closed until `resolve` says what became of it",
         });
     }
   }
 
   /** The handler has not run: whatever became of the claim, the caller's work has had no effect. */
-  async #send(place: KeyPlace, owner: string, fingerprint: string): ReturnType<AttemptStore["claim"]> {
-    try {
-      return await this.#store.claim({ place, owner }, fingerprint);
-    } catch (error) {
-      if (error instanceof RedisUnavailableError) throw error;
-      // The claim may stand: give it back, so that it blocks the key for no longer than Redis is away.
-      this.abandon(place, owner);
-      if (!(error instanceof OutcomeUnknownError) && !(error instanceof TooLateError)) throw error;
-      const operation = `idempotency.run ${place.resource}`;
-      throw new RedisUnavailableError(operation, "UNREACHABLE", "the key could not be claimed; try again", {
-        cause: error,
-      });
-    }
+  #notClaimed(place: KeyPlace, owner: string, error: unknown): unknown {
+    if (error instanceof RedisUnavailableError) return error;
+    // The claim may stand: give it back, so that it blocks the key for no longer than Redis is away.
+    this.abandon(place, owner);
+    if (!(error instanceof OutcomeUnknownError) && !(error instanceof TooLateError)) return error;
+    const operation = `idempotency.run ${place.resource}`;
+    return new RedisUnavailableError(operation, "UNREACHABLE", "the key could not be claimed; try again", {
+      cause: error,
+    });
   }
 
   /** Gives an attempt back that never ran. Its lease ends it if this fails. */

@@ -210,25 +210,25 @@ export class Executions {
 
   async #finish(running: Running, outcome: EncodedOutcome, value: unknown, cause: unknown): Promise<void> {
     const { place, fingerprint, attempt } = running;
-    const { resource, token, number } = attempt;
+    const { resource, token, number, recovered } = attempt;
     const { owner } = attempt.lease.data;
     let reply;
     try {
-      reply = await this.#store.finish({ place, owner, token, number, fingerprint }, outcome);
+      reply = await this.#store.finish({ place, owner, token, number, recovered, fingerprint }, outcome);
     } catch (error) {
       if (error instanceof NotReplicatedError) throw error;
       throw this.#unknown(running, "its outcome could not be stored", cause ?? error);
     }
     const operation = outcome.outcome === "completed" ? "complete" : "fail";
     if (reply.kind === "refused") throw this.#superseded(running, operation, reply.currentToken, value, cause);
-    const bytes = Buffer.from(outcome.bytes);
-    this.#events.emit(() => ({ type: "stored", resource, token, outcome: outcome.outcome, resultBytes: bytes.length }));
-    this.#waiting.tell(place, fingerprint, {
+    const { outcome: kind, codecId, bytes } = outcome;
+    this.#events.emit(() => ({ type: "stored", resource, token, outcome: kind, resultBytes: bytes.length }));
+    this.#waiting.tell(place, fingerprint, () => ({
       kind: "stored",
-      outcome: outcome.outcome,
-      codecId: outcome.codecId,
-      result: bytes,
-    });
+      outcome: kind,
+      codecId,
+      result: Buffer.from(bytes),
+    }));
   }
 
   /** Frees the key. What fails here does not hide the handler's own answer; only that it was overtaken does. */
@@ -281,6 +281,10 @@ export class Executions {
   #unknown({ place, attempt }: Running, why: string, cause: unknown): OutcomeUnknownError {
     const { resource, token } = attempt;
     this.#events.emit(() => ({ type: "unknown", resource, token, cause }));
-    return new OutcomeUnknownError(`idempotency.run ${resource}`, place.key, { why, cause });
+    const advice =
+      this.#options.onUnknown === "hold"
+        ? "the key stays closed until `resolve` says what became of it"
+        : "run it again under the same key: it replays what was stored, or recovers after the lease";
+    return new OutcomeUnknownError(`idempotency.run ${resource}`, place.key, { why, cause, advice });
   }
 }

@@ -20,22 +20,23 @@ function textOf(bytes: Uint8Array): string | undefined {
   }
 }
 
+/** What is hashed of a payload: a canonical text, or the bytes as they are, with the kind before it. */
+function contentOf(payload: unknown): string | Buffer {
+  if (payload instanceof Uint8Array || typeof payload === "string") {
+    const text = typeof payload === "string" ? payload : textOf(payload);
+    const canonical = text === undefined ? undefined : canonicalOfText(text);
+    if (canonical !== undefined) return `json\n${canonical}`;
+    return Buffer.concat([Buffer.from("raw\n"), typeof payload === "string" ? Buffer.from(payload) : payload]);
+  }
+  return `json\n${canonicalOfValue(payload)}`;
+}
+
 /**
  * A digest of a payload alone, as 43 characters of base64.
  * @throws TypeError for what is neither JSON, text nor bytes
  */
 export function payloadDigest(payload: unknown): string {
-  if (payload instanceof Uint8Array || typeof payload === "string") {
-    const text = typeof payload === "string" ? payload : textOf(payload);
-    const canonical = text === undefined ? undefined : canonicalOfText(text);
-    if (canonical !== undefined) return hash("sha256", `json\n${canonical}`, "base64url");
-    return hash(
-      "sha256",
-      Buffer.concat([Buffer.from("raw\n"), typeof payload === "string" ? Buffer.from(payload) : payload]),
-      "base64url",
-    );
-  }
-  return hash("sha256", `json\n${canonicalOfValue(payload)}`, "base64url");
+  return hash("sha256", contentOf(payload), "base64url");
 }
 
 /**
@@ -44,5 +45,12 @@ export function payloadDigest(payload: unknown): string {
  */
 export function fingerprintOf(resource: string, payload: unknown): string {
   if (payload === undefined) return "";
-  return hash("sha256", `holdfast fingerprint 1\n${resource}\n${payloadDigest(payload)}`, "base64url");
+  // The length says where the name ends, whatever is in it.
+  const head = `holdfast fingerprint 1\n${resource.length}\n${resource}\n`;
+  const content = contentOf(payload);
+  return hash(
+    "sha256",
+    typeof content === "string" ? head + content : Buffer.concat([Buffer.from(head), content]),
+    "base64url",
+  );
 }

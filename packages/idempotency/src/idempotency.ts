@@ -10,7 +10,6 @@ import {
   Connection,
   EventSink,
   integerOr,
-  oneOf,
   optionsObject,
   RedisUnavailableError,
   text,
@@ -22,7 +21,7 @@ import { Claims } from "./claims.ts";
 import type { Grant } from "./claims.ts";
 import { jsonCodec } from "./codec.ts";
 import type { Codec } from "./codec.ts";
-import { ResultNotStoredError, ResultUnreadableError } from "./errors.ts";
+import { ResultUnreadableError } from "./errors.ts";
 import { eventChannel } from "./events.ts";
 import type { IdempotencyEvent } from "./events.ts";
 import { Executions } from "./executions.ts";
@@ -35,7 +34,9 @@ import { keyStateOf } from "./key-state.ts";
 import type { KeyState } from "./key-state.ts";
 import { resolveIdempotencyOptions, resolveRunOptions } from "./options.ts";
 import type { IdempotencyOptions, ResolvedIdempotencyOptions, ResolvedRunOptions, RunOptions } from "./options.ts";
-import { decodeFailure, encodeFailure, failureCodecId } from "./stored-error.ts";
+import { encodeResolution } from "./resolution.ts";
+import type { Resolution, ResolveAnswer } from "./resolution.ts";
+import { decodeFailure } from "./stored-error.ts";
 import { AttemptStore } from "./store.ts";
 import { unfinishedKeys } from "./unfinished.ts";
 import { Waiting } from "./waiting.ts";
@@ -51,26 +52,9 @@ export interface RunResult<Value> {
   readonly stored: boolean;
 }
 
-/** What an operator says became of a key. */
-export type Resolution =
-  | { readonly kind: "completed"; readonly value: unknown }
-  | { readonly kind: "failed"; readonly error: unknown }
-  | {
-      /** Nothing happened, or it does not matter: the next call runs. */
-      readonly kind: "released";
-      /** `"none"` (default) when that is certain; with `"possible"` the next attempt has `recovered: true`. */
-      readonly effect?: Effect | undefined;
-    };
-
-/** What `resolve` answers. */
-export type ResolveAnswer =
-  | { readonly kind: "resolved" }
-  | { readonly kind: "in-progress"; readonly retryAfterMs: number }
-  | { readonly kind: "already-completed" | "already-failed" | "absent" };
-
 /** Options of a call that changes a key. */
 export interface OperationOptions {
-  /** Names the call; a repetition with the same id gets its first answer. */
+  /** Names the call; a repetition with the same id gets its first answer, as long as it is among the last 16 that changed the key. */
   readonly operationId?: string | undefined;
 }
 
@@ -207,7 +191,7 @@ export class Idempotency implements AsyncDisposable {
     options: OperationOptions = {},
   ): Promise<ResolveAnswer> {
     const place = this.#place(key);
-    const decision = this.#encodeResolution(place, outcome);
+    const decision = encodeResolution(place.resource, outcome, this.#options);
     const reply = await this.#store.resolve(place, this.#operationId(options), decision);
     switch (reply.kind) {
       case "resolved":
@@ -305,35 +289,5 @@ export class Idempotency implements AsyncDisposable {
       decoded = value;
     }
     return { value: decoded as Value, replayed: false, stored: false };
-  }
-
-  #encodeResolution(
-    { resource }: KeyPlace,
-    resolution: Resolution,
-  ): { outcome: "completed" | "failed" | "released"; effect: Effect; codecId: string; bytes: Uint8Array } {
-    optionsObject("outcome", resolution);
-    const { resultBytesMax, codec } = this.#options;
-    oneOf("outcome.kind", resolution.kind, ["completed", "failed", "released"]);
-    switch (resolution.kind) {
-      case "completed": {
-        const bytes = codec.encode(resolution.value);
-        if (bytes.length > resultBytesMax) {
-          throw new ResultNotStoredError(
-            resource,
-            "too-large",
-            `${bytes.length} bytes, resultBytesMax is ${resultBytesMax}`,
-          );
-        }
-        return { outcome: "completed", effect: "possible", codecId: codec.id, bytes };
-      }
-      case "failed": {
-        const bytes = encodeFailure(resolution.error, resultBytesMax);
-        return { outcome: "failed", effect: "possible", codecId: failureCodecId, bytes };
-      }
-      case "released": {
-        const effect = oneOf("outcome.effect", resolution.effect ?? "none", ["none", "possible"]);
-        return { outcome: "released", effect, codecId: "", bytes: Buffer.alloc(0) };
-      }
-    }
   }
 }

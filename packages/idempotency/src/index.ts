@@ -23,14 +23,9 @@ export {
 export { eventChannel, type IdempotencyEvent } from "./events.ts";
 export { decideByError, type FailureDecision, type OnError } from "./failure.ts";
 export { fingerprintOf } from "./fingerprint.ts";
-export {
-  Idempotency,
-  type OperationOptions,
-  type Resolution,
-  type ResolveAnswer,
-  type RunResult,
-} from "./idempotency.ts";
+export { Idempotency, type OperationOptions, type RunResult } from "./idempotency.ts";
 export type { KeyState, KeyStateKind } from "./key-state.ts";
 export type { IdempotencyKey } from "./keys.ts";
 export type { IdempotencyOptions, RunOptions } from "./options.ts";
+export type { Resolution, ResolveAnswer } from "./resolution.ts";
 export { ClosedError, HoldfastError, OutcomeUnknownError, RedisUnavailableError } from "@holdfast/core";

@@ -1,8 +1,8 @@
 /**
  * Where a key lies in Redis: `holdfast:{idempotency:payments:3f}:record:acme:order-1`.
  *
- * The keys of one name are spread over 256 hash tags. A key's record, its channel and the index that lists it while it is unfinished share
- * one tag, hence one Cluster slot, so that the index changes in the same step as the record. The number of tags is part of the format: a
+ * The keys of one name are spread over 256 hash tags. A key's record, whose name is also its channel, and the index that lists it while it
+ * is unfinished share one tag, hence one Cluster slot, so that the index changes in the same step as the record. The number of tags is part of the format: a
  * constant, since two numbers in use at once would hide keys from one another.
  */
 import { hash } from "node:crypto";
@@ -20,12 +20,12 @@ export interface IdempotencyKey {
 export interface KeyPlace extends IdempotencyKey {
   /** `idempotency:payments:acme:order-1`, no two keys have the same. */
   readonly resource: string;
-  /** Tenant and key as the index and the hints carry them: `acme:order-1`. */
+  /** Tenant and key as the index carries them: `acme:order-1`. */
   readonly member: string;
+  /** Also the channel of the hints. */
   readonly record: string;
   readonly recovering: string;
   readonly held: string;
-  readonly hints: string;
 }
 
 /** The two indexes of unfinished keys in one hash tag. */
@@ -34,11 +34,17 @@ export interface IndexPlace {
   readonly held: string;
 }
 
+/** What the keys of one hash tag have in common. */
+interface Shard extends IndexPlace {
+  readonly recordHead: string;
+}
+
 /** Hash tags per name. */
 export const shardCount = 256;
 
 /** Escapes what would end or open a hash tag, and what separates parts; `%` too, so that no two texts become one. */
-function encodePart(part: string): string {
+export function encodePart(part: string): string {
+  if (!/[%{}:]/u.test(part)) return part;
   return part.replace(/[%{}:]/gu, (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`);
 }
 
@@ -49,7 +55,7 @@ export function decodeMember(member: string): IdempotencyKey {
 }
 
 /** Undoes `encodePart` and nothing else: a `%` of the caller was encoded itself. */
-function decodePart(part: string): string {
+export function decodePart(part: string): string {
   return part.replace(/%(25|7B|7D|3A)/gu, (_, code: string) => String.fromCharCode(Number.parseInt(code, 16)));
 }
 
@@ -58,7 +64,7 @@ export class KeyLayout {
   readonly #prefix: string;
   /** Encoded. */
   readonly #name: string;
-  readonly #heads: string[] = [];
+  readonly #shards: Shard[] = [];
 
   /** @throws TypeError, RangeError naming `prefix` or `name` */
   constructor(prefix: string, name: string) {
@@ -71,23 +77,21 @@ export class KeyLayout {
     text("key", key);
     if (tenant !== undefined) text("tenant", tenant);
     const member = `${tenant === undefined ? "" : encodePart(tenant)}:${encodePart(key)}`;
-    const head = this.#head(slotOf(member) % shardCount);
+    const { recordHead, recovering, held } = this.#shard(slotOf(member) % shardCount);
     return {
       key,
       tenant,
       resource: `idempotency:${this.#name}:${member}`,
       member,
-      record: `${head}record:${member}`,
-      recovering: `${head}recovering`,
-      held: `${head}held`,
-      hints: `${head}hints:${member}`,
+      record: recordHead + member,
+      recovering,
+      held,
     };
   }
 
   /** @param shard 0 to 255 */
   index(shard: number): IndexPlace {
-    const head = this.#head(shard);
-    return { recovering: `${head}recovering`, held: `${head}held` };
+    return this.#shard(shard);
   }
 
   /**
@@ -106,9 +110,12 @@ export class KeyLayout {
     ].join("-");
   }
 
-  /** What the keys of one hash tag begin with. */
-  #head(shard: number): string {
-    return (this.#heads[shard] ??=
-      `${this.#prefix}:{idempotency:${this.#name}:${shard.toString(16).padStart(2, "0")}}:`);
+  #shard(shard: number): Shard {
+    const known = this.#shards[shard];
+    if (known !== undefined) return known;
+    const head = `${this.#prefix}:{idempotency:${this.#name}:${shard.toString(16).padStart(2, "0")}}:`;
+    const made = { recordHead: `${head}record:`, recovering: `${head}recovering`, held: `${head}held` };
+    this.#shards[shard] = made;
+    return made;
   }
 }

@@ -1,16 +1,18 @@
 // Made by `pnpm generate` from src/scripts/*.lua. Change those.
 
-/** Starts the key's next attempt, or says why there is none to start. A repeat by the same owner gets its first answer (K1). A key whose attempt has outlived its lease is taken over under a higher token (K5), unless it stays closed until it is resolved. */
+/** Starts the next attempt of some keys, or says for each why there is none to start. A repeat by the same owner gets its first answer (K1). A key whose attempt has outlived its lease is taken over under a higher token (K5), unless it stays closed until it is resolved. The claims do not depend on each other, so each has its guards before its own writes. */
 export const claim = {
   name: "idempotency.claim",
-  keys: ["record", "recovering", "held"],
-  args: ["notAfterUs", "owner", "fingerprint", "leaseUs", "retentionMs", "indexMs", "onUnknown", "member"],
-  rest: null,
-  replies: ["granted", "stored", "mismatch", "busy", "unknown", "newer-format", "too-late"],
-  sha1: "6e5742f48574928a0ccc07f3d9fa09aef7824c8b" as string,
-  source: `local record, recovering, held = KEYS[1], KEYS[2], KEYS[3]
-local notAfterUs, owner, fingerprint, leaseUs = tonumber(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[4])
-local retentionMs, indexMs, onUnknown, member = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7], ARGV[8]
+  keys: [],
+  restKeys: "places",
+  args: ["notAfterUs", "leaseUs", "keepMs", "indexMs", "onUnknown"],
+  rest: "claims",
+  replies: ["claimed", "too-late"],
+  sha1: "18516adafbf505ddd50463001b55372d0f965140" as string,
+  source: `local notAfterUs, leaseUs, keepMs, indexMs = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
+local onUnknown, fixedArgs, lone = ARGV[5], 5, #ARGV == 6
+local keysEach = onUnknown == "hold" and 3 or 2
+local room = 1048576
 local time = redis.call("TIME")
 local nowUs = time[1] * 1000000 + time[2]
 local nowText = time[1] .. string.sub("00000" .. time[2], -6)
@@ -23,120 +25,328 @@ local function nextToken(last)
   end
   return nowText
 end
-local found = redis.call("HMGET", record, "v", "s", "t", "n", "o", "f", "e", "l", "u", "p")
-local version, state, last, number, holder = found[1], found[2], found[3], tonumber(found[4] or 0), found[5]
-local print, leaseEndUs, lengthUs, rule, possible = found[6], tonumber(found[7] or 0), tonumber(found[8] or 0), found[9], found[10]
-if version and tonumber(version) > 1 then
-  return { "newer-format", tonumber(version) }
+local notRecord = "WRONGTYPE Operation against a key that holds no idempotency record"
+local operationsMax = 16
+local function memberOf(key)
+  return string.sub(key, string.find(key, "}", 1, true) + #"}:record:")
 end
-if holder == owner and (state == "running" or state == "released") then
-  return { "granted", tonumber(last), number, tonumber(possible) }
+local function headOf(text)
+  return string.match(text, "^(1):(%l+):(%d+):([^:]*):([^:]*):()")
 end
-if print and print ~= "" and fingerprint ~= "" and print ~= fingerprint then
-  return { "mismatch" }
-end
-if state == "completed" or state == "failed" then
-  local stored = redis.call("HMGET", record, "c", "r")
-  return { "stored", state, stored[1], stored[2] }
-end
-if state == "unknown" and rule == "hold" then
-  return { "unknown" }
-end
-if state == "running" or state == "unknown" then
-  local remainingUs = leaseEndUs - nowUs
-  if remainingUs > lengthUs then
-    redis.call("HSET", record, "e", string.format("%.0f", nowUs + lengthUs))
-    remainingUs = lengthUs
+local function unpackRecord(text)
+  local fields, at = {}, nil
+  fields.version, fields.state, fields.token, fields.print, fields.owner, at = headOf(text)
+  if not at then
+    return nil
   end
-  if remainingUs > 0 then
-    return { "busy", math.ceil(remainingUs / 1000) }
+  fields.number, fields.possible, fields.rule, fields.begun, fields.leased, fields.length, fields.refused, fields.operations,
+    fields.ended, fields.codec, at = string.match(text,
+    "^(%d+):(%d*):(%l*):(%d*):(%d*):(%d*):(%d+):([^:]*):(%d*):([^:]*):()", at)
+  if not at then
+    return nil
   end
-  if rule == "hold" then
-    return { "unknown" }
+  fields.result = string.sub(text, at)
+  return fields
+end
+local function packRecord(fields)
+  return "1:" .. fields.state .. ":" .. fields.token .. ":" .. fields.print .. ":" .. fields.owner .. ":" .. fields.number
+    .. ":" .. fields.possible .. ":" .. fields.rule .. ":" .. fields.begun .. ":" .. fields.leased .. ":" .. fields.length
+    .. ":" .. fields.refused .. ":" .. fields.operations .. ":" .. fields.ended .. ":" .. fields.codec .. ":" .. fields.result
+end
+local function newerFormat(text)
+  local version = tonumber(string.match(text, "^(%d+):"))
+  return version and version > 1 and version or nil
+end
+local function refuse(key, fields)
+  fields.refused = string.format("%.0f", fields.refused + 1)
+  redis.pcall("SET", key, packRecord(fields), "KEEPTTL")
+end
+local function recall(fields, answer, name)
+  return fields and string.find("}" .. fields.operations, "}" .. answer .. name .. "}", 1, true) ~= nil
+end
+local function remember(fields, answer, name)
+  local kept, count = answer .. name .. "}", 1
+  for entry in string.gmatch(fields.operations, "[^}]*}") do
+    if count == operationsMax then
+      break
+    end
+    kept, count = kept .. entry, count + 1
   end
-  possible = "1"
+  fields.operations = kept
 end
-local token = nextToken(last)
-local startedMs = math.floor(nowUs / 1000)
-if onUnknown == "hold" then
-  redis.call("ZADD", held, startedMs, member)
-  redis.call("ZREM", recovering, member)
-else
-  redis.call("ZADD", recovering, startedMs, member)
+local rebuildMs = 86400000
+local function touched(number, operations)
+  return number ~= "1" or operations ~= ""
 end
-redis.call("ZREMRANGEBYSCORE", recovering, "-inf", startedMs - indexMs)
-redis.call("HSET", record, "v", "1", "s", "running", "t", token, "n", number + 1, "o", owner, "f", fingerprint,
-  "e", string.format("%.0f", nowUs + leaseUs), "l", string.format("%.0f", leaseUs), "u", onUnknown, "p", possible or "0",
-  "b", startedMs)
-if onUnknown == "hold" then
-  redis.call("PERSIST", record)
-else
-  redis.call("PEXPIREAT", record, math.floor((math.max(nowUs, tonumber(token)) + leaseUs) / 1000) + retentionMs)
-  redis.call("PEXPIRE", recovering, indexMs)
+local function keptUntil(key, token, wasTouched, keepMs)
+  local untilMs = math.floor(math.max(nowUs, token + 0) / 1000) + keepMs
+  if wasTouched then
+    local leftMs = redis.call("PTTL", key)
+    local before = leftMs < 0 and math.floor(token / 1000) + rebuildMs or math.floor(nowUs / 1000) + leftMs
+    untilMs = math.max(untilMs, before)
+  end
+  return string.format("%.0f", untilMs)
 end
-return { "granted", tonumber(token), number + 1, tonumber(possible or 0) }
+local function remainingUs(key, fields)
+  local lengthUs = tonumber(fields.length) or 0
+  local leftUs = (tonumber(fields.leased) or 0) + lengthUs - nowUs
+  if leftUs > lengthUs then
+    fields.leased = nowText
+    redis.pcall("SET", key, packRecord(fields), "KEEPTTL")
+    return lengthUs
+  end
+  return leftUs
+end
+local function keepIndex(index)
+  local longestMs = -(tonumber(redis.call("ZSCORE", index, "")) or 0)
+  if longestMs < indexMs + 0 then
+    longestMs = indexMs + 0
+    redis.call("ZADD", index, string.format("%.0f", -longestMs), "")
+  end
+  redis.call("ZREMRANGEBYSCORE", index, 0, string.format("%.0f", nowUs - longestMs * 1000))
+  redis.call("PEXPIRE", index, string.format("%.0f", longestMs + math.floor(longestMs / 8)))
+end
+local function grant(record, index, otherIndex, claimed, before)
+  local token, number, possible, history = nextToken(before and before.token), "1", "0", "0:"
+  if before then
+    number, possible = string.format("%.0f", before.number + 1), before.possible
+    history = before.refused .. ":" .. before.operations
+    if string.sub(claimed, 1, 1) == ":" then
+      claimed = before.print .. claimed
+    end
+  end
+  local listed = redis.pcall("ZADD", index, nowText, memberOf(record))
+  if type(listed) == "table" then
+    return listed
+  end
+  local text = "1:running:" .. token .. ":" .. claimed .. ":" .. number .. ":" .. possible .. ":" .. onUnknown
+    .. ":" .. nowText .. ":" .. nowText .. ":" .. leaseUs .. ":" .. history .. ":::"
+  if onUnknown == "hold" then
+    redis.pcall("ZREM", otherIndex, memberOf(record))
+    redis.call("SET", record, text)
+  else
+    if before then
+      redis.call("SET", record, text, "PXAT", keptUntil(record, token, true, keepMs))
+    else
+      redis.call("SET", record, text, "PX", keepMs)
+    end
+    if redis.call("PTTL", index) < indexMs + 0 then
+      keepIndex(index)
+    end
+  end
+  return "granted " .. token .. " " .. number .. " " .. possible
+end
+local function claim(record, index, otherIndex, claimed)
+  local text = redis.pcall("GET", record)
+  if not text then
+    return grant(record, index, otherIndex, claimed)
+  end
+  if type(text) == "table" then
+    return text
+  end
+  local version, state, token, known, holder = headOf(text)
+  if not version then
+    local newer = newerFormat(text)
+    return newer and "newer-format " .. newer or { err = notRecord }
+  end
+  local print, owner = string.match(claimed, "^([^:]*):(.*)$")
+  if holder == owner and (state == "running" or state == "released") then
+    local stored = unpackRecord(text)
+    return stored and "granted " .. token .. " " .. stored.number .. " " .. stored.possible or { err = notRecord }
+  end
+  if known ~= print and known ~= "" and print ~= "" then
+    return "mismatch"
+  end
+  if state == "completed" or state == "failed" then
+    if #text > room and not lone then
+      return "alone"
+    end
+    room = room - #text
+    return text
+  end
+  local stored = unpackRecord(text)
+  if not stored then
+    return { err = notRecord }
+  end
+  if state == "unknown" and stored.rule == "hold" then
+    return "unknown"
+  end
+  if state == "running" or state == "unknown" then
+    local leftUs = remainingUs(record, stored)
+    if leftUs > 0 then
+      return "busy " .. string.format("%.0f", math.ceil(leftUs / 1000))
+    end
+    if stored.rule == "hold" then
+      return "unknown"
+    end
+    stored.possible = "1"
+  end
+  return grant(record, index, otherIndex, claimed, stored)
+end
+local outcomes = { "claimed" }
+for position = 1, #ARGV - fixedArgs do
+  local at = (position - 1) * keysEach
+  local outcome = claim(KEYS[at + 1], KEYS[at + 2], KEYS[at + keysEach], ARGV[fixedArgs + position])
+  if type(outcome) == "table" then
+    if lone then
+      return outcome
+    end
+    outcome = "alone"
+  end
+  outcomes[position + 1] = outcome
+end
+return outcomes
 ` as string,
 } as const;
 
-/** Stores the outcome of an attempt together with its state. Only the attempt that the record names may do so, and what is stored never changes (I2). A repeat gets its first answer (K1). A record that Redis has lost is made again, as long as its token is younger than the tombstone that `forget` would have left. */
+/** Stores the outcomes of some attempts together with the state of their keys. Only the attempt that the record names may do so, and what is stored never changes (I2). A repeat gets its first answer (K1). A record that Redis has lost is made again, as long as its token is younger than the tombstone that `forget` would have left. The outcomes do not depend on each other, so each has its guards before its own writes. */
 export const finish = {
   name: "idempotency.finish",
-  keys: ["record", "recovering", "held", "hints"],
-  args: ["notAfterUs", "owner", "token", "number", "fingerprint", "outcome", "codec", "result", "retentionMs", "member", "publish"],
-  rest: null,
-  replies: ["stored", "refused", "newer-format", "too-late"],
-  sha1: "ae0770c67b0ec9dc7df430e1dc311b169eb24a3d" as string,
-  source: `local record, recovering, held, hints = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local notAfterUs, owner, token, number, fingerprint = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-local outcome, codec, result, retentionMs = ARGV[6], ARGV[7], ARGV[8], tonumber(ARGV[9])
-local member, publish = ARGV[10], ARGV[11]
+  keys: [],
+  restKeys: "places",
+  args: ["notAfterUs", "retentionMs", "publish"],
+  rest: "outcomes",
+  replies: ["finished", "too-late"],
+  sha1: "80eae58533318f179cab5a53d721fc37cf2b23cb" as string,
+  source: `local notAfterUs, retentionMs, publish, fixedArgs, lone = tonumber(ARGV[1]), ARGV[2], ARGV[3], 3, #KEYS == 2
 local time = redis.call("TIME")
 local nowUs = time[1] * 1000000 + time[2]
 local nowText = time[1] .. string.sub("00000" .. time[2], -6)
 if nowUs > notAfterUs then
   return { "too-late", nowText }
 end
-local found = redis.call("HMGET", record, "v", "s", "o", "t", "u")
-local version, state, holder, current, rule = found[1], found[2], found[3], found[4], found[5]
-if version and tonumber(version) > 1 then
-  return { "newer-format", tonumber(version) }
+local notRecord = "WRONGTYPE Operation against a key that holds no idempotency record"
+local operationsMax = 16
+local function memberOf(key)
+  return string.sub(key, string.find(key, "}", 1, true) + #"}:record:")
 end
-if state == outcome and holder == owner then
-  return { "stored" }
+local function headOf(text)
+  return string.match(text, "^(1):(%l+):(%d+):([^:]*):([^:]*):()")
 end
-local forgettableUs = tonumber(token) + retentionMs * 1000
-local lost = not state and forgettableUs > nowUs
-if not lost and (state ~= "running" or holder ~= owner) then
-  if state then
-    redis.pcall("HINCRBY", record, "x", 1)
+local function unpackRecord(text)
+  local fields, at = {}, nil
+  fields.version, fields.state, fields.token, fields.print, fields.owner, at = headOf(text)
+  if not at then
+    return nil
   end
-  return { "refused", state or "absent", current or "0" }
+  fields.number, fields.possible, fields.rule, fields.begun, fields.leased, fields.length, fields.refused, fields.operations,
+    fields.ended, fields.codec, at = string.match(text,
+    "^(%d+):(%d*):(%l*):(%d*):(%d*):(%d*):(%d+):([^:]*):(%d*):([^:]*):()", at)
+  if not at then
+    return nil
+  end
+  fields.result = string.sub(text, at)
+  return fields
 end
-if rule ~= "hold" then
-  redis.call("ZREM", recovering, member)
+local function packRecord(fields)
+  return "1:" .. fields.state .. ":" .. fields.token .. ":" .. fields.print .. ":" .. fields.owner .. ":" .. fields.number
+    .. ":" .. fields.possible .. ":" .. fields.rule .. ":" .. fields.begun .. ":" .. fields.leased .. ":" .. fields.length
+    .. ":" .. fields.refused .. ":" .. fields.operations .. ":" .. fields.ended .. ":" .. fields.codec .. ":" .. fields.result
 end
-if rule ~= "recover" then
-  redis.call("ZREM", held, member)
+local function newerFormat(text)
+  local version = tonumber(string.match(text, "^(%d+):"))
+  return version and version > 1 and version or nil
 end
-redis.call("HSET", record, "v", "1", "s", outcome, "t", token, "n", number, "o", owner, "f", fingerprint, "c", codec,
-  "r", result, "d", math.floor(nowUs / 1000))
-redis.call("PEXPIREAT", record, math.floor(math.max(nowUs, tonumber(token)) / 1000) + retentionMs)
-redis.pcall(publish, hints, member)
-return { "stored" }
+local function refuse(key, fields)
+  fields.refused = string.format("%.0f", fields.refused + 1)
+  redis.pcall("SET", key, packRecord(fields), "KEEPTTL")
+end
+local function recall(fields, answer, name)
+  return fields and string.find("}" .. fields.operations, "}" .. answer .. name .. "}", 1, true) ~= nil
+end
+local function remember(fields, answer, name)
+  local kept, count = answer .. name .. "}", 1
+  for entry in string.gmatch(fields.operations, "[^}]*}") do
+    if count == operationsMax then
+      break
+    end
+    kept, count = kept .. entry, count + 1
+  end
+  fields.operations = kept
+end
+local rebuildMs = 86400000
+local function touched(number, operations)
+  return number ~= "1" or operations ~= ""
+end
+local function keptUntil(key, token, wasTouched, keepMs)
+  local untilMs = math.floor(math.max(nowUs, token + 0) / 1000) + keepMs
+  if wasTouched then
+    local leftMs = redis.call("PTTL", key)
+    local before = leftMs < 0 and math.floor(token / 1000) + rebuildMs or math.floor(nowUs / 1000) + leftMs
+    untilMs = math.max(untilMs, before)
+  end
+  return string.format("%.0f", untilMs)
+end
+local function finish(record, index, attempt, outcome, result)
+  local text = redis.pcall("GET", record)
+  local token, owner = string.match(attempt, "^(%d+):[^:]*:([^:]*):")
+  local kept
+  if type(text) == "table" then
+    return text
+  elseif text then
+    local version, state, last, _, holder = headOf(text)
+    if not version then
+      local newer = newerFormat(text)
+      return newer and "newer-format " .. newer or { err = notRecord }
+    end
+    if state == outcome and holder == owner then
+      return "stored"
+    end
+    if state ~= "running" or holder ~= owner then
+      local stored = unpackRecord(text)
+      if not stored then
+        return { err = notRecord }
+      end
+      refuse(record, stored)
+      return "refused " .. state .. " " .. last
+    end
+    token, kept = last, string.sub(text, #"1:running:" + 1, -3)
+  else
+    kept = attempt .. "::::0::"
+    if token + math.min(retentionMs, rebuildMs) * 1000 <= nowUs then
+      return "refused absent 0"
+    end
+  end
+  local unlisted = redis.pcall("ZREM", index, memberOf(record))
+  if type(unlisted) == "table" then
+    return unlisted
+  end
+  local number, operations = string.match(kept, "^%d+:[^:]*:[^:]*:(%d+):%d:%l*:%d*:%d*:%d*:%d+:([^:]*):$")
+  kept = "1:" .. outcome .. ":" .. kept .. nowText .. ":" .. result
+  if touched(number, operations) or token > nowText then
+    redis.call("SET", record, kept, "PXAT", keptUntil(record, token, touched(number, operations), retentionMs))
+  else
+    redis.call("SET", record, kept, "PX", retentionMs)
+  end
+  redis.pcall(publish, record, "")
+  return "stored"
+end
+local outcomes = { "finished" }
+for position = 1, #KEYS / 2 do
+  local key, from = 2 * position - 1, fixedArgs + 3 * position - 2
+  local outcome = finish(KEYS[key], KEYS[key + 1], ARGV[from], ARGV[from + 1], ARGV[from + 2])
+  if type(outcome) == "table" then
+    if lone then
+      return outcome
+    end
+    outcome = "alone"
+  end
+  outcomes[position + 1] = outcome
+end
+return outcomes
 ` as string,
 } as const;
 
 /** Removes a key's outcome and leaves a tombstone with a token of its own (K5), over which no earlier attempt can write (I2). That an effect is possible is not forgotten (I8). A repeat gets its first answer (K1). */
 export const forget = {
   name: "idempotency.forget",
-  keys: ["record", "recovering", "held", "hints"],
-  args: ["notAfterUs", "operationId", "retentionMs", "member", "publish"],
+  keys: ["record", "recovering", "held"],
+  args: ["notAfterUs", "operationId", "retentionMs", "publish"],
   rest: null,
   replies: ["forgotten", "absent", "newer-format", "too-late"],
-  sha1: "a8363ba667e7c8be4aab1fd3f3b23bb75ad1157f" as string,
-  source: `local record, recovering, held, hints = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local notAfterUs, operationId, retentionMs = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
-local member, publish = ARGV[4], ARGV[5]
+  sha1: "ddcbf7a5645453e4f36f49e7a1a5105e168a5436" as string,
+  source: `local record, recovering, held = KEYS[1], KEYS[2], KEYS[3]
+local notAfterUs, operationId, retentionMs, publish = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local time = redis.call("TIME")
 local nowUs = time[1] * 1000000 + time[2]
 local nowText = time[1] .. string.sub("00000" .. time[2], -6)
@@ -149,81 +359,220 @@ local function nextToken(last)
   end
   return nowText
 end
-local found = redis.call("HMGET", record, "v", "s", "q", "t", "n", "p", "a", "u")
-local version, state, earlier, last, number = found[1], found[2], found[3], found[4], found[5]
-local possible, answer, rule = found[6], found[7], found[8]
-if version and tonumber(version) > 1 then
-  return { "newer-format", tonumber(version) }
+local notRecord = "WRONGTYPE Operation against a key that holds no idempotency record"
+local operationsMax = 16
+local function memberOf(key)
+  return string.sub(key, string.find(key, "}", 1, true) + #"}:record:")
 end
-if earlier == operationId then
-  if answer == "absent" then
-    return { "absent" }
+local function headOf(text)
+  return string.match(text, "^(1):(%l+):(%d+):([^:]*):([^:]*):()")
+end
+local function unpackRecord(text)
+  local fields, at = {}, nil
+  fields.version, fields.state, fields.token, fields.print, fields.owner, at = headOf(text)
+  if not at then
+    return nil
   end
+  fields.number, fields.possible, fields.rule, fields.begun, fields.leased, fields.length, fields.refused, fields.operations,
+    fields.ended, fields.codec, at = string.match(text,
+    "^(%d+):(%d*):(%l*):(%d*):(%d*):(%d*):(%d+):([^:]*):(%d*):([^:]*):()", at)
+  if not at then
+    return nil
+  end
+  fields.result = string.sub(text, at)
+  return fields
+end
+local function packRecord(fields)
+  return "1:" .. fields.state .. ":" .. fields.token .. ":" .. fields.print .. ":" .. fields.owner .. ":" .. fields.number
+    .. ":" .. fields.possible .. ":" .. fields.rule .. ":" .. fields.begun .. ":" .. fields.leased .. ":" .. fields.length
+    .. ":" .. fields.refused .. ":" .. fields.operations .. ":" .. fields.ended .. ":" .. fields.codec .. ":" .. fields.result
+end
+local function newerFormat(text)
+  local version = tonumber(string.match(text, "^(%d+):"))
+  return version and version > 1 and version or nil
+end
+local function refuse(key, fields)
+  fields.refused = string.format("%.0f", fields.refused + 1)
+  redis.pcall("SET", key, packRecord(fields), "KEEPTTL")
+end
+local function recall(fields, answer, name)
+  return fields and string.find("}" .. fields.operations, "}" .. answer .. name .. "}", 1, true) ~= nil
+end
+local function remember(fields, answer, name)
+  local kept, count = answer .. name .. "}", 1
+  for entry in string.gmatch(fields.operations, "[^}]*}") do
+    if count == operationsMax then
+      break
+    end
+    kept, count = kept .. entry, count + 1
+  end
+  fields.operations = kept
+end
+local rebuildMs = 86400000
+local function touched(number, operations)
+  return number ~= "1" or operations ~= ""
+end
+local function keptUntil(key, token, wasTouched, keepMs)
+  local untilMs = math.floor(math.max(nowUs, token + 0) / 1000) + keepMs
+  if wasTouched then
+    local leftMs = redis.call("PTTL", key)
+    local before = leftMs < 0 and math.floor(token / 1000) + rebuildMs or math.floor(nowUs / 1000) + leftMs
+    untilMs = math.max(untilMs, before)
+  end
+  return string.format("%.0f", untilMs)
+end
+local text = redis.call("GET", record)
+local stored = text and unpackRecord(text)
+if text and not stored then
+  local version = newerFormat(text)
+  if version then
+    return { "newer-format", version }
+  end
+  return redis.error_reply(notRecord)
+end
+if recall(stored, "f", operationId) then
   return { "forgotten" }
 end
-answer = "forgotten"
-if not state or state == "forgotten" then
-  answer = "absent"
-elseif state ~= "released" then
-  possible = "1"
-end
-local keepMs = math.max(retentionMs, redis.call("PTTL", record))
-local token = nextToken(last)
-if rule ~= "hold" then
-  redis.call("ZREM", recovering, member)
-end
-if rule ~= "recover" then
-  redis.call("ZREM", held, member)
-end
-redis.call("DEL", record)
-redis.call("HSET", record, "v", "1", "s", "forgotten", "t", token, "n", number or "0", "o", operationId,
-  "q", operationId, "a", answer, "p", possible or "0", "d", math.floor(nowUs / 1000))
-redis.call("PEXPIREAT", record, math.floor(math.max(nowUs, tonumber(token)) / 1000) + keepMs)
-redis.pcall(publish, hints, member)
-if answer == "absent" then
+if recall(stored, "a", operationId) then
   return { "absent" }
 end
-return { "forgotten" }
+local answer, number, possible = "forgotten", "0", "0"
+if not stored or stored.state == "forgotten" then
+  answer = "absent"
+end
+if stored then
+  number, possible = stored.number, stored.possible
+  if stored.state ~= "forgotten" and stored.state ~= "released" then
+    possible = "1"
+  end
+end
+local token = nextToken(stored and stored.token)
+local untilMs = keptUntil(record, token, true, retentionMs)
+if not stored or stored.rule ~= "hold" then
+  redis.call("ZREM", recovering, memberOf(record))
+end
+if not stored or stored.rule ~= "recover" then
+  redis.call("ZREM", held, memberOf(record))
+end
+redis.call("DEL", record)
+local tombstone = { state = "forgotten", token = token, print = "", owner = operationId, number = number, possible = possible,
+  rule = "", begun = "", leased = "", length = "", refused = "0", operations = stored and stored.operations or "",
+  ended = nowText, codec = "", result = "" }
+remember(tombstone, answer == "absent" and "a" or "f", operationId)
+redis.call("SET", record, packRecord(tombstone), "PXAT", untilMs)
+redis.pcall(publish, record, "")
+return { answer }
 ` as string,
 } as const;
 
 /** Ends an attempt whose outcome is unknown. The key stays closed: for one more lease when it is recovered, until it is resolved when it is held. A repeat gets its first answer (K1). */
 export const hold = {
   name: "idempotency.hold",
-  keys: ["record", "hints"],
-  args: ["notAfterUs", "owner", "retentionMs", "member", "publish"],
+  keys: ["record"],
+  args: ["notAfterUs", "owner", "retentionMs", "publish"],
   rest: null,
   replies: ["unknown", "refused", "newer-format", "too-late"],
-  sha1: "5c453c7e77153827b0518a1ac1a62e4b5228b68f" as string,
-  source: `local record, hints = KEYS[1], KEYS[2]
-local notAfterUs, owner, retentionMs, member, publish = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
+  sha1: "8b7d954450cce100973143cf020f6b1ab3128fc0" as string,
+  source: `local record = KEYS[1]
+local notAfterUs, owner, retentionMs, publish = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local time = redis.call("TIME")
 local nowUs = time[1] * 1000000 + time[2]
 local nowText = time[1] .. string.sub("00000" .. time[2], -6)
 if nowUs > notAfterUs then
   return { "too-late", nowText }
 end
-local found = redis.call("HMGET", record, "v", "s", "o", "t", "l", "u")
-local version, state, holder, token, lengthUs, rule = found[1], found[2], found[3], found[4], tonumber(found[5]), found[6]
-if version and tonumber(version) > 1 then
-  return { "newer-format", tonumber(version) }
+local notRecord = "WRONGTYPE Operation against a key that holds no idempotency record"
+local operationsMax = 16
+local function memberOf(key)
+  return string.sub(key, string.find(key, "}", 1, true) + #"}:record:")
 end
-if state == "unknown" and holder == owner then
+local function headOf(text)
+  return string.match(text, "^(1):(%l+):(%d+):([^:]*):([^:]*):()")
+end
+local function unpackRecord(text)
+  local fields, at = {}, nil
+  fields.version, fields.state, fields.token, fields.print, fields.owner, at = headOf(text)
+  if not at then
+    return nil
+  end
+  fields.number, fields.possible, fields.rule, fields.begun, fields.leased, fields.length, fields.refused, fields.operations,
+    fields.ended, fields.codec, at = string.match(text,
+    "^(%d+):(%d*):(%l*):(%d*):(%d*):(%d*):(%d+):([^:]*):(%d*):([^:]*):()", at)
+  if not at then
+    return nil
+  end
+  fields.result = string.sub(text, at)
+  return fields
+end
+local function packRecord(fields)
+  return "1:" .. fields.state .. ":" .. fields.token .. ":" .. fields.print .. ":" .. fields.owner .. ":" .. fields.number
+    .. ":" .. fields.possible .. ":" .. fields.rule .. ":" .. fields.begun .. ":" .. fields.leased .. ":" .. fields.length
+    .. ":" .. fields.refused .. ":" .. fields.operations .. ":" .. fields.ended .. ":" .. fields.codec .. ":" .. fields.result
+end
+local function newerFormat(text)
+  local version = tonumber(string.match(text, "^(%d+):"))
+  return version and version > 1 and version or nil
+end
+local function refuse(key, fields)
+  fields.refused = string.format("%.0f", fields.refused + 1)
+  redis.pcall("SET", key, packRecord(fields), "KEEPTTL")
+end
+local function recall(fields, answer, name)
+  return fields and string.find("}" .. fields.operations, "}" .. answer .. name .. "}", 1, true) ~= nil
+end
+local function remember(fields, answer, name)
+  local kept, count = answer .. name .. "}", 1
+  for entry in string.gmatch(fields.operations, "[^}]*}") do
+    if count == operationsMax then
+      break
+    end
+    kept, count = kept .. entry, count + 1
+  end
+  fields.operations = kept
+end
+local rebuildMs = 86400000
+local function touched(number, operations)
+  return number ~= "1" or operations ~= ""
+end
+local function keptUntil(key, token, wasTouched, keepMs)
+  local untilMs = math.floor(math.max(nowUs, token + 0) / 1000) + keepMs
+  if wasTouched then
+    local leftMs = redis.call("PTTL", key)
+    local before = leftMs < 0 and math.floor(token / 1000) + rebuildMs or math.floor(nowUs / 1000) + leftMs
+    untilMs = math.max(untilMs, before)
+  end
+  return string.format("%.0f", untilMs)
+end
+local text = redis.call("GET", record)
+local stored = text and unpackRecord(text)
+if text and not stored then
+  local version = newerFormat(text)
+  if version then
+    return { "newer-format", version }
+  end
+  return redis.error_reply(notRecord)
+end
+if not stored then
+  return { "refused", "absent", "0" }
+end
+if recall(stored, "u", owner) then
   return { "unknown" }
 end
-if state ~= "running" or holder ~= owner then
-  if state then
-    redis.pcall("HINCRBY", record, "x", 1)
-  end
-  return { "refused", state or "absent", token or "0" }
+if stored.state ~= "running" or stored.owner ~= owner then
+  refuse(record, stored)
+  return { "refused", stored.state, stored.token }
 end
-if rule == "hold" then
-  redis.call("PERSIST", record)
+stored.state, stored.ended = "unknown", nowText
+remember(stored, "u", owner)
+stored.leased = nowText
+local keepMs = math.floor(stored.length / 1000) + retentionMs
+redis.call("PEXPIREAT", record, keptUntil(record, stored.token, touched(stored.number, stored.operations), keepMs))
+if stored.rule == "hold" then
+  redis.call("SET", record, packRecord(stored))
 else
-  redis.call("PEXPIREAT", record, math.floor((math.max(nowUs, tonumber(token)) + lengthUs) / 1000) + retentionMs)
+  redis.call("SET", record, packRecord(stored), "KEEPTTL")
 end
-redis.call("HSET", record, "s", "unknown", "e", string.format("%.0f", nowUs + lengthUs), "d", math.floor(nowUs / 1000))
-redis.pcall(publish, hints, member)
+redis.pcall(publish, record, "")
 return { "unknown" }
 ` as string,
 } as const;
@@ -235,24 +584,76 @@ export const inspect = {
   args: [],
   rest: null,
   replies: ["record", "absent", "newer-format"],
-  sha1: "6f663c74fc1b7c7945401e5bba7eb2cd4ad18b1e" as string,
+  sha1: "9f89b4052137b82fe7f1bfd76b6ce9a66afc57fd" as string,
   source: `local record = KEYS[1]
 local time = redis.call("TIME")
 local nowUs = time[1] * 1000000 + time[2]
 local nowText = time[1] .. string.sub("00000" .. time[2], -6)
-local found = redis.call("HMGET", record, "v", "s", "t", "n", "p", "b", "d", "e", "l", "u", "c", "x")
-local version, state, token, number, possible = found[1], found[2], found[3], found[4], found[5]
-local startedMs, endedMs, leaseEndUs, lengthUs = found[6], found[7], tonumber(found[8] or 0), tonumber(found[9] or 0)
-local rule, codec, refused = found[10], found[11], found[12]
-if version and tonumber(version) > 1 then
-  return { "newer-format", tonumber(version) }
+local notRecord = "WRONGTYPE Operation against a key that holds no idempotency record"
+local operationsMax = 16
+local function memberOf(key)
+  return string.sub(key, string.find(key, "}", 1, true) + #"}:record:")
 end
-if not state then
+local function headOf(text)
+  return string.match(text, "^(1):(%l+):(%d+):([^:]*):([^:]*):()")
+end
+local function unpackRecord(text)
+  local fields, at = {}, nil
+  fields.version, fields.state, fields.token, fields.print, fields.owner, at = headOf(text)
+  if not at then
+    return nil
+  end
+  fields.number, fields.possible, fields.rule, fields.begun, fields.leased, fields.length, fields.refused, fields.operations,
+    fields.ended, fields.codec, at = string.match(text,
+    "^(%d+):(%d*):(%l*):(%d*):(%d*):(%d*):(%d+):([^:]*):(%d*):([^:]*):()", at)
+  if not at then
+    return nil
+  end
+  fields.result = string.sub(text, at)
+  return fields
+end
+local function packRecord(fields)
+  return "1:" .. fields.state .. ":" .. fields.token .. ":" .. fields.print .. ":" .. fields.owner .. ":" .. fields.number
+    .. ":" .. fields.possible .. ":" .. fields.rule .. ":" .. fields.begun .. ":" .. fields.leased .. ":" .. fields.length
+    .. ":" .. fields.refused .. ":" .. fields.operations .. ":" .. fields.ended .. ":" .. fields.codec .. ":" .. fields.result
+end
+local function newerFormat(text)
+  local version = tonumber(string.match(text, "^(%d+):"))
+  return version and version > 1 and version or nil
+end
+local function refuse(key, fields)
+  fields.refused = string.format("%.0f", fields.refused + 1)
+  redis.pcall("SET", key, packRecord(fields), "KEEPTTL")
+end
+local function recall(fields, answer, name)
+  return fields and string.find("}" .. fields.operations, "}" .. answer .. name .. "}", 1, true) ~= nil
+end
+local function remember(fields, answer, name)
+  local kept, count = answer .. name .. "}", 1
+  for entry in string.gmatch(fields.operations, "[^}]*}") do
+    if count == operationsMax then
+      break
+    end
+    kept, count = kept .. entry, count + 1
+  end
+  fields.operations = kept
+end
+local text = redis.call("GET", record)
+local stored = text and unpackRecord(text)
+if text and not stored then
+  local version = newerFormat(text)
+  if version then
+    return { "newer-format", version }
+  end
+  return redis.error_reply(notRecord)
+end
+if not stored then
   return { "absent" }
 end
-local remainingMs = math.max(0, math.ceil(math.min(leaseEndUs - nowUs, lengthUs) / 1000))
-return { "record", state, token, number, possible or "0", startedMs or "0", endedMs or "0", remainingMs, rule or "", codec or "",
-  redis.call("HSTRLEN", record, "r"), refused or "0", redis.call("PTTL", record) }
+local lengthUs = tonumber(stored.length) or 0
+local leftUs = math.min((tonumber(stored.leased) or 0) + lengthUs - nowUs, lengthUs)
+return { "record", stored.state, stored.token, stored.number, stored.possible, stored.begun, stored.ended,
+  math.max(0, math.ceil(leftUs / 1000)), stored.rule, stored.codec, #stored.result, stored.refused, redis.call("PTTL", record) }
 ` as string,
 } as const;
 
@@ -260,17 +661,17 @@ return { "record", state, token, number, possible or "0", startedMs or "0", ende
 export const list = {
   name: "idempotency.list",
   keys: ["index"],
-  args: ["fromMs", "olderThanMs", "countMax"],
+  args: ["fromUs", "olderThanMs", "countMax"],
   rest: null,
   replies: ["page"],
-  sha1: "416345c7a5965cee3698d41e094c656c0df215dc" as string,
+  sha1: "d19745f56404132ffba04b30affd0e352111fb0f" as string,
   source: `local index = KEYS[1]
-local fromMs, olderThanMs, countMax = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local fromUs, olderThanMs, countMax = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local time = redis.call("TIME")
 local nowUs = time[1] * 1000000 + time[2]
 local nowText = time[1] .. string.sub("00000" .. time[2], -6)
-local untilMs = math.floor(nowUs / 1000) - olderThanMs
-return { "page", redis.call("ZRANGEBYSCORE", index, fromMs, untilMs, "WITHSCORES", "LIMIT", 0, countMax) }
+local untilUs = string.format("%.0f", nowUs - olderThanMs * 1000)
+return { "page", redis.call("ZRANGEBYSCORE", index, fromUs, untilUs, "WITHSCORES", "LIMIT", 0, countMax) }
 ` as string,
 } as const;
 
@@ -301,49 +702,118 @@ return { "pruned" }
 /** Ends an attempt without an outcome, so that the next call runs again. When no attempt can have had an effect the payload is forgotten, too: a corrected one may use the key. A repeat gets its first answer (K1). */
 export const release = {
   name: "idempotency.release",
-  keys: ["record", "recovering", "held", "hints"],
-  args: ["notAfterUs", "owner", "effect", "retentionMs", "member", "publish"],
+  keys: ["record", "recovering", "held"],
+  args: ["notAfterUs", "owner", "effect", "retentionMs", "publish"],
   rest: null,
   replies: ["released", "refused", "newer-format", "too-late"],
-  sha1: "bda3f2feca92bc20b6935cae7d40a92da24cb1c7" as string,
-  source: `local record, recovering, held, hints = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+  sha1: "8fe827c3977bde9cd6aae62741a65f61b48bc551" as string,
+  source: `local record, recovering, held = KEYS[1], KEYS[2], KEYS[3]
 local notAfterUs, owner, effect, retentionMs = tonumber(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[4])
-local member, publish = ARGV[5], ARGV[6]
+local publish = ARGV[5]
 local time = redis.call("TIME")
 local nowUs = time[1] * 1000000 + time[2]
 local nowText = time[1] .. string.sub("00000" .. time[2], -6)
 if nowUs > notAfterUs then
   return { "too-late", nowText }
 end
-local found = redis.call("HMGET", record, "v", "s", "o", "t", "p", "u")
-local version, state, holder, token, possible, rule = found[1], found[2], found[3], found[4], found[5], found[6]
-if version and tonumber(version) > 1 then
-  return { "newer-format", tonumber(version) }
+local notRecord = "WRONGTYPE Operation against a key that holds no idempotency record"
+local operationsMax = 16
+local function memberOf(key)
+  return string.sub(key, string.find(key, "}", 1, true) + #"}:record:")
 end
-if state == "released" and holder == owner then
+local function headOf(text)
+  return string.match(text, "^(1):(%l+):(%d+):([^:]*):([^:]*):()")
+end
+local function unpackRecord(text)
+  local fields, at = {}, nil
+  fields.version, fields.state, fields.token, fields.print, fields.owner, at = headOf(text)
+  if not at then
+    return nil
+  end
+  fields.number, fields.possible, fields.rule, fields.begun, fields.leased, fields.length, fields.refused, fields.operations,
+    fields.ended, fields.codec, at = string.match(text,
+    "^(%d+):(%d*):(%l*):(%d*):(%d*):(%d*):(%d+):([^:]*):(%d*):([^:]*):()", at)
+  if not at then
+    return nil
+  end
+  fields.result = string.sub(text, at)
+  return fields
+end
+local function packRecord(fields)
+  return "1:" .. fields.state .. ":" .. fields.token .. ":" .. fields.print .. ":" .. fields.owner .. ":" .. fields.number
+    .. ":" .. fields.possible .. ":" .. fields.rule .. ":" .. fields.begun .. ":" .. fields.leased .. ":" .. fields.length
+    .. ":" .. fields.refused .. ":" .. fields.operations .. ":" .. fields.ended .. ":" .. fields.codec .. ":" .. fields.result
+end
+local function newerFormat(text)
+  local version = tonumber(string.match(text, "^(%d+):"))
+  return version and version > 1 and version or nil
+end
+local function refuse(key, fields)
+  fields.refused = string.format("%.0f", fields.refused + 1)
+  redis.pcall("SET", key, packRecord(fields), "KEEPTTL")
+end
+local function recall(fields, answer, name)
+  return fields and string.find("}" .. fields.operations, "}" .. answer .. name .. "}", 1, true) ~= nil
+end
+local function remember(fields, answer, name)
+  local kept, count = answer .. name .. "}", 1
+  for entry in string.gmatch(fields.operations, "[^}]*}") do
+    if count == operationsMax then
+      break
+    end
+    kept, count = kept .. entry, count + 1
+  end
+  fields.operations = kept
+end
+local rebuildMs = 86400000
+local function touched(number, operations)
+  return number ~= "1" or operations ~= ""
+end
+local function keptUntil(key, token, wasTouched, keepMs)
+  local untilMs = math.floor(math.max(nowUs, token + 0) / 1000) + keepMs
+  if wasTouched then
+    local leftMs = redis.call("PTTL", key)
+    local before = leftMs < 0 and math.floor(token / 1000) + rebuildMs or math.floor(nowUs / 1000) + leftMs
+    untilMs = math.max(untilMs, before)
+  end
+  return string.format("%.0f", untilMs)
+end
+local text = redis.call("GET", record)
+local stored = text and unpackRecord(text)
+if text and not stored then
+  local version = newerFormat(text)
+  if version then
+    return { "newer-format", version }
+  end
+  return redis.error_reply(notRecord)
+end
+if not stored then
+  return { "refused", "absent", "0" }
+end
+if recall(stored, "l", owner) then
   return { "released" }
 end
-if state ~= "running" or holder ~= owner then
-  if state then
-    redis.pcall("HINCRBY", record, "x", 1)
-  end
-  return { "refused", state or "absent", token or "0" }
+if stored.state ~= "running" or stored.owner ~= owner then
+  refuse(record, stored)
+  return { "refused", stored.state, stored.token }
 end
 if effect == "possible" then
-  possible = "1"
+  stored.possible = "1"
 end
-if rule ~= "hold" then
-  redis.call("ZREM", recovering, member)
+if stored.possible == "0" then
+  stored.print = ""
 end
-if rule ~= "recover" then
-  redis.call("ZREM", held, member)
+stored.state, stored.ended = "released", nowText
+if not stored or stored.rule ~= "hold" then
+  redis.call("ZREM", recovering, memberOf(record))
 end
-redis.call("HSET", record, "s", "released", "p", possible, "d", math.floor(nowUs / 1000))
-if possible == "0" then
-  redis.call("HSET", record, "f", "")
+if not stored or stored.rule ~= "recover" then
+  redis.call("ZREM", held, memberOf(record))
 end
-redis.call("PEXPIREAT", record, math.floor(math.max(nowUs, tonumber(token)) / 1000) + retentionMs)
-redis.pcall(publish, hints, member)
+local untilMs = keptUntil(record, stored.token, touched(stored.number, stored.operations), retentionMs)
+remember(stored, "l", owner)
+redis.call("SET", record, packRecord(stored), "PXAT", untilMs)
+redis.pcall(publish, record, "")
 return { "released" }
 ` as string,
 } as const;
@@ -355,7 +825,7 @@ export const renew = {
   args: ["notAfterUs", "owner", "retentionMs"],
   rest: null,
   replies: ["renewed", "lost", "newer-format", "too-late"],
-  sha1: "ff636bd70ed76a20ec1e916de90bc8c5eefacbde" as string,
+  sha1: "71eb2a151b4d7207af84a37343ad018949d1d11f" as string,
   source: `local record = KEYS[1]
 local notAfterUs, owner, retentionMs = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
 local time = redis.call("TIME")
@@ -364,20 +834,88 @@ local nowText = time[1] .. string.sub("00000" .. time[2], -6)
 if nowUs > notAfterUs then
   return { "too-late", nowText }
 end
-local found = redis.call("HMGET", record, "v", "s", "o", "t", "l", "u")
-local version, state, holder, token, lengthUs, rule = found[1], found[2], found[3], found[4], tonumber(found[5]), found[6]
-if version and tonumber(version) > 1 then
-  return { "newer-format", tonumber(version) }
+local notRecord = "WRONGTYPE Operation against a key that holds no idempotency record"
+local operationsMax = 16
+local function memberOf(key)
+  return string.sub(key, string.find(key, "}", 1, true) + #"}:record:")
 end
-if state ~= "running" or holder ~= owner then
+local function headOf(text)
+  return string.match(text, "^(1):(%l+):(%d+):([^:]*):([^:]*):()")
+end
+local function unpackRecord(text)
+  local fields, at = {}, nil
+  fields.version, fields.state, fields.token, fields.print, fields.owner, at = headOf(text)
+  if not at then
+    return nil
+  end
+  fields.number, fields.possible, fields.rule, fields.begun, fields.leased, fields.length, fields.refused, fields.operations,
+    fields.ended, fields.codec, at = string.match(text,
+    "^(%d+):(%d*):(%l*):(%d*):(%d*):(%d*):(%d+):([^:]*):(%d*):([^:]*):()", at)
+  if not at then
+    return nil
+  end
+  fields.result = string.sub(text, at)
+  return fields
+end
+local function packRecord(fields)
+  return "1:" .. fields.state .. ":" .. fields.token .. ":" .. fields.print .. ":" .. fields.owner .. ":" .. fields.number
+    .. ":" .. fields.possible .. ":" .. fields.rule .. ":" .. fields.begun .. ":" .. fields.leased .. ":" .. fields.length
+    .. ":" .. fields.refused .. ":" .. fields.operations .. ":" .. fields.ended .. ":" .. fields.codec .. ":" .. fields.result
+end
+local function newerFormat(text)
+  local version = tonumber(string.match(text, "^(%d+):"))
+  return version and version > 1 and version or nil
+end
+local function refuse(key, fields)
+  fields.refused = string.format("%.0f", fields.refused + 1)
+  redis.pcall("SET", key, packRecord(fields), "KEEPTTL")
+end
+local function recall(fields, answer, name)
+  return fields and string.find("}" .. fields.operations, "}" .. answer .. name .. "}", 1, true) ~= nil
+end
+local function remember(fields, answer, name)
+  local kept, count = answer .. name .. "}", 1
+  for entry in string.gmatch(fields.operations, "[^}]*}") do
+    if count == operationsMax then
+      break
+    end
+    kept, count = kept .. entry, count + 1
+  end
+  fields.operations = kept
+end
+local rebuildMs = 86400000
+local function touched(number, operations)
+  return number ~= "1" or operations ~= ""
+end
+local function keptUntil(key, token, wasTouched, keepMs)
+  local untilMs = math.floor(math.max(nowUs, token + 0) / 1000) + keepMs
+  if wasTouched then
+    local leftMs = redis.call("PTTL", key)
+    local before = leftMs < 0 and math.floor(token / 1000) + rebuildMs or math.floor(nowUs / 1000) + leftMs
+    untilMs = math.max(untilMs, before)
+  end
+  return string.format("%.0f", untilMs)
+end
+local text = redis.call("GET", record)
+local stored = text and unpackRecord(text)
+if text and not stored then
+  local version = newerFormat(text)
+  if version then
+    return { "newer-format", version }
+  end
+  return redis.error_reply(notRecord)
+end
+if not stored or stored.state ~= "running" or stored.owner ~= owner then
   return { "lost" }
 end
-if rule == "hold" then
-  redis.call("PERSIST", record)
+stored.leased = nowText
+local keepMs = math.floor(stored.length / 1000) + retentionMs
+redis.call("PEXPIREAT", record, keptUntil(record, stored.token, touched(stored.number, stored.operations), keepMs))
+if stored.rule == "hold" then
+  redis.call("SET", record, packRecord(stored))
 else
-  redis.call("PEXPIREAT", record, math.floor((math.max(nowUs, tonumber(token)) + lengthUs) / 1000) + retentionMs)
+  redis.call("SET", record, packRecord(stored), "KEEPTTL")
 end
-redis.call("HSET", record, "e", string.format("%.0f", nowUs + lengthUs))
 return { "renewed" }
 ` as string,
 } as const;
@@ -385,14 +923,14 @@ return { "renewed" }
 /** An operator settles a key that no live attempt holds. It takes a token of its own (K5), so that the attempt it overrules can write nothing any more. A repeat gets its first answer (K1). */
 export const resolve = {
   name: "idempotency.resolve",
-  keys: ["record", "recovering", "held", "hints"],
-  args: ["notAfterUs", "operationId", "outcome", "effect", "codec", "result", "retentionMs", "member", "publish"],
+  keys: ["record", "recovering", "held"],
+  args: ["notAfterUs", "operationId", "outcome", "effect", "codec", "result", "retentionMs", "publish"],
   rest: null,
   replies: ["resolved", "settled", "busy", "absent", "newer-format", "too-late"],
-  sha1: "27316fd2cf6764cd093dda0198244a0a45919480" as string,
-  source: `local record, recovering, held, hints = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+  sha1: "7fe5ef108a772c511e3d5069c74b53466d6e6f4e" as string,
+  source: `local record, recovering, held = KEYS[1], KEYS[2], KEYS[3]
 local notAfterUs, operationId, outcome, effect = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
-local codec, result, retentionMs, member, publish = ARGV[5], ARGV[6], tonumber(ARGV[7]), ARGV[8], ARGV[9]
+local codec, result, retentionMs, publish = ARGV[5], ARGV[6], tonumber(ARGV[7]), ARGV[8]
 local time = redis.call("TIME")
 local nowUs = time[1] * 1000000 + time[2]
 local nowText = time[1] .. string.sub("00000" .. time[2], -6)
@@ -405,46 +943,118 @@ local function nextToken(last)
   end
   return nowText
 end
-local found = redis.call("HMGET", record, "v", "s", "q", "t", "e", "l", "u")
-local version, state, earlier, last = found[1], found[2], found[3], found[4]
-local leaseEndUs, lengthUs, rule = tonumber(found[5] or 0), tonumber(found[6] or 0), found[7]
-if version and tonumber(version) > 1 then
-  return { "newer-format", tonumber(version) }
+local notRecord = "WRONGTYPE Operation against a key that holds no idempotency record"
+local operationsMax = 16
+local function memberOf(key)
+  return string.sub(key, string.find(key, "}", 1, true) + #"}:record:")
 end
-if earlier == operationId then
+local function headOf(text)
+  return string.match(text, "^(1):(%l+):(%d+):([^:]*):([^:]*):()")
+end
+local function unpackRecord(text)
+  local fields, at = {}, nil
+  fields.version, fields.state, fields.token, fields.print, fields.owner, at = headOf(text)
+  if not at then
+    return nil
+  end
+  fields.number, fields.possible, fields.rule, fields.begun, fields.leased, fields.length, fields.refused, fields.operations,
+    fields.ended, fields.codec, at = string.match(text,
+    "^(%d+):(%d*):(%l*):(%d*):(%d*):(%d*):(%d+):([^:]*):(%d*):([^:]*):()", at)
+  if not at then
+    return nil
+  end
+  fields.result = string.sub(text, at)
+  return fields
+end
+local function packRecord(fields)
+  return "1:" .. fields.state .. ":" .. fields.token .. ":" .. fields.print .. ":" .. fields.owner .. ":" .. fields.number
+    .. ":" .. fields.possible .. ":" .. fields.rule .. ":" .. fields.begun .. ":" .. fields.leased .. ":" .. fields.length
+    .. ":" .. fields.refused .. ":" .. fields.operations .. ":" .. fields.ended .. ":" .. fields.codec .. ":" .. fields.result
+end
+local function newerFormat(text)
+  local version = tonumber(string.match(text, "^(%d+):"))
+  return version and version > 1 and version or nil
+end
+local function refuse(key, fields)
+  fields.refused = string.format("%.0f", fields.refused + 1)
+  redis.pcall("SET", key, packRecord(fields), "KEEPTTL")
+end
+local function recall(fields, answer, name)
+  return fields and string.find("}" .. fields.operations, "}" .. answer .. name .. "}", 1, true) ~= nil
+end
+local function remember(fields, answer, name)
+  local kept, count = answer .. name .. "}", 1
+  for entry in string.gmatch(fields.operations, "[^}]*}") do
+    if count == operationsMax then
+      break
+    end
+    kept, count = kept .. entry, count + 1
+  end
+  fields.operations = kept
+end
+local rebuildMs = 86400000
+local function touched(number, operations)
+  return number ~= "1" or operations ~= ""
+end
+local function keptUntil(key, token, wasTouched, keepMs)
+  local untilMs = math.floor(math.max(nowUs, token + 0) / 1000) + keepMs
+  if wasTouched then
+    local leftMs = redis.call("PTTL", key)
+    local before = leftMs < 0 and math.floor(token / 1000) + rebuildMs or math.floor(nowUs / 1000) + leftMs
+    untilMs = math.max(untilMs, before)
+  end
+  return string.format("%.0f", untilMs)
+end
+local function remainingUs(key, fields)
+  local lengthUs = tonumber(fields.length) or 0
+  local leftUs = (tonumber(fields.leased) or 0) + lengthUs - nowUs
+  if leftUs > lengthUs then
+    fields.leased = nowText
+    redis.pcall("SET", key, packRecord(fields), "KEEPTTL")
+    return lengthUs
+  end
+  return leftUs
+end
+local text = redis.call("GET", record)
+local stored = text and unpackRecord(text)
+if text and not stored then
+  local version = newerFormat(text)
+  if version then
+    return { "newer-format", version }
+  end
+  return redis.error_reply(notRecord)
+end
+if recall(stored, "r", operationId) then
   return { "resolved" }
 end
-if not state or state == "forgotten" then
+if not stored or stored.state == "forgotten" then
   return { "absent" }
 end
-if state == "completed" or state == "failed" then
-  return { "settled", state }
+if stored.state == "completed" or stored.state == "failed" then
+  return { "settled", stored.state }
 end
-local remainingUs = leaseEndUs - nowUs
-if remainingUs > lengthUs then
-  redis.call("HSET", record, "e", string.format("%.0f", nowUs + lengthUs))
-  remainingUs = lengthUs
+local leftUs = remainingUs(record, stored)
+if stored.state == "running" and leftUs > 0 then
+  return { "busy", math.ceil(leftUs / 1000) }
 end
-if state == "running" and remainingUs > 0 then
-  return { "busy", math.ceil(remainingUs / 1000) }
+local token = nextToken(stored.token)
+if not stored or stored.rule ~= "hold" then
+  redis.call("ZREM", recovering, memberOf(record))
 end
-local token = nextToken(last)
-if rule ~= "hold" then
-  redis.call("ZREM", recovering, member)
+if not stored or stored.rule ~= "recover" then
+  redis.call("ZREM", held, memberOf(record))
 end
-if rule ~= "recover" then
-  redis.call("ZREM", held, member)
-end
-redis.call("HSET", record, "s", outcome, "t", token, "o", operationId, "q", operationId, "d", math.floor(nowUs / 1000))
+stored.state, stored.token, stored.owner, stored.ended = outcome, token, operationId, nowText
+remember(stored, "r", operationId)
 if outcome ~= "released" then
-  redis.call("HSET", record, "c", codec, "r", result)
+  stored.codec, stored.result = codec, result
 elseif effect == "none" then
-  redis.call("HSET", record, "p", "0", "f", "")
+  stored.possible, stored.print = "0", ""
 else
-  redis.call("HSET", record, "p", "1")
+  stored.possible = "1"
 end
-redis.call("PEXPIREAT", record, math.floor(math.max(nowUs, tonumber(token)) / 1000) + retentionMs)
-redis.pcall(publish, hints, member)
+redis.call("SET", record, packRecord(stored), "PXAT", keptUntil(record, token, true, retentionMs))
+redis.pcall(publish, record, "")
 return { "resolved" }
 ` as string,
 } as const;

@@ -1,6 +1,8 @@
 /** Typed wrappers of the Lua scripts: what each may answer, decoded strictly. Results are bytes, so replies that hold one are raw. */
-import { decodeTagged, defineScript } from "@holdfast/core";
+import { decodeTagged, defineScript, UnexpectedReplyError } from "@holdfast/core";
 import type { ReplyFields, Script } from "@holdfast/core";
+import type { Alone } from "./batches.ts";
+import { decodePart } from "./keys.ts";
 import * as lua from "./scripts.generated.ts";
 
 /** The record was written by a newer version of the package. */
@@ -37,6 +39,7 @@ export interface RecordReply {
   readonly token: number;
   readonly number: number;
   readonly possible: boolean;
+  /** 0 when none started since the key was forgotten. */
   readonly startedMs: number;
   readonly endedMs: number;
   readonly remainingMs: number;
@@ -54,26 +57,64 @@ const refused = (fields: ReplyFields): Refused => ({
   currentToken: fields.integer(),
 });
 
-export const claim: Script<typeof lua.claim, ClaimReply> = defineScript(
+/** Where the codec and the result stand in a record's text: `record.lua` has the fields. */
+const codecField = 14;
+const colon = 0x3a;
+
+/** Reads the text of a record that has ended, without looking into the result. */
+function storedOutcome(operation: string, record: Buffer): ClaimReply {
+  const starts = [0];
+  for (let at = 0; starts.length <= codecField + 1 && at < record.length; at += 1) {
+    if (record[at] === colon) starts.push(at + 1);
+  }
+  const resultAt = starts[codecField + 1];
+  const field = (index: number): string => record.toString("utf8", starts[index], (starts[index + 1] ?? 0) - 1);
+  const outcome = field(1);
+  if (resultAt === undefined || (outcome !== "completed" && outcome !== "failed")) {
+    throw new UnexpectedReplyError(operation, "a record that has ended", record.subarray(0, 200).toString());
+  }
+  return { kind: "stored", outcome, codecId: decodePart(field(codecField)), result: record.subarray(resultAt) };
+}
+
+/** One outcome for each item; what cannot be read is the affair of its caller alone. */
+function outcomesOf<Reply>(fields: ReplyFields, decode: () => Reply): (Reply | Alone)[] {
+  const lone = fields.left === 1;
+  return Array.from({ length: fields.left }, () => {
+    try {
+      return decode();
+    } catch (error) {
+      if (lone) throw error;
+      return { kind: "alone" };
+    }
+  });
+}
+
+/** What a claim answers that has no record to show. */
+const claimReplies: Readonly<Record<string, (fields: ReplyFields) => ClaimReply | Alone>> = {
+  granted: (fields) => ({
+    kind: "granted",
+    token: fields.integer(),
+    number: fields.integer(),
+    recovered: fields.integer() === 1,
+  }),
+  mismatch: () => ({ kind: "mismatch" }),
+  busy: (fields) => ({ kind: "busy", remainingMs: fields.integer() }),
+  unknown: () => ({ kind: "unknown" }),
+  "newer-format": newerFormat,
+  alone: () => ({ kind: "alone" }),
+};
+
+export const claim: Script<typeof lua.claim, readonly (ClaimReply | Alone)[]> = defineScript(
   lua.claim,
   (reply, operation) =>
-    decodeTagged<ClaimReply>(operation, reply, {
-      granted: (fields) => ({
-        kind: "granted",
-        token: fields.integer(),
-        number: fields.integer(),
-        recovered: fields.integer() === 1,
-      }),
-      stored: (fields) => ({
-        kind: "stored",
-        outcome: fields.bytes().toString() === "failed" ? "failed" : "completed",
-        codecId: fields.bytes().toString(),
-        result: fields.bytes(),
-      }),
-      mismatch: () => ({ kind: "mismatch" }),
-      busy: (fields) => ({ kind: "busy", remainingMs: fields.integer() }),
-      unknown: () => ({ kind: "unknown" }),
-      "newer-format": newerFormat,
+    decodeTagged<(ClaimReply | Alone)[]>(operation, reply, {
+      claimed: (fields) =>
+        outcomesOf(fields, () => {
+          const bytes = fields.bytes();
+          // No word begins with the format of a record.
+          if (bytes[0] === 0x31) return storedOutcome(operation, bytes);
+          return decodeTagged(operation, bytes.toString("latin1").split(" "), claimReplies);
+        }),
     }),
   { binary: true },
 );
@@ -100,7 +141,20 @@ const ended = (tag: string): ((reply: unknown, operation: string) => EndReply) =
     });
 };
 
-export const finish: Script<typeof lua.finish, EndReply> = defineScript(lua.finish, ended("stored"));
+const finishReplies: Readonly<Record<string, (fields: ReplyFields) => EndReply | Alone>> = {
+  stored: () => ({ kind: "ended" }),
+  refused,
+  "newer-format": newerFormat,
+  alone: () => ({ kind: "alone" }),
+};
+
+export const finish: Script<typeof lua.finish, readonly (EndReply | Alone)[]> = defineScript(
+  lua.finish,
+  (reply, operation) =>
+    decodeTagged<(EndReply | Alone)[]>(operation, reply, {
+      finished: (fields) => outcomesOf(fields, () => decodeTagged(operation, fields.text().split(" "), finishReplies)),
+    }),
+);
 export const release: Script<typeof lua.release, EndReply> = defineScript(lua.release, ended("released"));
 export const hold: Script<typeof lua.hold, EndReply> = defineScript(lua.hold, ended("unknown"));
 
@@ -141,11 +195,11 @@ export const inspect: Script<typeof lua.inspect, RecordReply | { readonly kind: 
         token: fields.integer(),
         number: fields.integer(),
         possible: fields.text() === "1",
-        startedMs: fields.integer(),
-        endedMs: fields.integer(),
+        startedMs: Math.floor(Number(fields.text()) / 1_000),
+        endedMs: Math.floor(Number(fields.text()) / 1_000),
         remainingMs: fields.integer(),
         rule: fields.text(),
-        codecId: fields.text(),
+        codecId: decodePart(fields.text()),
         resultBytes: fields.integer(),
         refused: fields.integer(),
         expiresInMs: fields.integer(),
@@ -158,7 +212,7 @@ export const inspect: Script<typeof lua.inspect, RecordReply | { readonly kind: 
 /** An entry of the index. */
 export interface IndexEntry {
   readonly member: string;
-  readonly startedMs: number;
+  readonly startedUs: number;
 }
 
 export const list: Script<typeof lua.list, readonly IndexEntry[]> = defineScript(lua.list, (reply, operation) =>
@@ -167,7 +221,7 @@ export const list: Script<typeof lua.list, readonly IndexEntry[]> = defineScript
       const flat = fields.list().map(String);
       return Array.from({ length: flat.length / 2 }, (_, index) => ({
         member: flat[index * 2] ?? "",
-        startedMs: Number(flat[index * 2 + 1]),
+        startedUs: Number(flat[index * 2 + 1]),
       }));
     },
   }),

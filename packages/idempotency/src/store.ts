@@ -5,6 +5,7 @@
 import { isAscii } from "node:buffer";
 import {
   backoffMs,
+  isCluster,
   NewerFormatError,
   OutcomeUnknownError,
   RedisUnavailableError,
@@ -13,8 +14,12 @@ import {
 } from "@holdfast/core";
 import type { Backoff, CallOptions, Connection, Effect } from "@holdfast/core";
 import type { LeaseData } from "./attempt.ts";
+import { Batches } from "./batches.ts";
+import type { Alone } from "./batches.ts";
+import { encodePart } from "./keys.ts";
 import type { IndexPlace, KeyPlace } from "./keys.ts";
 import type { ResolvedIdempotencyOptions } from "./options.ts";
+import type { EncodedResolution } from "./resolution.ts";
 import * as scripts from "./scripts.ts";
 import type { ClaimReply, EndReply, IndexEntry, NewerFormat, RecordReply, ResolveReply } from "./scripts.ts";
 
@@ -38,8 +43,18 @@ export interface EncodedOutcome {
 export interface AttemptIdentity extends LeaseData {
   readonly token: number;
   readonly number: number;
+  readonly recovered: boolean;
   readonly fingerprint: string;
 }
+
+interface ClaimItem extends LeaseData {
+  readonly fingerprint: string;
+}
+
+type OutcomeItem = AttemptIdentity & EncodedOutcome;
+
+/** A longer result is sent by itself: whoever comes after it in a batch would wait for it. */
+const togetherBytesMax = 16_384;
 
 function isWorthRepeating(error: unknown): boolean {
   return (
@@ -51,24 +66,26 @@ function isWorthRepeating(error: unknown): boolean {
 export class AttemptStore {
   readonly #connection: Connection;
   readonly #options: ResolvedIdempotencyOptions;
+  readonly #claims: Batches<ClaimItem, ClaimReply>;
+  readonly #outcomes: Batches<OutcomeItem, EndReply>;
 
   constructor(connection: Connection, options: ResolvedIdempotencyOptions) {
     this.#connection = connection;
     this.#options = options;
+    const together = !isCluster(connection.redis) && options.durability === undefined;
+    this.#claims = new Batches({ verb: "claim", together, options, send: (items, call) => this.#claim(items, call) });
+    this.#outcomes = new Batches({
+      verb: "complete",
+      together,
+      options,
+      send: (items, call) => this.#finish(items, call),
+    });
   }
 
   /** Asks for the next attempt. A lost answer is asked for again; a store that cannot be reached is reported at once. */
   claim({ place, owner }: LeaseData, fingerprint: string): Promise<Exclude<ClaimReply, NewerFormat>> {
-    const { leaseMs, retentionMs, attemptMaxMs, onUnknown } = this.#options;
-    const { record, recovering, held, member } = place;
-    const indexMs = attemptMaxMs + leaseMs + retentionMs;
-    const send = (): Promise<ClaimReply> =>
-      this.#connection.run(
-        scripts.claim,
-        { record, recovering, held },
-        { owner, fingerprint, leaseUs: leaseMs * 1_000, retentionMs, indexMs, onUnknown, member },
-        this.#call("claim", place, owner),
-      );
+    const item = { place, owner, fingerprint };
+    const send = (alone: boolean): Promise<ClaimReply | Alone> => this.#claims.ask(item, alone);
     return this.#insist(place, send, sendsMax.claim, (error) => !(error instanceof RedisUnavailableError));
   }
 
@@ -77,37 +94,27 @@ export class AttemptStore {
     const { leaseMs, retentionMs, commandTimeoutMs } = this.#options;
     const timeoutMs = Math.max(10, Math.min(commandTimeoutMs, Math.floor(leaseMs / 3)));
     const options = { ...this.#call("renew", place, owner), timeoutMs, durability: undefined };
-    const reply = await this.#connection.run(scripts.renew, { record: place.record }, { owner, retentionMs }, options);
+    const reply = await this.#connection.run(
+      scripts.renew,
+      { record: place.record },
+      { owner: encodePart(owner), retentionMs },
+      options,
+    );
     return this.#readable(place, reply).kind;
   }
 
   /** Stores an outcome with its state. */
-  finish(
-    identity: AttemptIdentity,
-    { outcome, codecId, bytes }: EncodedOutcome,
-  ): Promise<Exclude<EndReply, NewerFormat>> {
-    const { place, owner, token, number, fingerprint } = identity;
-    const args = {
-      owner,
-      token,
-      number,
-      fingerprint,
-      outcome,
-      codec: codecId,
-      result: argumentOf(bytes),
-      retentionMs: this.#options.retentionMs,
-      member: place.member,
-      publish: this.#connection.publishCommand,
-    };
-    const send = (): Promise<EndReply> =>
-      this.#connection.run(scripts.finish, endKeys(place), args, this.#call("complete", place, owner));
-    return this.#insist(place, send, sendsMax.finish);
+  finish(identity: AttemptIdentity, outcome: EncodedOutcome): Promise<Exclude<EndReply, NewerFormat>> {
+    const item = { ...identity, ...outcome };
+    const long = outcome.bytes.length > togetherBytesMax;
+    const send = (alone: boolean): Promise<EndReply | Alone> => this.#outcomes.ask(item, alone || long);
+    return this.#insist(identity.place, send, sendsMax.finish);
   }
 
   /** Ends an attempt without an outcome, also one whose grant never arrived. */
   release({ place, owner }: LeaseData, effect: Effect): Promise<Exclude<EndReply, NewerFormat>> {
     const { retentionMs } = this.#options;
-    const args = { owner, effect, retentionMs, member: place.member, publish: this.#connection.publishCommand };
+    const args = { owner: encodePart(owner), effect, retentionMs, publish: this.#connection.publishCommand };
     const send = (): Promise<EndReply> =>
       this.#connection.run(scripts.release, endKeys(place), args, this.#call("release", place, owner));
     return this.#insist(place, send, sendsMax.end);
@@ -116,10 +123,9 @@ export class AttemptStore {
   /** Ends an attempt whose outcome is unknown. */
   hold({ place, owner }: LeaseData): Promise<Exclude<EndReply, NewerFormat>> {
     const { retentionMs } = this.#options;
-    const args = { owner, retentionMs, member: place.member, publish: this.#connection.publishCommand };
-    const { record, hints } = place;
+    const args = { owner: encodePart(owner), retentionMs, publish: this.#connection.publishCommand };
     const send = (): Promise<EndReply> =>
-      this.#connection.run(scripts.hold, { record, hints }, args, this.#call("hold", place, owner));
+      this.#connection.run(scripts.hold, { record: place.record }, args, this.#call("hold", place, owner));
     return this.#insist(place, send, sendsMax.end);
   }
 
@@ -127,20 +133,19 @@ export class AttemptStore {
   async resolve(
     place: KeyPlace,
     operationId: string,
-    decision: { outcome: "completed" | "failed" | "released"; effect: Effect; codecId: string; bytes: Uint8Array },
+    decision: EncodedResolution,
   ): Promise<Exclude<ResolveReply, NewerFormat>> {
-    const { bytes, codecId: codec, outcome, effect } = decision;
+    const { bytes, codecId, outcome, effect } = decision;
     const reply = await this.#connection.run(
       scripts.resolve,
       endKeys(place),
       {
-        operationId,
+        operationId: encodePart(operationId),
         outcome,
         effect,
-        codec,
+        codec: encodePart(codecId),
         result: argumentOf(bytes),
         retentionMs: this.#options.retentionMs,
-        member: place.member,
         publish: this.#connection.publishCommand,
       },
       this.#call("resolve", place, operationId),
@@ -151,7 +156,8 @@ export class AttemptStore {
   /** Removes a key, leaving a tombstone. */
   async forget(place: KeyPlace, operationId: string): Promise<"forgotten" | "absent"> {
     const { retentionMs } = this.#options;
-    const args = { operationId, retentionMs, member: place.member, publish: this.#connection.publishCommand };
+    const { publishCommand: publish } = this.#connection;
+    const args = { operationId: encodePart(operationId), retentionMs, publish };
     const call = this.#call("forget", place, operationId);
     const reply = await this.#connection.run(scripts.forget, endKeys(place), args, call);
     return this.#readable(place, reply).kind;
@@ -166,9 +172,9 @@ export class AttemptStore {
   }
 
   /** A page of an index. */
-  list(index: string, fromMs: number, olderThanMs: number, countMax: number): Promise<readonly IndexEntry[]> {
+  list(index: string, fromUs: number, olderThanMs: number, countMax: number): Promise<readonly IndexEntry[]> {
     const options = { operation: "idempotency.stuck", timeoutMs: this.#options.commandTimeoutMs };
-    return this.#connection.run(scripts.list, { index }, { fromMs, olderThanMs, countMax }, options);
+    return this.#connection.run(scripts.list, { index }, { fromUs, olderThanMs, countMax }, options);
   }
 
   /** Takes an entry whose record is gone out of both indexes. */
@@ -177,6 +183,33 @@ export class AttemptStore {
     const call = this.#call("stuck", place);
     await this.#connection.run(scripts.prune, { record, index: recovering }, { member }, call);
     await this.#connection.run(scripts.prune, { record, index: held }, { member }, call);
+  }
+
+  #claim(items: readonly ClaimItem[], call: CallOptions): Promise<readonly (ClaimReply | Alone)[]> {
+    const { leaseMs, retentionMs, attemptMaxMs, onUnknown } = this.#options;
+    const keepMs = leaseMs + retentionMs;
+    const places: string[] = [];
+    const claims: string[] = [];
+    for (const { place, owner, fingerprint } of items) {
+      if (onUnknown === "hold") places.push(place.record, place.held, place.recovering);
+      else places.push(place.record, place.recovering);
+      claims.push(`${fingerprint}:${encodePart(owner)}`);
+    }
+    const args = { leaseUs: leaseMs * 1_000, keepMs, indexMs: attemptMaxMs + keepMs, onUnknown, claims };
+    return this.#connection.run(scripts.claim, { places }, args, call);
+  }
+
+  #finish(items: readonly OutcomeItem[], call: CallOptions): Promise<readonly (EndReply | Alone)[]> {
+    const { retentionMs, onUnknown } = this.#options;
+    const places: string[] = [];
+    const outcomes: (string | Buffer)[] = [];
+    for (const { place, owner, token, number, recovered, fingerprint, outcome, codecId, bytes } of items) {
+      places.push(place.record, onUnknown === "hold" ? place.held : place.recovering);
+      const attempt = `${token}:${fingerprint}:${encodePart(owner)}:${number}:${recovered ? 1 : 0}:${onUnknown}`;
+      outcomes.push(attempt, outcome, resultArgument(codecId, bytes));
+    }
+    const args = { retentionMs, publish: this.#connection.publishCommand, outcomes };
+    return this.#connection.run(scripts.finish, { places }, args, call);
   }
 
   #call(verb: string, place: KeyPlace, operationId?: string): CallOptions {
@@ -196,16 +229,19 @@ export class AttemptStore {
     return reply as Exclude<Reply, NewerFormat>;
   }
 
+  /** @param send asks, alone when it must */
   async #insist<Reply extends { readonly kind: string }>(
     place: KeyPlace,
-    send: () => Promise<Reply>,
+    send: (alone: boolean) => Promise<Reply | Alone>,
     sends: number,
     repeatable: (error: unknown) => boolean = () => true,
   ): Promise<Exclude<Reply, NewerFormat>> {
     const { clock, random } = this.#options;
     for (let sent = 1; ; sent += 1) {
       try {
-        return this.#readable<Reply>(place, await send());
+        let reply = await send(false);
+        if (reply.kind === "alone") reply = await send(true);
+        return this.#readable<Reply>(place, reply as Reply);
       } catch (error) {
         if (sent >= sends || !isWorthRepeating(error) || !repeatable(error)) throw error;
         await sleep(clock, backoffMs(backoff, sent, random));
@@ -214,17 +250,20 @@ export class AttemptStore {
   }
 }
 
+/** A result after the name of its codec. */
+function resultArgument(codecId: string, bytes: Uint8Array): string | Buffer {
+  const result = argumentOf(bytes);
+  const codec = encodePart(codecId);
+  // The client writes a text as UTF-8, of which ASCII is a part.
+  return typeof result === "string" ? `${codec}:${result}` : Buffer.concat([Buffer.from(`${codec}:`), result]);
+}
+
 /** The client sends texts much faster than bytes, and of ASCII both are the same. */
 function argumentOf(bytes: Uint8Array): string | Buffer {
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   return isAscii(buffer) ? buffer.toString("latin1") : buffer;
 }
 
-function endKeys({
-  record,
-  recovering,
-  held,
-  hints,
-}: KeyPlace): Record<"record" | "recovering" | "held" | "hints", string> {
-  return { record, recovering, held, hints };
+function endKeys({ record, recovering, held }: KeyPlace): Record<"record" | "recovering" | "held", string> {
+  return { record, recovering, held };
 }

@@ -15,17 +15,17 @@ const shardsAtOnce = 16;
 
 /** All entries of one index, page by page; entries of the page before that share its last start are left out. */
 async function* entriesOf(store: AttemptStore, index: string, olderThanMs: number): AsyncGenerator<IndexEntry> {
-  let fromMs = 0;
+  let fromUs = 0;
   let seen = new Set<string>();
   for (;;) {
     const countMax = pageMax + seen.size;
-    const page = await store.list(index, fromMs, olderThanMs, countMax);
-    for (const entry of page) if (entry.startedMs !== fromMs || !seen.has(entry.member)) yield entry;
+    const page = await store.list(index, fromUs, olderThanMs, countMax);
+    for (const entry of page) if (entry.startedUs !== fromUs || !seen.has(entry.member)) yield entry;
     const last = page.at(-1);
     if (last === undefined || page.length < countMax) return;
-    const same = page.filter(({ startedMs }) => startedMs === last.startedMs).map(({ member }) => member);
-    seen = last.startedMs === fromMs ? new Set([...seen, ...same]) : new Set(same);
-    fromMs = last.startedMs;
+    const same = page.filter(({ startedUs }) => startedUs === last.startedUs).map(({ member }) => member);
+    seen = last.startedUs === fromUs ? new Set([...seen, ...same]) : new Set(same);
+    fromUs = last.startedUs;
   }
 }
 

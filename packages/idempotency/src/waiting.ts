@@ -86,7 +86,7 @@ class KeyWatch {
   constructor(place: KeyPlace, wakeUps: WakeUps, clock: Clock, onEmpty: () => void) {
     this.#clock = clock;
     this.#onEmpty = onEmpty;
-    this.#subscription = wakeUps.listen(place.hints, () => this.ask());
+    this.#subscription = wakeUps.listen(place.record, () => this.ask());
     this.#armPoll();
   }
 
@@ -163,9 +163,15 @@ export class Waiting {
     return waiter;
   }
 
-  /** Tells all who wait for a key its outcome; those who came with another payload ask themselves. */
-  tell({ resource }: KeyPlace, fingerprint: string, outcome: StoredOutcome): void {
-    for (const waiter of this.#watches.get(resource)?.waiters ?? []) {
+  /**
+   * Tells all who wait for a key its outcome; those who came with another payload ask themselves.
+   * @param make the outcome, when anybody waits
+   */
+  tell({ resource }: KeyPlace, fingerprint: string, make: () => StoredOutcome): void {
+    const watch = this.#watches.get(resource);
+    if (watch === undefined) return;
+    const outcome = make();
+    for (const waiter of watch.waiters) {
       waiter.wake(waiter.fingerprint === fingerprint ? outcome : undefined);
     }
   }

@@ -8,7 +8,7 @@ const bench = useBench();
 /** Takes Linux and a C compiler. */
 const clockCanBeSet = await ClockSkew.available();
 const keyed = useStoreBench(bench);
-const { storeOf, granted, finish, field } = keyed;
+const { storeOf, granted, finish, field, setField } = keyed;
 
 describe("what a claim is told", () => {
   it("I3 another payload is a mismatch in every state that remembers one", async () => {
@@ -59,7 +59,7 @@ describe("K5 tokens", () => {
       await store.release({ place: keyed.place, owner: `a${round}` }, "none");
     }
     expect(tokens).toEqual([...new Set(tokens)].toSorted((left, right) => left - right));
-    expect(await field("t")).toBe(String(tokens.at(-1)));
+    expect(await field("token")).toBe(String(tokens.at(-1)));
   });
 
   it("K5 a token ahead of the clock is followed by a higher one, and is remembered for its time plus the retention", async () => {
@@ -67,7 +67,7 @@ describe("K5 tokens", () => {
     const { token } = await granted(store, "a");
     await store.release({ place: keyed.place, owner: "a" }, "none");
     const ahead = token + 3_600_000_000;
-    await bench.redis.hset(keyed.place.record, "t", String(ahead));
+    await setField("token", String(ahead));
     const next = await granted(store, "b");
     expect(next.token).toBe(ahead + 1);
     expect(await bench.redis.pexpiretime(keyed.place.record)).toBeGreaterThanOrEqual(
@@ -90,7 +90,7 @@ describe("K8 a clock that goes back", () => {
   it("K8 a lease that is longer than its length ends at its length from first sight", async () => {
     const store = storeOf({ leaseMs: 200 });
     await granted(store, "a");
-    await bench.redis.hset(keyed.place.record, "e", String((Date.now() + 3_600_000) * 1_000));
+    await setField("leased", String((Date.now() + 3_600_000) * 1_000));
     const seen = await store.claim({ place: keyed.place, owner: "b" }, print("f"));
     expect(seen).toMatchObject({ kind: "busy" });
     expect((seen as { remainingMs: number }).remainingMs).toBeLessThanOrEqual(200);
@@ -101,7 +101,7 @@ describe("K8 a clock that goes back", () => {
   it("K8 an operator sees it the same way", async () => {
     const store = storeOf({ leaseMs: 200 });
     await granted(store, "a");
-    await bench.redis.hset(keyed.place.record, "e", String((Date.now() + 3_600_000) * 1_000));
+    await setField("leased", String((Date.now() + 3_600_000) * 1_000));
     const resolution = { ...completed('"y"'), outcome: "completed", effect: "possible" } as const;
     expect(await store.resolve(keyed.place, "op1", resolution)).toMatchObject({ kind: "busy" });
     await pass(230);

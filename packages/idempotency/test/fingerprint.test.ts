@@ -83,6 +83,12 @@ describe("I7 fingerprints", () => {
     },
   );
 
+  it("read a number of a million zeros that a client has sent, in time that grows with its length alone", () => {
+    const zeros = "0".repeat(1_000_000);
+    expect(canonicalOfText(`[1${zeros}1]`)).toBe(`[1${zeros}1e0]`);
+    expect(canonicalOfText(`[1${zeros}]`)).toBe("[1e1000000]");
+  });
+
   it("refuse a cycle", () => {
     const cycle: { self?: unknown } = {};
     cycle.self = cycle;

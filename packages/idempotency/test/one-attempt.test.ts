@@ -167,7 +167,9 @@ describe("I4 a dead attempt blocks its key for at most leaseMs", () => {
     proxy.blackhole();
     const second = bench.idempotency(options, undefined, name);
     await pollUntil("the lease has passed", async () => (await second.inspect("k"))?.kind === "unknown");
-    expect(await rejection(second.run("k", () => "again"))).toBeInstanceOf(OutcomeUnknownError);
+    const closed = await rejection(second.run("k", () => "again"));
+    expect(closed).toBeInstanceOf(OutcomeUnknownError);
+    expect((closed as Error).message).toContain("until `resolve` says what became of it");
     expect((await second.inspect("k"))?.expiresInMs).toBeUndefined();
     expect(await second.resolve("k", { kind: "completed", value: "seen at the provider" })).toEqual({
       kind: "resolved",

@@ -101,6 +101,8 @@ describe("a reply that is lost", () => {
     const error = await rejection(idempotency.run("k", () => "done"));
     expect(error).toBeInstanceOf(OutcomeUnknownError);
     expect(error).toMatchObject({ operationId: "k", effect: "possible" });
+    // What to do is what run takes: the key.
+    expect((error as Error).message).toContain("run it again under the same key");
     expect(events.filter(({ type }) => type === "unknown")).toHaveLength(1);
     expect(await bench.idempotency({}, undefined, name).run("k", () => "again")).toMatchObject({
       value: "done",
@@ -171,6 +173,37 @@ describe("a reply that is lost", () => {
     expect(events.filter((type) => type === "unknown")).toEqual([]);
     expect(events.filter((type) => type === "stored")).toHaveLength(50);
     expect(await all(idempotency.stuck({ olderThanMs: 0 }))).toEqual([]);
+  });
+});
+
+describe("a claim that is answered as late as its lease is long", () => {
+  it("I5 is given back and made again: the work begins with a lease, and hears of no earlier attempt", async () => {
+    const name = uniqueName();
+    const { proxy, redis } = await bench.proxied();
+    const idempotency = bench.idempotency({ leaseMs: 1_000, commandTimeoutMs: 20_000 }, redis, name);
+    await idempotency.run("warm-up", () => undefined);
+    const held = proxy.hold("reply", (words) => words.includes("recover"));
+    const running = idempotency.run("k", ({ signal, recovered }) => ({ aborted: signal.aborted, recovered }));
+    await held.hit;
+    const look = bench.idempotency({}, undefined, name);
+    await pollUntil("the lease has passed", async () => (await look.inspect("k"))?.kind === "lapsed");
+    held.release();
+    expect((await running).value).toEqual({ aborted: false, recovered: false });
+  });
+
+  it("I9 and cannot be given back, is a store that is unavailable: nothing has run", async () => {
+    const name = uniqueName();
+    const { proxy, redis } = await bench.proxied({ autoResendUnfulfilledCommands: false, maxRetriesPerRequest: 0 });
+    const idempotency = bench.idempotency({ leaseMs: 100, commandTimeoutMs: 300 }, redis, name);
+    await idempotency.run("warm-up", () => undefined);
+    const held = proxy.hold("reply", (words) => words.includes("recover"));
+    proxy.hold("reply", (words) => words.includes("none"), { times: 9 });
+    const running = rejection(idempotency.run("k", () => expect.unreachable()));
+    await held.hit;
+    const look = bench.idempotency({}, undefined, name);
+    await pollUntil("the lease has passed", async () => (await look.inspect("k"))?.kind === "lapsed");
+    held.release();
+    expect(await running).toMatchObject({ name: "RedisUnavailableError", effect: "none" });
   });
 });
 

@@ -91,7 +91,8 @@ describe("random faults on real processes", () => {
     const fleet = new Fleet(server, { NAME: name, RESOURCE_PORT: String(resource.port) });
     const accounts = new Redis(resource.url);
     const redis = new Redis(server.url);
-    const judge = new Idempotency(redis, name, { leaseMs: 300 });
+    // It asks for all keys at once, which on a slow machine takes longer than the workers' lease.
+    const judge = new Idempotency(redis, name, { leaseMs: 10_000, commandTimeoutMs: 20_000 });
     const reports: RunReport[] = [];
     const done: Record<Fault, number> = {
       none: 0,

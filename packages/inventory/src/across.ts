@@ -6,7 +6,7 @@
  * behind expires. Confirm: first all holds are extended, then all are confirmed, so that none expires between the first and the last.
  * Both are resumed by calling them again with the same ids.
  */
-import { integer, optionsObject, systemRandom } from "@holdfast/core";
+import { integerOr, leaseRangeMs, optionsObject, systemRandom } from "@holdfast/core";
 import type { Inventory } from "./inventory.ts";
 import type { ReserveRequest } from "./order.ts";
 import type { ConfirmResult, ExtendResult, Reserved, Shortage } from "./results.ts";
@@ -112,7 +112,7 @@ export async function confirmAcross(
 ): Promise<ConfirmAcrossResult> {
   checkParts(parts);
   optionsObject("options", options);
-  const holdMs = integer("extendMs", options.extendMs ?? 60_000, { min: 50, max: 86_400_000 });
+  const holdMs = integerOr(60_000, "extendMs", options.extendMs, leaseRangeMs);
   const extended = await Promise.all(
     parts.map(async ({ stock, reservationId }): Promise<PartOutcome> => {
       const { kind } = await stock.extend({ reservationId, holdMs, operationId: systemRandom.id() });

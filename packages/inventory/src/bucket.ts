@@ -2,7 +2,6 @@
  * One bucket of an inventory: everything of one Cluster slot. Sends orders of one tick as one script (layouts of a hot sku and of a
  * thousand skus alike), turns refusals into errors, and tells observers of holds that were returned in passing.
  */
-import { createHash } from "node:crypto";
 import {
   Coalescer,
   NewerFormatError,
@@ -11,13 +10,23 @@ import {
   UnexpectedReplyError,
 } from "@holdfast/core";
 import type { CallOptions, Connection, EventSink } from "@holdfast/core";
+import {
+  asOneOrAlone,
+  inParts,
+  linesOfOrder,
+  linesOfSettlement,
+  orderArguments,
+  settlementArguments,
+} from "./batch.ts";
+import type { Settlement } from "./batch.ts";
 import { BucketsMismatchError, InconsistentStockError } from "./errors.ts";
 import type { InventoryEvent } from "./events.ts";
 import { bucketKeys } from "./keys.ts";
 import type { BucketKeys } from "./keys.ts";
-import type { Basket } from "./lines.ts";
 import type { CheckedId, Order } from "./order.ts";
 import type { ResolvedInventoryOptions } from "./options.ts";
+import { parcelOf } from "./parcel.ts";
+import type { Parcel } from "./parcel.ts";
 import {
   applyScript,
   clearScript,
@@ -38,44 +47,9 @@ export interface Answer {
   readonly nowMs: number;
 }
 
-/** An end of a reservation as settle.lua gets it. */
-export interface Settlement {
-  readonly id: CheckedId;
-  readonly what: "c" | "k" | "r";
-  readonly operationId: string;
-  /** The part to confirm; all without it. */
-  readonly part: Basket | undefined;
-}
-
-/** Units on their way from one bucket to another. */
-export interface Parcel {
-  readonly from: number;
-  readonly to: number;
-  readonly number: string;
-  /** Escaped. */
-  readonly sku: string;
-  readonly quantity: string;
-  /** As it is on record. */
-  readonly text: string;
-}
-
-/** The parcel on record in bucket `from` for bucket `to`. */
-export function parcelOf(from: number, to: number, text: string): Parcel {
-  const [number = "", sku = "", quantity = ""] = text.split(" ");
-  return { from, to, number, sku, quantity, text };
-}
-
-/** Most holds that one script ends in passing, about 1 ms of the server's time, and about how many lines of them. */
+/** Most holds that one script ends in passing, about 1 ms of the server's time. */
 const expireMax = 100;
-const expireLinesMax = 1_000;
-/** Lines in one script: longer baskets travel alone. */
-const batchLinesMax = 1_000;
 const formatSupported = 1;
-
-/** A name for an operation, short enough to be kept with each record. */
-export function markOf(operationId: string): string {
-  return createHash("sha256").update(operationId).digest("base64url").slice(0, 8);
-}
 
 /** What became of a shared request, as the caller of one part of it needs it: under its own operation id. */
 export function named(error: unknown, operation: string, operationId: string, durabilityMs = 0): unknown {
@@ -230,7 +204,7 @@ export class Bucket {
       await this.connection.run(
         sweepScript,
         this.#stockKeys(),
-        { ...this.common(), expireMax: holdsMax, linesMax: holdsMax * 10, holdMs: this.#options.holdMs },
+        { ...this.common(), expireMax: holdsMax, holdMs: this.#options.holdMs },
         this.call("sweep", undefined, "none"),
       ),
     );
@@ -270,8 +244,8 @@ export class Bucket {
   }
 
   /** Arguments that most scripts take. */
-  common(): { layout: string; keepMs: number; expireMax: number; linesMax: number } {
-    return { layout: this.#layout, keepMs: this.#options.keepMs, expireMax, linesMax: expireLinesMax };
+  common(): { layout: string; keepMs: number; expireMax: number } {
+    return { layout: this.#layout, keepMs: this.#options.keepMs, expireMax };
   }
 
   #returned(lapsed: number): void {
@@ -288,86 +262,28 @@ export class Bucket {
     return answers.map((answer) => ({ answer, nowMs }));
   }
 
-  #applyAll(items: readonly Order[], final: boolean): Promise<readonly Answer[]> {
-    return inParts(
-      items,
-      ({ basket }) => basket.skus.length,
-      async (orders) => {
-        const fields = new Set<string>();
-        const ids: string[] = [];
-        const list: (string | number)[] = [];
-        for (const { id, operation, holdMs, flag, reference, basket } of orders) {
-          const { skus, quantities, text } = basket;
-          ids.push(id.word);
-          const born = id.bornMs === 0 ? "" : String(id.bornMs).padStart(13, "0");
-          const letter = born === "" ? operation : operation.toUpperCase();
-          list.push(operation === "v" ? `${letter}${born}${holdMs}` : `${letter}${born}`);
-          list.push(`${flag} ${reference} ${text}`, skus.length);
-          const sign = operation === "k" || operation === "j" ? -1 : 1;
-          for (let index = 0; index < skus.length; index += 1) {
-            const sku = skus[index] as string;
-            list.push(sku, sign * (quantities[index] as number));
-            fields.add(sku);
-            if (operation !== "d") fields.add(`r#${sku}`);
-          }
-        }
-        const [{ id }] = orders as [Order];
-        const reply = await this.connection.run(
-          applyScript,
-          this.#stockKeys(),
-          {
-            ...this.common(),
-            rememberMs: this.#options.rememberMs,
-            final: final ? "1" : "0",
-            itemCount: orders.length,
-            fieldCount: fields.size,
-            items: [...fields, ...ids, ...list],
-          },
-          this.call("apply", undefined, id.given),
-        );
-        return this.#answers(reply, orders.length);
-      },
+  #applyAll(items: readonly Order[], final: boolean): Promise<readonly (Answer | Error)[]> {
+    return inParts(items, linesOfOrder, (part) =>
+      asOneOrAlone(part, async (orders) => {
+        const args = {
+          ...this.common(),
+          rememberMs: this.#options.rememberMs,
+          ...orderArguments(orders, final),
+        };
+        const call = this.call("apply", undefined, (orders[0] as Order).id.given);
+        return this.#answers(await this.connection.run(applyScript, this.#stockKeys(), args, call), orders.length);
+      }),
     );
   }
 
-  #settleAll(items: readonly Settlement[], final: boolean): Promise<readonly Answer[]> {
-    return inParts(
-      items,
-      ({ part }) => part?.skus.length ?? 1,
-      async (settlements) => {
-        const list: (string | number)[] = [];
-        for (const { id, what, operationId, part } of settlements) {
-          list.push(id.word, what, markOf(operationId), part?.skus.length ?? 0);
-          for (const [index, sku] of part?.skus.entries() ?? []) list.push(sku, part?.quantities[index] as number);
-        }
-        const [{ operationId }] = settlements as [Settlement];
-        const reply = await this.connection.run(
-          settleScript,
-          this.#stockKeys(),
-          { ...this.common(), final: final ? "1" : "0", itemCount: settlements.length, items: list },
-          this.call("settle", undefined, operationId),
-        );
+  #settleAll(items: readonly Settlement[], final: boolean): Promise<readonly (Answer | Error)[]> {
+    return inParts(items, linesOfSettlement, (part) =>
+      asOneOrAlone(part, async (settlements) => {
+        const args = { ...this.common(), ...settlementArguments(settlements, final) };
+        const call = this.call("settle", undefined, (settlements[0] as Settlement).operationId);
+        const reply = await this.connection.run(settleScript, this.#stockKeys(), args, call);
         return this.#answers(reply, settlements.length);
-      },
+      }),
     );
   }
-}
-
-/** Sends items so that no script sees an id twice or too many lines, each part after the one before it. */
-async function inParts<Item extends { readonly id: CheckedId }>(
-  items: readonly Item[],
-  linesOf: (item: Item) => number,
-  send: (part: readonly Item[]) => Promise<readonly Answer[]>,
-): Promise<readonly Answer[]> {
-  const ids = new Set<string>();
-  let lines = 0;
-  for (const [index, item] of items.entries()) {
-    lines += linesOf(item);
-    if (index > 0 && (lines > batchLinesMax || ids.has(item.id.word))) {
-      const first = await send(items.slice(0, index));
-      return [...first, ...(await inParts(items.slice(index), linesOf, send))];
-    }
-    ids.add(item.id.word);
-  }
-  return send(items);
 }

@@ -6,10 +6,11 @@
  * what it finds.
  */
 import type { EventSink } from "@holdfast/core";
-import { parcelOf } from "./bucket.ts";
-import type { Bucket, Parcel } from "./bucket.ts";
+import type { Bucket } from "./bucket.ts";
 import type { InventoryEvent } from "./events.ts";
 import { unescapeWord } from "./packed-text.ts";
+import { parcelOf } from "./parcel.ts";
+import type { Parcel } from "./parcel.ts";
 import type { LevelsReply } from "./scripts.ts";
 
 /** What a round came to: units moved, nothing to be had anywhere, or too much going on to tell. */

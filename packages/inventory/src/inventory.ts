@@ -1,26 +1,34 @@
 /**
  * Stock of one place, sold by many processes: taken in one step or reserved and confirmed, never oversold, never lost, never taken twice.
  *
- * This file is what callers see, in reading order. How orders are answered is in ordering.ts, counting in stock-taking.ts, the log in
- * movement-log.ts and consumer.ts, several places in across.ts.
+ * This file is what callers see, in reading order. How orders are answered is in ordering.ts, counting in census.ts and stock-taking.ts, the
+ * log in movement-log.ts and consumer.ts, several places in across.ts.
  */
-import { ClosedError, Connection, EventSink, integer, integerOr, optionsObject, signal, text } from "@holdfast/core";
+import {
+  ClosedError,
+  Connection,
+  EventSink,
+  integer,
+  integerOr,
+  leaseRangeMs,
+  optionsObject,
+  text,
+} from "@holdfast/core";
 import type { RedisLike } from "@holdfast/core";
-import type { Bucket } from "./bucket.ts";
+import { Census } from "./census.ts";
 import { MovementConsumer } from "./consumer.ts";
 import type { ConsumerOptions } from "./consumer.ts";
 import { inventoryChannel } from "./events.ts";
 import type { InventoryEvent } from "./events.ts";
-import { checkCursor, startCursor } from "./movement.ts";
+import { checkCursor } from "./movement.ts";
 import type { Cursor, Movement } from "./movement.ts";
-import { MovementLog } from "./movement-log.ts";
+import { resolveReadOptions } from "./movement-log.ts";
 import { resolveInventoryOptions } from "./options.ts";
 import type { InventoryOptions, ResolvedInventoryOptions } from "./options.ts";
 import { adjustOrder, checkId, decrementOrder, reserveOrder, restockOrder } from "./order.ts";
 import type { AdjustRequest, DecrementRequest, Order, ReserveRequest, RestockRequest } from "./order.ts";
 import { Ordering } from "./ordering.ts";
 import type { Applied } from "./ordering.ts";
-import { escapeWord } from "./packed-text.ts";
 import type { ConfirmRequest, ExtendRequest, MovementsOptions, ReleaseRequest, SeedOptions } from "./requests.ts";
 import type {
   AdjustResult,
@@ -35,7 +43,7 @@ import type {
   SeedResult,
   SweepResult,
 } from "./results.ts";
-import { checkSnapshot, StockTaking } from "./stock-taking.ts";
+import { checkSnapshot } from "./stock-taking.ts";
 import type { Reconciliation, Snapshot } from "./stock-taking.ts";
 import { Stockroom } from "./stockroom.ts";
 
@@ -44,8 +52,8 @@ export class Inventory implements AsyncDisposable {
   readonly name: string;
   readonly #options: ResolvedInventoryOptions;
   readonly #events: EventSink<InventoryEvent>;
-  readonly #stockroom: Stockroom;
   readonly #ordering: Ordering;
+  readonly #census: Census;
   #closed = false;
 
   /**
@@ -57,16 +65,11 @@ export class Inventory implements AsyncDisposable {
   constructor(redis: RedisLike, name: string, options: InventoryOptions = {}) {
     this.name = text("name", name);
     this.#options = resolveInventoryOptions(options);
-    const { clock, onEvent, random, rememberMs, durability } = this.#options;
+    const { clock, onEvent } = this.#options;
     this.#events = new EventSink(inventoryChannel, onEvent);
-    this.#stockroom = new Stockroom(Connection.of(redis, clock), name, this.#options, this.#events);
-    this.#ordering = new Ordering({
-      name,
-      stockroom: this.#stockroom,
-      random,
-      rememberMs,
-      durabilityMs: durability?.timeoutMs ?? 0,
-    });
+    const stockroom = new Stockroom(Connection.of(redis, clock), name, this.#options, this.#events);
+    this.#ordering = new Ordering(name, stockroom, this.#options);
+    this.#census = new Census(stockroom, this.#options);
   }
 
   /** Number of buckets; each has a log of its own. 1 without hot skus. */
@@ -108,11 +111,8 @@ export class Inventory implements AsyncDisposable {
     optionsObject("request", request);
     const { reservationId, operationId, lines, retakeIfExpired } = request;
     const what = retakeIfExpired === true ? "k" : "c";
-    return this.#answered(
-      "confirm",
-      reservationId,
-      await this.#ordering.confirm({ reservationId, operationId, lines, what }),
-    );
+    const result = await this.#ordering.confirm({ reservationId, operationId, lines, what });
+    return this.#answered("confirm", reservationId, result);
   }
 
   /**
@@ -134,7 +134,7 @@ export class Inventory implements AsyncDisposable {
   async extend(request: ExtendRequest): Promise<ExtendResult> {
     this.#assertOpen();
     optionsObject("request", request);
-    const holdMs = integer("holdMs", request.holdMs, { min: 50, max: 86_400_000 });
+    const holdMs = integer("holdMs", request.holdMs, leaseRangeMs);
     const operation = checkId("operationId", request.operationId);
     return this.#ordering.extend(operation, checkId("reservationId", request.reservationId), holdMs);
   }
@@ -169,7 +169,8 @@ export class Inventory implements AsyncDisposable {
   }
 
   /**
-   * Stock of a sku; holds that are due are returned first. A sku that was never there has none.
+   * Stock of a sku; holds that are due are returned first, once the ambient deadline has passed no more than 100 of them. A sku that was
+   * never there has none.
    * @throws TypeError, RangeError, and what every call of Redis throws
    */
   async level(sku: string): Promise<Level> {
@@ -183,25 +184,8 @@ export class Inventory implements AsyncDisposable {
   async levels(skus: readonly string[]): Promise<Map<string, Level>> {
     this.#assertOpen();
     if (!Array.isArray(skus)) throw new TypeError(`skus must be an array, got ${typeof skus}`);
-    const words = [...new Set(skus.map((sku) => escapeWord(text("sku", sku))))];
-    if (this.bucketCount > 1) {
-      await this.#stockroom.opened();
-      // Units on their way would be counted nowhere.
-      await this.#stockroom.gathering.deliverAll();
-    }
-    const counts = await Promise.all(this.#stockroom.buckets.map((bucket) => this.#counting(bucket).levels(words)));
-    const sum = new Map<string, Level>();
-    for (const { levels } of counts) {
-      for (const [sku, { onHand, reserved, available }] of levels) {
-        const before = sum.get(sku) ?? { onHand: 0, reserved: 0, available: 0 };
-        sum.set(sku, {
-          onHand: before.onHand + onHand,
-          reserved: before.reserved + reserved,
-          available: before.available + available,
-        });
-      }
-    }
-    return sum;
+    for (const sku of skus) text("sku", sku);
+    return this.#census.levels(skus);
   }
 
   /**
@@ -210,13 +194,7 @@ export class Inventory implements AsyncDisposable {
    */
   async *skus(): AsyncGenerator<string, void, undefined> {
     this.#assertOpen();
-    const seen = new Set<string>();
-    for (const bucket of this.#stockroom.buckets) {
-      for await (const sku of this.#counting(bucket).skus()) {
-        if (!seen.has(sku)) yield sku;
-        seen.add(sku);
-      }
-    }
+    yield* this.#census.skus();
   }
 
   /**
@@ -232,7 +210,7 @@ export class Inventory implements AsyncDisposable {
     optionsObject("options", options);
     const ifCursor = checkCursor("ifCursor", options.ifCursor);
     const { operationId = this.#options.random.id() } = options;
-    return this.#counting(this.#stockroom.main).seed(counts, ifCursor, checkId("operationId", operationId));
+    return this.#census.of(0).seed(counts, ifCursor, checkId("operationId", operationId));
   }
 
   /**
@@ -245,25 +223,18 @@ export class Inventory implements AsyncDisposable {
   async reconcile(expected: Snapshot, at: Cursor, options: { readonly bucket?: number } = {}): Promise<Reconciliation> {
     this.#assertOpen();
     const counts = checkSnapshot(expected);
-    return this.#counting(this.#bucket(options.bucket)).reconcile(counts, checkCursor("at", at));
+    return this.#census.of(options.bucket).reconcile(counts, checkCursor("at", at));
   }
 
   /**
-   * Movements in order, each with the cursor of its place. Ends at the end of the log, or goes on with `follow`.
+   * Movements in order, each with the cursor of its place. Ends at the end of the log, or goes on with `follow` until the ambient deadline.
    * @throws TypeError, RangeError; while reading ForkedLogError, MovementGapError, the reason of `signal`, and what every call of Redis
    *   throws
    */
   movements(options: MovementsOptions = {}): AsyncGenerator<Movement, void, undefined> {
     this.#assertOpen();
     optionsObject("options", options);
-    signal("signal", options.signal);
-    const pollMs = integerOr(250, "pollMs", options.pollMs, { min: 10, max: 60_000 });
-    return this.#log(this.#bucket(options.bucket)).read({
-      after: checkCursor("after", options.after ?? startCursor),
-      pageMax: integerOr(500, "pageMax", options.pageMax, { min: 1, max: 10_000 }),
-      pollMs: options.follow === true ? pollMs : undefined,
-      signal: options.signal,
-    });
+    return this.#census.of(options.bucket).log.read(resolveReadOptions(options));
   }
 
   /**
@@ -274,9 +245,9 @@ export class Inventory implements AsyncDisposable {
   consumer(name: string, options: ConsumerOptions = {}): MovementConsumer {
     this.#assertOpen();
     optionsObject("options", options);
-    const bucket = this.#bucket(options.bucket);
+    const { bucket, log } = this.#census.of(options.bucket);
     const pageMax = integerOr(500, "pageMax", options.pageMax, { min: 1, max: 10_000 });
-    return new MovementConsumer(text("consumer", name), this.name, bucket, this.#log(bucket), pageMax, this.#events);
+    return new MovementConsumer(text("consumer", name), this.name, bucket, log, pageMax, this.#events);
   }
 
   /**
@@ -285,7 +256,7 @@ export class Inventory implements AsyncDisposable {
    */
   async cursor(options: { readonly bucket?: number } = {}): Promise<Cursor> {
     this.#assertOpen();
-    return (await this.#counting(this.#bucket(options.bucket)).levels([])).cursor;
+    return (await this.#census.of(options.bucket).levels([])).cursor;
   }
 
   /**
@@ -297,14 +268,7 @@ export class Inventory implements AsyncDisposable {
     this.#assertOpen();
     optionsObject("options", options);
     const holdsMax = integerOr(100, "holdsMax", options.holdsMax, { min: 1, max: 1_000 });
-    if (this.bucketCount > 1) await this.#stockroom.opened();
-    const replies = await Promise.all(this.#stockroom.buckets.map((bucket) => bucket.sweep(holdsMax)));
-    const next = replies.map(({ nextMs }) => nextMs).filter((nextMs) => nextMs !== null);
-    return {
-      expired: replies.reduce((sum, { lapsed }) => sum + lapsed, 0),
-      more: replies.some(({ left }) => left),
-      nextExpiryAtMs: next.length === 0 ? null : Math.min(...next),
-    };
+    return this.#census.sweep(holdsMax);
   }
 
   /** Refuses further calls. The redis client stays open. */
@@ -328,19 +292,6 @@ export class Inventory implements AsyncDisposable {
   ): Result {
     this.#events.emit(() => ({ type: "answered", inventory: this.name, operation, id, kind: result.kind }));
     return result;
-  }
-
-  #bucket(index: number | undefined): Bucket {
-    const { buckets } = this.#stockroom;
-    return buckets[integerOr(0, "bucket", index, { min: 0, max: buckets.length - 1 })] as Bucket;
-  }
-
-  #log(bucket: Bucket): MovementLog {
-    return new MovementLog(bucket, this.#options.clock);
-  }
-
-  #counting(bucket: Bucket): StockTaking {
-    return new StockTaking(bucket, this.#log(bucket), this.#options);
   }
 
   #assertOpen(): void {

@@ -28,10 +28,30 @@ export const quantityMax: number = 2 ** 40;
 const quantityRange = { min: 1, max: quantityMax };
 const changeRange = { min: -quantityMax, max: quantityMax };
 
-function basketOf(skus: readonly string[], quantities: readonly number[]): Basket {
-  let words = "";
-  for (const [index, sku] of skus.entries()) words += `${index === 0 ? "" : " "}${sku} ${quantities[index]}`;
-  return { skus, quantities, text: words };
+/** Names of fields in messages, made once: most baskets are right, and have few lines. */
+const names: { readonly line: string; readonly sku: string; readonly quantity: string }[] = [];
+
+function namesOf(index: number): (typeof names)[number] {
+  return (names[index] ??= {
+    line: `lines[${index}]`,
+    sku: `lines[${index}].sku`,
+    quantity: `lines[${index}].quantity`,
+  });
+}
+
+function basketOf(sums: ReadonlyMap<string, number>): Basket {
+  const skus = [...sums.keys()].toSorted();
+  const quantities = skus.map((sku) => sums.get(sku) as number);
+  return { skus, quantities, text: skus.map((sku, index) => `${sku} ${quantities[index]}`).join(" ") };
+}
+
+function lineOf(line: Line, index: number, signed: boolean): { readonly sku: string; readonly quantity: number } {
+  const { line: name, sku: skuName, quantity: quantityName } = namesOf(index);
+  optionsObject(name, line);
+  const sku = escapeWord(text(skuName, line.sku));
+  const quantity = integer(quantityName, line.quantity, signed ? changeRange : quantityRange);
+  if (quantity === 0) throw new RangeError(`${quantityName} must not be 0`);
+  return { sku, quantity };
 }
 
 /**
@@ -44,26 +64,23 @@ export function basket(lines: readonly Line[], signed = false): Basket {
   if (length === 0 || length > linesMax) {
     throw new RangeError(`lines must have 1 to ${linesMax} entries, got ${length}`);
   }
+  if (length === 1) {
+    const { sku, quantity } = lineOf(lines[0] as Line, 0, signed);
+    return { skus: [sku], quantities: [quantity], text: `${sku} ${quantity}` };
+  }
   const sums = new Map<string, number>();
   for (const [index, line] of lines.entries()) {
-    optionsObject(`lines[${index}]`, line);
-    const sku = escapeWord(text(`lines[${index}].sku`, line.sku));
-    const field = `lines[${index}].quantity`;
-    const quantity = integer(field, line.quantity, signed ? changeRange : quantityRange);
-    if (quantity === 0) throw new RangeError(`${field} must not be 0`);
+    const { sku, quantity } = lineOf(line, index, signed);
     const sum = (sums.get(sku) ?? 0) + quantity;
     if (Math.abs(sum) > quantityMax)
-      throw new RangeError(`${field}: all lines of the sku must sum to at most ${quantityMax}, got ${sum}`);
+      throw new RangeError(
+        `${namesOf(index).quantity}: all lines of the sku must sum to at most ${quantityMax}, got ${sum}`,
+      );
     sums.set(sku, sum);
   }
   if (signed) for (const [sku, sum] of sums) if (sum === 0) sums.delete(sku);
   if (sums.size === 0) throw new RangeError("lines must not cancel one another out");
-  const skus = [...sums.keys()];
-  if (skus.length > 1) skus.sort();
-  return basketOf(
-    skus,
-    skus.map((sku) => sums.get(sku) as number),
-  );
+  return basketOf(sums);
 }
 
 /** Lines of words "sku quantity sku quantity". */

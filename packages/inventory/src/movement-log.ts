@@ -2,12 +2,13 @@
  * Reads the movement log of one bucket, and tells whether it still is the log that a cursor was read from (V6). Each page begins with the
  * movement read last: another one in its place means that the log forked, none at all that movements were lost.
  */
-import { sleep } from "@holdfast/core";
+import { ambientRemainingMs, integerOr, signal as checkSignal, sleep } from "@holdfast/core";
 import type { Clock } from "@holdfast/core";
 import type { Bucket } from "./bucket.ts";
 import { ForkedLogError, MovementGapError } from "./errors.ts";
-import { cursorOf, decodeMovement, foundedIn, foundedOf } from "./movement.ts";
+import { checkCursor, cursorOf, decodeMovement, foundedIn, foundedOf, startCursor } from "./movement.ts";
 import type { Cursor, Movement } from "./movement.ts";
+import type { MovementsOptions } from "./requests.ts";
 import { readScript } from "./scripts.ts";
 import type { PageReply } from "./scripts.ts";
 
@@ -18,6 +19,18 @@ export interface ReadOptions {
   /** Milliseconds between two looks when there is nothing new; without it reading ends there. */
   readonly pollMs: number | undefined;
   readonly signal: AbortSignal | undefined;
+}
+
+/** @throws TypeError, RangeError naming the field, the allowed range and the value got */
+export function resolveReadOptions({ after, follow, pageMax, pollMs, signal }: MovementsOptions): ReadOptions {
+  checkSignal("signal", signal);
+  const everyMs = integerOr(250, "pollMs", pollMs, { min: 10, max: 60_000 });
+  return {
+    after: checkCursor("after", after ?? startCursor),
+    pageMax: integerOr(500, "pageMax", pageMax, { min: 1, max: 10_000 }),
+    pollMs: follow === true ? everyMs : undefined,
+    signal,
+  };
 }
 
 /**
@@ -79,7 +92,7 @@ export class MovementLog {
     return this.#decoded(call.operation, reply, sequence);
   }
 
-  /** Movements in order from a cursor on. */
+  /** Movements in order from a cursor on; following ends with the ambient deadline. */
   async *read({ after, pageMax, pollMs, signal }: ReadOptions): AsyncGenerator<Movement, void, undefined> {
     let cursor = after;
     for (;;) {
@@ -89,7 +102,10 @@ export class MovementLog {
       cursor = movements.at(-1) ?? cursor;
       if (movements.length === pageMax) continue;
       if (pollMs === undefined) return;
-      await sleep(this.#clock, pollMs, signal);
+      const leftMs = ambientRemainingMs();
+      // The work that reads has to be done by now: nobody waits for what comes later.
+      if (leftMs === 0) return;
+      await sleep(this.#clock, Math.min(pollMs, leftMs), signal);
     }
   }
 

@@ -1,5 +1,5 @@
 /** What callers hand over to be carried out once: ids, baskets and the rest, checked and ready to be sent. */
-import { integer, optionsObject, text } from "@holdfast/core";
+import { integer, leaseRangeMs, optionsObject, text } from "@holdfast/core";
 import { basket } from "./lines.ts";
 import type { Basket, Line } from "./lines.ts";
 import { escapeWord, none } from "./packed-text.ts";
@@ -107,7 +107,7 @@ export function reserveOrder(request: ReserveRequest, defaultHoldMs: number): Or
   return {
     id: checkId("reservationId", reservationId, issuedAt),
     operation: "v",
-    holdMs: integer("holdMs", holdMs, { min: 50, max: 86_400_000 }),
+    holdMs: integer("holdMs", holdMs, leaseRangeMs),
     flag: flagOf(allowPartial),
     reference: orderId === undefined ? none : escapeWord(text("orderId", orderId)),
     basket: basket(lines),

@@ -2,7 +2,6 @@
  * What orders do: sends them to the bucket that decides, and turns answers into results. The id decides first (V2): an answer that begins
  * with "=" is a record, of this request or of an earlier one under the same id, and tells.
  */
-import type { Random } from "@holdfast/core";
 import {
   checkOperation,
   checkSame,
@@ -18,6 +17,7 @@ import type { Answer } from "./bucket.ts";
 import { DifferentRequestError, IdForgottenError, StockOverflowError } from "./errors.ts";
 import { basket, linesOf } from "./lines.ts";
 import type { Line } from "./lines.ts";
+import type { ResolvedInventoryOptions } from "./options.ts";
 import { checkId } from "./order.ts";
 import type { CheckedId, Order } from "./order.ts";
 import { unescapeWord } from "./packed-text.ts";
@@ -51,30 +51,31 @@ export interface SettleRequest {
 const verbs = { d: "decrement", v: "reserve", k: "restock", j: "adjust", c: "confirm", r: "release" } as const;
 const busy: Busy = { kind: "busy" };
 
-/** What instances hand over. */
-export interface OrderingSettings {
-  readonly name: string;
-  readonly stockroom: Stockroom;
-  readonly random: Random;
-  readonly rememberMs: number;
-  /** How long replicas may take to confirm, for messages. */
-  readonly durabilityMs: number;
-}
-
 /** The orders of one inventory. */
 export class Ordering {
-  readonly #settings: OrderingSettings;
+  readonly #stockroom: Stockroom;
+  readonly #options: ResolvedInventoryOptions;
   readonly #resource: string;
 
-  constructor(settings: OrderingSettings) {
-    this.#settings = settings;
-    this.#resource = `inventory:${settings.name}`;
+  constructor(name: string, stockroom: Stockroom, options: ResolvedInventoryOptions) {
+    this.#stockroom = stockroom;
+    this.#options = options;
+    this.#resource = `inventory:${name}`;
   }
 
   /** Carries out an order once. */
-  async apply(order: Order): Promise<Applied> {
+  apply(order: Order): Promise<Applied> {
+    const { id, operation } = order;
+    return this.#stockroom.apply(order).then(
+      (answer) => this.#applied(order, answer),
+      (error: unknown) => {
+        throw this.#named(error, operation, id, id.given);
+      },
+    );
+  }
+
+  #applied(order: Order, { answer, nowMs }: Answer): Applied {
     const { id, operation, holdMs } = order;
-    const { answer, nowMs } = await this.#asked(operation, id, id.given, () => this.#settings.stockroom.apply(order));
     switch (answer.charAt(0)) {
       case "t":
         return { kind: "done", lines: linesOfOrder(order), reservation: undefined };
@@ -86,7 +87,7 @@ export class Ordering {
       case "b":
         return busy;
       case "f":
-        throw new IdForgottenError(this.#resource, id.given, this.#settings.rememberMs);
+        throw new IdForgottenError(this.#resource, id.given, this.#options.rememberMs);
       case "o":
         throw new StockOverflowError(this.#resource, unescapeWord(answer.slice(1)));
       default: {
@@ -144,11 +145,10 @@ export class Ordering {
 
   /** Lets a hold last longer. */
   async extend(operation: CheckedId, reservation: CheckedId, holdMs: number): Promise<ExtendResult> {
-    const { stockroom, rememberMs } = this.#settings;
-    const reply = await stockroom.extend(operation, reservation, holdMs);
+    const reply = await this.#stockroom.extend(operation, reservation, holdMs);
     switch (reply.kind) {
       case "forgotten":
-        throw new IdForgottenError(this.#resource, operation.given, rememberMs);
+        throw new IdForgottenError(this.#resource, operation.given, this.#options.rememberMs);
       case "extended":
         return { kind: "extended", expiresAtMs: reply.endMs };
       case "known": {
@@ -173,7 +173,7 @@ export class Ordering {
 
   /** Tells what became of an id, and makes sure that nothing will when nothing did. */
   async outcome(id: CheckedId): Promise<OutcomeResult> {
-    const reply = await this.#settings.stockroom.outcome(id);
+    const reply = await this.#stockroom.outcome(id);
     if (reply.kind === "sealed") return { kind: "absent" };
     if (reply.kind === "forgotten") return { kind: "forgotten" };
     const record = decodeRecord(this.#call("outcome", id), reply.record);
@@ -181,28 +181,22 @@ export class Ordering {
   }
 
   async #settle(request: SettleRequest): Promise<{ id: CheckedId; answer: string }> {
-    const { random, stockroom } = this.#settings;
     const id = checkId("reservationId", request.reservationId);
     const operationId =
-      request.operationId === undefined ? random.id() : checkId("operationId", request.operationId).given;
+      request.operationId === undefined ? this.#options.random.id() : checkId("operationId", request.operationId).given;
     const part = request.lines === undefined ? undefined : basket(request.lines);
     const verb = request.what === "r" ? "r" : "c";
     const settlement = { id, what: request.what, operationId, part };
-    const { answer } = await this.#asked(verb, id, operationId, () => stockroom.settle(settlement));
-    return { id, answer };
+    try {
+      const { answer } = await this.#stockroom.settle(settlement);
+      return { id, answer };
+    } catch (error) {
+      throw this.#named(error, verb, id, operationId);
+    }
   }
 
-  async #asked(
-    verb: keyof typeof verbs,
-    id: CheckedId,
-    operationId: string,
-    ask: () => Promise<Answer>,
-  ): Promise<Answer> {
-    try {
-      return await ask();
-    } catch (error) {
-      throw named(error, this.#call(verbs[verb], id), operationId, this.#settings.durabilityMs);
-    }
+  #named(error: unknown, verb: keyof typeof verbs, id: CheckedId, operationId: string): unknown {
+    return named(error, this.#call(verbs[verb], id), operationId, this.#options.durability?.timeoutMs);
   }
 
   #record(verb: keyof typeof verbs, answer: string): StoredRecord {

@@ -4,25 +4,25 @@
 export const apply = {
   name: "inventory.apply",
   keys: ["stock", "recordsA", "recordsB", "due", "log"],
-  args: ["layout", "notAfterUs", "keepMs", "rememberMs", "expireMax", "linesMax", "final", "itemCount", "fieldCount"],
+  args: ["layout", "notAfterUs", "keepMs", "rememberMs", "expireMax", "itemCount"],
   rest: "items",
   replies: ["form", "bad-stock", "bad-order", "too-late", "applied"],
-  sha1: "c937fbdfd40d17da0c933779b2afe45d0ec8f219" as string,
+  sha1: "45a0023756167961f7120b27b659bca93f0c68b5" as string,
   source: `local stock, recordsA, recordsB, due, log = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local layout, notAfterUs, keepMs, rememberMs = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local expireMax, linesMax, final, itemCount, fieldCount =
-  tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8]), tonumber(ARGV[9])
-local input, first = ARGV, 10
+local layout, notAfterUs, keepMs, rememberMs = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+local expireMax, itemCount = ARGV[5], tonumber(ARGV[6])
+local input, first = ARGV, 7
 local time = redis.call("TIME")
 local nowUs = time[1] * 1000000 + time[2]
 local nowText = time[1] .. string.sub("00000" .. time[2], -6)
 if nowUs > notAfterUs then
   return { "too-late", nowText }
 end
-local wanted = { (table.unpack or unpack)(input, first, first + fieldCount - 1) }
+local final, count = itemCount > 0, itemCount > 0 and itemCount or -itemCount
+local wanted = { (table.unpack or unpack)(input, first + 2 * count) }
 local unpack = table.unpack or unpack
 local nowMsText = string.sub(nowText, 1, 13)
-local nowMs = tonumber(nowMsText)
+local nowMs = (nowUs - nowUs % 1000) / 1000
 local control = redis.call("HMGET", stock, "#form", "#next", "#side", "#liveA", "#liveB", unpack(wanted))
 if control[1] and string.sub(control[1], 1, #layout) ~= layout then
   return { "form", control[1] }
@@ -35,53 +35,28 @@ if control[3] then
   resting = side == "B" and "A" or "B"
   side = alone and "A" or side
 end
-local live = { A = tonumber(control[4] or 0), B = tonumber(control[5] or 0) }
-local turned = nowMs - sinceMs >= keepMs and live[resting] == 0
-if turned then
-  side, resting, alone = resting, side, false
-end
-local current, rest = recordsA, recordsB
+local current, rest, liveHere, liveThere = recordsA, recordsB, control[4] or 0, control[5] or 0
 if side == "B" then
-  current, rest = recordsB, recordsA
+  current, rest, liveHere, liveThere = rest, current, liveThere, liveHere
+end
+local turned = nowMs - sinceMs >= keepMs and tonumber(liveThere) == 0
+if turned then
+  side, resting, current, rest, liveHere, liveThere, alone = resting, side, rest, current, liveThere, liveHere, false
 end
 local nextMs = control[2] and tonumber(control[2]) or math.huge
-local nextBefore = nextMs
+local nextBefore, thereBefore = nextMs, liveThere
 local value, bad = {}, false
 for at = 1, #wanted do
   local count = tonumber(control[at + 5] or 0)
   if not count or count < 0 or count > 9007199254740991 or count % 1 ~= 0 then
     bad = wanted[at]
   end
-  value[wanted[at]] = count or 0
-end
-local changed, changes = {}, {}
-local function put(field, count)
-  if not changed[field] then
-    changed[field] = true
-    changes[#changes + 1] = field
-  end
-  value[field] = count
+  count = count or 0
+  control[at + 5], value[wanted[at]] = count, count
 end
 local entries, kept, held, freed = {}, {}, {}, {}
-local fresh, lapsed, dueLeft = {}, 0, false
+local fresh, placeOf, lapsed, dueLeft = {}, {}, 0, false
 if nextMs <= nowMs then
-local function number(n)
-  return string.format("%.0f", n)
-end
-local function load(fields)
-  for from = 1, #fields, 4000 do
-    local upTo = math.min(from + 3999, #fields)
-    local texts = redis.call("HMGET", stock, unpack(fields, from, upTo))
-    for at = from, upTo do
-      local count = tonumber(texts[at - from + 1] or 0)
-      if not count or count < 0 or count > 9007199254740991 or count % 1 ~= 0 then
-        bad = fields[at]
-      end
-      value[fields[at]] = count or 0
-    end
-  end
-end
-local placeOf = {}
 local function records(ids)
   local found, missing = {}, {}
   if #ids == 0 then
@@ -102,93 +77,105 @@ local function records(ids)
   end
   return found
 end
-local function wordsOf(record)
-  local words = {}
-  for word in string.gmatch(record, "%S+") do
-    words[#words + 1] = word
-  end
-  return words
-end
-local function lastHeld(words, first)
-  for at = first, #words do
-    if words[at] == "#" then
-      return at - 1
+local function holdOf(record)
+  local state, endText, holdMs, operation, request, reference, lines =
+    string.match(record, "^(%l)v%d+ (%d+) (%d+) (%S+) (%S+ (%S+) (.+))$")
+  local skus, counts, held, taken = {}, {}, lines, false
+  if state == "h" or state == "x" then
+    taken = string.find(lines, "#", 1, true)
+    held = taken and string.sub(lines, taken + 2) or lines
+    for sku, count in string.gmatch(held, "(%S+) (%S+)") do
+      skus[#skus + 1], counts[#counts + 1] = sku, count
     end
   end
-  return #words
-end
-local function firstHeld(words)
-  local asked = lastHeld(words, 7)
-  local next = words[asked + 2]
-  return next and next ~= "#" and asked + 2 or 7
+  return {
+    state = state,
+    endText = endText,
+    holdMs = holdMs,
+    mark = operation,
+    request = request,
+    reference = reference,
+    held = held,
+    taken = taken,
+    skus = skus,
+    counts = counts,
+  }
 end
 local function loadHeld(list)
-  local fields, listed = {}, {}
-  for _, words in ipairs(list) do
-    local first = firstHeld(words)
-    for at = first, lastHeld(words, first), 2 do
-      local sku = words[at]
-      if not listed[sku] and not value[sku] then
-        fields[#fields + 1] = sku
+  local first = #wanted + 1
+  for _, hold in pairs(list) do
+    for _, sku in ipairs(hold.skus) do
+      if not value[sku] then
+        value[sku], wanted[#wanted + 1] = 0, sku
       end
-      if not listed[sku] and not value["r#" .. sku] then
-        fields[#fields + 1] = "r#" .. sku
+      local field = "r#" .. sku
+      if not value[field] then
+        value[field], wanted[#wanted + 1] = 0, field
       end
-      listed[sku] = true
     end
   end
-  load(fields)
+  for from = first, #wanted, 4000 do
+    local texts = redis.call("HMGET", stock, unpack(wanted, from, math.min(from + 3999, #wanted)))
+    for at, text in ipairs(texts) do
+      local count, place = tonumber(text or 0), from + at - 1
+      if not count or count < 0 or count > 9007199254740991 or count % 1 ~= 0 then
+        bad = wanted[place]
+      end
+      count = count or 0
+      control[place + 5], value[wanted[place]] = count, count
+    end
+  end
 end
-local function mark(id, words, state)
-  words[1] = state .. string.sub(words[1], 2, 2) .. nowMsText
-  local record = table.concat(words, " ")
-  fresh[id] = record
+local function mark(id, hold, state, more)
+  local head = state .. "v" .. nowMsText .. " " .. hold.endText .. " "
+  local record = head .. hold.holdMs .. " " .. hold.mark .. " " .. hold.request .. more
+  if hold.state == "h" then
+    if placeOf[id] == side then
+      liveHere = liveHere - 1
+    else
+      liveThere = liveThere - 1
+    end
+  end
+  if state == "h" then
+    liveHere = liveHere + 1
+  end
+  hold.state, placeOf[id], fresh[id] = state, side, record
   kept[#kept + 1] = id
   kept[#kept + 1] = record
 end
-local function free(id)
-  freed[#freed + 1] = id
-  live[placeOf[id]] = live[placeOf[id]] - 1
-  placeOf[id] = side
-end
-local function unreserve(words, back)
-  local first = firstHeld(words)
-  for at = first, lastHeld(words, first), 2 do
-    local sku, quantity = words[at], tonumber(words[at + 1])
-    local reserved = value["r#" .. sku] - quantity
-    if reserved < 0 then
-      bad = "r#" .. sku
+local function finish(id, hold, state, more, parts)
+  for at, sku in ipairs(hold.skus) do
+    local count, field = tonumber(hold.counts[at]), "r#" .. sku
+    value[field], value[sku] = value[field] - count, value[sku] + count - (parts and parts[at] or 0)
+    if value[field] < 0 then
+      bad = field
     end
-    put("r#" .. sku, reserved)
-    put(sku, value[sku] + back(sku, quantity))
   end
-  return table.concat(words, " ", first, lastHeld(words, first))
+  freed[#freed + 1] = id
+  mark(id, hold, state, more)
 end
-local function whole(_, quantity)
-  return quantity
-end
-local function lapse(id, words)
+local function lapse(id, hold)
   lapsed = lapsed + 1
-  entries[#entries + 1] = "x" .. nowText .. " " .. id .. " " .. words[6] .. " " .. unreserve(words, whole)
-  free(id)
-  mark(id, words, "x")
+  entries[#entries + 1] = "x" .. nowText .. " " .. id .. " " .. hold.reference .. " " .. hold.held
+  finish(id, hold, "x", "")
 end
 if nextMs <= nowMs then
   local ids = redis.call("ZRANGE", due, "-inf", nowMsText, "BYSCORE", "LIMIT", 0, expireMax)
   local found, ended, lines, count = records(ids), {}, 0, 0
-  for _, id in ipairs(ids) do
-    local words = found[id] and wordsOf(found[id]) or {}
-    count = count + 1
-    ended[count] = words
-    lines = lines + #words / 2
-    if lines >= linesMax then
+  for at, id in ipairs(ids) do
+    count = at
+    if found[id] and string.sub(found[id], 1, 2) == "hv" then
+      ended[at] = holdOf(found[id])
+      lines = lines + #ended[at].skus
+    end
+    if lines >= expireMax * 10 then
       break
     end
   end
   loadHeld(ended)
-  for at, words in ipairs(ended) do
-    if words[1] and string.sub(words[1], 1, 1) == "h" then
-      lapse(ids[at], words)
+  for at = 1, count do
+    if ended[at] then
+      lapse(ids[at], ended[at])
     else
       freed[#freed + 1] = ids[at]
     end
@@ -198,112 +185,100 @@ if nextMs <= nowMs then
   dueLeft = nextMs <= nowMs
 end
 end
-local idsAt = first + fieldCount
-local at = idsAt + itemCount
-local found = redis.call("HMGET", current, unpack(input, idsAt, at - 1))
-local older = alone and {} or redis.call("HMGET", rest, unpack(input, idsAt, at - 1))
-local wrong = false
-local endTexts = {}
-local function refuse(id, kind, holdMs, tail, from, upTo)
-  if dueLeft then
-    return "b"
-  elseif final ~= "1" then
-    return "s"
-  end
-  local words = {}
-  for line = from, upTo, 2 do
-    words[#words + 1] = input[line] .. " " .. string.format("%.0f", value[input[line]])
-  end
-  local head = "n" .. kind .. nowMsText .. " " .. (kind == "v" and "0 " .. holdMs .. " - " or "")
-  local record = head .. tail .. " # " .. table.concat(words, " ")
-  kept[#kept + 1] = id
-  kept[#kept + 1] = record
-  return "=" .. record
-end
-local function take(id, kind, holdMs, tail, from, upTo)
-  local partly, obstacle, took = string.sub(tail, 1, 1) == "a" and final == "1", false, {}
-  for line = from, upTo, 2 do
-    local sku, quantity = input[line], tonumber(input[line + 1]) or 0
-    local amount = quantity < 0 and -quantity or quantity
-    if not (amount >= 1 and amount <= 1099511627776 and amount % 1 == 0) then
-      wrong = id
-    end
-    local there = value[sku]
-    local taken = partly and quantity > there and there or quantity
-    local left = there - taken
-    if left < 0 then
-      obstacle = "s"
-    elseif quantity < 0 and left + value["r#" .. sku] > 9007199254740991 then
-      obstacle = "o" .. sku
-    end
-    value[sku] = left
-    took[#took + 1] = taken
-  end
-  local words = string.sub(tail, 3)
-  if partly and not obstacle then
-    local list = {}
-    for line = from, upTo, 2 do
-      local taken = took[(line - from) / 2 + 1]
-      list[#list + 1] = taken > 0 and input[line] .. " " .. string.format("%.0f", taken) or nil
-    end
-    local some = table.concat(list, " ")
-    local reference = string.match(words, "^%S+ ")
-    obstacle = some == "" and "s" or false
-    if reference .. some ~= words then
-      tail, words = tail .. " # " .. some, reference .. some
-    end
-  end
-  if obstacle then
-    for line = from, upTo, 2 do
-      value[input[line]] = value[input[line]] + took[(line - from) / 2 + 1]
-    end
-    return obstacle == "s" and refuse(id, kind, holdMs, tail, from, upTo) or obstacle
-  end
-  for line = from, upTo, 2 do
-    local sku, taken = input[line], took[(line - from) / 2 + 1]
-    if taken ~= 0 then
-      put(sku, value[sku])
-      if kind == "v" then
-        put("r#" .. sku, value["r#" .. sku] + taken)
-      end
-    end
-  end
-  entries[#entries + 1] = kind .. nowText .. " " .. id .. " " .. words
-  kept[#kept + 1] = id
-  if kind ~= "v" then
-    kept[#kept + 1] = "t" .. kind .. nowMsText .. " " .. tail
-    return #words == #tail - 2 and "t" or "=" .. kept[#kept]
-  end
-  local endText = endTexts[holdMs]
-  if not endText then
-    endText = string.format("%.0f", nowMs + 1 + holdMs)
-    endTexts[holdMs] = endText
-    nextMs = math.min(nextMs, nowMs + 1 + holdMs)
-  end
-  held[#held + 1] = endText
-  held[#held + 1] = id
-  live[side] = live[side] + 1
-  kept[#kept + 1] = "hv" .. nowMsText .. " " .. endText .. " " .. holdMs .. " - " .. tail
-  return #words == #tail - 2 and "h" .. endText or "=" .. kept[#kept]
-end
-local answers = {}
-for index = 1, itemCount do
-  local id, kind, tail, count = input[idsAt + index - 1], input[at], input[at + 1], tonumber(input[at + 2])
-  local record, from = fresh[id] or found[index] or older[index], at + 3
-  at = from + 2 * count
-  local holdMs, bornMs = string.sub(kind, 2), 0
-  kind = string.sub(kind, 1, 1)
+local found = redis.call("HMGET", current, unpack(input, first, first + count - 1))
+local older = alone and found or redis.call("HMGET", rest, unpack(input, first, first + count - 1))
+local answers, endTexts, skus, took, wrong = {}, {}, {}, {}, false
+for index = 1, count do
+  local id, order, answer = input[first + index - 1], input[first + count + index - 1], false
+  local kind, digits, flag, reference, linesAt = string.match(order, "^(%a)(%d*) (%S) (%S+) ()")
+  local agedMs = 0
   if kind < "a" then
-    kind, holdMs, bornMs = string.lower(kind), string.sub(holdMs, 14), tonumber(string.sub(holdMs, 1, 13))
+    kind, agedMs, digits = string.lower(kind), nowMs - string.sub(digits, 1, 13), string.sub(digits, 14)
   end
+  local record = fresh[id] or found[index] or older[index]
   if record then
     local ended = string.sub(record, 1, 1) ~= "h"
-    answers[index] = ended and nowMs - string.sub(record, 3, 15) > rememberMs and "f" or "=" .. record
-  elseif bornMs > 0 and nowMs - bornMs > rememberMs then
-    answers[index] = "f"
+    answer = ended and nowMs - string.sub(record, 3, 15) > tonumber(rememberMs) and "f" or "=" .. record
+  elseif agedMs > 0 and agedMs > tonumber(rememberMs) then
+    answer = "f"
   else
-    answers[index] = take(id, kind, holdMs, tail, from, at - 1)
+local partly, puts, least = flag == "a" and final and not dueLeft, kind == "k" or kind == "j", kind == "j" and -1099511627776 or 1
+local lines, at, obstacle, less = 0, linesAt, false, false
+while at <= #order do
+  local sku, text, after = string.match(order, "^(%S+) (%S+) ?()", at)
+  local quantity, there = tonumber(text) or 0, value[sku]
+  if not (quantity >= least and quantity <= 1099511627776 and quantity % 1 == 0) or quantity == 0 then
+    wrong, quantity = id, 0
   end
+  local taken = puts and -quantity or quantity
+  if partly and taken > there then
+    taken, less = there, true
+  end
+  local left = there - taken
+  if left < 0 then
+    obstacle = "s"
+  elseif taken < 0 and left + value["r#" .. sku] > 9007199254740991 then
+    obstacle = "o" .. sku
+  end
+  lines, at = lines + 1, after
+  value[sku], skus[lines], took[lines] = left, sku, taken
+end
+local asked = string.sub(order, linesAt)
+local moved, tail = asked, flag .. " " .. reference .. " " .. asked
+if less and not obstacle then
+  local list = {}
+  for line = 1, lines do
+    list[#list + 1] = took[line] > 0 and skus[line] .. " " .. string.format("%.0f", took[line]) or nil
+  end
+  obstacle, moved = not list[1] and "s", table.concat(list, " ")
+  tail = tail .. " # " .. moved
+end
+if obstacle then
+  for line = 1, lines do
+    value[skus[line]] = value[skus[line]] + took[line]
+  end
+end
+if obstacle == "s" and dueLeft then
+  answer = "b"
+elseif obstacle == "s" and final then
+  local words = {}
+  for line = 1, lines do
+    words[line] = skus[line] .. " " .. string.format("%.0f", value[skus[line]])
+  end
+  local head = "n" .. kind .. nowMsText .. " " .. (kind == "v" and "0 " .. digits .. " - " or "")
+  record = head .. flag .. " " .. reference .. " " .. asked .. " # " .. table.concat(words, " ")
+  answer = "=" .. record
+elseif obstacle then
+  answer = obstacle
+else
+  entries[#entries + 1] = kind .. nowText .. " " .. id .. " " .. reference .. " " .. moved
+  if kind == "v" then
+    for line = 1, lines do
+      local field = "r#" .. skus[line]
+      value[field] = value[field] + took[line]
+    end
+    local endText = endTexts[digits]
+    if not endText then
+      endText = string.format("%.0f", nowMs + 1 + digits)
+      endTexts[digits] = endText
+      nextMs = math.min(nextMs, nowMs + 1 + digits)
+    end
+    held[#held + 1] = endText
+    held[#held + 1] = id
+    liveHere = liveHere + 1
+    record = "hv" .. nowMsText .. " " .. endText .. " " .. digits .. " - " .. tail
+    answer = less and "=" .. record or "h" .. endText
+  else
+    record = "t" .. kind .. nowMsText .. " " .. tail
+    answer = less and "=" .. record or "t"
+  end
+end
+if record then
+  fresh[id], kept[#kept + 1] = record, id
+  kept[#kept + 1] = record
+end
+  end
+  answers[index] = answer
 end
 if bad then
   return { "bad-stock", bad }
@@ -313,7 +288,7 @@ end
 if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
   local chunk = 4000
   local holdsChange = held[1] or freed[1]
-  if holdsChange then
+  if holdsChange and (turned or not freed[1]) then
     redis.call("ZCARD", due)
   end
   if freed[1] or turned then
@@ -329,9 +304,18 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
     redis.call("XADD", log, "0-*", "m", entries[at])
   end
   local words, length = {}, 0
-  for at = 1, #changes do
-    words[length + 1], words[length + 2] = changes[at], value[changes[at]]
-    length = length + 2
+  if holdsChange then
+    words, length = { "#live" .. side, liveHere }, 2
+    if liveThere ~= thereBefore then
+      words[3], words[4], length = "#live" .. resting, liveThere, 4
+    end
+  end
+  for at = 1, #wanted do
+    local field = wanted[at]
+    if value[field] ~= control[at + 5] then
+      words[length + 1], words[length + 2] = field, value[field]
+      length = length + 2
+    end
   end
   if not control[1] then
     words[length + 1], words[length + 2] = "#form", layout .. nowText
@@ -344,10 +328,6 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
   if nextMs ~= nextBefore then
     words[length + 1], words[length + 2] = "#next", nextMs < math.huge and string.format("%.0f", nextMs) or ""
     length = length + 2
-  end
-  if holdsChange then
-    words[length + 1], words[length + 2], words[length + 3], words[length + 4] = "#liveA", live.A, "#liveB", live.B
-    length = length + 4
   end
   for from = 1, length, chunk do
     redis.call("HSET", stock, unpack(words, from, math.min(from + chunk - 1, length)))
@@ -435,14 +415,14 @@ return { "committed", sequence .. " " .. stamp }
 export const extend = {
   name: "inventory.extend",
   keys: ["stock", "recordsA", "recordsB", "due", "log"],
-  args: ["layout", "notAfterUs", "keepMs", "rememberMs", "expireMax", "linesMax", "operation", "bornMs", "reservation", "holdMs"],
+  args: ["layout", "notAfterUs", "keepMs", "rememberMs", "expireMax", "operation", "bornMs", "reservation", "holdMs"],
   rest: null,
   replies: ["form", "bad-stock", "too-late", "forgotten", "known", "extended", "ended"],
-  sha1: "1bd63c0c02322a5e93d6a109b61c954eea46754b" as string,
+  sha1: "05e960faa578e9d1021547a81a76745aae88c742" as string,
   source: `local stock, recordsA, recordsB, due, log = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local layout, notAfterUs, keepMs, rememberMs = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local expireMax, linesMax, operation, bornMs = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8])
-local reservation, holdMs = ARGV[9], ARGV[10]
+local expireMax, operation, bornMs = tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[7])
+local reservation, holdMs = ARGV[8], ARGV[9]
 local time = redis.call("TIME")
 local nowUs = time[1] * 1000000 + time[2]
 local nowText = time[1] .. string.sub("00000" .. time[2], -6)
@@ -452,7 +432,7 @@ end
 local wanted = {}
 local unpack = table.unpack or unpack
 local nowMsText = string.sub(nowText, 1, 13)
-local nowMs = tonumber(nowMsText)
+local nowMs = (nowUs - nowUs % 1000) / 1000
 local control = redis.call("HMGET", stock, "#form", "#next", "#side", "#liveA", "#liveB", unpack(wanted))
 if control[1] and string.sub(control[1], 1, #layout) ~= layout then
   return { "form", control[1] }
@@ -465,52 +445,27 @@ if control[3] then
   resting = side == "B" and "A" or "B"
   side = alone and "A" or side
 end
-local live = { A = tonumber(control[4] or 0), B = tonumber(control[5] or 0) }
-local turned = nowMs - sinceMs >= keepMs and live[resting] == 0
-if turned then
-  side, resting, alone = resting, side, false
-end
-local current, rest = recordsA, recordsB
+local current, rest, liveHere, liveThere = recordsA, recordsB, control[4] or 0, control[5] or 0
 if side == "B" then
-  current, rest = recordsB, recordsA
+  current, rest, liveHere, liveThere = rest, current, liveThere, liveHere
+end
+local turned = nowMs - sinceMs >= keepMs and tonumber(liveThere) == 0
+if turned then
+  side, resting, current, rest, liveHere, liveThere, alone = resting, side, rest, current, liveThere, liveHere, false
 end
 local nextMs = control[2] and tonumber(control[2]) or math.huge
-local nextBefore = nextMs
+local nextBefore, thereBefore = nextMs, liveThere
 local value, bad = {}, false
 for at = 1, #wanted do
   local count = tonumber(control[at + 5] or 0)
   if not count or count < 0 or count > 9007199254740991 or count % 1 ~= 0 then
     bad = wanted[at]
   end
-  value[wanted[at]] = count or 0
-end
-local changed, changes = {}, {}
-local function put(field, count)
-  if not changed[field] then
-    changed[field] = true
-    changes[#changes + 1] = field
-  end
-  value[field] = count
+  count = count or 0
+  control[at + 5], value[wanted[at]] = count, count
 end
 local entries, kept, held, freed = {}, {}, {}, {}
-local fresh, lapsed, dueLeft = {}, 0, false
-local function number(n)
-  return string.format("%.0f", n)
-end
-local function load(fields)
-  for from = 1, #fields, 4000 do
-    local upTo = math.min(from + 3999, #fields)
-    local texts = redis.call("HMGET", stock, unpack(fields, from, upTo))
-    for at = from, upTo do
-      local count = tonumber(texts[at - from + 1] or 0)
-      if not count or count < 0 or count > 9007199254740991 or count % 1 ~= 0 then
-        bad = fields[at]
-      end
-      value[fields[at]] = count or 0
-    end
-  end
-end
-local placeOf = {}
+local fresh, placeOf, lapsed, dueLeft = {}, {}, 0, false
 local function records(ids)
   local found, missing = {}, {}
   if #ids == 0 then
@@ -531,93 +486,105 @@ local function records(ids)
   end
   return found
 end
-local function wordsOf(record)
-  local words = {}
-  for word in string.gmatch(record, "%S+") do
-    words[#words + 1] = word
-  end
-  return words
-end
-local function lastHeld(words, first)
-  for at = first, #words do
-    if words[at] == "#" then
-      return at - 1
+local function holdOf(record)
+  local state, endText, holdMs, operation, request, reference, lines =
+    string.match(record, "^(%l)v%d+ (%d+) (%d+) (%S+) (%S+ (%S+) (.+))$")
+  local skus, counts, held, taken = {}, {}, lines, false
+  if state == "h" or state == "x" then
+    taken = string.find(lines, "#", 1, true)
+    held = taken and string.sub(lines, taken + 2) or lines
+    for sku, count in string.gmatch(held, "(%S+) (%S+)") do
+      skus[#skus + 1], counts[#counts + 1] = sku, count
     end
   end
-  return #words
-end
-local function firstHeld(words)
-  local asked = lastHeld(words, 7)
-  local next = words[asked + 2]
-  return next and next ~= "#" and asked + 2 or 7
+  return {
+    state = state,
+    endText = endText,
+    holdMs = holdMs,
+    mark = operation,
+    request = request,
+    reference = reference,
+    held = held,
+    taken = taken,
+    skus = skus,
+    counts = counts,
+  }
 end
 local function loadHeld(list)
-  local fields, listed = {}, {}
-  for _, words in ipairs(list) do
-    local first = firstHeld(words)
-    for at = first, lastHeld(words, first), 2 do
-      local sku = words[at]
-      if not listed[sku] and not value[sku] then
-        fields[#fields + 1] = sku
+  local first = #wanted + 1
+  for _, hold in pairs(list) do
+    for _, sku in ipairs(hold.skus) do
+      if not value[sku] then
+        value[sku], wanted[#wanted + 1] = 0, sku
       end
-      if not listed[sku] and not value["r#" .. sku] then
-        fields[#fields + 1] = "r#" .. sku
+      local field = "r#" .. sku
+      if not value[field] then
+        value[field], wanted[#wanted + 1] = 0, field
       end
-      listed[sku] = true
     end
   end
-  load(fields)
+  for from = first, #wanted, 4000 do
+    local texts = redis.call("HMGET", stock, unpack(wanted, from, math.min(from + 3999, #wanted)))
+    for at, text in ipairs(texts) do
+      local count, place = tonumber(text or 0), from + at - 1
+      if not count or count < 0 or count > 9007199254740991 or count % 1 ~= 0 then
+        bad = wanted[place]
+      end
+      count = count or 0
+      control[place + 5], value[wanted[place]] = count, count
+    end
+  end
 end
-local function mark(id, words, state)
-  words[1] = state .. string.sub(words[1], 2, 2) .. nowMsText
-  local record = table.concat(words, " ")
-  fresh[id] = record
+local function mark(id, hold, state, more)
+  local head = state .. "v" .. nowMsText .. " " .. hold.endText .. " "
+  local record = head .. hold.holdMs .. " " .. hold.mark .. " " .. hold.request .. more
+  if hold.state == "h" then
+    if placeOf[id] == side then
+      liveHere = liveHere - 1
+    else
+      liveThere = liveThere - 1
+    end
+  end
+  if state == "h" then
+    liveHere = liveHere + 1
+  end
+  hold.state, placeOf[id], fresh[id] = state, side, record
   kept[#kept + 1] = id
   kept[#kept + 1] = record
 end
-local function free(id)
-  freed[#freed + 1] = id
-  live[placeOf[id]] = live[placeOf[id]] - 1
-  placeOf[id] = side
-end
-local function unreserve(words, back)
-  local first = firstHeld(words)
-  for at = first, lastHeld(words, first), 2 do
-    local sku, quantity = words[at], tonumber(words[at + 1])
-    local reserved = value["r#" .. sku] - quantity
-    if reserved < 0 then
-      bad = "r#" .. sku
+local function finish(id, hold, state, more, parts)
+  for at, sku in ipairs(hold.skus) do
+    local count, field = tonumber(hold.counts[at]), "r#" .. sku
+    value[field], value[sku] = value[field] - count, value[sku] + count - (parts and parts[at] or 0)
+    if value[field] < 0 then
+      bad = field
     end
-    put("r#" .. sku, reserved)
-    put(sku, value[sku] + back(sku, quantity))
   end
-  return table.concat(words, " ", first, lastHeld(words, first))
+  freed[#freed + 1] = id
+  mark(id, hold, state, more)
 end
-local function whole(_, quantity)
-  return quantity
-end
-local function lapse(id, words)
+local function lapse(id, hold)
   lapsed = lapsed + 1
-  entries[#entries + 1] = "x" .. nowText .. " " .. id .. " " .. words[6] .. " " .. unreserve(words, whole)
-  free(id)
-  mark(id, words, "x")
+  entries[#entries + 1] = "x" .. nowText .. " " .. id .. " " .. hold.reference .. " " .. hold.held
+  finish(id, hold, "x", "")
 end
 if nextMs <= nowMs then
   local ids = redis.call("ZRANGE", due, "-inf", nowMsText, "BYSCORE", "LIMIT", 0, expireMax)
   local found, ended, lines, count = records(ids), {}, 0, 0
-  for _, id in ipairs(ids) do
-    local words = found[id] and wordsOf(found[id]) or {}
-    count = count + 1
-    ended[count] = words
-    lines = lines + #words / 2
-    if lines >= linesMax then
+  for at, id in ipairs(ids) do
+    count = at
+    if found[id] and string.sub(found[id], 1, 2) == "hv" then
+      ended[at] = holdOf(found[id])
+      lines = lines + #ended[at].skus
+    end
+    if lines >= expireMax * 10 then
       break
     end
   end
   loadHeld(ended)
-  for at, words in ipairs(ended) do
-    if words[1] and string.sub(words[1], 1, 1) == "h" then
-      lapse(ids[at], words)
+  for at = 1, count do
+    if ended[at] then
+      lapse(ids[at], ended[at])
     else
       freed[#freed + 1] = ids[at]
     end
@@ -629,29 +596,25 @@ end
 local found = records({ operation, reservation })
 local known, record = fresh[operation] or found[operation], fresh[reservation] or found[reservation]
 local agedMs = known and nowMs - string.sub(known, 3, 15) or bornMs > 0 and nowMs - bornMs or 0
-local words = record and wordsOf(record) or { "" }
-local heldNow = string.sub(words[1], 1, 2) == "hv"
+local hold = record and string.sub(record, 1, 2) == "hv" and holdOf(record)
 local reply = false
 if agedMs > rememberMs and not (known and string.sub(known, 1, 1) == "h") then
   reply = { "forgotten" }
 elseif known then
   reply = { "known", known }
-elseif heldNow and tonumber(words[2]) <= nowMs then
-  loadHeld({ words })
-  lapse(reservation, words)
-  reply = { "ended", fresh[reservation], lapsed }
-elseif not heldNow then
+elseif not hold then
   reply = { "ended", record or "", lapsed }
+elseif tonumber(hold.endText) <= nowMs then
+  loadHeld({ hold })
+  lapse(reservation, hold)
+  reply = { "ended", fresh[reservation], lapsed }
 else
-  local endMs = math.max(tonumber(words[2]), nowMs + 1 + holdMs)
-  words[2] = number(endMs)
-  live[placeOf[reservation]] = live[placeOf[reservation]] - 1
-  live[side] = live[side] + 1
-  mark(reservation, words, "h")
-  held[1], held[2] = words[2], reservation
+  hold.endText = string.format("%.0f", math.max(tonumber(hold.endText), nowMs + 1 + holdMs))
+  mark(reservation, hold, "h", "")
+  held[1], held[2] = hold.endText, reservation
   kept[#kept + 1] = operation
-  kept[#kept + 1] = "te" .. nowMsText .. " " .. words[2] .. " " .. reservation .. " " .. holdMs
-  reply = { "extended", words[2], lapsed }
+  kept[#kept + 1] = "te" .. nowMsText .. " " .. hold.endText .. " " .. reservation .. " " .. holdMs
+  reply = { "extended", hold.endText, lapsed }
 end
 if bad then
   return { "bad-stock", bad }
@@ -659,7 +622,7 @@ end
 if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
   local chunk = 4000
   local holdsChange = held[1] or freed[1]
-  if holdsChange then
+  if holdsChange and (turned or not freed[1]) then
     redis.call("ZCARD", due)
   end
   if freed[1] or turned then
@@ -675,9 +638,18 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
     redis.call("XADD", log, "0-*", "m", entries[at])
   end
   local words, length = {}, 0
-  for at = 1, #changes do
-    words[length + 1], words[length + 2] = changes[at], value[changes[at]]
-    length = length + 2
+  if holdsChange then
+    words, length = { "#live" .. side, liveHere }, 2
+    if liveThere ~= thereBefore then
+      words[3], words[4], length = "#live" .. resting, liveThere, 4
+    end
+  end
+  for at = 1, #wanted do
+    local field = wanted[at]
+    if value[field] ~= control[at + 5] then
+      words[length + 1], words[length + 2] = field, value[field]
+      length = length + 2
+    end
   end
   if not control[1] then
     words[length + 1], words[length + 2] = "#form", layout .. nowText
@@ -690,10 +662,6 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
   if nextMs ~= nextBefore then
     words[length + 1], words[length + 2] = "#next", nextMs < math.huge and string.format("%.0f", nextMs) or ""
     length = length + 2
-  end
-  if holdsChange then
-    words[length + 1], words[length + 2], words[length + 3], words[length + 4] = "#liveA", live.A, "#liveB", live.B
-    length = length + 4
   end
   for from = 1, length, chunk do
     redis.call("HSET", stock, unpack(words, from, math.min(from + chunk - 1, length)))
@@ -716,7 +684,7 @@ export const lend = {
   args: ["layout", "notAfterUs", "keepMs", "from", "to", "sku", "quantity"],
   rest: null,
   replies: ["form", "bad-stock", "too-late", "lent", "pending", "empty"],
-  sha1: "6ca0009050a69744cf97032e49a2f4b573c29209" as string,
+  sha1: "e3af8515dec4d1a48b640b8a92795e0450368fcb" as string,
   source: `local stock, recordsA, recordsB, due, log, transit = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local layout, notAfterUs, keepMs, from, to = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local sku, quantity = ARGV[6], tonumber(ARGV[7])
@@ -735,7 +703,7 @@ end
 local wanted = { sku }
 local unpack = table.unpack or unpack
 local nowMsText = string.sub(nowText, 1, 13)
-local nowMs = tonumber(nowMsText)
+local nowMs = (nowUs - nowUs % 1000) / 1000
 local control = redis.call("HMGET", stock, "#form", "#next", "#side", "#liveA", "#liveB", unpack(wanted))
 if control[1] and string.sub(control[1], 1, #layout) ~= layout then
   return { "form", control[1] }
@@ -748,35 +716,27 @@ if control[3] then
   resting = side == "B" and "A" or "B"
   side = alone and "A" or side
 end
-local live = { A = tonumber(control[4] or 0), B = tonumber(control[5] or 0) }
-local turned = nowMs - sinceMs >= keepMs and live[resting] == 0
-if turned then
-  side, resting, alone = resting, side, false
-end
-local current, rest = recordsA, recordsB
+local current, rest, liveHere, liveThere = recordsA, recordsB, control[4] or 0, control[5] or 0
 if side == "B" then
-  current, rest = recordsB, recordsA
+  current, rest, liveHere, liveThere = rest, current, liveThere, liveHere
+end
+local turned = nowMs - sinceMs >= keepMs and tonumber(liveThere) == 0
+if turned then
+  side, resting, current, rest, liveHere, liveThere, alone = resting, side, rest, current, liveThere, liveHere, false
 end
 local nextMs = control[2] and tonumber(control[2]) or math.huge
-local nextBefore = nextMs
+local nextBefore, thereBefore = nextMs, liveThere
 local value, bad = {}, false
 for at = 1, #wanted do
   local count = tonumber(control[at + 5] or 0)
   if not count or count < 0 or count > 9007199254740991 or count % 1 ~= 0 then
     bad = wanted[at]
   end
-  value[wanted[at]] = count or 0
-end
-local changed, changes = {}, {}
-local function put(field, count)
-  if not changed[field] then
-    changed[field] = true
-    changes[#changes + 1] = field
-  end
-  value[field] = count
+  count = count or 0
+  control[at + 5], value[wanted[at]] = count, count
 end
 local entries, kept, held, freed = {}, {}, {}, {}
-local fresh, lapsed, dueLeft = {}, 0, false
+local fresh, placeOf, lapsed, dueLeft = {}, {}, 0, false
 if bad then
   return { "bad-stock", bad }
 end
@@ -790,12 +750,12 @@ if lent <= 0 then
 end
 local parcelNumber = nextToken(pending[2])
 local words = sku .. " " .. string.format("%.0f", lent)
-put(sku, value[sku] - lent)
+value[sku] = value[sku] - lent
 entries[1] = "o" .. nowText .. " " .. from .. ">" .. to .. ":" .. parcelNumber .. " # " .. words
 if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
   local chunk = 4000
   local holdsChange = held[1] or freed[1]
-  if holdsChange then
+  if holdsChange and (turned or not freed[1]) then
     redis.call("ZCARD", due)
   end
   if freed[1] or turned then
@@ -811,9 +771,18 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
     redis.call("XADD", log, "0-*", "m", entries[at])
   end
   local words, length = {}, 0
-  for at = 1, #changes do
-    words[length + 1], words[length + 2] = changes[at], value[changes[at]]
-    length = length + 2
+  if holdsChange then
+    words, length = { "#live" .. side, liveHere }, 2
+    if liveThere ~= thereBefore then
+      words[3], words[4], length = "#live" .. resting, liveThere, 4
+    end
+  end
+  for at = 1, #wanted do
+    local field = wanted[at]
+    if value[field] ~= control[at + 5] then
+      words[length + 1], words[length + 2] = field, value[field]
+      length = length + 2
+    end
   end
   if not control[1] then
     words[length + 1], words[length + 2] = "#form", layout .. nowText
@@ -826,10 +795,6 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
   if nextMs ~= nextBefore then
     words[length + 1], words[length + 2] = "#next", nextMs < math.huge and string.format("%.0f", nextMs) or ""
     length = length + 2
-  end
-  if holdsChange then
-    words[length + 1], words[length + 2], words[length + 3], words[length + 4] = "#liveA", live.A, "#liveB", live.B
-    length = length + 4
   end
   for from = 1, length, chunk do
     redis.call("HSET", stock, unpack(words, from, math.min(from + chunk - 1, length)))
@@ -850,14 +815,14 @@ return { "lent", parcelNumber .. " " .. words }
 export const levels = {
   name: "inventory.levels",
   keys: ["stock", "recordsA", "recordsB", "due", "log", "transit"],
-  args: ["layout", "notAfterUs", "keepMs", "expireMax", "linesMax"],
+  args: ["layout", "notAfterUs", "keepMs", "expireMax"],
   rest: "skus",
   replies: ["form", "bad-stock", "too-late", "levels"],
-  sha1: "0ab1b3126e58879441959137d3a51209cdd4cbe0" as string,
+  sha1: "64273c4148715bb75b006312b36a3aced9d81e5a" as string,
   source: `local stock, recordsA, recordsB, due, log, transit = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local layout, notAfterUs, keepMs = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local expireMax, linesMax = tonumber(ARGV[4]), tonumber(ARGV[5])
-local first = 6
+local expireMax = tonumber(ARGV[4])
+local first = 5
 local time = redis.call("TIME")
 local nowUs = time[1] * 1000000 + time[2]
 local nowText = time[1] .. string.sub("00000" .. time[2], -6)
@@ -869,9 +834,10 @@ for at = first, #ARGV do
   wanted[#wanted + 1] = ARGV[at]
   wanted[#wanted + 1] = "r#" .. ARGV[at]
 end
+local asked = #wanted
 local unpack = table.unpack or unpack
 local nowMsText = string.sub(nowText, 1, 13)
-local nowMs = tonumber(nowMsText)
+local nowMs = (nowUs - nowUs % 1000) / 1000
 local control = redis.call("HMGET", stock, "#form", "#next", "#side", "#liveA", "#liveB", unpack(wanted))
 if control[1] and string.sub(control[1], 1, #layout) ~= layout then
   return { "form", control[1] }
@@ -884,52 +850,27 @@ if control[3] then
   resting = side == "B" and "A" or "B"
   side = alone and "A" or side
 end
-local live = { A = tonumber(control[4] or 0), B = tonumber(control[5] or 0) }
-local turned = nowMs - sinceMs >= keepMs and live[resting] == 0
-if turned then
-  side, resting, alone = resting, side, false
-end
-local current, rest = recordsA, recordsB
+local current, rest, liveHere, liveThere = recordsA, recordsB, control[4] or 0, control[5] or 0
 if side == "B" then
-  current, rest = recordsB, recordsA
+  current, rest, liveHere, liveThere = rest, current, liveThere, liveHere
+end
+local turned = nowMs - sinceMs >= keepMs and tonumber(liveThere) == 0
+if turned then
+  side, resting, current, rest, liveHere, liveThere, alone = resting, side, rest, current, liveThere, liveHere, false
 end
 local nextMs = control[2] and tonumber(control[2]) or math.huge
-local nextBefore = nextMs
+local nextBefore, thereBefore = nextMs, liveThere
 local value, bad = {}, false
 for at = 1, #wanted do
   local count = tonumber(control[at + 5] or 0)
   if not count or count < 0 or count > 9007199254740991 or count % 1 ~= 0 then
     bad = wanted[at]
   end
-  value[wanted[at]] = count or 0
-end
-local changed, changes = {}, {}
-local function put(field, count)
-  if not changed[field] then
-    changed[field] = true
-    changes[#changes + 1] = field
-  end
-  value[field] = count
+  count = count or 0
+  control[at + 5], value[wanted[at]] = count, count
 end
 local entries, kept, held, freed = {}, {}, {}, {}
-local fresh, lapsed, dueLeft = {}, 0, false
-local function number(n)
-  return string.format("%.0f", n)
-end
-local function load(fields)
-  for from = 1, #fields, 4000 do
-    local upTo = math.min(from + 3999, #fields)
-    local texts = redis.call("HMGET", stock, unpack(fields, from, upTo))
-    for at = from, upTo do
-      local count = tonumber(texts[at - from + 1] or 0)
-      if not count or count < 0 or count > 9007199254740991 or count % 1 ~= 0 then
-        bad = fields[at]
-      end
-      value[fields[at]] = count or 0
-    end
-  end
-end
-local placeOf = {}
+local fresh, placeOf, lapsed, dueLeft = {}, {}, 0, false
 local function records(ids)
   local found, missing = {}, {}
   if #ids == 0 then
@@ -950,93 +891,105 @@ local function records(ids)
   end
   return found
 end
-local function wordsOf(record)
-  local words = {}
-  for word in string.gmatch(record, "%S+") do
-    words[#words + 1] = word
-  end
-  return words
-end
-local function lastHeld(words, first)
-  for at = first, #words do
-    if words[at] == "#" then
-      return at - 1
+local function holdOf(record)
+  local state, endText, holdMs, operation, request, reference, lines =
+    string.match(record, "^(%l)v%d+ (%d+) (%d+) (%S+) (%S+ (%S+) (.+))$")
+  local skus, counts, held, taken = {}, {}, lines, false
+  if state == "h" or state == "x" then
+    taken = string.find(lines, "#", 1, true)
+    held = taken and string.sub(lines, taken + 2) or lines
+    for sku, count in string.gmatch(held, "(%S+) (%S+)") do
+      skus[#skus + 1], counts[#counts + 1] = sku, count
     end
   end
-  return #words
-end
-local function firstHeld(words)
-  local asked = lastHeld(words, 7)
-  local next = words[asked + 2]
-  return next and next ~= "#" and asked + 2 or 7
+  return {
+    state = state,
+    endText = endText,
+    holdMs = holdMs,
+    mark = operation,
+    request = request,
+    reference = reference,
+    held = held,
+    taken = taken,
+    skus = skus,
+    counts = counts,
+  }
 end
 local function loadHeld(list)
-  local fields, listed = {}, {}
-  for _, words in ipairs(list) do
-    local first = firstHeld(words)
-    for at = first, lastHeld(words, first), 2 do
-      local sku = words[at]
-      if not listed[sku] and not value[sku] then
-        fields[#fields + 1] = sku
+  local first = #wanted + 1
+  for _, hold in pairs(list) do
+    for _, sku in ipairs(hold.skus) do
+      if not value[sku] then
+        value[sku], wanted[#wanted + 1] = 0, sku
       end
-      if not listed[sku] and not value["r#" .. sku] then
-        fields[#fields + 1] = "r#" .. sku
+      local field = "r#" .. sku
+      if not value[field] then
+        value[field], wanted[#wanted + 1] = 0, field
       end
-      listed[sku] = true
     end
   end
-  load(fields)
+  for from = first, #wanted, 4000 do
+    local texts = redis.call("HMGET", stock, unpack(wanted, from, math.min(from + 3999, #wanted)))
+    for at, text in ipairs(texts) do
+      local count, place = tonumber(text or 0), from + at - 1
+      if not count or count < 0 or count > 9007199254740991 or count % 1 ~= 0 then
+        bad = wanted[place]
+      end
+      count = count or 0
+      control[place + 5], value[wanted[place]] = count, count
+    end
+  end
 end
-local function mark(id, words, state)
-  words[1] = state .. string.sub(words[1], 2, 2) .. nowMsText
-  local record = table.concat(words, " ")
-  fresh[id] = record
+local function mark(id, hold, state, more)
+  local head = state .. "v" .. nowMsText .. " " .. hold.endText .. " "
+  local record = head .. hold.holdMs .. " " .. hold.mark .. " " .. hold.request .. more
+  if hold.state == "h" then
+    if placeOf[id] == side then
+      liveHere = liveHere - 1
+    else
+      liveThere = liveThere - 1
+    end
+  end
+  if state == "h" then
+    liveHere = liveHere + 1
+  end
+  hold.state, placeOf[id], fresh[id] = state, side, record
   kept[#kept + 1] = id
   kept[#kept + 1] = record
 end
-local function free(id)
-  freed[#freed + 1] = id
-  live[placeOf[id]] = live[placeOf[id]] - 1
-  placeOf[id] = side
-end
-local function unreserve(words, back)
-  local first = firstHeld(words)
-  for at = first, lastHeld(words, first), 2 do
-    local sku, quantity = words[at], tonumber(words[at + 1])
-    local reserved = value["r#" .. sku] - quantity
-    if reserved < 0 then
-      bad = "r#" .. sku
+local function finish(id, hold, state, more, parts)
+  for at, sku in ipairs(hold.skus) do
+    local count, field = tonumber(hold.counts[at]), "r#" .. sku
+    value[field], value[sku] = value[field] - count, value[sku] + count - (parts and parts[at] or 0)
+    if value[field] < 0 then
+      bad = field
     end
-    put("r#" .. sku, reserved)
-    put(sku, value[sku] + back(sku, quantity))
   end
-  return table.concat(words, " ", first, lastHeld(words, first))
+  freed[#freed + 1] = id
+  mark(id, hold, state, more)
 end
-local function whole(_, quantity)
-  return quantity
-end
-local function lapse(id, words)
+local function lapse(id, hold)
   lapsed = lapsed + 1
-  entries[#entries + 1] = "x" .. nowText .. " " .. id .. " " .. words[6] .. " " .. unreserve(words, whole)
-  free(id)
-  mark(id, words, "x")
+  entries[#entries + 1] = "x" .. nowText .. " " .. id .. " " .. hold.reference .. " " .. hold.held
+  finish(id, hold, "x", "")
 end
 if nextMs <= nowMs then
   local ids = redis.call("ZRANGE", due, "-inf", nowMsText, "BYSCORE", "LIMIT", 0, expireMax)
   local found, ended, lines, count = records(ids), {}, 0, 0
-  for _, id in ipairs(ids) do
-    local words = found[id] and wordsOf(found[id]) or {}
-    count = count + 1
-    ended[count] = words
-    lines = lines + #words / 2
-    if lines >= linesMax then
+  for at, id in ipairs(ids) do
+    count = at
+    if found[id] and string.sub(found[id], 1, 2) == "hv" then
+      ended[at] = holdOf(found[id])
+      lines = lines + #ended[at].skus
+    end
+    if lines >= expireMax * 10 then
       break
     end
   end
   loadHeld(ended)
-  for at, words in ipairs(ended) do
-    if words[1] and string.sub(words[1], 1, 1) == "h" then
-      lapse(ids[at], words)
+  for at = 1, count do
+    if ended[at] then
+      lapse(ids[at], ended[at])
     else
       freed[#freed + 1] = ids[at]
     end
@@ -1049,13 +1002,14 @@ if bad then
   return { "bad-stock", bad }
 end
 local counters = {}
-for at, field in ipairs(wanted) do
-  counters[at] = number(value[field])
+for at = 1, asked do
+  counters[at] = string.format("%.0f", value[wanted[at]])
 end
+local parcels = redis.call("HGETALL", transit)
 if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
   local chunk = 4000
   local holdsChange = held[1] or freed[1]
-  if holdsChange then
+  if holdsChange and (turned or not freed[1]) then
     redis.call("ZCARD", due)
   end
   if freed[1] or turned then
@@ -1071,9 +1025,18 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
     redis.call("XADD", log, "0-*", "m", entries[at])
   end
   local words, length = {}, 0
-  for at = 1, #changes do
-    words[length + 1], words[length + 2] = changes[at], value[changes[at]]
-    length = length + 2
+  if holdsChange then
+    words, length = { "#live" .. side, liveHere }, 2
+    if liveThere ~= thereBefore then
+      words[3], words[4], length = "#live" .. resting, liveThere, 4
+    end
+  end
+  for at = 1, #wanted do
+    local field = wanted[at]
+    if value[field] ~= control[at + 5] then
+      words[length + 1], words[length + 2] = field, value[field]
+      length = length + 2
+    end
   end
   if not control[1] then
     words[length + 1], words[length + 2] = "#form", layout .. nowText
@@ -1086,10 +1049,6 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
   if nextMs ~= nextBefore then
     words[length + 1], words[length + 2] = "#next", nextMs < math.huge and string.format("%.0f", nextMs) or ""
     length = length + 2
-  end
-  if holdsChange then
-    words[length + 1], words[length + 2], words[length + 3], words[length + 4] = "#liveA", live.A, "#liveB", live.B
-    length = length + 4
   end
   for from = 1, length, chunk do
     redis.call("HSET", stock, unpack(words, from, math.min(from + chunk - 1, length)))
@@ -1104,7 +1063,6 @@ end
 local newest = redis.call("XREVRANGE", log, "+", "-", "COUNT", 1)[1]
 local head = newest and string.sub(newest[1], 3) .. " " .. newest[2][2] or ""
 local form = control[1] or redis.call("HGET", stock, "#form") or ""
-local parcels = redis.call("HGETALL", transit)
 return { "levels", nowText, lapsed, dueLeft and "1" or "0", form, head, parcels, counters }
 ` as string,
 } as const;
@@ -1140,13 +1098,13 @@ return { "opened", form }
 export const outcome = {
   name: "inventory.outcome",
   keys: ["stock", "recordsA", "recordsB", "due", "log"],
-  args: ["layout", "notAfterUs", "keepMs", "rememberMs", "expireMax", "linesMax", "id", "bornMs", "seal"],
+  args: ["layout", "notAfterUs", "keepMs", "rememberMs", "expireMax", "id", "bornMs", "seal"],
   rest: null,
   replies: ["form", "bad-stock", "too-late", "forgotten", "known", "sealed"],
-  sha1: "f3e261d1845ab7bdd02bdc4dd86dff6d3631af38" as string,
+  sha1: "5406dc3efbf9310f36b66c490ce5422567114c94" as string,
   source: `local stock, recordsA, recordsB, due, log = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local layout, notAfterUs, keepMs, rememberMs = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local expireMax, linesMax, id, bornMs, seal = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8]), ARGV[9]
+local expireMax, id, bornMs, seal = tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[7]), ARGV[8]
 local time = redis.call("TIME")
 local nowUs = time[1] * 1000000 + time[2]
 local nowText = time[1] .. string.sub("00000" .. time[2], -6)
@@ -1156,7 +1114,7 @@ end
 local wanted = {}
 local unpack = table.unpack or unpack
 local nowMsText = string.sub(nowText, 1, 13)
-local nowMs = tonumber(nowMsText)
+local nowMs = (nowUs - nowUs % 1000) / 1000
 local control = redis.call("HMGET", stock, "#form", "#next", "#side", "#liveA", "#liveB", unpack(wanted))
 if control[1] and string.sub(control[1], 1, #layout) ~= layout then
   return { "form", control[1] }
@@ -1169,52 +1127,27 @@ if control[3] then
   resting = side == "B" and "A" or "B"
   side = alone and "A" or side
 end
-local live = { A = tonumber(control[4] or 0), B = tonumber(control[5] or 0) }
-local turned = nowMs - sinceMs >= keepMs and live[resting] == 0
-if turned then
-  side, resting, alone = resting, side, false
-end
-local current, rest = recordsA, recordsB
+local current, rest, liveHere, liveThere = recordsA, recordsB, control[4] or 0, control[5] or 0
 if side == "B" then
-  current, rest = recordsB, recordsA
+  current, rest, liveHere, liveThere = rest, current, liveThere, liveHere
+end
+local turned = nowMs - sinceMs >= keepMs and tonumber(liveThere) == 0
+if turned then
+  side, resting, current, rest, liveHere, liveThere, alone = resting, side, rest, current, liveThere, liveHere, false
 end
 local nextMs = control[2] and tonumber(control[2]) or math.huge
-local nextBefore = nextMs
+local nextBefore, thereBefore = nextMs, liveThere
 local value, bad = {}, false
 for at = 1, #wanted do
   local count = tonumber(control[at + 5] or 0)
   if not count or count < 0 or count > 9007199254740991 or count % 1 ~= 0 then
     bad = wanted[at]
   end
-  value[wanted[at]] = count or 0
-end
-local changed, changes = {}, {}
-local function put(field, count)
-  if not changed[field] then
-    changed[field] = true
-    changes[#changes + 1] = field
-  end
-  value[field] = count
+  count = count or 0
+  control[at + 5], value[wanted[at]] = count, count
 end
 local entries, kept, held, freed = {}, {}, {}, {}
-local fresh, lapsed, dueLeft = {}, 0, false
-local function number(n)
-  return string.format("%.0f", n)
-end
-local function load(fields)
-  for from = 1, #fields, 4000 do
-    local upTo = math.min(from + 3999, #fields)
-    local texts = redis.call("HMGET", stock, unpack(fields, from, upTo))
-    for at = from, upTo do
-      local count = tonumber(texts[at - from + 1] or 0)
-      if not count or count < 0 or count > 9007199254740991 or count % 1 ~= 0 then
-        bad = fields[at]
-      end
-      value[fields[at]] = count or 0
-    end
-  end
-end
-local placeOf = {}
+local fresh, placeOf, lapsed, dueLeft = {}, {}, 0, false
 local function records(ids)
   local found, missing = {}, {}
   if #ids == 0 then
@@ -1235,93 +1168,105 @@ local function records(ids)
   end
   return found
 end
-local function wordsOf(record)
-  local words = {}
-  for word in string.gmatch(record, "%S+") do
-    words[#words + 1] = word
-  end
-  return words
-end
-local function lastHeld(words, first)
-  for at = first, #words do
-    if words[at] == "#" then
-      return at - 1
+local function holdOf(record)
+  local state, endText, holdMs, operation, request, reference, lines =
+    string.match(record, "^(%l)v%d+ (%d+) (%d+) (%S+) (%S+ (%S+) (.+))$")
+  local skus, counts, held, taken = {}, {}, lines, false
+  if state == "h" or state == "x" then
+    taken = string.find(lines, "#", 1, true)
+    held = taken and string.sub(lines, taken + 2) or lines
+    for sku, count in string.gmatch(held, "(%S+) (%S+)") do
+      skus[#skus + 1], counts[#counts + 1] = sku, count
     end
   end
-  return #words
-end
-local function firstHeld(words)
-  local asked = lastHeld(words, 7)
-  local next = words[asked + 2]
-  return next and next ~= "#" and asked + 2 or 7
+  return {
+    state = state,
+    endText = endText,
+    holdMs = holdMs,
+    mark = operation,
+    request = request,
+    reference = reference,
+    held = held,
+    taken = taken,
+    skus = skus,
+    counts = counts,
+  }
 end
 local function loadHeld(list)
-  local fields, listed = {}, {}
-  for _, words in ipairs(list) do
-    local first = firstHeld(words)
-    for at = first, lastHeld(words, first), 2 do
-      local sku = words[at]
-      if not listed[sku] and not value[sku] then
-        fields[#fields + 1] = sku
+  local first = #wanted + 1
+  for _, hold in pairs(list) do
+    for _, sku in ipairs(hold.skus) do
+      if not value[sku] then
+        value[sku], wanted[#wanted + 1] = 0, sku
       end
-      if not listed[sku] and not value["r#" .. sku] then
-        fields[#fields + 1] = "r#" .. sku
+      local field = "r#" .. sku
+      if not value[field] then
+        value[field], wanted[#wanted + 1] = 0, field
       end
-      listed[sku] = true
     end
   end
-  load(fields)
+  for from = first, #wanted, 4000 do
+    local texts = redis.call("HMGET", stock, unpack(wanted, from, math.min(from + 3999, #wanted)))
+    for at, text in ipairs(texts) do
+      local count, place = tonumber(text or 0), from + at - 1
+      if not count or count < 0 or count > 9007199254740991 or count % 1 ~= 0 then
+        bad = wanted[place]
+      end
+      count = count or 0
+      control[place + 5], value[wanted[place]] = count, count
+    end
+  end
 end
-local function mark(id, words, state)
-  words[1] = state .. string.sub(words[1], 2, 2) .. nowMsText
-  local record = table.concat(words, " ")
-  fresh[id] = record
+local function mark(id, hold, state, more)
+  local head = state .. "v" .. nowMsText .. " " .. hold.endText .. " "
+  local record = head .. hold.holdMs .. " " .. hold.mark .. " " .. hold.request .. more
+  if hold.state == "h" then
+    if placeOf[id] == side then
+      liveHere = liveHere - 1
+    else
+      liveThere = liveThere - 1
+    end
+  end
+  if state == "h" then
+    liveHere = liveHere + 1
+  end
+  hold.state, placeOf[id], fresh[id] = state, side, record
   kept[#kept + 1] = id
   kept[#kept + 1] = record
 end
-local function free(id)
-  freed[#freed + 1] = id
-  live[placeOf[id]] = live[placeOf[id]] - 1
-  placeOf[id] = side
-end
-local function unreserve(words, back)
-  local first = firstHeld(words)
-  for at = first, lastHeld(words, first), 2 do
-    local sku, quantity = words[at], tonumber(words[at + 1])
-    local reserved = value["r#" .. sku] - quantity
-    if reserved < 0 then
-      bad = "r#" .. sku
+local function finish(id, hold, state, more, parts)
+  for at, sku in ipairs(hold.skus) do
+    local count, field = tonumber(hold.counts[at]), "r#" .. sku
+    value[field], value[sku] = value[field] - count, value[sku] + count - (parts and parts[at] or 0)
+    if value[field] < 0 then
+      bad = field
     end
-    put("r#" .. sku, reserved)
-    put(sku, value[sku] + back(sku, quantity))
   end
-  return table.concat(words, " ", first, lastHeld(words, first))
+  freed[#freed + 1] = id
+  mark(id, hold, state, more)
 end
-local function whole(_, quantity)
-  return quantity
-end
-local function lapse(id, words)
+local function lapse(id, hold)
   lapsed = lapsed + 1
-  entries[#entries + 1] = "x" .. nowText .. " " .. id .. " " .. words[6] .. " " .. unreserve(words, whole)
-  free(id)
-  mark(id, words, "x")
+  entries[#entries + 1] = "x" .. nowText .. " " .. id .. " " .. hold.reference .. " " .. hold.held
+  finish(id, hold, "x", "")
 end
 if nextMs <= nowMs then
   local ids = redis.call("ZRANGE", due, "-inf", nowMsText, "BYSCORE", "LIMIT", 0, expireMax)
   local found, ended, lines, count = records(ids), {}, 0, 0
-  for _, id in ipairs(ids) do
-    local words = found[id] and wordsOf(found[id]) or {}
-    count = count + 1
-    ended[count] = words
-    lines = lines + #words / 2
-    if lines >= linesMax then
+  for at, id in ipairs(ids) do
+    count = at
+    if found[id] and string.sub(found[id], 1, 2) == "hv" then
+      ended[at] = holdOf(found[id])
+      lines = lines + #ended[at].skus
+    end
+    if lines >= expireMax * 10 then
       break
     end
   end
   loadHeld(ended)
-  for at, words in ipairs(ended) do
-    if words[1] and string.sub(words[1], 1, 1) == "h" then
-      lapse(ids[at], words)
+  for at = 1, count do
+    if ended[at] then
+      lapse(ids[at], ended[at])
     else
       freed[#freed + 1] = ids[at]
     end
@@ -1343,7 +1288,7 @@ end
 if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
   local chunk = 4000
   local holdsChange = held[1] or freed[1]
-  if holdsChange then
+  if holdsChange and (turned or not freed[1]) then
     redis.call("ZCARD", due)
   end
   if freed[1] or turned then
@@ -1359,9 +1304,18 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
     redis.call("XADD", log, "0-*", "m", entries[at])
   end
   local words, length = {}, 0
-  for at = 1, #changes do
-    words[length + 1], words[length + 2] = changes[at], value[changes[at]]
-    length = length + 2
+  if holdsChange then
+    words, length = { "#live" .. side, liveHere }, 2
+    if liveThere ~= thereBefore then
+      words[3], words[4], length = "#live" .. resting, liveThere, 4
+    end
+  end
+  for at = 1, #wanted do
+    local field = wanted[at]
+    if value[field] ~= control[at + 5] then
+      words[length + 1], words[length + 2] = field, value[field]
+      length = length + 2
+    end
   end
   if not control[1] then
     words[length + 1], words[length + 2] = "#form", layout .. nowText
@@ -1374,10 +1328,6 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
   if nextMs ~= nextBefore then
     words[length + 1], words[length + 2] = "#next", nextMs < math.huge and string.format("%.0f", nextMs) or ""
     length = length + 2
-  end
-  if holdsChange then
-    words[length + 1], words[length + 2], words[length + 3], words[length + 4] = "#liveA", live.A, "#liveB", live.B
-    length = length + 4
   end
   for from = 1, length, chunk do
     redis.call("HSET", stock, unpack(words, from, math.min(from + chunk - 1, length)))
@@ -1420,7 +1370,7 @@ export const receive = {
   args: ["layout", "notAfterUs", "keepMs", "from", "to", "parcelNumber", "sku", "quantity"],
   rest: null,
   replies: ["form", "bad-stock", "too-late", "received"],
-  sha1: "d27d8c69d56b0c95ba15d5fb419150cb56800d91" as string,
+  sha1: "63ea73e58a316bdc4b63e090a983cb6c325b8c1a" as string,
   source: `local stock, recordsA, recordsB, due, log, transit = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local layout, notAfterUs, keepMs, from, to = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local parcelNumber, sku, quantity = ARGV[6], ARGV[7], ARGV[8]
@@ -1433,7 +1383,7 @@ end
 local wanted = { sku }
 local unpack = table.unpack or unpack
 local nowMsText = string.sub(nowText, 1, 13)
-local nowMs = tonumber(nowMsText)
+local nowMs = (nowUs - nowUs % 1000) / 1000
 local control = redis.call("HMGET", stock, "#form", "#next", "#side", "#liveA", "#liveB", unpack(wanted))
 if control[1] and string.sub(control[1], 1, #layout) ~= layout then
   return { "form", control[1] }
@@ -1446,46 +1396,38 @@ if control[3] then
   resting = side == "B" and "A" or "B"
   side = alone and "A" or side
 end
-local live = { A = tonumber(control[4] or 0), B = tonumber(control[5] or 0) }
-local turned = nowMs - sinceMs >= keepMs and live[resting] == 0
-if turned then
-  side, resting, alone = resting, side, false
-end
-local current, rest = recordsA, recordsB
+local current, rest, liveHere, liveThere = recordsA, recordsB, control[4] or 0, control[5] or 0
 if side == "B" then
-  current, rest = recordsB, recordsA
+  current, rest, liveHere, liveThere = rest, current, liveThere, liveHere
+end
+local turned = nowMs - sinceMs >= keepMs and tonumber(liveThere) == 0
+if turned then
+  side, resting, current, rest, liveHere, liveThere, alone = resting, side, rest, current, liveThere, liveHere, false
 end
 local nextMs = control[2] and tonumber(control[2]) or math.huge
-local nextBefore = nextMs
+local nextBefore, thereBefore = nextMs, liveThere
 local value, bad = {}, false
 for at = 1, #wanted do
   local count = tonumber(control[at + 5] or 0)
   if not count or count < 0 or count > 9007199254740991 or count % 1 ~= 0 then
     bad = wanted[at]
   end
-  value[wanted[at]] = count or 0
-end
-local changed, changes = {}, {}
-local function put(field, count)
-  if not changed[field] then
-    changed[field] = true
-    changes[#changes + 1] = field
-  end
-  value[field] = count
+  count = count or 0
+  control[at + 5], value[wanted[at]] = count, count
 end
 local entries, kept, held, freed = {}, {}, {}, {}
-local fresh, lapsed, dueLeft = {}, 0, false
+local fresh, placeOf, lapsed, dueLeft = {}, {}, 0, false
 if bad then
   return { "bad-stock", bad }
 end
 local last = redis.call("HGET", transit, "in:" .. from)
 if not last or last < parcelNumber then
-  put(sku, value[sku] + quantity)
+  value[sku] = value[sku] + quantity
   entries[1] = "i" .. nowText .. " " .. from .. ">" .. to .. ":" .. parcelNumber .. " # " .. sku .. " " .. quantity
 if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
   local chunk = 4000
   local holdsChange = held[1] or freed[1]
-  if holdsChange then
+  if holdsChange and (turned or not freed[1]) then
     redis.call("ZCARD", due)
   end
   if freed[1] or turned then
@@ -1501,9 +1443,18 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
     redis.call("XADD", log, "0-*", "m", entries[at])
   end
   local words, length = {}, 0
-  for at = 1, #changes do
-    words[length + 1], words[length + 2] = changes[at], value[changes[at]]
-    length = length + 2
+  if holdsChange then
+    words, length = { "#live" .. side, liveHere }, 2
+    if liveThere ~= thereBefore then
+      words[3], words[4], length = "#live" .. resting, liveThere, 4
+    end
+  end
+  for at = 1, #wanted do
+    local field = wanted[at]
+    if value[field] ~= control[at + 5] then
+      words[length + 1], words[length + 2] = field, value[field]
+      length = length + 2
+    end
   end
   if not control[1] then
     words[length + 1], words[length + 2] = "#form", layout .. nowText
@@ -1516,10 +1467,6 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
   if nextMs ~= nextBefore then
     words[length + 1], words[length + 2] = "#next", nextMs < math.huge and string.format("%.0f", nextMs) or ""
     length = length + 2
-  end
-  if holdsChange then
-    words[length + 1], words[length + 2], words[length + 3], words[length + 4] = "#liveA", live.A, "#liveB", live.B
-    length = length + 4
   end
   for from = 1, length, chunk do
     redis.call("HSET", stock, unpack(words, from, math.min(from + chunk - 1, length)))
@@ -1541,15 +1488,15 @@ return { "received" }
 export const seed = {
   name: "inventory.seed",
   keys: ["stock", "recordsA", "recordsB", "due", "log"],
-  args: ["layout", "notAfterUs", "keepMs", "rememberMs", "expireMax", "linesMax", "id", "bornMs", "content", "sequence", "known"],
+  args: ["layout", "notAfterUs", "keepMs", "rememberMs", "expireMax", "id", "bornMs", "content", "sequence", "known"],
   rest: "lines",
   replies: ["form", "bad-stock", "too-late", "forgotten", "known", "moved", "below-reserved", "seeded"],
-  sha1: "a5fb121570e44120459eccc0a185ebea24c8ad83" as string,
+  sha1: "28d82de3f4a65fc25bfa09301cc959733d4fe29f" as string,
   source: `local stock, recordsA, recordsB, due, log = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local layout, notAfterUs, keepMs, rememberMs = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local expireMax, linesMax, id, bornMs = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8])
-local content, sequence, known = ARGV[9], ARGV[10], ARGV[11]
-local first = 12
+local expireMax, id, bornMs = tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[7])
+local content, sequence, known = ARGV[8], ARGV[9], ARGV[10]
+local first = 11
 local time = redis.call("TIME")
 local nowUs = time[1] * 1000000 + time[2]
 local nowText = time[1] .. string.sub("00000" .. time[2], -6)
@@ -1563,7 +1510,7 @@ for at = first, #ARGV, 2 do
 end
 local unpack = table.unpack or unpack
 local nowMsText = string.sub(nowText, 1, 13)
-local nowMs = tonumber(nowMsText)
+local nowMs = (nowUs - nowUs % 1000) / 1000
 local control = redis.call("HMGET", stock, "#form", "#next", "#side", "#liveA", "#liveB", unpack(wanted))
 if control[1] and string.sub(control[1], 1, #layout) ~= layout then
   return { "form", control[1] }
@@ -1576,52 +1523,27 @@ if control[3] then
   resting = side == "B" and "A" or "B"
   side = alone and "A" or side
 end
-local live = { A = tonumber(control[4] or 0), B = tonumber(control[5] or 0) }
-local turned = nowMs - sinceMs >= keepMs and live[resting] == 0
-if turned then
-  side, resting, alone = resting, side, false
-end
-local current, rest = recordsA, recordsB
+local current, rest, liveHere, liveThere = recordsA, recordsB, control[4] or 0, control[5] or 0
 if side == "B" then
-  current, rest = recordsB, recordsA
+  current, rest, liveHere, liveThere = rest, current, liveThere, liveHere
+end
+local turned = nowMs - sinceMs >= keepMs and tonumber(liveThere) == 0
+if turned then
+  side, resting, current, rest, liveHere, liveThere, alone = resting, side, rest, current, liveThere, liveHere, false
 end
 local nextMs = control[2] and tonumber(control[2]) or math.huge
-local nextBefore = nextMs
+local nextBefore, thereBefore = nextMs, liveThere
 local value, bad = {}, false
 for at = 1, #wanted do
   local count = tonumber(control[at + 5] or 0)
   if not count or count < 0 or count > 9007199254740991 or count % 1 ~= 0 then
     bad = wanted[at]
   end
-  value[wanted[at]] = count or 0
-end
-local changed, changes = {}, {}
-local function put(field, count)
-  if not changed[field] then
-    changed[field] = true
-    changes[#changes + 1] = field
-  end
-  value[field] = count
+  count = count or 0
+  control[at + 5], value[wanted[at]] = count, count
 end
 local entries, kept, held, freed = {}, {}, {}, {}
-local fresh, lapsed, dueLeft = {}, 0, false
-local function number(n)
-  return string.format("%.0f", n)
-end
-local function load(fields)
-  for from = 1, #fields, 4000 do
-    local upTo = math.min(from + 3999, #fields)
-    local texts = redis.call("HMGET", stock, unpack(fields, from, upTo))
-    for at = from, upTo do
-      local count = tonumber(texts[at - from + 1] or 0)
-      if not count or count < 0 or count > 9007199254740991 or count % 1 ~= 0 then
-        bad = fields[at]
-      end
-      value[fields[at]] = count or 0
-    end
-  end
-end
-local placeOf = {}
+local fresh, placeOf, lapsed, dueLeft = {}, {}, 0, false
 local function records(ids)
   local found, missing = {}, {}
   if #ids == 0 then
@@ -1642,93 +1564,105 @@ local function records(ids)
   end
   return found
 end
-local function wordsOf(record)
-  local words = {}
-  for word in string.gmatch(record, "%S+") do
-    words[#words + 1] = word
-  end
-  return words
-end
-local function lastHeld(words, first)
-  for at = first, #words do
-    if words[at] == "#" then
-      return at - 1
+local function holdOf(record)
+  local state, endText, holdMs, operation, request, reference, lines =
+    string.match(record, "^(%l)v%d+ (%d+) (%d+) (%S+) (%S+ (%S+) (.+))$")
+  local skus, counts, held, taken = {}, {}, lines, false
+  if state == "h" or state == "x" then
+    taken = string.find(lines, "#", 1, true)
+    held = taken and string.sub(lines, taken + 2) or lines
+    for sku, count in string.gmatch(held, "(%S+) (%S+)") do
+      skus[#skus + 1], counts[#counts + 1] = sku, count
     end
   end
-  return #words
-end
-local function firstHeld(words)
-  local asked = lastHeld(words, 7)
-  local next = words[asked + 2]
-  return next and next ~= "#" and asked + 2 or 7
+  return {
+    state = state,
+    endText = endText,
+    holdMs = holdMs,
+    mark = operation,
+    request = request,
+    reference = reference,
+    held = held,
+    taken = taken,
+    skus = skus,
+    counts = counts,
+  }
 end
 local function loadHeld(list)
-  local fields, listed = {}, {}
-  for _, words in ipairs(list) do
-    local first = firstHeld(words)
-    for at = first, lastHeld(words, first), 2 do
-      local sku = words[at]
-      if not listed[sku] and not value[sku] then
-        fields[#fields + 1] = sku
+  local first = #wanted + 1
+  for _, hold in pairs(list) do
+    for _, sku in ipairs(hold.skus) do
+      if not value[sku] then
+        value[sku], wanted[#wanted + 1] = 0, sku
       end
-      if not listed[sku] and not value["r#" .. sku] then
-        fields[#fields + 1] = "r#" .. sku
+      local field = "r#" .. sku
+      if not value[field] then
+        value[field], wanted[#wanted + 1] = 0, field
       end
-      listed[sku] = true
     end
   end
-  load(fields)
+  for from = first, #wanted, 4000 do
+    local texts = redis.call("HMGET", stock, unpack(wanted, from, math.min(from + 3999, #wanted)))
+    for at, text in ipairs(texts) do
+      local count, place = tonumber(text or 0), from + at - 1
+      if not count or count < 0 or count > 9007199254740991 or count % 1 ~= 0 then
+        bad = wanted[place]
+      end
+      count = count or 0
+      control[place + 5], value[wanted[place]] = count, count
+    end
+  end
 end
-local function mark(id, words, state)
-  words[1] = state .. string.sub(words[1], 2, 2) .. nowMsText
-  local record = table.concat(words, " ")
-  fresh[id] = record
+local function mark(id, hold, state, more)
+  local head = state .. "v" .. nowMsText .. " " .. hold.endText .. " "
+  local record = head .. hold.holdMs .. " " .. hold.mark .. " " .. hold.request .. more
+  if hold.state == "h" then
+    if placeOf[id] == side then
+      liveHere = liveHere - 1
+    else
+      liveThere = liveThere - 1
+    end
+  end
+  if state == "h" then
+    liveHere = liveHere + 1
+  end
+  hold.state, placeOf[id], fresh[id] = state, side, record
   kept[#kept + 1] = id
   kept[#kept + 1] = record
 end
-local function free(id)
-  freed[#freed + 1] = id
-  live[placeOf[id]] = live[placeOf[id]] - 1
-  placeOf[id] = side
-end
-local function unreserve(words, back)
-  local first = firstHeld(words)
-  for at = first, lastHeld(words, first), 2 do
-    local sku, quantity = words[at], tonumber(words[at + 1])
-    local reserved = value["r#" .. sku] - quantity
-    if reserved < 0 then
-      bad = "r#" .. sku
+local function finish(id, hold, state, more, parts)
+  for at, sku in ipairs(hold.skus) do
+    local count, field = tonumber(hold.counts[at]), "r#" .. sku
+    value[field], value[sku] = value[field] - count, value[sku] + count - (parts and parts[at] or 0)
+    if value[field] < 0 then
+      bad = field
     end
-    put("r#" .. sku, reserved)
-    put(sku, value[sku] + back(sku, quantity))
   end
-  return table.concat(words, " ", first, lastHeld(words, first))
+  freed[#freed + 1] = id
+  mark(id, hold, state, more)
 end
-local function whole(_, quantity)
-  return quantity
-end
-local function lapse(id, words)
+local function lapse(id, hold)
   lapsed = lapsed + 1
-  entries[#entries + 1] = "x" .. nowText .. " " .. id .. " " .. words[6] .. " " .. unreserve(words, whole)
-  free(id)
-  mark(id, words, "x")
+  entries[#entries + 1] = "x" .. nowText .. " " .. id .. " " .. hold.reference .. " " .. hold.held
+  finish(id, hold, "x", "")
 end
 if nextMs <= nowMs then
   local ids = redis.call("ZRANGE", due, "-inf", nowMsText, "BYSCORE", "LIMIT", 0, expireMax)
   local found, ended, lines, count = records(ids), {}, 0, 0
-  for _, id in ipairs(ids) do
-    local words = found[id] and wordsOf(found[id]) or {}
-    count = count + 1
-    ended[count] = words
-    lines = lines + #words / 2
-    if lines >= linesMax then
+  for at, id in ipairs(ids) do
+    count = at
+    if found[id] and string.sub(found[id], 1, 2) == "hv" then
+      ended[at] = holdOf(found[id])
+      lines = lines + #ended[at].skus
+    end
+    if lines >= expireMax * 10 then
       break
     end
   end
   loadHeld(ended)
-  for at, words in ipairs(ended) do
-    if words[1] and string.sub(words[1], 1, 1) == "h" then
-      lapse(ids[at], words)
+  for at = 1, count do
+    if ended[at] then
+      lapse(ids[at], ended[at])
     else
       freed[#freed + 1] = ids[at]
     end
@@ -1760,13 +1694,14 @@ for at = first, #ARGV, 2 do
   local sku, onHand = ARGV[at], tonumber(ARGV[at + 1])
   local reserved = value["r#" .. sku]
   if onHand < reserved then
-    return { "below-reserved", sku, number(reserved) }
+    return { "below-reserved", sku, string.format("%.0f", reserved), dueLeft and "1" or "" }
   end
   local change = onHand - reserved - value[sku]
   if change ~= 0 then
-    moved[#moved + 1] = sku .. " " .. number(change)
+    moved[#moved + 1] = sku .. " " .. string.format("%.0f", change)
   end
-  put(sku, onHand - reserved)
+  value[sku] = onHand - reserved
+  control[at - first + 6] = false
 end
 if moved[1] then
   entries[#entries + 1] = "z" .. nowText .. " " .. id .. " # " .. table.concat(moved, " ")
@@ -1776,7 +1711,7 @@ kept[#kept + 1] = "tz" .. nowMsText .. " " .. content
 if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
   local chunk = 4000
   local holdsChange = held[1] or freed[1]
-  if holdsChange then
+  if holdsChange and (turned or not freed[1]) then
     redis.call("ZCARD", due)
   end
   if freed[1] or turned then
@@ -1792,9 +1727,18 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
     redis.call("XADD", log, "0-*", "m", entries[at])
   end
   local words, length = {}, 0
-  for at = 1, #changes do
-    words[length + 1], words[length + 2] = changes[at], value[changes[at]]
-    length = length + 2
+  if holdsChange then
+    words, length = { "#live" .. side, liveHere }, 2
+    if liveThere ~= thereBefore then
+      words[3], words[4], length = "#live" .. resting, liveThere, 4
+    end
+  end
+  for at = 1, #wanted do
+    local field = wanted[at]
+    if value[field] ~= control[at + 5] then
+      words[length + 1], words[length + 2] = field, value[field]
+      length = length + 2
+    end
   end
   if not control[1] then
     words[length + 1], words[length + 2] = "#form", layout .. nowText
@@ -1807,10 +1751,6 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
   if nextMs ~= nextBefore then
     words[length + 1], words[length + 2] = "#next", nextMs < math.huge and string.format("%.0f", nextMs) or ""
     length = length + 2
-  end
-  if holdsChange then
-    words[length + 1], words[length + 2], words[length + 3], words[length + 4] = "#liveA", live.A, "#liveB", live.B
-    length = length + 4
   end
   for from = 1, length, chunk do
     redis.call("HSET", stock, unpack(words, from, math.min(from + chunk - 1, length)))
@@ -1830,23 +1770,25 @@ return { "seeded", redis.call("HGET", stock, "#form"), headNow() }
 export const settle = {
   name: "inventory.settle",
   keys: ["stock", "recordsA", "recordsB", "due", "log"],
-  args: ["layout", "notAfterUs", "keepMs", "expireMax", "linesMax", "final", "itemCount"],
+  args: ["layout", "notAfterUs", "keepMs", "expireMax", "itemCount"],
   rest: "items",
   replies: ["form", "bad-stock", "too-late", "settled"],
-  sha1: "a964e6338365cc8829429732aab0c4dbecd2f9d0" as string,
+  sha1: "94c39da46343cdcd363de25958f8e53051e2019a" as string,
   source: `local stock, recordsA, recordsB, due, log = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local layout, notAfterUs, keepMs, expireMax = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local linesMax, final, itemCount = tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[7])
+local layout, notAfterUs, keepMs, expireMax = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+local itemCount = tonumber(ARGV[5])
+local input, first = ARGV, 6
 local time = redis.call("TIME")
 local nowUs = time[1] * 1000000 + time[2]
 local nowText = time[1] .. string.sub("00000" .. time[2], -6)
 if nowUs > notAfterUs then
   return { "too-late", nowText }
 end
+local final, count = itemCount > 0, itemCount > 0 and itemCount or -itemCount
 local wanted = {}
 local unpack = table.unpack or unpack
 local nowMsText = string.sub(nowText, 1, 13)
-local nowMs = tonumber(nowMsText)
+local nowMs = (nowUs - nowUs % 1000) / 1000
 local control = redis.call("HMGET", stock, "#form", "#next", "#side", "#liveA", "#liveB", unpack(wanted))
 if control[1] and string.sub(control[1], 1, #layout) ~= layout then
   return { "form", control[1] }
@@ -1859,52 +1801,27 @@ if control[3] then
   resting = side == "B" and "A" or "B"
   side = alone and "A" or side
 end
-local live = { A = tonumber(control[4] or 0), B = tonumber(control[5] or 0) }
-local turned = nowMs - sinceMs >= keepMs and live[resting] == 0
-if turned then
-  side, resting, alone = resting, side, false
-end
-local current, rest = recordsA, recordsB
+local current, rest, liveHere, liveThere = recordsA, recordsB, control[4] or 0, control[5] or 0
 if side == "B" then
-  current, rest = recordsB, recordsA
+  current, rest, liveHere, liveThere = rest, current, liveThere, liveHere
+end
+local turned = nowMs - sinceMs >= keepMs and tonumber(liveThere) == 0
+if turned then
+  side, resting, current, rest, liveHere, liveThere, alone = resting, side, rest, current, liveThere, liveHere, false
 end
 local nextMs = control[2] and tonumber(control[2]) or math.huge
-local nextBefore = nextMs
+local nextBefore, thereBefore = nextMs, liveThere
 local value, bad = {}, false
 for at = 1, #wanted do
   local count = tonumber(control[at + 5] or 0)
   if not count or count < 0 or count > 9007199254740991 or count % 1 ~= 0 then
     bad = wanted[at]
   end
-  value[wanted[at]] = count or 0
-end
-local changed, changes = {}, {}
-local function put(field, count)
-  if not changed[field] then
-    changed[field] = true
-    changes[#changes + 1] = field
-  end
-  value[field] = count
+  count = count or 0
+  control[at + 5], value[wanted[at]] = count, count
 end
 local entries, kept, held, freed = {}, {}, {}, {}
-local fresh, lapsed, dueLeft = {}, 0, false
-local function number(n)
-  return string.format("%.0f", n)
-end
-local function load(fields)
-  for from = 1, #fields, 4000 do
-    local upTo = math.min(from + 3999, #fields)
-    local texts = redis.call("HMGET", stock, unpack(fields, from, upTo))
-    for at = from, upTo do
-      local count = tonumber(texts[at - from + 1] or 0)
-      if not count or count < 0 or count > 9007199254740991 or count % 1 ~= 0 then
-        bad = fields[at]
-      end
-      value[fields[at]] = count or 0
-    end
-  end
-end
-local placeOf = {}
+local fresh, placeOf, lapsed, dueLeft = {}, {}, 0, false
 local function records(ids)
   local found, missing = {}, {}
   if #ids == 0 then
@@ -1925,93 +1842,105 @@ local function records(ids)
   end
   return found
 end
-local function wordsOf(record)
-  local words = {}
-  for word in string.gmatch(record, "%S+") do
-    words[#words + 1] = word
-  end
-  return words
-end
-local function lastHeld(words, first)
-  for at = first, #words do
-    if words[at] == "#" then
-      return at - 1
+local function holdOf(record)
+  local state, endText, holdMs, operation, request, reference, lines =
+    string.match(record, "^(%l)v%d+ (%d+) (%d+) (%S+) (%S+ (%S+) (.+))$")
+  local skus, counts, held, taken = {}, {}, lines, false
+  if state == "h" or state == "x" then
+    taken = string.find(lines, "#", 1, true)
+    held = taken and string.sub(lines, taken + 2) or lines
+    for sku, count in string.gmatch(held, "(%S+) (%S+)") do
+      skus[#skus + 1], counts[#counts + 1] = sku, count
     end
   end
-  return #words
-end
-local function firstHeld(words)
-  local asked = lastHeld(words, 7)
-  local next = words[asked + 2]
-  return next and next ~= "#" and asked + 2 or 7
+  return {
+    state = state,
+    endText = endText,
+    holdMs = holdMs,
+    mark = operation,
+    request = request,
+    reference = reference,
+    held = held,
+    taken = taken,
+    skus = skus,
+    counts = counts,
+  }
 end
 local function loadHeld(list)
-  local fields, listed = {}, {}
-  for _, words in ipairs(list) do
-    local first = firstHeld(words)
-    for at = first, lastHeld(words, first), 2 do
-      local sku = words[at]
-      if not listed[sku] and not value[sku] then
-        fields[#fields + 1] = sku
+  local first = #wanted + 1
+  for _, hold in pairs(list) do
+    for _, sku in ipairs(hold.skus) do
+      if not value[sku] then
+        value[sku], wanted[#wanted + 1] = 0, sku
       end
-      if not listed[sku] and not value["r#" .. sku] then
-        fields[#fields + 1] = "r#" .. sku
+      local field = "r#" .. sku
+      if not value[field] then
+        value[field], wanted[#wanted + 1] = 0, field
       end
-      listed[sku] = true
     end
   end
-  load(fields)
+  for from = first, #wanted, 4000 do
+    local texts = redis.call("HMGET", stock, unpack(wanted, from, math.min(from + 3999, #wanted)))
+    for at, text in ipairs(texts) do
+      local count, place = tonumber(text or 0), from + at - 1
+      if not count or count < 0 or count > 9007199254740991 or count % 1 ~= 0 then
+        bad = wanted[place]
+      end
+      count = count or 0
+      control[place + 5], value[wanted[place]] = count, count
+    end
+  end
 end
-local function mark(id, words, state)
-  words[1] = state .. string.sub(words[1], 2, 2) .. nowMsText
-  local record = table.concat(words, " ")
-  fresh[id] = record
+local function mark(id, hold, state, more)
+  local head = state .. "v" .. nowMsText .. " " .. hold.endText .. " "
+  local record = head .. hold.holdMs .. " " .. hold.mark .. " " .. hold.request .. more
+  if hold.state == "h" then
+    if placeOf[id] == side then
+      liveHere = liveHere - 1
+    else
+      liveThere = liveThere - 1
+    end
+  end
+  if state == "h" then
+    liveHere = liveHere + 1
+  end
+  hold.state, placeOf[id], fresh[id] = state, side, record
   kept[#kept + 1] = id
   kept[#kept + 1] = record
 end
-local function free(id)
-  freed[#freed + 1] = id
-  live[placeOf[id]] = live[placeOf[id]] - 1
-  placeOf[id] = side
-end
-local function unreserve(words, back)
-  local first = firstHeld(words)
-  for at = first, lastHeld(words, first), 2 do
-    local sku, quantity = words[at], tonumber(words[at + 1])
-    local reserved = value["r#" .. sku] - quantity
-    if reserved < 0 then
-      bad = "r#" .. sku
+local function finish(id, hold, state, more, parts)
+  for at, sku in ipairs(hold.skus) do
+    local count, field = tonumber(hold.counts[at]), "r#" .. sku
+    value[field], value[sku] = value[field] - count, value[sku] + count - (parts and parts[at] or 0)
+    if value[field] < 0 then
+      bad = field
     end
-    put("r#" .. sku, reserved)
-    put(sku, value[sku] + back(sku, quantity))
   end
-  return table.concat(words, " ", first, lastHeld(words, first))
+  freed[#freed + 1] = id
+  mark(id, hold, state, more)
 end
-local function whole(_, quantity)
-  return quantity
-end
-local function lapse(id, words)
+local function lapse(id, hold)
   lapsed = lapsed + 1
-  entries[#entries + 1] = "x" .. nowText .. " " .. id .. " " .. words[6] .. " " .. unreserve(words, whole)
-  free(id)
-  mark(id, words, "x")
+  entries[#entries + 1] = "x" .. nowText .. " " .. id .. " " .. hold.reference .. " " .. hold.held
+  finish(id, hold, "x", "")
 end
 if nextMs <= nowMs then
   local ids = redis.call("ZRANGE", due, "-inf", nowMsText, "BYSCORE", "LIMIT", 0, expireMax)
   local found, ended, lines, count = records(ids), {}, 0, 0
-  for _, id in ipairs(ids) do
-    local words = found[id] and wordsOf(found[id]) or {}
-    count = count + 1
-    ended[count] = words
-    lines = lines + #words / 2
-    if lines >= linesMax then
+  for at, id in ipairs(ids) do
+    count = at
+    if found[id] and string.sub(found[id], 1, 2) == "hv" then
+      ended[at] = holdOf(found[id])
+      lines = lines + #ended[at].skus
+    end
+    if lines >= expireMax * 10 then
       break
     end
   end
   loadHeld(ended)
-  for at, words in ipairs(ended) do
-    if words[1] and string.sub(words[1], 1, 1) == "h" then
-      lapse(ids[at], words)
+  for at = 1, count do
+    if ended[at] then
+      lapse(ids[at], ended[at])
     else
       freed[#freed + 1] = ids[at]
     end
@@ -2020,150 +1949,100 @@ if nextMs <= nowMs then
   nextMs = following[2] and tonumber(following[2]) or math.huge
   dueLeft = nextMs <= nowMs
 end
-local ids, starts, reservations, at = {}, {}, {}, 8
-for index = 1, itemCount do
-  ids[index], starts[index] = ARGV[at], at
-  at = at + 4 + 2 * ARGV[at + 3]
-end
+local ids, holds = { unpack(input, first, first + count - 1) }, {}
 local found = records(ids)
 for _, id in ipairs(ids) do
   found[id] = fresh[id] or found[id]
   if found[id] and string.sub(found[id], 2, 2) == "v" then
-    reservations[#reservations + 1] = wordsOf(found[id])
+    holds[id] = holdOf(found[id])
   end
 end
-loadHeld(reservations)
-local function parts(order, words)
-  local first, lines, left = firstHeld(words), {}, order.lines
-  local whole = left == 0
-  for held = first, lastHeld(words, first), 2 do
-    local sku, quantity = words[held], tonumber(words[held + 1])
-    local part = whole and quantity or order.wanted[sku]
-    if part and part > quantity then
-      return false
-    end
-    left = part and left - 1 or left
-    lines[#lines + 1] = { sku = sku, quantity = quantity, part = part or 0 }
-  end
-  return (whole or left == 0) and lines, whole
-end
-local function setPart(words, lines, whole)
-  local upTo = lastHeld(words, firstHeld(words))
-  for word = #words, upTo + 1, -1 do
-    words[word] = nil
-  end
-  if not whole then
-    if firstHeld(words) == 7 then
-      words[#words + 1] = "#"
-    end
-    words[#words + 1] = "#"
-    for _, line in ipairs(lines) do
-      words[#words + 1] = line.part > 0 and line.sku .. " " .. number(line.part) or nil
-    end
-  end
-end
-local function confirm(order, id, words)
-  local lines, whole = parts(order, words)
-  if not lines then
-    return "e"
-  end
-  local moved = {}
-  for _, line in ipairs(lines) do
-    local reserved = value["r#" .. line.sku] - line.quantity
-    if reserved < 0 then
-      bad = "r#" .. line.sku
-    end
-    put("r#" .. line.sku, reserved)
-    put(line.sku, value[line.sku] + line.quantity - line.part)
-    moved[#moved + 1] = line.sku .. " " .. number(line.part) .. " " .. number(line.quantity)
-  end
-  entries[#entries + 1] = "c" .. nowText .. " " .. id .. " " .. words[6] .. " " .. table.concat(moved, " ")
-  free(id)
-  words[4] = order.mark
-  setPart(words, lines, whole)
-  mark(id, words, "c")
-  return "c"
-end
-local function takeAgain(order, id, words)
-  local lines, whole = parts(order, words)
-  if not lines then
-    return "e"
-  end
-  local moved, short, left = {}, false, {}
-  for _, line in ipairs(lines) do
-    short = short or value[line.sku] < line.part
-    if line.part > 0 then
-      moved[#moved + 1] = line.sku .. " " .. number(line.part)
-      left[#left + 1] = line.sku .. " " .. number(line.part) .. " " .. number(value[line.sku])
-    end
-  end
-  if short and dueLeft then
-    return "b"
-  elseif short and final ~= "1" then
-    return "s"
-  end
-  setPart(words, lines, whole and not short)
-  words[4] = order.mark
-  if short then
-    words[#words + 1] = "# " .. table.concat(left, " ")
-    mark(id, words, "y")
-    return "i"
-  end
-  for _, line in ipairs(lines) do
-    put(line.sku, value[line.sku] - line.part)
-  end
-  entries[#entries + 1] = "t" .. nowText .. " " .. id .. " " .. words[6] .. " " .. table.concat(moved, " ")
-  mark(id, words, "c")
-  return "c"
-end
-local function orderAt(start)
-  local order = { mark = ARGV[start + 2], lines = tonumber(ARGV[start + 3]), wanted = {} }
-  for line = start + 4, start + 3 + 2 * order.lines, 2 do
-    order.wanted[ARGV[line]] = tonumber(ARGV[line + 1])
-  end
-  return order
-end
-local function settle(start, id, record)
-  local what, operation = ARGV[start + 1], ARGV[start + 2]
-  if not record and what == "r" then
-    fresh[id] = "sv" .. nowMsText
-    kept[#kept + 1] = id
-    kept[#kept + 1] = fresh[id]
-  end
-  if not record or string.sub(record, 1, 1) == "s" then
-    return "a"
-  end
-  if string.sub(record, 2, 2) ~= "v" then
-    return "w"
-  end
-  local words = wordsOf(record)
-  if string.sub(record, 1, 1) == "h" and tonumber(words[2]) <= nowMs then
-    lapse(id, words)
-  end
-  local state = string.sub(words[1], 1, 1)
-  if state == "h" and what == "r" then
-    entries[#entries + 1] = "r" .. nowText .. " " .. id .. " " .. words[6] .. " " .. unreserve(words, whole)
-    free(id)
-    words[4] = operation
-    mark(id, words, "r")
-    return "r"
-  elseif state == "h" then
-    return confirm(orderAt(start), id, words)
-  elseif state == "c" then
-    return what ~= "r" and words[4] == operation and "c" or "C"
-  elseif state == "r" then
-    return what == "r" and words[4] == operation and "r" or "R"
-  elseif state == "n" then
-    return "a"
-  elseif state == "x" and what == "k" then
-    return takeAgain(orderAt(start), id, words)
-  end
-  return state == "y" and what == "k" and "i" or "x"
-end
+loadHeld(holds)
 local answers = {}
 for index, id in ipairs(ids) do
-  local answer = settle(starts[index], id, found[id])
-  answers[index] = answer .. (fresh[id] or found[id] or "")
+  local request, record, hold, answer = input[first + count + index - 1], found[id], holds[id], "x"
+  local what, operation, linesAt = string.match(request, "^(%l) (%S+) ?()")
+  if hold and hold.state == "h" and tonumber(hold.endText) <= nowMs then
+    lapse(id, hold)
+  end
+  local state = hold and hold.state
+  if not record or string.sub(record, 1, 1) == "s" then
+    answer = "a"
+    if not record and what == "r" then
+      fresh[id] = "sv" .. nowMsText
+      kept[#kept + 1] = id
+      kept[#kept + 1] = fresh[id]
+    end
+  elseif not hold then
+    answer = "w"
+  elseif state == "h" and what == "r" then
+    entries[#entries + 1] = "r" .. nowText .. " " .. id .. " " .. hold.reference .. " " .. hold.held
+    hold.mark = operation
+    finish(id, hold, "r", "")
+    answer = "r"
+  elseif state == "h" or state == "x" and what == "k" then
+local whole, parts, exceeds = linesAt > #request, hold.counts, false
+if not whole then
+  local asked, left = {}, 0
+  for sku, text in string.gmatch(string.sub(request, linesAt), "(%S+) (%S+)") do
+    asked[sku], left = tonumber(text), left + 1
+  end
+  parts = {}
+  for at, sku in ipairs(hold.skus) do
+    local part = asked[sku]
+    exceeds = exceeds or part and not (part >= 1 and part <= tonumber(hold.counts[at]) and part % 1 == 0)
+    parts[at], left = string.format("%.0f", part or 0), part and left - 1 or left
+  end
+  exceeds = exceeds or left > 0
+end
+local moved, there, short, more = {}, {}, false, ""
+for at, sku in ipairs(hold.skus) do
+  local words = sku .. " " .. parts[at]
+  if state == "h" then
+    moved[at] = words .. " " .. hold.counts[at]
+  elseif parts[at] ~= "0" then
+    moved[#moved + 1], there[#there + 1] = words, words .. " " .. string.format("%.0f", value[sku])
+    short = short or value[sku] < tonumber(parts[at])
+  end
+  if not whole and parts[at] ~= "0" then
+    more = more .. " " .. words
+  end
+end
+more = whole and "" or (hold.taken and " #" or " # #") .. more
+if exceeds then
+  answer = "e"
+elseif short and dueLeft then
+  answer = "b"
+elseif short and not final then
+  answer = "s"
+elseif short then
+  hold.mark = operation
+  mark(id, hold, "y", (whole and (hold.taken and " # " or " # # ") .. hold.held or more) .. " # " .. table.concat(there, " "))
+  answer = "i"
+else
+  hold.mark = operation
+  if state == "h" then
+    finish(id, hold, "c", more, parts)
+  else
+    for at, sku in ipairs(hold.skus) do
+      value[sku] = value[sku] - parts[at]
+    end
+    mark(id, hold, "c", more)
+  end
+  local head = (state == "h" and "c" or "t") .. nowText .. " " .. id .. " "
+  entries[#entries + 1] = head .. hold.reference .. " " .. table.concat(moved, " ")
+  answer = "c"
+end
+  elseif state == "c" then
+    answer = what ~= "r" and hold.mark == operation and "c" or "C"
+  elseif state == "r" then
+    answer = what == "r" and hold.mark == operation and "r" or "R"
+  elseif state == "n" then
+    answer = "a"
+  elseif state == "y" and what == "k" then
+    answer = "i"
+  end
+  answers[index] = answer .. (fresh[id] or record or "")
 end
 if bad then
   return { "bad-stock", bad }
@@ -2171,7 +2050,7 @@ end
 if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
   local chunk = 4000
   local holdsChange = held[1] or freed[1]
-  if holdsChange then
+  if holdsChange and (turned or not freed[1]) then
     redis.call("ZCARD", due)
   end
   if freed[1] or turned then
@@ -2187,9 +2066,18 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
     redis.call("XADD", log, "0-*", "m", entries[at])
   end
   local words, length = {}, 0
-  for at = 1, #changes do
-    words[length + 1], words[length + 2] = changes[at], value[changes[at]]
-    length = length + 2
+  if holdsChange then
+    words, length = { "#live" .. side, liveHere }, 2
+    if liveThere ~= thereBefore then
+      words[3], words[4], length = "#live" .. resting, liveThere, 4
+    end
+  end
+  for at = 1, #wanted do
+    local field = wanted[at]
+    if value[field] ~= control[at + 5] then
+      words[length + 1], words[length + 2] = field, value[field]
+      length = length + 2
+    end
   end
   if not control[1] then
     words[length + 1], words[length + 2] = "#form", layout .. nowText
@@ -2202,10 +2090,6 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
   if nextMs ~= nextBefore then
     words[length + 1], words[length + 2] = "#next", nextMs < math.huge and string.format("%.0f", nextMs) or ""
     length = length + 2
-  end
-  if holdsChange then
-    words[length + 1], words[length + 2], words[length + 3], words[length + 4] = "#liveA", live.A, "#liveB", live.B
-    length = length + 4
   end
   for from = 1, length, chunk do
     redis.call("HSET", stock, unpack(words, from, math.min(from + chunk - 1, length)))
@@ -2225,13 +2109,13 @@ return "settled " .. nowText .. " " .. lapsed .. "\\n" .. table.concat(answers, 
 export const sweep = {
   name: "inventory.sweep",
   keys: ["stock", "recordsA", "recordsB", "due", "log"],
-  args: ["layout", "notAfterUs", "keepMs", "expireMax", "linesMax", "holdMs"],
+  args: ["layout", "notAfterUs", "keepMs", "expireMax", "holdMs"],
   rest: null,
   replies: ["form", "bad-stock", "too-late", "swept"],
-  sha1: "bffa7c7974788d03fcae4d2ebc3d300d2fff4030" as string,
+  sha1: "b59b560f72d6011689d4e1bfe3bd11e697448c6d" as string,
   source: `local stock, recordsA, recordsB, due, log = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local layout, notAfterUs, keepMs = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local expireMax, linesMax, holdMs = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local expireMax, holdMs = tonumber(ARGV[4]), tonumber(ARGV[5])
 local time = redis.call("TIME")
 local nowUs = time[1] * 1000000 + time[2]
 local nowText = time[1] .. string.sub("00000" .. time[2], -6)
@@ -2241,7 +2125,7 @@ end
 local wanted = {}
 local unpack = table.unpack or unpack
 local nowMsText = string.sub(nowText, 1, 13)
-local nowMs = tonumber(nowMsText)
+local nowMs = (nowUs - nowUs % 1000) / 1000
 local control = redis.call("HMGET", stock, "#form", "#next", "#side", "#liveA", "#liveB", unpack(wanted))
 if control[1] and string.sub(control[1], 1, #layout) ~= layout then
   return { "form", control[1] }
@@ -2254,52 +2138,27 @@ if control[3] then
   resting = side == "B" and "A" or "B"
   side = alone and "A" or side
 end
-local live = { A = tonumber(control[4] or 0), B = tonumber(control[5] or 0) }
-local turned = nowMs - sinceMs >= keepMs and live[resting] == 0
-if turned then
-  side, resting, alone = resting, side, false
-end
-local current, rest = recordsA, recordsB
+local current, rest, liveHere, liveThere = recordsA, recordsB, control[4] or 0, control[5] or 0
 if side == "B" then
-  current, rest = recordsB, recordsA
+  current, rest, liveHere, liveThere = rest, current, liveThere, liveHere
+end
+local turned = nowMs - sinceMs >= keepMs and tonumber(liveThere) == 0
+if turned then
+  side, resting, current, rest, liveHere, liveThere, alone = resting, side, rest, current, liveThere, liveHere, false
 end
 local nextMs = control[2] and tonumber(control[2]) or math.huge
-local nextBefore = nextMs
+local nextBefore, thereBefore = nextMs, liveThere
 local value, bad = {}, false
 for at = 1, #wanted do
   local count = tonumber(control[at + 5] or 0)
   if not count or count < 0 or count > 9007199254740991 or count % 1 ~= 0 then
     bad = wanted[at]
   end
-  value[wanted[at]] = count or 0
-end
-local changed, changes = {}, {}
-local function put(field, count)
-  if not changed[field] then
-    changed[field] = true
-    changes[#changes + 1] = field
-  end
-  value[field] = count
+  count = count or 0
+  control[at + 5], value[wanted[at]] = count, count
 end
 local entries, kept, held, freed = {}, {}, {}, {}
-local fresh, lapsed, dueLeft = {}, 0, false
-local function number(n)
-  return string.format("%.0f", n)
-end
-local function load(fields)
-  for from = 1, #fields, 4000 do
-    local upTo = math.min(from + 3999, #fields)
-    local texts = redis.call("HMGET", stock, unpack(fields, from, upTo))
-    for at = from, upTo do
-      local count = tonumber(texts[at - from + 1] or 0)
-      if not count or count < 0 or count > 9007199254740991 or count % 1 ~= 0 then
-        bad = fields[at]
-      end
-      value[fields[at]] = count or 0
-    end
-  end
-end
-local placeOf = {}
+local fresh, placeOf, lapsed, dueLeft = {}, {}, 0, false
 local function records(ids)
   local found, missing = {}, {}
   if #ids == 0 then
@@ -2320,93 +2179,105 @@ local function records(ids)
   end
   return found
 end
-local function wordsOf(record)
-  local words = {}
-  for word in string.gmatch(record, "%S+") do
-    words[#words + 1] = word
-  end
-  return words
-end
-local function lastHeld(words, first)
-  for at = first, #words do
-    if words[at] == "#" then
-      return at - 1
+local function holdOf(record)
+  local state, endText, holdMs, operation, request, reference, lines =
+    string.match(record, "^(%l)v%d+ (%d+) (%d+) (%S+) (%S+ (%S+) (.+))$")
+  local skus, counts, held, taken = {}, {}, lines, false
+  if state == "h" or state == "x" then
+    taken = string.find(lines, "#", 1, true)
+    held = taken and string.sub(lines, taken + 2) or lines
+    for sku, count in string.gmatch(held, "(%S+) (%S+)") do
+      skus[#skus + 1], counts[#counts + 1] = sku, count
     end
   end
-  return #words
-end
-local function firstHeld(words)
-  local asked = lastHeld(words, 7)
-  local next = words[asked + 2]
-  return next and next ~= "#" and asked + 2 or 7
+  return {
+    state = state,
+    endText = endText,
+    holdMs = holdMs,
+    mark = operation,
+    request = request,
+    reference = reference,
+    held = held,
+    taken = taken,
+    skus = skus,
+    counts = counts,
+  }
 end
 local function loadHeld(list)
-  local fields, listed = {}, {}
-  for _, words in ipairs(list) do
-    local first = firstHeld(words)
-    for at = first, lastHeld(words, first), 2 do
-      local sku = words[at]
-      if not listed[sku] and not value[sku] then
-        fields[#fields + 1] = sku
+  local first = #wanted + 1
+  for _, hold in pairs(list) do
+    for _, sku in ipairs(hold.skus) do
+      if not value[sku] then
+        value[sku], wanted[#wanted + 1] = 0, sku
       end
-      if not listed[sku] and not value["r#" .. sku] then
-        fields[#fields + 1] = "r#" .. sku
+      local field = "r#" .. sku
+      if not value[field] then
+        value[field], wanted[#wanted + 1] = 0, field
       end
-      listed[sku] = true
     end
   end
-  load(fields)
+  for from = first, #wanted, 4000 do
+    local texts = redis.call("HMGET", stock, unpack(wanted, from, math.min(from + 3999, #wanted)))
+    for at, text in ipairs(texts) do
+      local count, place = tonumber(text or 0), from + at - 1
+      if not count or count < 0 or count > 9007199254740991 or count % 1 ~= 0 then
+        bad = wanted[place]
+      end
+      count = count or 0
+      control[place + 5], value[wanted[place]] = count, count
+    end
+  end
 end
-local function mark(id, words, state)
-  words[1] = state .. string.sub(words[1], 2, 2) .. nowMsText
-  local record = table.concat(words, " ")
-  fresh[id] = record
+local function mark(id, hold, state, more)
+  local head = state .. "v" .. nowMsText .. " " .. hold.endText .. " "
+  local record = head .. hold.holdMs .. " " .. hold.mark .. " " .. hold.request .. more
+  if hold.state == "h" then
+    if placeOf[id] == side then
+      liveHere = liveHere - 1
+    else
+      liveThere = liveThere - 1
+    end
+  end
+  if state == "h" then
+    liveHere = liveHere + 1
+  end
+  hold.state, placeOf[id], fresh[id] = state, side, record
   kept[#kept + 1] = id
   kept[#kept + 1] = record
 end
-local function free(id)
-  freed[#freed + 1] = id
-  live[placeOf[id]] = live[placeOf[id]] - 1
-  placeOf[id] = side
-end
-local function unreserve(words, back)
-  local first = firstHeld(words)
-  for at = first, lastHeld(words, first), 2 do
-    local sku, quantity = words[at], tonumber(words[at + 1])
-    local reserved = value["r#" .. sku] - quantity
-    if reserved < 0 then
-      bad = "r#" .. sku
+local function finish(id, hold, state, more, parts)
+  for at, sku in ipairs(hold.skus) do
+    local count, field = tonumber(hold.counts[at]), "r#" .. sku
+    value[field], value[sku] = value[field] - count, value[sku] + count - (parts and parts[at] or 0)
+    if value[field] < 0 then
+      bad = field
     end
-    put("r#" .. sku, reserved)
-    put(sku, value[sku] + back(sku, quantity))
   end
-  return table.concat(words, " ", first, lastHeld(words, first))
+  freed[#freed + 1] = id
+  mark(id, hold, state, more)
 end
-local function whole(_, quantity)
-  return quantity
-end
-local function lapse(id, words)
+local function lapse(id, hold)
   lapsed = lapsed + 1
-  entries[#entries + 1] = "x" .. nowText .. " " .. id .. " " .. words[6] .. " " .. unreserve(words, whole)
-  free(id)
-  mark(id, words, "x")
+  entries[#entries + 1] = "x" .. nowText .. " " .. id .. " " .. hold.reference .. " " .. hold.held
+  finish(id, hold, "x", "")
 end
 if nextMs <= nowMs then
   local ids = redis.call("ZRANGE", due, "-inf", nowMsText, "BYSCORE", "LIMIT", 0, expireMax)
   local found, ended, lines, count = records(ids), {}, 0, 0
-  for _, id in ipairs(ids) do
-    local words = found[id] and wordsOf(found[id]) or {}
-    count = count + 1
-    ended[count] = words
-    lines = lines + #words / 2
-    if lines >= linesMax then
+  for at, id in ipairs(ids) do
+    count = at
+    if found[id] and string.sub(found[id], 1, 2) == "hv" then
+      ended[at] = holdOf(found[id])
+      lines = lines + #ended[at].skus
+    end
+    if lines >= expireMax * 10 then
       break
     end
   end
   loadHeld(ended)
-  for at, words in ipairs(ended) do
-    if words[1] and string.sub(words[1], 1, 1) == "h" then
-      lapse(ids[at], words)
+  for at = 1, count do
+    if ended[at] then
+      lapse(ids[at], ended[at])
     else
       freed[#freed + 1] = ids[at]
     end
@@ -2418,20 +2289,20 @@ end
 if bad then
   return { "bad-stock", bad }
 end
-local late = redis.call("ZRANGE", due, number(nowMs + 1 + holdMs + 1), "+inf", "BYSCORE", "LIMIT", 0, expireMax)
+local lateText = string.format("%.0f", nowMs + 1 + holdMs + 1)
+local late = redis.call("ZRANGE", due, lateText, "+inf", "BYSCORE", "LIMIT", 0, expireMax)
 local found = records(late)
 for _, id in ipairs(late) do
-  local words = found[id] and wordsOf(found[id])
-  if words and string.sub(words[1], 1, 2) == "hv" then
-    local lengthMs = words[2] - string.sub(words[1], 3, 15)
-    if words[2] - nowMs > lengthMs then
-      words[2] = number(nowMs + lengthMs)
-      live[placeOf[id]] = live[placeOf[id]] - 1
-      live[side] = live[side] + 1
-      held[#held + 1] = words[2]
+  local record = found[id]
+  if record and string.sub(record, 1, 2) == "hv" then
+    local hold = holdOf(record)
+    local lengthMs = hold.endText - string.sub(record, 3, 15)
+    if hold.endText - nowMs > lengthMs then
+      hold.endText = string.format("%.0f", nowMs + lengthMs)
+      held[#held + 1] = hold.endText
       held[#held + 1] = id
       nextMs = math.min(nextMs, nowMs + lengthMs)
-      mark(id, words, "h")
+      mark(id, hold, "h", "")
     end
   end
 end
@@ -2441,7 +2312,7 @@ end
 if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
   local chunk = 4000
   local holdsChange = held[1] or freed[1]
-  if holdsChange then
+  if holdsChange and (turned or not freed[1]) then
     redis.call("ZCARD", due)
   end
   if freed[1] or turned then
@@ -2457,9 +2328,18 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
     redis.call("XADD", log, "0-*", "m", entries[at])
   end
   local words, length = {}, 0
-  for at = 1, #changes do
-    words[length + 1], words[length + 2] = changes[at], value[changes[at]]
-    length = length + 2
+  if holdsChange then
+    words, length = { "#live" .. side, liveHere }, 2
+    if liveThere ~= thereBefore then
+      words[3], words[4], length = "#live" .. resting, liveThere, 4
+    end
+  end
+  for at = 1, #wanted do
+    local field = wanted[at]
+    if value[field] ~= control[at + 5] then
+      words[length + 1], words[length + 2] = field, value[field]
+      length = length + 2
+    end
   end
   if not control[1] then
     words[length + 1], words[length + 2] = "#form", layout .. nowText
@@ -2473,10 +2353,6 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
     words[length + 1], words[length + 2] = "#next", nextMs < math.huge and string.format("%.0f", nextMs) or ""
     length = length + 2
   end
-  if holdsChange then
-    words[length + 1], words[length + 2], words[length + 3], words[length + 4] = "#liveA", live.A, "#liveB", live.B
-    length = length + 4
-  end
   for from = 1, length, chunk do
     redis.call("HSET", stock, unpack(words, from, math.min(from + chunk - 1, length)))
   end
@@ -2487,6 +2363,6 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
     redis.call("ZADD", due, unpack(held, from, math.min(from + chunk - 1, #held)))
   end
 end
-return { "swept", nowText, lapsed, dueLeft and "1" or "0", nextMs < math.huge and number(nextMs) or "" }
+return { "swept", nowText, lapsed, dueLeft and "1" or "0", nextMs < math.huge and string.format("%.0f", nextMs) or "" }
 ` as string,
 } as const;

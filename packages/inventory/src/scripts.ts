@@ -146,7 +146,7 @@ export type SeedReply =
   | { readonly kind: "forgotten" }
   | { readonly kind: "known"; readonly record: string; readonly form: string; readonly head: string }
   | { readonly kind: "moved" | "seeded"; readonly form: string; readonly head: string }
-  | { readonly kind: "below-reserved"; readonly sku: string; readonly reserved: number };
+  | { readonly kind: "below-reserved"; readonly sku: string; readonly reserved: number; readonly left: boolean };
 
 /** Sets what is on hand. */
 export const seedScript: Script<typeof lua.seed, SeedReply> = defineScript(lua.seed, (reply, operation) =>
@@ -156,7 +156,12 @@ export const seedScript: Script<typeof lua.seed, SeedReply> = defineScript(lua.s
     known: (fields) => ({ kind: "known", record: fields.text(), form: fields.text(), head: fields.text() }),
     moved: (fields) => ({ kind: "moved", form: fields.text(), head: fields.text() }),
     seeded: (fields) => ({ kind: "seeded", form: fields.text(), head: fields.text() }),
-    "below-reserved": (fields) => ({ kind: "below-reserved", sku: fields.text(), reserved: fields.integer() }),
+    "below-reserved": (fields) => ({
+      kind: "below-reserved",
+      sku: fields.text(),
+      reserved: fields.integer(),
+      left: fields.text() === "1",
+    }),
   }),
 );
 

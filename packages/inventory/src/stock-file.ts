@@ -163,11 +163,14 @@ export async function importStock(
       if (counts.has(sku))
         throw new StockFileError(line, `a count has each sku once, ${JSON.stringify(sku)} came before`);
       counts.set(sku, quantity);
+      if (counts.size % rowsMax === 0) onProgress?.({ ...progress });
     }
   }
   if (mode === "restock") {
     if (batch.length > 0) await flush();
-  } else if (!dryRun) {
+  } else if (dryRun) {
+    onProgress?.({ ...progress });
+  } else {
     const snapshot = [...counts].map(([sku, onHand]) => ({ sku, onHand }));
     const seed = await stock.seed(snapshot, { ifCursor: ifCursor as Cursor, operationId });
     if (seed.kind === "seeded") progress.applied = progress.rows;

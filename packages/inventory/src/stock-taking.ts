@@ -2,15 +2,15 @@
  * Counting: levels, seeding from a count, and comparing with a ledger. Nothing here overwrites what was sold meanwhile: a seed is refused
  * when anything moved since its cursor, a comparison follows the log to where Redis stands.
  */
-import { integer, optionsObject, text } from "@holdfast/core";
+import { ambientRemainingMs, integer, optionsObject, text } from "@holdfast/core";
 import type { Bucket } from "./bucket.ts";
-import { markOf, named } from "./bucket.ts";
+import { markOf } from "./batch.ts";
+import { named } from "./bucket.ts";
 import { checkOperation } from "./answers.ts";
 import { DifferentRequestError, IdForgottenError } from "./errors.ts";
 import { cursorOfHead, entryStart, startCursor } from "./movement.ts";
 import type { Cursor } from "./movement.ts";
-import { checkLog } from "./movement-log.ts";
-import type { MovementLog } from "./movement-log.ts";
+import { checkLog, MovementLog } from "./movement-log.ts";
 import type { CheckedId } from "./order.ts";
 import type { ResolvedInventoryOptions } from "./options.ts";
 import { escapeWord, unescapeWord } from "./packed-text.ts";
@@ -58,24 +58,27 @@ export function checkSnapshot(snapshot: Snapshot): Map<string, number> {
 
 /** Counting in one bucket. */
 export class StockTaking {
-  readonly #bucket: Bucket;
+  readonly bucket: Bucket;
+  readonly log: MovementLog;
   readonly #options: ResolvedInventoryOptions;
-  readonly #log: MovementLog;
 
-  constructor(bucket: Bucket, log: MovementLog, options: ResolvedInventoryOptions) {
-    this.#bucket = bucket;
+  constructor(bucket: Bucket, options: ResolvedInventoryOptions) {
+    this.bucket = bucket;
+    this.log = new MovementLog(bucket, options.clock);
     this.#options = options;
-    this.#log = log;
   }
 
-  /** Levels of escaped skus by sku, and where the log stands. Due holds are returned first. */
+  /**
+   * Levels of escaped skus by sku, and where the log stands. Due holds are returned first; once the ambient deadline has passed, as many
+   * as one script returns.
+   */
   async levels(skus: readonly string[]): Promise<{ readonly levels: Map<string, Level>; readonly cursor: Cursor }> {
     const levels = new Map<string, Level>();
     let cursor: Cursor = startCursor;
     for (let from = 0; from === 0 || from < skus.length; from += skusMax) {
       const part = skus.slice(from, from + skusMax);
-      let reply = await this.#bucket.levels(part);
-      while (reply.left) reply = await this.#bucket.levels(part);
+      let reply = await this.bucket.levels(part);
+      while (reply.left && ambientRemainingMs() > 0) reply = await this.bucket.levels(part);
       for (const [index, sku] of part.entries()) {
         const [available = 0, reserved = 0] = reply.counters.slice(index * 2, index * 2 + 2);
         levels.set(unescapeWord(sku), { onHand: available + reserved, reserved, available });
@@ -87,8 +90,8 @@ export class StockTaking {
 
   /** Skus, in no order; one that comes twice while the hash grows is left to the caller. */
   async *skus(): AsyncGenerator<string, void, undefined> {
-    const { connection, keys } = this.#bucket;
-    const call = this.#bucket.call("skus", undefined, "none");
+    const { connection, keys } = this.bucket;
+    const call = this.bucket.call("skus", undefined, "none");
     let cursor = "0";
     do {
       const reply = await connection.read("HSCAN", [keys.stock, cursor, "COUNT", scanMax], call);
@@ -141,7 +144,7 @@ export class StockTaking {
   async #follow(from: Cursor, upTo: Cursor, counts: Map<string, number>): Promise<Cursor> {
     let cursor = from;
     while (cursor.sequence < upTo.sequence || (cursor === from && cursor.sequence > 0)) {
-      const movements = await this.#log.page(cursor, Math.max(1, Math.min(pageMax, upTo.sequence - cursor.sequence)));
+      const movements = await this.log.page(cursor, Math.max(1, Math.min(pageMax, upTo.sequence - cursor.sequence)));
       for (const { sequence, changes } of movements) {
         if (sequence > upTo.sequence) break;
         for (const { sku, onHand } of changes) {
@@ -157,13 +160,13 @@ export class StockTaking {
   }
 
   async #seedPart(part: readonly (readonly [string, number])[], cursor: Cursor, id: CheckedId): Promise<SeedResult> {
-    const { keys, resource, connection } = this.#bucket;
+    const { keys, resource, connection } = this.bucket;
     const { keepMs, rememberMs } = this.#options;
     const content = markOf(part.map(([sku, onHand]) => `${sku} ${onHand}`).join(" "));
     const { stock, recordsA, recordsB, due, log } = keys;
-    const call = this.#bucket.call("seed", id.given, id.given);
+    const call = this.bucket.call("seed", id.given, id.given);
     const args = {
-      ...this.#bucket.common(),
+      ...this.bucket.common(),
       keepMs,
       rememberMs,
       id: id.word,
@@ -173,7 +176,7 @@ export class StockTaking {
       known: entryStart(cursor),
       lines: part.flat(),
     };
-    const reply = this.#bucket.accepted(
+    const reply = this.bucket.accepted(
       await connection.run(seedScript, { stock, recordsA, recordsB, due, log }, args, call).catch((error: unknown) => {
         throw named(error, call.operation, id.given);
       }),
@@ -182,6 +185,8 @@ export class StockTaking {
       case "forgotten":
         throw new IdForgottenError(resource, id.given, rememberMs);
       case "below-reserved":
+        // Some of what is reserved was due: it is returned now, which is a movement.
+        if (reply.left) return { kind: "moved", cursor: (await this.levels([reply.sku])).cursor };
         return { kind: "below-reserved", sku: unescapeWord(reply.sku), reserved: reply.reserved };
       case "known": {
         const record = decodeRecord(call.operation, reply.record);
@@ -199,7 +204,7 @@ export class StockTaking {
           const entry = now.sequence === cursor.sequence ? reply.head.slice(reply.head.indexOf(" ") + 1) : null;
           checkLog(resource, cursor, reply.form, entry, null);
         } else if (cursor.sequence > 0) {
-          await this.#log.page(cursor, 1);
+          await this.log.page(cursor, 1);
         }
         return { kind: "moved", cursor: now };
       }

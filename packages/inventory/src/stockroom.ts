@@ -3,9 +3,11 @@
  * it hashes to: a basket of hot skus is carried out right there, any other in bucket 0, to which the deciding bucket then points. Units
  * that are short in one bucket are gathered from the others (gathering.ts).
  */
+import { ambientRemainingMs } from "@holdfast/core";
 import type { Connection, EventSink } from "@holdfast/core";
+import type { Settlement } from "./batch.ts";
 import { Bucket } from "./bucket.ts";
-import type { Answer, Settlement } from "./bucket.ts";
+import type { Answer } from "./bucket.ts";
 import type { InventoryEvent } from "./events.ts";
 import { Gathering } from "./gathering.ts";
 import { bucketOf } from "./keys.ts";
@@ -28,7 +30,7 @@ export class Stockroom {
   readonly main: Bucket;
   readonly gathering: Gathering;
   readonly #hotSkus: ReadonlySet<string>;
-  #opening: Promise<void> | undefined;
+  #isOpen = false;
 
   constructor(
     connection: Connection,
@@ -45,22 +47,24 @@ export class Stockroom {
     this.#hotSkus = options.hotSkus;
   }
 
-  /** Makes sure that all clients agree on the number of buckets. */
-  opened(): Promise<void> {
-    if (this.#opening === undefined) {
-      const opening = this.main.open();
-      this.#opening = opening;
-      opening.catch(() => {
-        // The next call asks again.
-        this.#opening = undefined;
-      });
-    }
-    return this.#opening;
+  /** Makes sure that all clients agree on the number of buckets. Each caller asks, and waits for as long as it may, until one has heard. */
+  async opened(): Promise<void> {
+    if (this.#isOpen) return;
+    await this.main.open();
+    this.#isOpen = true;
   }
 
   /** Carries out an order. */
-  async apply(order: Order): Promise<Answer> {
-    if (this.buckets.length === 1) return this.main.apply(order, true);
+  apply(order: Order): Promise<Answer> {
+    return this.buckets.length === 1 ? this.main.apply(order, true) : this.#applySpread(order);
+  }
+
+  /** Ends a reservation. */
+  settle(settlement: Settlement): Promise<Answer> {
+    return this.buckets.length === 1 ? this.main.settle(settlement, true) : this.#settleSpread(settlement);
+  }
+
+  async #applySpread(order: Order): Promise<Answer> {
     await this.opened();
     const { id, basket } = order;
     const home = this.#homeOf(id);
@@ -90,9 +94,7 @@ export class Stockroom {
     );
   }
 
-  /** Ends a reservation. */
-  async settle(settlement: Settlement): Promise<Answer> {
-    if (this.buckets.length === 1) return this.main.settle(settlement, true);
+  async #settleSpread(settlement: Settlement): Promise<Answer> {
     await this.opened();
     const at = (bucket: Bucket): Promise<Answer> =>
       this.#gathered(bucket, heldIn, (final) => bucket.settle(settlement, final));
@@ -134,6 +136,7 @@ export class Stockroom {
       if (!answer.answer.startsWith("s")) return answer;
       const gathered = await this.gathering.gather(bucket, wantedBy(answer));
       if (gathered === "nothing") return ask(true);
+      if (ambientRemainingMs() === 0) break;
     }
     return { answer: "b", nowMs: 0 };
   }

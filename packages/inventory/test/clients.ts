@@ -1,7 +1,7 @@
-/** Clients of a test, closed after it, and what may be left of them. */
-import { pollUntil } from "@holdfast/testkit";
+/** Clients of a test, closed after it, the server that they talk to, and what may be left of them. */
+import { FaultProxy, pollUntil, RedisServer } from "@holdfast/testkit";
 import { Redis, type RedisOptions } from "ioredis";
-import { afterEach } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach } from "vitest";
 
 interface Target {
   readonly url: string;
@@ -18,6 +18,29 @@ export function openClients(): (target: Target, options?: RedisOptions) => Redis
     client.on("error", () => undefined);
     clients.push(client);
     return client;
+  };
+}
+
+/** One server for the tests of the file, empty at the start of each, with a proxy in front that is the test's own. */
+export function proxiedServer(): { readonly server: RedisServer; readonly proxy: FaultProxy } {
+  let server: RedisServer;
+  let proxy: FaultProxy;
+  beforeAll(async () => {
+    server = await RedisServer.start();
+  });
+  afterAll(() => server.stop());
+  beforeEach(async () => {
+    await server.call("FLUSHALL");
+    proxy = await FaultProxy.start(server);
+  });
+  afterEach(() => proxy.close());
+  return {
+    get server() {
+      return server;
+    },
+    get proxy() {
+      return proxy;
+    },
   };
 }
 

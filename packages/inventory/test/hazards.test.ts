@@ -1,28 +1,20 @@
 /** The measured failures of other inventories, each as an outage that does not happen here, and the hazards of Redis that touch stock. */
-import { FaultProxy, pollUntil, RedisServer } from "@holdfast/testkit";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { pollUntil } from "@holdfast/testkit";
+import { beforeEach, describe, expect, it } from "vitest";
 import { Inventory, startCursor } from "../src/index.ts";
 import { bucketKeys } from "../src/keys.ts";
-import { failure, openClients, passed } from "./clients.ts";
+import { failure, openClients, passed, proxiedServer } from "./clients.ts";
 
 const line = (sku: string, quantity: number): { sku: string; quantity: number } => ({ sku, quantity });
 const keys = bucketKeys("holdfast", "shop", 0);
 
-let server: RedisServer;
-let proxy: FaultProxy;
 let stock: Inventory;
 const open = openClients();
+const place = proxiedServer();
 
-beforeAll(async () => {
-  server = await RedisServer.start();
+beforeEach(() => {
+  stock = new Inventory(open(place.server), "shop");
 });
-afterAll(() => server.stop());
-beforeEach(async () => {
-  await server.call("FLUSHALL");
-  proxy = await FaultProxy.start(server);
-  stock = new Inventory(open(server), "shop");
-});
-afterEach(() => proxy.close());
 
 describe("what others got wrong", () => {
   it("a negative quantity adds no stock: it is refused before anything is sent", async () => {
@@ -45,9 +37,9 @@ describe("what others got wrong", () => {
       await stock.restock({ operationId: "k", lines: [line("mug", 5), line("cup", 5)] });
       const held = await stock.reserve({ reservationId: "short", holdMs: 50, lines: [line("mug", 1)] });
       await stock.reserve({ reservationId: "long", lines: [line("mug", 1)] });
-      await passed(server, held.kind === "reserved" ? held.expiresAtMs : 0);
-      await server.call("RENAME", keys[key], "aside");
-      await server.call("SET", keys[key], "foreign");
+      await passed(place.server, held.kind === "reserved" ? held.expiresAtMs : 0);
+      await place.server.call("RENAME", keys[key], "aside");
+      await place.server.call("SET", keys[key], "foreign");
       const before = await dump();
       const lines = [line("mug", 1), line("cup", 1)];
       const calls = [
@@ -68,17 +60,38 @@ describe("what others got wrong", () => {
     },
   );
 
+  it.each(["recordsA", "due", "log"] as const)(
+    "a wrong type under the key %s shows before the first write, also when no hold is due",
+    async (key) => {
+      await stock.restock({ operationId: "k", lines: [line("mug", 5)] });
+      await stock.reserve({ reservationId: "long", lines: [line("mug", 1)] });
+      await place.server.call("RENAME", keys[key], "aside");
+      await place.server.call("SET", keys[key], "foreign");
+      const before = await dump();
+      const calls = [
+        () => stock.reserve({ reservationId: "r", lines: [line("mug", 1)] }),
+        () => stock.confirm({ reservationId: "long" }),
+        () => stock.release({ reservationId: "long" }),
+      ];
+      for (const call of calls) {
+        const error = await failure(call());
+        expect(error).toMatchObject({ name: "RedisRefusedError", reason: "WRONGTYPE", effect: "none" });
+      }
+      expect(await dump()).toEqual(before);
+    },
+  );
+
   it("a wrong type under the hash at rest stops whoever has to look into it, and nobody else", async () => {
     await stock.restock({ operationId: "k", lines: [line("mug", 5)] });
     await stock.reserve({ reservationId: "r", lines: [line("mug", 1)] });
     // As after the first turn.
-    await server.call(
+    await place.server.call(
       "HSET",
       keys.stock,
       "#side",
-      `A${String(await server.call("HGET", keys.stock, "#side")).slice(1)}`,
+      `A${String(await place.server.call("HGET", keys.stock, "#side")).slice(1)}`,
     );
-    await server.call("SET", keys.recordsB, "foreign");
+    await place.server.call("SET", keys.recordsB, "foreign");
     const error = await failure(stock.decrement({ operationId: "d", lines: [line("mug", 1)] }));
     expect(error).toMatchObject({ name: "RedisRefusedError", reason: "WRONGTYPE", effect: "none" });
     expect((await stock.confirm({ reservationId: "r" })).kind).toBe("confirmed");
@@ -88,7 +101,7 @@ describe("what others got wrong", () => {
   it("a counter that somebody else has spoilt is named, and nothing is done", async () => {
     await stock.restock({ operationId: "k", lines: [line("mug", 5), line("cup", 5)] });
     for (const value of ["many", "-1", "1.5", "1e300"]) {
-      await server.call("HSET", keys.stock, "cup", value);
+      await place.server.call("HSET", keys.stock, "cup", value);
       const basket = { operationId: `d${value}`, lines: [line("mug", 1), line("cup", 1)] };
       expect(await failure(stock.decrement(basket))).toMatchObject({
         name: "InconsistentStockError",
@@ -97,9 +110,9 @@ describe("what others got wrong", () => {
       });
     }
     expect((await stock.level("mug")).onHand).toBe(5);
-    await server.call("HSET", keys.stock, "cup", "5");
+    await place.server.call("HSET", keys.stock, "cup", "5");
     await stock.reserve({ reservationId: "r", lines: [line("cup", 2)] });
-    await server.call("HSET", keys.stock, "r#cup", "1");
+    await place.server.call("HSET", keys.stock, "r#cup", "1");
     expect(await failure(stock.release({ reservationId: "r" }))).toMatchObject({
       name: "InconsistentStockError",
       field: "r#cup",
@@ -113,9 +126,10 @@ describe("what others got wrong", () => {
   it("an abandoned cart comes back although its process and its keys' ttl never did anything", async () => {
     await stock.restock({ operationId: "k", lines: [line("mug", 1)] });
     const held = await stock.reserve({ reservationId: "cart", holdMs: 50, lines: [line("mug", 1)] });
-    await passed(server, held.kind === "reserved" ? held.expiresAtMs : 0);
+    await passed(place.server, held.kind === "reserved" ? held.expiresAtMs : 0);
     expect((await stock.decrement({ operationId: "d", lines: [line("mug", 1)] })).kind).toBe("decremented");
-    for (const key of (await server.call("KEYS", "*")) as string[]) expect(await server.call("PTTL", key)).toBe(-1);
+    for (const key of (await place.server.call("KEYS", "*")) as string[])
+      expect(await place.server.call("PTTL", key)).toBe(-1);
   });
 
   it("a retry of the order that holds the last unit is not told that it is sold out", async () => {
@@ -135,7 +149,7 @@ describe("what others got wrong", () => {
     await stock.restock({ operationId: "k", lines: [line("mug", 2)] });
     for (const reservationId of ["lucky", "unlucky"]) {
       const held = await stock.reserve({ reservationId, holdMs: 50, lines: [line("mug", 2)] });
-      await passed(server, held.kind === "reserved" ? held.expiresAtMs : 0);
+      await passed(place.server, held.kind === "reserved" ? held.expiresAtMs : 0);
       expect((await stock.confirm({ reservationId })).kind).toBe("expired");
       if (reservationId === "unlucky") await stock.decrement({ operationId: "other", lines: [line("mug", 1)] });
       const late = await stock.confirm({ reservationId, retakeIfExpired: true });
@@ -191,6 +205,24 @@ describe("what others got wrong", () => {
     expect(await failure(other)).toMatchObject({ name: "DifferentRequestError", field: "snapshot" });
   });
 
+  it("a reseed is not refused for holds that are over, however many are still to be returned", async () => {
+    await stock.restock({ operationId: "k", lines: [line("mug", 300)] });
+    const held = await Promise.all(
+      Array.from({ length: 250 }, (_, index) =>
+        stock.reserve({ reservationId: `cart-${index}`, holdMs: 50, lines: [line("mug", 1)] }),
+      ),
+    );
+    await passed(place.server, Math.max(...held.map((each) => (each.kind === "reserved" ? each.expiresAtMs : 0))));
+    let ifCursor = startCursor;
+    for await (const { sequence, stamp } of stock.movements()) ifCursor = { sequence, stamp };
+    const refused = await stock.seed({ mug: 40 }, { ifCursor });
+    expect(refused.kind).toBe("moved");
+    expect(
+      (await stock.seed({ mug: 40 }, { ifCursor: refused.kind === "moved" ? refused.cursor : ifCursor })).kind,
+    ).toBe("seeded");
+    expect(await stock.level("mug")).toEqual({ onHand: 40, reserved: 0, available: 40 });
+  });
+
   it("a comparison with the ledger follows sales that go on, and reports only what really differs", async () => {
     await stock.restock({ operationId: "k", lines: [line("mug", 9), line("cup", 9)] });
     const at = await stock.cursor();
@@ -205,24 +237,24 @@ describe("what others got wrong", () => {
 
 describe("what Redis and the network do", () => {
   it("an order whose reply is lost is carried out once, although the client sends it again", async () => {
-    const through = new Inventory(open(proxy), "shop");
+    const through = new Inventory(open(place.proxy), "shop");
     await through.restock({ operationId: "k", lines: [line("mug", 5)] });
-    const lost = proxy.swallowReply("evalsha");
+    const lost = place.proxy.swallowReply("evalsha");
     expect((await through.decrement({ operationId: "d", lines: [line("mug", 1)] })).kind).toBe("decremented");
     expect(lost.hits).toBe(1);
     expect((await stock.level("mug")).onHand).toBe(4);
   });
 
   it("counter-test: a plain DECRBY whose reply is lost is carried out twice", async () => {
-    const client = open(proxy);
+    const client = open(place.proxy);
     await client.set("plain", 5);
-    proxy.swallowReply("decrby");
+    place.proxy.swallowReply("decrby");
     await client.decrby("plain", 1);
-    expect(await server.call("GET", "plain")).toBe("3");
+    expect(await place.server.call("GET", "plain")).toBe("3");
   });
 
   it("an end whose reply is lost tells the first answer, at every kind of call", async () => {
-    const through = new Inventory(open(proxy), "shop");
+    const through = new Inventory(open(place.proxy), "shop");
     await through.restock({ operationId: "k", lines: [line("mug", 9)] });
     await through.reserve({ reservationId: "warm", lines: [line("mug", 1)] });
     const calls: readonly (readonly [string, () => Promise<{ kind: string }>])[] = [
@@ -237,7 +269,7 @@ describe("what Redis and the network do", () => {
     ];
     for (const [kind, call] of calls) {
       await pollUntil("the client is back", async () => (await through.level("mug")).onHand > 0);
-      const lost = proxy.swallowReply(/^evalsha|^eval/i);
+      const lost = place.proxy.swallowReply(/^evalsha|^eval/i);
       expect((await call()).kind).toBe(kind);
       expect(lost.hits).toBe(1);
     }
@@ -245,9 +277,9 @@ describe("what Redis and the network do", () => {
   });
 
   it("a decrement that arrives after its outcome was read as absent does nothing", async () => {
-    const slow = new Inventory(open(proxy), "shop", { commandTimeoutMs: 300 });
+    const slow = new Inventory(open(place.proxy), "shop", { commandTimeoutMs: 1_000 });
     await slow.restock({ operationId: "k", lines: [line("mug", 5)] });
-    const held = proxy.hold("request", "evalsha");
+    const held = place.proxy.hold("request", "evalsha");
     const error = await failure(slow.decrement({ operationId: "d", lines: [line("mug", 1)] }));
     expect(error).toMatchObject({ name: "OutcomeUnknownError", operationId: "d", effect: "possible" });
     expect(await stock.outcome("d")).toEqual({ kind: "absent" });
@@ -259,9 +291,9 @@ describe("what Redis and the network do", () => {
   });
 
   it("the seal holds by itself: a decrement that is in time by K1 finds it, too", async () => {
-    const slow = new Inventory(open(proxy), "shop", { commandTimeoutMs: 60_000 });
+    const slow = new Inventory(open(place.proxy), "shop", { commandTimeoutMs: 60_000 });
     await slow.restock({ operationId: "k", lines: [line("mug", 5)] });
-    const held = proxy.hold("request", "evalsha");
+    const held = place.proxy.hold("request", "evalsha");
     const call = failure(slow.decrement({ operationId: "d", lines: [line("mug", 1)] }));
     const reservation = failure(slow.reserve({ reservationId: "r", lines: [line("mug", 1)] }));
     await held.hit;
@@ -273,10 +305,10 @@ describe("what Redis and the network do", () => {
   });
 
   it("a confirmation whose answer is lost for good is repeated under its operation id and gets the first answer", async () => {
-    const slow = new Inventory(open(proxy), "shop", { commandTimeoutMs: 300 });
+    const slow = new Inventory(open(place.proxy), "shop", { commandTimeoutMs: 1_000 });
     await slow.restock({ operationId: "k", lines: [line("mug", 5)] });
     await slow.reserve({ reservationId: "r", lines: [line("mug", 1)] });
-    proxy.hold("reply", "evalsha");
+    place.proxy.hold("reply", "evalsha");
     const error = await failure(slow.confirm({ reservationId: "r" }));
     expect(error.name).toBe("OutcomeUnknownError");
     const { operationId } = error as Error & { operationId: string };
@@ -287,19 +319,19 @@ describe("what Redis and the network do", () => {
   it("when memory is out, orders are refused and ends go through, so that stock comes back", async () => {
     await stock.restock({ operationId: "k", lines: [line("mug", 5)] });
     for (const reservationId of ["a", "b", "c"]) await stock.reserve({ reservationId, lines: [line("mug", 1)] });
-    const short = await stock.reserve({ reservationId: "short", holdMs: 50, lines: [line("mug", 1)] });
+    const short = await stock.reserve({ reservationId: "short", holdMs: 2_000, lines: [line("mug", 1)] });
     await stock.level("mug");
-    await server.call("CONFIG", "SET", "maxmemory", "1");
+    await place.server.call("CONFIG", "SET", "maxmemory", "1");
     try {
       const error = await failure(stock.decrement({ operationId: "d", lines: [line("mug", 1)] }));
       expect(error).toMatchObject({ name: "RedisUnavailableError", reason: "OOM", effect: "none" });
       expect((await stock.release({ reservationId: "a" })).kind).toBe("released");
       expect((await stock.confirm({ reservationId: "b" })).kind).toBe("confirmed");
-      await passed(server, short.kind === "reserved" ? short.expiresAtMs : 0);
+      await passed(place.server, short.kind === "reserved" ? short.expiresAtMs : 0);
       expect(await stock.sweep()).toMatchObject({ expired: 1 });
       expect(await stock.level("mug")).toEqual({ onHand: 4, reserved: 1, available: 3 });
     } finally {
-      await server.call("CONFIG", "SET", "maxmemory", "0");
+      await place.server.call("CONFIG", "SET", "maxmemory", "0");
     }
   });
 
@@ -324,7 +356,7 @@ describe("what Redis and the network do", () => {
 
   it("a newer format is refused with a clear error before anything is done", async () => {
     await stock.restock({ operationId: "k", lines: [line("mug", 5)] });
-    await server.call("HSET", keys.stock, "#form", "2:1:1795316798360624");
+    await place.server.call("HSET", keys.stock, "#form", "2:1:1795316798360624");
     const error = await failure(stock.decrement({ operationId: "d", lines: [line("mug", 1)] }));
     expect(error).toMatchObject({ name: "NewerFormatError", found: 2, supported: 1, effect: "none" });
   });
@@ -334,7 +366,7 @@ describe("what Redis and the network do", () => {
     await stock.restock({ operationId: "k", lines });
     const held = await stock.reserve({ reservationId: "r", holdMs: 100, lines });
     expect(held).toMatchObject({ kind: "reserved" });
-    await passed(server, held.kind === "reserved" ? held.expiresAtMs : 0);
+    await passed(place.server, held.kind === "reserved" ? held.expiresAtMs : 0);
     expect((await stock.decrement({ operationId: "d", lines })).kind).toBe("decremented");
     expect((await failure(stock.decrement({ operationId: "e", lines: [...lines, line("one more", 1)] }))).name).toBe(
       "RangeError",
@@ -347,9 +379,17 @@ describe("what Redis and the network do", () => {
 /** Everything in the server, apart from what the wrong type stands under. */
 async function dump(): Promise<unknown> {
   return Promise.all([
-    server.call("TYPE", keys.stock).then((type) => (type === "hash" ? server.call("HGETALL", keys.stock) : type)),
-    server.call("TYPE", keys.recordsA).then((type) => (type === "hash" ? server.call("HGETALL", keys.recordsA) : type)),
-    server.call("TYPE", keys.due).then((type) => (type === "zset" ? server.call("ZRANGE", keys.due, 0, -1) : type)),
-    server.call("TYPE", keys.log).then((type) => (type === "stream" ? server.call("XLEN", keys.log) : type)),
+    place.server
+      .call("TYPE", keys.stock)
+      .then((type) => (type === "hash" ? place.server.call("HGETALL", keys.stock) : type)),
+    place.server
+      .call("TYPE", keys.recordsA)
+      .then((type) => (type === "hash" ? place.server.call("HGETALL", keys.recordsA) : type)),
+    place.server
+      .call("TYPE", keys.due)
+      .then((type) => (type === "zset" ? place.server.call("ZRANGE", keys.due, 0, -1) : type)),
+    place.server
+      .call("TYPE", keys.log)
+      .then((type) => (type === "stream" ? place.server.call("XLEN", keys.log) : type)),
   ]);
 }

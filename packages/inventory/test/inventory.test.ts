@@ -150,7 +150,7 @@ describe("Redis", () => {
     const rules = (/^ACL SETUSER holdfast (.+)$/mu.exec(readme)?.[1] ?? "").replace(">change-me", ">secret").split(" ");
     await server.call("ACL", "SETUSER", "holdfast", "reset", ...rules);
     const client = open({ url: server.url.replace("redis://", "redis://holdfast:secret@") });
-    const stock = new Inventory(client, "shop", { rememberMs: 50, commandTimeoutMs: 50, buckets: { hot: 3 } });
+    const stock = new Inventory(client, "shop", { rememberMs: 50, commandTimeoutMs: 500, buckets: { hot: 3 } });
     await stock.restock({ operationId: "k", lines: [line("hot", 5), line("mug", 5)] });
     for (let index = 0; index < 6; index += 1) {
       const reservationId = `r${index}`;

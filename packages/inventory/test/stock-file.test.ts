@@ -40,16 +40,59 @@ describe("stock files", () => {
     for (const { onHand } of (await stock.levels(["mug", "cup", "spoon", "fork"])).values()) expect(onHand).toBe(5);
   });
 
-  it("a dry run reads and checks everything and changes nothing", async () => {
+  it.each(["restock", "count"] as const)(
+    "a dry run of a %s reads and checks everything, tells how far it is, and writes nothing at all",
+    async (mode) => {
+      const stock = place.inventory();
+      const seen: object[] = [];
+      const result = await importStock(stock, "sku,quantity\nmug,5\ncup,1\nspoon,2\n", {
+        format: "csv",
+        operationId: "delivery",
+        mode,
+        ifCursor: startCursor,
+        dryRun: true,
+        rowsMax: 2,
+        onProgress: (progress) => seen.push(progress),
+      });
+      expect(result).toEqual({ kind: "checked", rows: 3, units: 8, applied: 0 });
+      expect(seen).toEqual([
+        { rows: 2, units: 6, applied: 0 },
+        { rows: 3, units: 8, applied: 0 },
+      ]);
+      for (const key of ["stock", "recordsA", "recordsB", "due", "log", "transit"] as const) {
+        expect([key, await place.raw("EXISTS", stock, key)]).toEqual([key, 0]);
+      }
+    },
+  );
+
+  it("progress is told batch by batch while a file is read, of an import and of an export", async () => {
     const stock = place.inventory();
-    const options = { format: "csv", operationId: "delivery", dryRun: true } as const;
-    expect(await importStock(stock, "sku,quantity\nmug,5\ncup,1\n", options)).toEqual({
-      kind: "checked",
-      rows: 2,
-      units: 6,
-      applied: 0,
+    const seen: object[] = [];
+    const read: number[] = [];
+    const rows = function* (): Generator<string> {
+      yield "sku,quantity\n";
+      for (let row = 1; row <= 5; row += 1) {
+        read.push(row);
+        yield `sku-${row},${row}\n`;
+      }
+    };
+    await importStock(stock, rows(), {
+      format: "csv",
+      operationId: "delivery",
+      rowsMax: 2,
+      onProgress: (progress) => seen.push({ ...progress, read: read.length }),
     });
-    expect(await stock.cursor()).toEqual(startCursor);
+    expect(seen).toEqual([
+      { rows: 2, units: 3, applied: 2, read: 2 },
+      { rows: 4, units: 10, applied: 4, read: 4 },
+      { rows: 5, units: 15, applied: 5, read: 5 },
+    ]);
+    const exported: object[] = [];
+    const options = { format: "jsonl", onProgress: (progress: object) => exported.push(progress) } as const;
+    const pieces: string[] = [];
+    for await (const piece of exportStock(stock, options)) pieces.push(piece);
+    expect(exported).toEqual([{ rows: 5 }]);
+    expect(pieces.join("").split("\n")).toHaveLength(6);
   });
 
   it("V6 a count sets what is on hand, unless something moved since it was taken", async () => {

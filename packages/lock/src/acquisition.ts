@@ -8,8 +8,10 @@
 import { deadlineListOf, elapsedMs, HoldfastError, leaseMarginMs, now, onAbort } from "@holdfast/core";
 import type { AbortRegistration, Clock, DeadlineEntry, Instant, Random, TimerHandle } from "@holdfast/core";
 import { LockLostError, LockTimeoutError } from "./errors.ts";
+import { hintChannel } from "./keys.ts";
 import type { LeaseStore, Owned } from "./lease-store.ts";
 import type { AcquireReply } from "./scripts.ts";
+import type { TakeReply } from "./turnstile.ts";
 import type { Waiter, WaitingRoom } from "./waiting-room.ts";
 
 /** What the server has granted. */
@@ -23,13 +25,21 @@ export interface Grant {
   readonly mayArrive: boolean;
 }
 
-/** Why an acquire ended without a grant. */
-export type GivenUp = "busy" | "timeout" | "cancelled" | "closed" | "failed";
+/** How an acquire ended without a grant. */
+export interface GivenUp {
+  readonly reason: "busy" | "timeout" | "cancelled" | "closed" | "failed";
+  readonly error: unknown;
+  readonly waitedMs: number;
+  /** Whether something may be left to give back. */
+  readonly mayHold: boolean;
+  /** Whether a request of this owner may still reach Redis. */
+  readonly mayArrive: boolean;
+}
 
 /** A request that was made before, and what became of it. */
 export type FirstRequest = { readonly sentAt: Instant; readonly epoch: number } & (
-  | { readonly reply: AcquireReply }
-  | { readonly error: unknown }
+  | { readonly reply: AcquireReply | TakeReply; readonly error?: undefined }
+  | { readonly reply?: undefined; readonly error: unknown }
 );
 
 /** What an acquisition works with. */
@@ -49,8 +59,8 @@ export interface AcquisitionSettings {
   readonly signal: AbortSignal | undefined;
   /** A hand-off is not confirmed by replicas, so with durability the waiter asks itself. */
   readonly trustHandOff: boolean;
-  /** Told when it ends without a grant; `mayHold` when something may be left to give back. */
-  readonly onGivenUp: (why: GivenUp, error: unknown, mayHold: boolean, mayArrive: boolean) => void;
+  /** Told when it ends without a grant. */
+  readonly onGivenUp: (given: GivenUp) => void;
 }
 
 /** After a failed request it is tried again at this pace. */
@@ -68,7 +78,8 @@ export class Acquisition implements Waiter {
   #settled = false;
   #asking = false;
   #askAgain = false;
-  #inRoom = false;
+  /** Where it listens for hints, once it does. */
+  #channel: string | undefined;
   /** Requests that were sent and whose execution is not known to be over. */
   #underWay = 0;
   #answers = 0;
@@ -76,6 +87,8 @@ export class Acquisition implements Waiter {
   #failures = 0;
   #lastError: unknown;
   #queuedSince: Instant | undefined;
+  /** The last token that had been given when the place in the queue was confirmed. */
+  #lastToken = 0;
   #next: TimerHandle | undefined;
   #deadline: DeadlineEntry | undefined;
   #abort: AbortRegistration | undefined;
@@ -113,7 +126,8 @@ export class Acquisition implements Waiter {
   onHandOff(token: number, leaseMs: number): void {
     const since = this.#queuedSince;
     if (this.#settled) return;
-    if (since === undefined || !this.#settings.trustHandOff) {
+    // A hint on another connection may be older than the answer that confirmed the place: what it grants has lapsed.
+    if (since === undefined || token <= this.#lastToken || !this.#settings.trustHandOff) {
       this.#look();
       return;
     }
@@ -133,13 +147,13 @@ export class Acquisition implements Waiter {
 
   #begin(): void {
     const { first } = this.#settings;
-    if (first === undefined) {
+    if (first === undefined || first.reply?.kind === "look") {
       this.#ask();
       return;
     }
     this.#underWay = 1;
-    if ("reply" in first) this.#answered(first.reply, first.sentAt);
-    else this.#failed(first.error);
+    if (first.reply === undefined) this.#failed(first.error);
+    else this.#answered(first.reply, first.sentAt);
   }
 
   /** Asks now, or as soon as the request under way is answered. */
@@ -189,9 +203,10 @@ export class Acquisition implements Waiter {
         return;
       case "waiting": {
         this.#queuedSince = sentAt;
-        if (!this.#inRoom) {
-          this.#inRoom = true;
-          room.enter(owned.keys.queue, this);
+        this.#lastToken = reply.lastToken;
+        if (this.#channel === undefined) {
+          this.#channel = hintChannel(owned.keys, this.owner);
+          room.enter(this.#channel, this);
         }
         // Half the lapse leaves room for one request that comes late.
         const pollMs = (lapseMs / 2) * (1 - 0.2 * random.unit());
@@ -251,22 +266,23 @@ export class Acquisition implements Waiter {
     this.#outcome.resolve(grant);
   }
 
-  #giveUp(why: GivenUp, error: unknown): void {
+  #giveUp(reason: GivenUp["reason"], error: unknown): void {
     if (this.#settled) return;
-    const mayHold = this.#underWay > 0 || this.#queuedSince !== undefined || this.#lateAnswers > 0;
     const mayArrive = this.#mayArrive;
+    const asked = this.#underWay > 0 || this.#queuedSince !== undefined || this.#lateAnswers > 0;
+    const mayHold = asked || (mayArrive && this.#answers > 0);
+    const waitedMs = elapsedMs(this.#settings.clock, this.#startedAt);
     this.#settle();
-    this.#settings.onGivenUp(why, error, mayHold || (mayArrive && this.#answers > 0), mayArrive);
+    this.#settings.onGivenUp({ reason, error, waitedMs, mayHold, mayArrive });
     if (error === null) this.#outcome.resolve(null);
     else this.#outcome.reject(error);
   }
 
   #settle(): void {
-    const { room, owned } = this.#settings;
     this.#settled = true;
     this.#disarm();
     this.#deadline?.cancel();
     this.#abort?.cancel();
-    if (this.#inRoom) room.leave(owned.keys.queue, this);
+    if (this.#channel !== undefined) this.#settings.room.leave(this.#channel, this);
   }
 }

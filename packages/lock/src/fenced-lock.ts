@@ -1,6 +1,6 @@
 /**
- * The fenced lock on one Redis, a Sentinel master or a Cluster: who may hold it, in reading order. What a hold does is in hold.ts, how a
- * waiter waits in acquisition.ts.
+ * The fenced lock on one Redis, a Sentinel master or a Cluster: how it is had, in reading order. How a waiter waits is in acquisition.ts, what
+ * becomes of a lock that is held in held-locks.ts.
  *
  * A lock alone cannot keep a paused holder from writing. Each grant carries a token that is higher than every earlier one (L1), and the
  * resource refuses a lower one (`@holdfast/lock/guard`, `@holdfast/postgres`).
@@ -13,19 +13,16 @@ import {
   elapsedMs,
   EventSink,
   leaseMarginMs,
-  LeaseKeeper,
   now,
 } from "@holdfast/core";
-import type { RedisLike, RenewedLease } from "@holdfast/core";
+import type { Instant, RedisLike } from "@holdfast/core";
 import { Acquisition } from "./acquisition.ts";
-import type { AcquisitionSettings, FirstRequest, GivenUp, Grant } from "./acquisition.ts";
-import { LockLostError, LockTimeoutError } from "./errors.ts";
+import type { AcquisitionSettings, FirstRequest, GivenUp } from "./acquisition.ts";
+import { LockTimeoutError } from "./errors.ts";
 import { lockChannel } from "./events.ts";
 import type { LockEvent } from "./events.ts";
-import { GiveBack } from "./give-back.ts";
-import type { Returned } from "./give-back.ts";
-import { Hold } from "./hold.ts";
-
+import { HeldLocks } from "./held-locks.ts";
+import type { Hold } from "./hold.ts";
 import { KeyCache } from "./key-cache.ts";
 import { LeaseStore } from "./lease-store.ts";
 import type { Owned } from "./lease-store.ts";
@@ -39,20 +36,31 @@ import type {
 } from "./options.ts";
 import type { LockState } from "./scripts.ts";
 import { runHeld } from "./run-held.ts";
+import { Turnstile } from "./turnstile.ts";
 import { WaitingRoom } from "./waiting-room.ts";
 
-/** Renewals that are due in the same tick go out together, as one pipeline per 16. */
-const renewBatchMax = 256;
+/** Two instances that chose the same 48 bits would hear each other's hints, and ignore them. */
+const placeLength = 8;
+
+/** A first request that is under way. */
+interface Asking {
+  readonly owned: Owned;
+  readonly ttlMs: number;
+  readonly sentAt: Instant;
+}
 
 /** Locks by name. */
 export class FencedLock implements AsyncDisposable {
   readonly #options: ResolvedLockOptions;
+  /** Where hints for this instance's waiters are sent; the first part of their ids. */
+  readonly #place: string;
   readonly #keys: KeyCache;
   readonly #store: LeaseStore;
+  readonly #turnstile: Turnstile;
   readonly #room: WaitingRoom;
-  readonly #giveBack: GiveBack;
-  readonly #keeper: LeaseKeeper<Returned>;
+  readonly #held: HeldLocks;
   readonly #events: EventSink<LockEvent>;
+  readonly #asking = new Set<Asking>();
   readonly #waiting = new Set<Acquisition>();
   #closed: Promise<void> | undefined;
 
@@ -62,26 +70,16 @@ export class FencedLock implements AsyncDisposable {
    */
   constructor(redis: RedisLike, options: LockOptions = {}) {
     this.#options = resolveLockOptions(options);
-    const { clock, onEvent } = this.#options;
+    const { clock, random, onEvent } = this.#options;
+    this.#place = random.id().slice(0, placeLength);
     const connection = Connection.of(redis, clock);
     this.#keys = new KeyCache(this.#options.prefix);
     this.#store = new LeaseStore(connection, this.#options);
     this.#room = new WaitingRoom(clock, connection.wakeUps);
     this.#events = new EventSink(lockChannel, onEvent);
-    this.#giveBack = new GiveBack(this.#store, clock, ({ keys, owner }, error) => {
-      this.#events.emit(() => ({ type: "release-failed", resource: keys.resource, owner, error }));
-    });
-    this.#keeper = new LeaseKeeper<Returned>({
-      clock,
-      batchMax: renewBatchMax,
-      renew: (leases) => Promise.all(leases.map(({ data }) => this.#renew(data))),
-      onRenewalFailed: ({ resource, token }, error) => {
-        this.#events.emit(() => ({ type: "renewal-failed", resource, token, error }));
-      },
-      onEnd: ({ resource, token }, reason) => {
-        if (reason !== "released") this.#events.emit(() => ({ type: "lost", resource, token, reason }));
-      },
-    });
+    this.#turnstile = new Turnstile(connection, this.#options);
+    const parts = { store: this.#store, turnstile: this.#turnstile, events: this.#events };
+    this.#held = new HeldLocks(this.#options, parts);
   }
 
   /**
@@ -160,49 +158,56 @@ export class FencedLock implements AsyncDisposable {
   }
 
   async #close(): Promise<void> {
-    for (const acquisition of this.#waiting) acquisition.close(new ClosedError("this FencedLock"));
-    for (const lease of this.#keeper.held) {
-      lease.end("closed");
-      this.#return(lease, 0).catch(() => undefined);
+    const error = this.#closedError();
+    for (const acquisition of this.#waiting) acquisition.close(error);
+    for (const { owned, ttlMs, sentAt } of this.#asking) {
+      const waitedMs = elapsedMs(this.#options.clock, sentAt);
+      this.#onGivenUp(owned, ttlMs, { reason: "closed", error, waitedMs, mayHold: true, mayArrive: true });
     }
-    await this.#giveBack.close(this.#options.commandTimeoutMs);
+    await this.#held.close();
     this.#room.close();
-    this.#keeper.close();
   }
 
   async #acquire(name: string, request: ResolvedAcquireOptions, waits: boolean): Promise<Hold | null> {
-    if (this.#closed !== undefined) throw new ClosedError("this FencedLock");
+    if (this.#closed !== undefined) throw this.#closedError();
     const { clock, random, commandTimeoutMs } = this.#options;
-    const owned: Owned = { keys: this.#keys.keysOf(name), owner: request.operationId ?? random.id() };
+    const { ttlMs } = request;
+    const owned: Owned = {
+      keys: this.#keys.keysOf(name),
+      owner: request.operationId ?? `${this.#place}/${random.id()}`,
+    };
     const endMs = Math.min(waits ? request.waitMs : Infinity, ambientRemainingMs());
     // Usually one request is all there is to it. One that must end before its answer is due begins as an acquisition.
     const plain = request.signal === undefined && endMs >= commandTimeoutMs;
-    const first = plain ? await this.#ask(owned, request.ttlMs, waits) : undefined;
-    if (
-      first !== undefined &&
-      "reply" in first &&
-      this.#closed === undefined &&
-      first.epoch === this.#store.connection.epoch
-    ) {
+    let first: FirstRequest | undefined;
+    if (plain) {
+      const asking: Asking = { owned, ttlMs, sentAt: now(clock) };
+      this.#asking.add(asking);
+      first = await this.#ask(asking, waits);
+      this.#asking.delete(asking);
+      // Closed meanwhile: whatever was granted has been given back.
+      if (this.#closed !== undefined) throw this.#closedError();
+    }
+    if (first?.reply?.kind === "granted" && first.epoch === this.#store.connection.epoch) {
       const { reply, sentAt } = first;
       const spentMs = elapsedMs(clock, sentAt);
-      if (reply.kind === "granted" && spentMs < request.ttlMs - leaseMarginMs(request.ttlMs)) {
-        return this.#hold(
-          owned,
-          request,
-          { token: reply.token, sentAt, firstLeaseMs: undefined, mayArrive: false },
-          spentMs,
-        );
+      if (spentMs < ttlMs - leaseMarginMs(ttlMs)) {
+        const grant = { token: reply.token, sentAt, firstLeaseMs: undefined, mayArrive: false };
+        return this.#held.hold(owned, request, grant, spentMs);
       }
     }
     return this.#wait(owned, request, { waits, endMs, first });
   }
 
-  async #ask(owned: Owned, ttlMs: number, waits: boolean): Promise<FirstRequest> {
-    const sentAt = now(this.#options.clock);
+  async #ask({ owned, ttlMs, sentAt }: Asking, waits: boolean): Promise<FirstRequest> {
+    const { ttlMs: usualTtlMs, durability } = this.#options;
+    const { keys } = owned;
     const { epoch } = this.#store.connection;
     try {
-      return { sentAt, epoch, reply: await this.#store.acquire(owned, ttlMs, waits) };
+      const usual = !keys.crowded && ttlMs === usualTtlMs && durability === undefined;
+      const reply = await (usual ? this.#turnstile.take(owned) : this.#store.acquire(owned, ttlMs, waits));
+      keys.crowded = reply.kind !== "granted";
+      return { sentAt, epoch, reply };
     } catch (error) {
       return { sentAt, epoch, error };
     }
@@ -215,19 +220,6 @@ export class FencedLock implements AsyncDisposable {
   ): Promise<Hold | null> {
     const { clock, random, waiterLapseMs, durability } = this.#options;
     const startedAt = first?.sentAt ?? now(clock);
-    if (this.#closed !== undefined) {
-      // Closed while the first request was under way.
-      const error = new ClosedError("this FencedLock");
-      const given = {
-        reason: "closed" as const,
-        error,
-        waitedMs: elapsedMs(clock, startedAt),
-        mayHold: true,
-        mayArrive: true,
-      };
-      this.#onGivenUp(owned, request.ttlMs, given);
-      throw error;
-    }
     const acquisition: Acquisition = new Acquisition({
       first,
       store: this.#store,
@@ -241,73 +233,27 @@ export class FencedLock implements AsyncDisposable {
       lapseMs: waiterLapseMs,
       signal: request.signal,
       trustHandOff: durability === undefined,
-      onGivenUp: (reason, error, mayHold, mayArrive) => {
-        this.#onGivenUp(owned, request.ttlMs, {
-          reason,
-          error,
-          waitedMs: elapsedMs(clock, startedAt),
-          mayHold,
-          mayArrive,
-        });
-      },
+      onGivenUp: (given) => this.#onGivenUp(owned, request.ttlMs, given),
     });
     this.#waiting.add(acquisition);
     try {
       const grant = await acquisition.run();
-      return grant === null ? null : this.#hold(owned, request, grant, elapsedMs(clock, startedAt));
+      return grant === null ? null : this.#held.hold(owned, request, grant, elapsedMs(clock, startedAt));
     } finally {
       this.#waiting.delete(acquisition);
     }
   }
 
-  #hold(owned: Owned, { ttlMs, renewEveryMs }: ResolvedAcquireOptions, grant: Grant, waitedMs: number): Hold {
-    const { resource } = owned.keys;
-    const { token, firstLeaseMs, mayArrive } = grant;
-    const { holdMaxMs } = this.#options;
-    const lease = this.#keeper.keep({
-      resource,
-      token,
-      data: { ...owned, ttlMs, mayArrive },
-      leaseMs: ttlMs,
-      firstLeaseMs,
-      sentAt: grant.sentAt,
-      renewEveryMs,
-      holdMaxMs,
-      endError: (reason) => new LockLostError(resource, token, reason),
-    });
-    const handedOver = firstLeaseMs !== undefined;
-    this.#events.emit(() => ({ type: "acquired", resource, token, owner: owned.owner, waitedMs, handedOver }));
-    return new Hold(lease, { owner: owned.owner, holdMaxMs }, (leftMs) => this.#return(lease, leftMs));
+  #closedError(): ClosedError {
+    return new ClosedError("this FencedLock");
   }
 
-  #onGivenUp(
-    { keys, owner }: Owned,
-    ttlMs: number,
-    given: { reason: GivenUp; error: unknown; waitedMs: number; mayHold: boolean; mayArrive: boolean },
-  ): void {
+  #onGivenUp({ keys, owner }: Owned, ttlMs: number, given: GivenUp): void {
     const { reason, error, waitedMs, mayHold, mayArrive } = given;
-    if (mayHold) this.#giveBack.giveBack({ keys, owner, ttlMs, mayArrive }).catch(() => undefined);
+    if (mayHold) this.#held.giveBack({ keys, owner, ttlMs, mayArrive });
     this.#events.emit(() => {
       const event = { type: "not-acquired" as const, resource: keys.resource, owner, waitedMs, reason };
       return error === null ? event : { ...event, error };
     });
-  }
-
-  async #renew(held: Returned): Promise<"renewed" | "lost" | "cancelled" | Error> {
-    try {
-      return await this.#store.renew(held, held.ttlMs);
-    } catch (error) {
-      return error instanceof Error ? error : new Error(String(error));
-    }
-  }
-
-  /** Tells the server; when the request may have been sent twice, `lost` within the time that was left is the second answer. */
-  async #return({ data, resource, token }: RenewedLease<Returned>, leftMs: number): Promise<"released" | "lost"> {
-    const { clock } = this.#options;
-    const startedAt = now(clock);
-    const { kind, repeated } = await this.#giveBack.giveBack(data);
-    const outcome = kind === "lost" && repeated && elapsedMs(clock, startedAt) < leftMs ? "released" : kind;
-    this.#events.emit(() => ({ type: "released", resource, token, owner: data.owner, outcome }));
-    return outcome;
   }
 }

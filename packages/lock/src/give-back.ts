@@ -2,9 +2,10 @@
  * Gives leases and places in the queue back, and goes on in the background when Redis does not answer: until the answer is known, or until
  * nothing can be left because the lease has ended by itself (L3).
  */
-import { elapsedMs, HoldfastError, now, sleep, withoutAmbientDeadline } from "@holdfast/core";
+import { ambientPatienceMs, elapsedMs, HoldfastError, now, sleep, withoutAmbientDeadline } from "@holdfast/core";
 import type { Clock } from "@holdfast/core";
 import type { LeaseStore, Owned } from "./lease-store.ts";
+import type { Turnstile } from "./turnstile.ts";
 
 /** What is to be given back. */
 export interface Returned extends Owned {
@@ -20,20 +21,33 @@ export interface GivenBack {
   readonly repeated: boolean;
 }
 
+/** What returns work with. */
+export interface GiveBackSettings {
+  readonly store: LeaseStore;
+  readonly turnstile: Turnstile;
+  readonly clock: Clock;
+  readonly commandTimeoutMs: number;
+}
+
+const freed: GivenBack = { kind: "released", repeated: false };
 const retryMs = { min: 50, max: 1_000 };
 
 /** The returns of one instance. */
 export class GiveBack {
   readonly #store: LeaseStore;
+  readonly #turnstile: Turnstile;
+  readonly #commandTimeoutMs: number;
   readonly #clock: Clock;
   readonly #onFailed: (returned: Returned, error: unknown) => void;
   readonly #pending = new Set<Promise<unknown>>();
   readonly #stopped = new AbortController();
 
   /** @param onFailed told of each attempt that failed */
-  constructor(store: LeaseStore, clock: Clock, onFailed: (returned: Returned, error: unknown) => void) {
-    this.#store = store;
-    this.#clock = clock;
+  constructor(settings: GiveBackSettings, onFailed: (returned: Returned, error: unknown) => void) {
+    this.#store = settings.store;
+    this.#turnstile = settings.turnstile;
+    this.#commandTimeoutMs = settings.commandTimeoutMs;
+    this.#clock = settings.clock;
     this.#onFailed = onFailed;
   }
 
@@ -64,9 +78,15 @@ export class GiveBack {
   }
 
   async #attempt(returned: Returned, mayArrive: boolean): Promise<GivenBack> {
+    const { keys } = returned;
     const { connection } = this.#store;
     const { epoch } = connection;
     try {
+      // What has less time than its bound says must not share one with others.
+      if (!mayArrive && !keys.crowded && ambientPatienceMs() >= this.#commandTimeoutMs) {
+        if (await this.#turnstile.free(returned)) return freed;
+        keys.crowded = true;
+      }
       const kind = await this.#store.release(returned, mayArrive);
       return { kind, repeated: epoch !== connection.epoch };
     } catch (error) {
@@ -79,7 +99,9 @@ export class GiveBack {
     const startedAt = now(this.#clock);
     const { signal } = this.#stopped;
     let delayMs = retryMs.min;
-    while (!signal.aborted && elapsedMs(this.#clock, startedAt) < returned.ttlMs) {
+    // A request under way is granted by its bound at the latest, and its lease ends a ttl later.
+    const endMs = returned.ttlMs + (returned.mayArrive ? this.#commandTimeoutMs : 0);
+    while (!signal.aborted && elapsedMs(this.#clock, startedAt) < endMs) {
       try {
         await sleep(this.#clock, delayMs, signal);
         await this.#attempt(returned, true);

@@ -90,14 +90,7 @@ export class Hold implements Fenced, AsyncDisposable {
    *   has ended by itself
    */
   release(): Promise<ReleaseResult> {
-    if (this.#release === undefined) {
-      const release = this.#releaseOnce();
-      this.#release = release;
-      release.catch(() => {
-        // The next call asks again.
-        if (this.#release === release) this.#release = undefined;
-      });
-    }
+    this.#release ??= this.#releaseOnce();
     return this.#release;
   }
 
@@ -121,6 +114,12 @@ export class Hold implements Fenced, AsyncDisposable {
       return { kind: "lost" };
     }
     this.#lease.end("released");
-    return { kind: await this.#giveBack(leftMs) };
+    try {
+      return { kind: await this.#giveBack(leftMs) };
+    } catch (error) {
+      // The next call asks again.
+      this.#release = undefined;
+      throw error;
+    }
   }
 }

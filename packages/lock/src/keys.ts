@@ -7,10 +7,12 @@ export interface LockKeys {
   readonly resource: string;
   /** STRING: token, lease, owner. */
   readonly lease: string;
-  /** ZSET: waiters in order. Its name is also the channel on which a hand-off is told. */
+  /** ZSET: waiters in order. The channels on which hand-offs are told are named after it. */
   readonly queue: string;
   /** ZSET: waiters by their last request, and owners that gave up. */
   readonly seen: string;
+  /** Whether somebody else was met here last, as far as this instance knows: then the queue is asked first. */
+  crowded: boolean;
 }
 
 /**
@@ -20,5 +22,20 @@ export interface LockKeys {
  */
 export function lockKeys(prefix: string, name: string): LockKeys {
   const keys = keySpace(prefix, "lock", name);
-  return { resource: keys.resource, lease: keys.key("lease"), queue: keys.key("queue"), seen: keys.key("seen") };
+  return {
+    resource: keys.resource,
+    lease: keys.key("lease"),
+    queue: keys.key("queue"),
+    seen: keys.key("seen"),
+    crowded: false,
+  };
+}
+
+/**
+ * Where an owner hears of a hand-off: on the channel of the place that its id names before its first slash, so that a hint reaches one
+ * service and not all that wait. The scripts find it by the same rule (hand-off.lua).
+ */
+export function hintChannel({ queue }: LockKeys, owner: string): string {
+  const slash = owner.indexOf("/");
+  return slash < 0 ? queue : `${queue}:${owner.slice(0, slash)}`;
 }

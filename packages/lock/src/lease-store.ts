@@ -14,7 +14,8 @@ export interface Owned {
   readonly owner: string;
 }
 
-function digits(value: number): string {
+/** A number as the scripts cut it out by position. */
+export function digits(value: number): string {
   return String(value).padStart(8, "0");
 }
 
@@ -92,8 +93,8 @@ export class LeaseStore {
   forceRelease(keys: LockKeys, operationId: string): Promise<number> {
     return this.connection.run(
       forceReleaseScript,
-      { lease: keys.lease, queue: keys.queue },
-      { operationId, retentionMs: this.#options.fenceRetentionMs, publish: this.connection.publishCommand },
+      { lease: keys.lease, queue: keys.queue, seen: keys.seen },
+      { operationId, retentionMs: this.#options.fenceRetentionMs, rules: this.#rules },
       this.#call("force-release", keys, operationId, true),
     );
   }

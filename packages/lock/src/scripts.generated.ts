@@ -7,7 +7,7 @@ export const acquire = {
   args: ["notAfterUs", "owner", "newTerms", "retentionMs", "waits", "rules"],
   rest: null,
   replies: ["granted", "waiting", "busy", "ended", "newer-format", "too-late"],
-  sha1: "072580b32aa52298d6c21bd5d91fbd272cadf626" as string,
+  sha1: "0f5f069acf97c3c0feb51ae6a11283d7aae117bd" as string,
   source: `local lease, queue, seen = KEYS[1], KEYS[2], KEYS[3]
 local notAfterUs, owner, newTerms, retentionMs = tonumber(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[4])
 local waits, rules = ARGV[5], ARGV[6]
@@ -69,7 +69,7 @@ local openUs = tonumber(from) + (tonumber(string.sub(terms, 1, 8)) + tonumber(st
 local free = since == none or nowUs >= openUs
 local unpack = table.unpack or unpack
 local lapseMs, sweepMax = string.sub(rules, 1, 8), tonumber(string.sub(rules, 9, 16))
-local lapseUs = tonumber(lapseMs) * 1000
+local lapseUs, publishCommand = tonumber(lapseMs) * 1000, string.sub(rules, 17)
 local function liveHead()
   local earliest = string.format("%.0f", nowUs - lapseUs)
   local latest = string.format("%.0f", nowUs + lapseUs)
@@ -96,14 +96,28 @@ local function leave(who)
   redis.call("ZREM", queue, who)
   redis.call("ZREM", seen, who)
 end
+local function forgetSeals()
+  local over = redis.call("ZRANGEBYSCORE", seen, "(-" .. nowText, "(0", "LIMIT", 0, sweepMax)
+  if #over > 0 then
+    redis.call("ZREM", seen, unpack(over))
+  end
+end
 local function flagNow()
-  return redis.call("EXISTS", queue, seen) > 0 and "q" or "-"
+  if redis.call("EXISTS", queue) == 1 then
+    return "q"
+  end
+  forgetSeals()
+  return redis.call("EXISTS", seen) == 1 and "q" or "-"
+end
+local function channelOf(who)
+  local place = string.match(who, "^([^/]*)/")
+  return place and queue .. ":" .. place or queue
 end
 local function handTo(head)
   local number = nextToken(token)
   leave(head)
   write(number, nowText, lapseMs .. "00000000", flagNow(), head)
-  redis.pcall(string.sub(rules, 17), queue, head .. " " .. number .. " " .. lapseMs)
+  redis.pcall(publishCommand, channelOf(head), head .. " " .. number .. " " .. lapseMs)
 end
 if waits == "1" then
   if not redis.call("ZSCORE", queue, owner) then
@@ -128,7 +142,7 @@ elseif clockWentBack or (waits == "1" and flag ~= "q") then
   write(token, from, terms, waits == "1" and "q" or flag, holder)
 end
 if waits == "1" then
-  return "waiting " .. string.format("%.0f", math.ceil((openUs - nowUs) / 1000))
+  return "waiting " .. string.format("%.0f", math.ceil((openUs - nowUs) / 1000)) .. " " .. token
 end
 return "busy"
 ` as string,
@@ -282,16 +296,16 @@ return { "done" }
 ` as string,
 } as const;
 
-/** Ends whatever lease there is and burns a token, which is higher than every one granted (K5). All waiters are told to look. */
+/** Ends whatever lease there is and burns a token, which is higher than every one granted (K5). The first live waiter is told to look; it is granted nothing here, since the record remembers the operation for a repeat. */
 export const forceRelease = {
   name: "lock.force-release",
-  keys: ["lease", "queue"],
-  args: ["notAfterUs", "operationId", "retentionMs", "publish"],
+  keys: ["lease", "queue", "seen"],
+  args: ["notAfterUs", "operationId", "retentionMs", "rules"],
   rest: null,
   replies: ["burned", "newer-format", "too-late"],
-  sha1: "a2c32a2873f55443e17f656fc3dd08f3da2db827" as string,
-  source: `local lease, queue = KEYS[1], KEYS[2]
-local notAfterUs, operationId, retentionMs, publish = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), ARGV[4]
+  sha1: "28db1e2094498474a187962a411aef367a690464" as string,
+  source: `local lease, queue, seen = KEYS[1], KEYS[2], KEYS[3]
+local notAfterUs, operationId, retentionMs, rules = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local time = redis.call("TIME")
 local nowUs = time[1] * 1000000 + time[2]
 local nowText = time[1] .. string.sub("00000" .. time[2], -6)
@@ -329,12 +343,67 @@ end
 if newerFormat then
   return { "newer-format", newerFormat }
 end
-if holder == operationId then
+if holder == operationId and since == none then
   return { "burned", token }
 end
+local unpack = table.unpack or unpack
+local lapseMs, sweepMax = string.sub(rules, 1, 8), tonumber(string.sub(rules, 9, 16))
+local lapseUs, publishCommand = tonumber(lapseMs) * 1000, string.sub(rules, 17)
+local function liveHead()
+  local earliest = string.format("%.0f", nowUs - lapseUs)
+  local latest = string.format("%.0f", nowUs + lapseUs)
+  for _ = 1, sweepMax do
+    local head = redis.call("ZRANGE", queue, 0, 0)[1]
+    if not head then
+      return false
+    end
+    local seenUs = tonumber(redis.call("ZSCORE", seen, head) or 0)
+    if seenUs >= nowUs - lapseUs and seenUs <= nowUs + lapseUs then
+      return head
+    end
+    local dead = redis.call("ZRANGEBYSCORE", seen, "(-" .. nowText, "(" .. earliest, "LIMIT", 0, sweepMax)
+    for _, odd in ipairs(redis.call("ZRANGEBYSCORE", seen, "(" .. latest, "+inf", "LIMIT", 0, sweepMax)) do
+      dead[#dead + 1] = odd
+    end
+    dead[#dead + 1] = head
+    redis.call("ZREM", queue, unpack(dead))
+    redis.call("ZREM", seen, unpack(dead))
+  end
+  return false
+end
+local function leave(who)
+  redis.call("ZREM", queue, who)
+  redis.call("ZREM", seen, who)
+end
+local function forgetSeals()
+  local over = redis.call("ZRANGEBYSCORE", seen, "(-" .. nowText, "(0", "LIMIT", 0, sweepMax)
+  if #over > 0 then
+    redis.call("ZREM", seen, unpack(over))
+  end
+end
+local function flagNow()
+  if redis.call("EXISTS", queue) == 1 then
+    return "q"
+  end
+  forgetSeals()
+  return redis.call("EXISTS", seen) == 1 and "q" or "-"
+end
+local function channelOf(who)
+  local place = string.match(who, "^([^/]*)/")
+  return place and queue .. ":" .. place or queue
+end
+local function handTo(head)
+  local number = nextToken(token)
+  leave(head)
+  write(number, nowText, lapseMs .. "00000000", flagNow(), head)
+  redis.pcall(publishCommand, channelOf(head), head .. " " .. number .. " " .. lapseMs)
+end
+local head = liveHead()
 local burned = nextToken(token)
 write(burned, none, terms, flag, operationId)
-redis.pcall(publish, queue, "*")
+if head then
+  redis.pcall(publishCommand, channelOf(head), "*")
+end
 return { "burned", burned }
 ` as string,
 } as const;
@@ -551,7 +620,7 @@ export const release = {
   args: ["notAfterUs", "owner", "retentionMs", "sealMs", "rules"],
   rest: null,
   replies: ["released", "lost", "newer-format", "too-late"],
-  sha1: "f6335fc79e8d26e6fa000aa396b71fdcaa79d7c3" as string,
+  sha1: "450858b48ef5b7c4db4ea66b07faf360ff84f5e1" as string,
   source: `local lease, queue, seen = KEYS[1], KEYS[2], KEYS[3]
 local notAfterUs, owner, retentionMs = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
 local sealMs, rules = tonumber(ARGV[4]), ARGV[5]
@@ -599,7 +668,7 @@ if held and flag ~= "q" and sealMs == 0 then
 end
 local unpack = table.unpack or unpack
 local lapseMs, sweepMax = string.sub(rules, 1, 8), tonumber(string.sub(rules, 9, 16))
-local lapseUs = tonumber(lapseMs) * 1000
+local lapseUs, publishCommand = tonumber(lapseMs) * 1000, string.sub(rules, 17)
 local function liveHead()
   local earliest = string.format("%.0f", nowUs - lapseUs)
   local latest = string.format("%.0f", nowUs + lapseUs)
@@ -626,19 +695,34 @@ local function leave(who)
   redis.call("ZREM", queue, who)
   redis.call("ZREM", seen, who)
 end
+local function forgetSeals()
+  local over = redis.call("ZRANGEBYSCORE", seen, "(-" .. nowText, "(0", "LIMIT", 0, sweepMax)
+  if #over > 0 then
+    redis.call("ZREM", seen, unpack(over))
+  end
+end
 local function flagNow()
-  return redis.call("EXISTS", queue, seen) > 0 and "q" or "-"
+  if redis.call("EXISTS", queue) == 1 then
+    return "q"
+  end
+  forgetSeals()
+  return redis.call("EXISTS", seen) == 1 and "q" or "-"
+end
+local function channelOf(who)
+  local place = string.match(who, "^([^/]*)/")
+  return place and queue .. ":" .. place or queue
 end
 local function handTo(head)
   local number = nextToken(token)
   leave(head)
   write(number, nowText, lapseMs .. "00000000", flagNow(), head)
-  redis.pcall(string.sub(rules, 17), queue, head .. " " .. number .. " " .. lapseMs)
+  redis.pcall(publishCommand, channelOf(head), head .. " " .. number .. " " .. lapseMs)
 end
 if flag == "q" or sealMs > 0 then
   leave(owner)
 end
 if sealMs > 0 then
+  forgetSeals()
   redis.call("ZADD", seen, string.format("%.0f", -nowUs - sealMs * 1000), "!" .. owner)
   redis.call("PEXPIRE", seen, retentionMs)
 end
@@ -727,5 +811,59 @@ if not fenced then
 end
 redis.call("DEL", fence)
 return { "reset", string.sub(fenced, 2) }
+` as string,
+} as const;
+
+/** Takes free leases and frees held ones of many names in one step, where nobody waits: the usual case. Whatever is not usual is left as it is and answered with "look"; acquire and release then decide. The requests do not depend on each other, so each has its guards before its own write. Repeated or run late it grants to nobody who has given up: a sealed owner's record is flagged (L3). */
+export const takeOrFree = {
+  name: "lock.take-or-free",
+  keys: [],
+  restKeys: "leases",
+  args: ["notAfterUs", "newTerms", "keepMs"],
+  rest: "requests",
+  replies: ["done", "too-late"],
+  sha1: "14a8b719b3dc18ad3d59bf0563b8de97e01963af" as string,
+  source: `local notAfterUs, newTerms, keepMs = tonumber(ARGV[1]), ARGV[2], ARGV[3]
+local fixedArgs = 3
+local time = redis.call("TIME")
+local nowUs = time[1] * 1000000 + time[2]
+local nowText = time[1] .. string.sub("00000" .. time[2], -6)
+if nowUs > notAfterUs then
+  return { "too-late", nowText }
+end
+local none = "0000000000000000"
+local function take(lease, stored, owner)
+  if stored then
+    local token, since, flag = string.sub(stored, 2, 17), string.sub(stored, 18, 33), string.sub(stored, 50, 50)
+    if since ~= none or flag == "q" then
+      return "look"
+    end
+    if token >= nowText or string.sub(stored, 51) == owner then
+      return "look"
+    end
+  end
+  local value = "1" .. nowText .. nowText .. newTerms .. "-" .. owner
+  return redis.pcall("SET", lease, value, "PX", keepMs).err and "look" or nowText
+end
+local function free(lease, stored, owner)
+  if not stored or string.sub(stored, 18, 33) == none or string.sub(stored, 50) ~= "-" .. owner then
+    return "look"
+  end
+  local value = string.sub(stored, 1, 17) .. none .. string.sub(stored, 34)
+  return redis.pcall("SET", lease, value, "KEEPTTL").err and "look" or "freed"
+end
+local outcomes = { "done" }
+for index, lease in ipairs(KEYS) do
+  local request = ARGV[fixedArgs + index]
+  local stored = redis.pcall("GET", lease)
+  if stored and (type(stored) == "table" or string.sub(stored, 1, 1) ~= "1") then
+    outcomes[index + 1] = "look"
+  elseif string.sub(request, 1, 1) == "+" then
+    outcomes[index + 1] = take(lease, stored, string.sub(request, 2))
+  else
+    outcomes[index + 1] = free(lease, stored, string.sub(request, 2))
+  end
+end
+return table.concat(outcomes, " ")
 ` as string,
 } as const;

@@ -1,14 +1,14 @@
 /** The lock's scripts with typed results: replies are decoded strictly, a newer record format is an error of its own. */
-import { decodeTagged, defineScript } from "@holdfast/core";
+import { decodeTagged, defineScript, UnexpectedReplyError } from "@holdfast/core";
 import type { ReplyFields, Script } from "@holdfast/core";
 import { refuseFormat } from "./newer-format.ts";
-import { acquire, forceRelease, inspect, release, renew } from "./scripts.generated.ts";
+import { acquire, forceRelease, inspect, release, renew, takeOrFree } from "./scripts.generated.ts";
 
 /** What became of a request for the lock. */
 export type AcquireReply =
   | { readonly kind: "granted"; readonly token: number }
-  /** In the queue; the lease of whoever holds it ends in so many milliseconds. */
-  | { readonly kind: "waiting"; readonly leaseEndsInMs: number }
+  /** In the queue; the lease of whoever holds it ends in so many milliseconds. Every later grant has a higher token. */
+  | { readonly kind: "waiting"; readonly leaseEndsInMs: number; readonly lastToken: number }
   | { readonly kind: "busy" }
   /** The owner has released or given up before. */
   | { readonly kind: "ended" };
@@ -41,11 +41,20 @@ const grantedForm = /^granted \d{16}$/u;
 export const acquireScript: Script<typeof acquire, AcquireReply> = defineScript(acquire, (reply, operation) => {
   if (typeof reply === "string" && grantedForm.test(reply)) return { kind: "granted", token: Number(reply.slice(8)) };
   return decodeText<AcquireReply>(operation, reply, {
-    waiting: (fields) => ({ kind: "waiting", leaseEndsInMs: fields.integer() }),
+    waiting: (fields) => ({ kind: "waiting", leaseEndsInMs: fields.integer(), lastToken: fields.integer() }),
     busy: () => ({ kind: "busy" }),
     ended: () => ({ kind: "ended" }),
   });
 });
+
+/** Takes and frees locks that nobody waits for: one word for each request. */
+export const takeOrFreeScript: Script<typeof takeOrFree, readonly string[]> = defineScript(
+  takeOrFree,
+  (reply, operation) => {
+    if (typeof reply === "string" && reply.startsWith("done ")) return reply.slice("done ".length).split(" ");
+    throw new UnexpectedReplyError(operation, "done and outcomes", reply);
+  },
+);
 
 /** Counts the lease anew. */
 export const renewScript: Script<typeof renew, "renewed" | "lost"> = defineScript(renew, (reply, operation) =>

@@ -1,5 +1,6 @@
 /**
- * Where the waiters of one instance hear of hand-offs: one subscription per lock name, shared by all who wait for it here.
+ * Where the waiters of one instance hear of hand-offs: one subscription per lock name, shared by all who wait for it here, and by no other
+ * instance, so that a hand-off costs one message however many services wait (decision 063).
  *
  * A hint is "owner token lease-in-ms", or "*" when everybody shall look. Hints may be lost; a waiter also looks by itself. A subscription
  * lingers after its last waiter, since a name that was contended will be again, and each new subscription costs a command and a look.
@@ -17,7 +18,7 @@ export interface Waiter {
 }
 
 const lingerMs = 2_000;
-const hintForm = /^(\S+) (\d{16}) (\d{8})$/u;
+const hintForm = /^(.+) (\d{16}) (\d{8})$/su;
 
 class Room {
   readonly waiters = new Map<string, Waiter>();

@@ -21,6 +21,14 @@ async function proxied(): Promise<{ proxy: FaultProxy; redis: Redis }> {
   return { proxy, redis };
 }
 
+/** Brings both ways of asking to the server, so that what a test holds up is the request itself and not one for an unknown script. */
+async function warmUp(redis: Redis): Promise<void> {
+  // With the usual ttl: a lease as short as some tests need ends during a pause of a busy machine.
+  const lock = real.lock({ redis });
+  await lock.withLock("warm-up", () => undefined);
+  await lock.withLock("warm-up", { signal: new AbortController().signal }, () => undefined);
+}
+
 function sleepMs(ms: number): Promise<void> {
   return new Promise((resolve) => {
     setTimeout(resolve, ms);
@@ -31,7 +39,7 @@ describe("a lost reply to acquire", () => {
   it("L3 gives the caller the lock: the repeat gets the same token", async () => {
     const { proxy, redis } = await proxied();
     const lock = real.lock({ redis });
-    await lock.withLock("warm-up", () => undefined);
+    await warmUp(redis);
     const fault = proxy.swallowReply(/lock:a/);
     const hold = await lock.acquire("a");
     expect(fault.hits).toBe(1);
@@ -42,7 +50,7 @@ describe("a lost reply to acquire", () => {
   it("L3 is a clean failure when the caller gives up, and what it got is given back", async () => {
     const { proxy, redis } = await proxied();
     const lock = real.lock({ redis, commandTimeoutMs: 500 });
-    await lock.withLock("warm-up", () => undefined);
+    await warmUp(redis);
     const held = proxy.hold("reply", /lock:a/);
     const error = await lock.acquire("a", { waitMs: 50 }).catch((caught: unknown) => caught);
     expect(error).toBeInstanceOf(LockTimeoutError);
@@ -55,7 +63,7 @@ describe("a lost reply to acquire", () => {
   it("L3 no request of a caller that gave up is granted later, when it arrives after the release", async () => {
     const { proxy, redis } = await proxied();
     const lock = real.lock({ redis, commandTimeoutMs: 5_000 });
-    await lock.withLock("warm-up", () => undefined);
+    await warmUp(redis);
     const held = proxy.hold("request", /lock:a/);
     const controller = new AbortController();
     const acquiring = lock.acquire("a", { signal: controller.signal }).catch((caught: unknown) => caught);
@@ -74,7 +82,7 @@ describe("a lost reply to acquire", () => {
   it("L3 a request that was sent twice is not granted after the hold's release", async () => {
     const { proxy, redis } = await proxied();
     const lock = real.lock({ redis, commandTimeoutMs: 5_000 });
-    await lock.withLock("warm-up", () => undefined);
+    await warmUp(redis);
     const held = proxy.hold("request", /lock:a/);
     const acquiring = lock.acquire("a");
     await held.hit;
@@ -88,10 +96,65 @@ describe("a lost reply to acquire", () => {
     expect(await real.lock().inspect("a")).toBeNull();
   });
 
+  it("L3 what arrives after an abort without a connection is granted for one ttl at most, and nothing after its bound", async () => {
+    const { proxy, redis } = await proxied();
+    const commandTimeoutMs = 1_000;
+    const ttlMs = 500;
+    const lock = real.lock({ redis, ttlMs, commandTimeoutMs });
+    await warmUp(redis);
+    const held = proxy.hold("request", /lock:a/);
+    const startMs = performance.now();
+    const controller = new AbortController();
+    const acquiring = lock.acquire("a", { signal: controller.signal }).catch((caught: unknown) => caught);
+    await held.hit;
+    // Nothing can be given back: the client finds no server. What it wrote is still on its way.
+    await proxy.refuse();
+    redis.disconnect(true);
+    controller.abort(new Error("given up"));
+    expect(await acquiring).toMatchObject({ message: "given up" });
+    held.release();
+    const other = await real.lock().acquire("a", { waitMs: 20_000 });
+    // Its bound, its lease, half a lapse until the other one looks again; and scheduling.
+    expect(performance.now() - startMs).toBeLessThan(commandTimeoutMs + ttlMs + 500 + 1_000);
+    await other.release();
+    await proxy.accept();
+    await warmUp(redis);
+    expect(await real.lock().inspect("a")).toBeNull();
+  });
+
+  it("L3 giving back goes on for as long as a request can be granted, also beyond a lease that is shorter", async () => {
+    const { proxy, redis } = await proxied();
+    const ttlMs = 50;
+    const { events, onEvent } = eventLog();
+    const lock = real.lock({ redis, ttlMs, commandTimeoutMs: 20_000, onEvent });
+    await warmUp(redis);
+    const held = proxy.hold("request", /lock:a/);
+    const controller = new AbortController();
+    const acquiring = lock.acquire("a", { signal: controller.signal }).catch((caught: unknown) => caught);
+    await held.hit;
+    // Refuses each attempt at once, unlike a server that is gone. The port of its master answers nobody.
+    await real.redis.replicaof("127.0.0.1", "1");
+    try {
+      redis.disconnect(true);
+      controller.abort(new Error("given up"));
+      expect(await acquiring).toMatchObject({ message: "given up" });
+      // The second one is made when the lease is over; whoever stops there makes no third one.
+      const failed = () => events.filter(({ type }) => type === "release-failed").length;
+      await pollUntil("attempts go on beyond the lease", () => failed() > 3);
+    } finally {
+      await real.redis.replicaof("NO", "ONE");
+    }
+    await pollUntil("the owner is sealed", async () => (await real.redis.exists(leaseOf(real.redis).keys.seen)) === 1);
+    held.release();
+    await sleepMs(50);
+    expect(await real.lock().inspect("a")).toBeNull();
+    expect((await leaseOf(real.redis).record())?.token).toBe(0);
+  });
+
   it("tryAcquire ends in OutcomeUnknownError, and the lock is free again before its ttl", async () => {
     const { proxy, redis } = await proxied();
     const lock = real.lock({ redis, ttlMs: 60_000, commandTimeoutMs: 200 });
-    await lock.withLock("warm-up", () => undefined);
+    await warmUp(redis);
     proxy.blackhole("down");
     const error = await lock.tryAcquire("a").catch((caught: unknown) => caught);
     expect(error).toBeInstanceOf(OutcomeUnknownError);

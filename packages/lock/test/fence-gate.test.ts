@@ -49,6 +49,19 @@ describe("FenceGate", () => {
     expect(() => gate.advance({ resource: "lock:7", token: nowUs() - 60_001_000 })).toThrow(StaleTokenError);
   });
 
+  it("a token far ahead of the clock is remembered and keeps nothing else in memory", async () => {
+    const { gate, clock, nowUs } = gateAt();
+    const yearUs = 365 * 86_400_000_000;
+    const ahead = ["lock:x", "lock:y", "lock:z"].map((resource) => ({ resource, token: nowUs() + yearUs }));
+    for (const fenced of ahead) gate.advance(fenced);
+    for (let index = 0; index < 1_000; index += 1) gate.advance({ resource: `lock:${index}`, token: nowUs() });
+    await clock.advance(60_001);
+    for (let index = 0; index < 1_100; index += 1) gate.advance({ resource: "lock:live", token: nowUs() });
+    expect(gate.size).toBe(ahead.length + 1);
+    for (const { resource, token } of ahead)
+      expect(() => gate.advance({ resource, token: token - 1 })).toThrow(StaleTokenError);
+  });
+
   it("a hold that can last longer than the gate remembers is a mistake", () => {
     const { gate, nowUs } = gateAt();
     const fenced = { resource: "lock:a", token: nowUs(), holdMaxMs: 120_000 };

@@ -1,7 +1,7 @@
 /** FencedLock on one server: tokens, ownership, late and repeated calls, what callers get. */
 import { subscribe, tracingChannel, unsubscribe } from "node:diagnostics_channel";
 import { ClosedError, Connection, withAmbientDeadline } from "@holdfast/core";
-import { pollUntil } from "@holdfast/testkit";
+import { FaultProxy, pollUntil } from "@holdfast/testkit";
 import { describe, expect, it } from "vitest";
 import { FencedLock, lockChannel, LockLostError, LockTimeoutError } from "../src/index.ts";
 import type { Hold, LockEvent } from "../src/index.ts";
@@ -240,12 +240,25 @@ describe("the instance", () => {
     await lock.close();
   });
 
-  it("close while a first request is under way: ClosedError, and what it gets is given back", async () => {
-    const lock = real.lock();
-    const acquiring = lock.acquire("a").catch((error: unknown) => error);
-    await lock.close();
+  it("L3 close while a first request is under way: ClosedError, and what it got is given back before close resolves", async () => {
+    const proxy = await FaultProxy.start(real.server.address);
+    const { events, onEvent } = eventLog();
+    const lock = real.lock({ redis: real.client({}, proxy.url), commandTimeoutMs: 60_000, onEvent });
+    await lock.withLock("warm-up", () => undefined);
+    const held = proxy.hold("reply", /lock:a/);
+    // One that must end before its answer is due would not begin as a first request.
+    const acquiring = lock.acquire("a", { waitMs: 60_000 }).catch((error: unknown) => error);
+    await held.hit;
+    let closed = false;
+    const closing = lock.close().then(() => (closed = true));
+    await pollUntil("it is free", async () => (await leaseOf(real.redis).record())?.sinceUs === 0);
+    // The answer that it is free is still on its way.
+    expect(closed).toBe(false);
+    held.release();
+    await closing;
     expect(await acquiring).toBeInstanceOf(ClosedError);
-    await pollUntil("it is free", async () => (await real.lock().inspect("a")) === null);
+    expect(events.filter(({ type }) => type === "not-acquired")).toMatchObject([{ reason: "closed" }]);
+    await proxy.close();
   });
 
   it("the client stays the caller's: open after close, with its listeners as before", async () => {

@@ -1,6 +1,6 @@
 /** force-release.lua on a real server. */
 import { expect, it } from "vitest";
-import { leaseOf, tokenOf } from "./lease-fixture.ts";
+import { hintsOf, leaseOf, tokenOf } from "./lease-fixture.ts";
 import { useRealServer } from "./real-server.ts";
 
 const real = useRealServer();
@@ -24,16 +24,15 @@ it("K1 gives a repeat the same token and burns no second one", async () => {
   expect(Number((await lease.forceRelease("operator-2"))[1])).toBeGreaterThan(Number(first[1]));
 });
 
-it("L6 tells every waiter to look, and the first one gets it", async () => {
+it("L6 tells the first live waiter to look, at its own place, and it gets the lease", async () => {
   const lease = leaseOf(real.redis);
   await lease.acquire("ann");
-  await lease.acquire("bob", { waits: true });
-  const listener = real.client();
-  await listener.subscribe(lease.keys.queue);
-  const hint = new Promise<string>((resolve) => listener.once("message", (_, text: string) => resolve(text)));
+  for (const owner of ["there/dead", "here/bob", "there/eve"]) await lease.acquire(owner, { waits: true });
+  await real.redis.zadd(lease.keys.seen, String((await real.nowUs()) - 1_100_000), "there/dead");
+  const heard = await hintsOf(real.client(), lease);
   await lease.forceRelease("operator-1");
-  expect(await hint).toBe("*");
-  expect(await lease.acquire("bob", { waits: true })).toMatch(/^granted/);
+  expect(await heard.next()).toEqual({ place: "here", text: "*" });
+  expect(await lease.acquire("here/bob", { waits: true })).toMatch(/^granted/);
 });
 
 it("burns a token on a name that nobody holds, too", async () => {
@@ -52,4 +51,13 @@ it("refuses a record of a newer format", async () => {
   const lease = leaseOf(real.redis);
   await real.redis.set(lease.keys.lease, `2${"0".repeat(49)}ann`, "PX", 10_000);
   expect((await lease.forceRelease("x"))[0]).toBe("newer-format");
+});
+
+it("ends the lease also when the operator calls the release by the owner's own id", async () => {
+  const lease = leaseOf(real.redis);
+  const held = tokenOf(await lease.acquire("ann"));
+  const [, burned] = await lease.forceRelease("ann");
+  expect(Number(burned)).toBeGreaterThan(held);
+  expect(await lease.record()).toMatchObject({ sinceUs: 0, token: Number(burned) });
+  expect(await lease.forceRelease("ann")).toEqual(["burned", burned]);
 });

@@ -88,7 +88,7 @@ describe("Redis", () => {
     expect(rules.length).toBeGreaterThan(10);
     await real.redis.acl("SETUSER", "service", "reset", ...rules, "~user:*");
     const redis = real.client({ username: "service", password: "secret" });
-    const lock = real.lock({ redis, ttlMs: 300, durability: undefined });
+    const lock = real.lock({ redis, ttlMs: 10_000, durability: undefined });
     const hold = await lock.acquire("a");
     const waiting = lock.acquire("a");
     await pollUntil("it waits", async () => (await leaseOf(real.redis).waiters()).length === 1);

@@ -164,7 +164,7 @@ describe("renewal", () => {
 
   it("L7 sends nothing any more once the hold has ended", async () => {
     const redis = real.client();
-    const lock = real.lock({ ttlMs: 150, redis });
+    const lock = real.lock({ ttlMs: 5_000, renewEveryMs: 50, redis });
     const hold = await lock.acquire("a");
     await pollUntil("it has renewed", async () => (await evalCalls()) >= 2);
     await hold.release();

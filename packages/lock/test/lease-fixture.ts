@@ -26,7 +26,7 @@ export interface AskInputs {
 
 const digits = (value: number): string => String(value).padStart(8, "0");
 
-const shared = { retentionMs: 600_000, rules: `${digits(1_000)}${digits(100)}PUBLISH`, publish: "PUBLISH" };
+const shared = { retentionMs: 600_000, rules: `${digits(1_000)}${digits(100)}PUBLISH` };
 
 function askInputs(owner: string, { leaseMs = 30_000, delayMs = 0, waits = false, notAfterUs }: AskInputs): RawInputs {
   const bound = notAfterUs === undefined ? {} : { notAfterUs };
@@ -87,6 +87,11 @@ export class RawLease {
     await this.#redis.set(this.keys.lease, text.slice(0, 17) + since + text.slice(33), "KEEPTTL");
   }
 
+  /** The channels on which somebody waits for hints. */
+  async channels(): Promise<string[]> {
+    return (await this.#redis.pubsub("CHANNELS", `${this.keys.queue}*`)) as string[];
+  }
+
   /** Owners in the queue. */
   waiters(): Promise<string[]> {
     return this.#redis.zrange(this.keys.queue, "0", "-1");
@@ -103,4 +108,32 @@ export function tokenOf(reply: string): number {
   const [tag, token] = reply.split(" ");
   if (tag !== "granted") throw new Error(`granted was expected, got ${reply}`);
   return Number(token);
+}
+
+/** A hint as it was sent. */
+export interface Hint {
+  /** What the channel's name says after that of the queue. */
+  readonly place: string;
+  readonly text: string;
+}
+
+/** Listens to all hints of a lock, wherever they are sent. */
+export async function hintsOf(redis: Redis, { keys }: RawLease): Promise<{ readonly next: () => Promise<Hint> }> {
+  const heard: Hint[] = [];
+  let tell: (() => void) | undefined;
+  redis.on("pmessage", (_, channel: string, text: string) => {
+    heard.push({ place: channel.slice(keys.queue.length + 1), text });
+    tell?.();
+  });
+  await redis.psubscribe(`${keys.queue}*`);
+  return {
+    next: async () => {
+      while (heard.length === 0) {
+        await new Promise<void>((resolve) => {
+          tell = resolve;
+        });
+      }
+      return heard.shift() as Hint;
+    },
+  };
 }

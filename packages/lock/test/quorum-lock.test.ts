@@ -7,6 +7,7 @@ import { describe, expect, it } from "vitest";
 import { fencedSet, StaleTokenError } from "../src/guard/index.ts";
 import { LockLostError, LockTimeoutError } from "../src/index.ts";
 import { ClockSkewError, QuorumLock, QuorumRefusedError, QuorumUnreachableError } from "../src/redlock/index.ts";
+import { quorumConfirm, quorumPropose } from "../src/scripts.generated.ts";
 import { quorumKeys } from "../src/redlock/quorum-keys.ts";
 import { useQuorum } from "./quorum-fixture.ts";
 
@@ -240,6 +241,69 @@ describe("faults", () => {
     await pollUntil("the node is free", async () => (await quorum.direct[0]?.exists("a")) === 0);
   });
 
+  it("closed while an attempt is under way it grants nothing, and a majority is free again before close resolves", async () => {
+    const lock = quorum.lock({ nodeTimeoutMs: 5_000 });
+    await lock.withLock("warm-up", () => undefined);
+    const replies = quorum.proxies.slice(0, 2).map((proxy) => proxy.hold("reply", / a holdfast:/));
+    const trying = lock.tryAcquire("a").catch((caught: unknown) => caught);
+    await Promise.all(replies.map(({ hit }) => hit));
+    const closing = lock.close();
+    for (const reply of replies) reply.release();
+    await closing;
+    expect(await trying).toBeInstanceOf(ClosedError);
+    const left = await Promise.all(quorum.direct.map((client) => client.exists("a")));
+    expect(left.filter((count) => count === 0).length).toBeGreaterThanOrEqual(2);
+  });
+
+  it.each([
+    ["to propose", quorumPropose],
+    ["to confirm", quorumConfirm],
+  ])("L3 an abort is heard while nodes are asked %s, and what the attempt got is given back", async (_, asked) => {
+    const lock = quorum.lock({ nodeTimeoutMs: 5_000, ttlMs: 60_000 });
+    await lock.withLock("warm-up", () => undefined);
+    const calls: ((options: { signal: AbortSignal }) => Promise<unknown>)[] = [
+      (options) => lock.acquire("a", options),
+      (options) => lock.tryAcquire("a", options),
+      (options) => lock.attempt("a", options),
+      (options) => lock.withLock("a", options, () => undefined),
+    ];
+    for (const call of calls) {
+      const replies = quorum.proxies.map((proxy) => proxy.hold("reply", new RegExp(asked.sha1, "u")));
+      const controller = new AbortController();
+      const trying = call({ signal: controller.signal }).catch((caught: unknown) => caught);
+      await Promise.all(replies.map(({ hit }) => hit));
+      const reason = new Error("no longer wanted");
+      controller.abort(reason);
+      // No node's answer is through yet.
+      expect(await trying).toBe(reason);
+      expect(await quorum.lock().inspect("a")).not.toBeNull();
+      for (const reply of replies) reply.release();
+      await pollUntil("all nodes are free", async () => {
+        const left = await Promise.all(quorum.direct.map((client) => client.exists("a")));
+        return left.every((count) => count === 0);
+      });
+    }
+  });
+
+  it("L3 an attempt that is aborted and cannot be given back is not renewed: it ends with its ttl", async () => {
+    const lock = quorum.lock({ nodeTimeoutMs: 5_000, ttlMs: 1_500 });
+    await lock.withLock("warm-up", () => undefined);
+    const replies = quorum.proxies.map((proxy) => proxy.hold("reply", new RegExp(quorumConfirm.sha1, "u")));
+    const controller = new AbortController();
+    const trying = lock.acquire("a", { signal: controller.signal }).catch((caught: unknown) => caught);
+    await Promise.all(replies.map(({ hit }) => hit));
+    for (const proxy of quorum.proxies) proxy.blackhole("up");
+    controller.abort(new Error("no longer wanted"));
+    for (const reply of replies) reply.release();
+    expect(await trying).toMatchObject({ message: "no longer wanted" });
+    const rests = await Promise.all(quorum.direct.map((client) => client.pttl("a")));
+    expect(Math.max(...rests)).toBeLessThanOrEqual(1_500);
+    await pollUntil("all nodes are free", async () => {
+      const left = await Promise.all(quorum.direct.map((client) => client.exists("a")));
+      return left.every((count) => count === 0);
+    });
+  });
+
   it("aborts, closes and honours the ambient deadline", async () => {
     const holder = await quorum.lock().acquire("a");
     const lock = quorum.lock();
@@ -293,7 +357,10 @@ describe("clocks", () => {
     await quorum.skews[0]?.set(60_000);
     const keys = quorumKeys("holdfast", "a");
     const lock = quorum.lock({ clockSkewMaxMs: 60_000, ttlMs: 300 });
-    await lock.acquire("a", { waitMs: 50 }).catch(() => undefined);
+    const trying = lock.acquire("a", { waitMs: 20_000 }).catch(() => undefined);
+    await pollUntil("the fast node has proposed", async () => (await quorum.direct[0]?.exists(keys.fence)) === 1);
+    await lock.close();
+    await trying;
     const proposed = Number((await quorum.direct[0]?.get(keys.fence))?.slice(1));
     const [seconds] = (await quorum.direct[1]?.time()) ?? [];
     expect(proposed).toBeGreaterThan(Number(seconds) * 1e6 + 30e6);

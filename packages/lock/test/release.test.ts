@@ -1,6 +1,8 @@
 /** release.lua on a real server. */
+import { pollUntil } from "@holdfast/testkit";
 import { expect, it } from "vitest";
-import { leaseOf, tokenOf } from "./lease-fixture.ts";
+import { hintChannel } from "../src/keys.ts";
+import { hintsOf, leaseOf, tokenOf } from "./lease-fixture.ts";
 import { useRealServer } from "./real-server.ts";
 
 const real = useRealServer();
@@ -35,15 +37,31 @@ it("L6 hands over to the first live waiter, for as long as a waiter needs to ans
   const first = tokenOf(await lease.acquire("ann"));
   await lease.acquire("bob", { waits: true });
   await lease.acquire("eve", { waits: true });
-  const listener = real.client();
-  await listener.subscribe(lease.keys.queue);
-  const hint = new Promise<string>((resolve) => listener.once("message", (_, text: string) => resolve(text)));
+  const heard = await hintsOf(real.client(), lease);
   expect(await lease.release("ann")).toBe("released");
   const record = await lease.record();
   expect(record).toMatchObject({ owner: "bob", lengthMs: 1_000, delayMs: 0, flag: "q" });
   expect(record?.token).toBeGreaterThan(first);
-  expect(await hint).toBe(`bob ${record?.token} 00001000`);
+  expect(await heard.next()).toEqual({ place: "", text: `bob ${record?.token} 00001000` });
   expect(await lease.waiters()).toEqual(["eve"]);
+});
+
+it.each([
+  ["here/1", "here"],
+  ["here/1/2", "here"],
+  ["/1", ""],
+  ["orders {7}/1", "orders {7}"],
+])("L6 a hint for %s goes to the place before the slash, and nowhere else", async (owner, place) => {
+  const lease = leaseOf(real.redis);
+  await lease.acquire("ann");
+  await lease.acquire(owner, { waits: true });
+  await lease.acquire("last", { waits: true });
+  const heard = await hintsOf(real.client(), lease);
+  await lease.release("ann");
+  await lease.release(owner);
+  expect(await heard.next()).toMatchObject({ place, text: expect.stringContaining(`${owner} `) as string });
+  expect(hintChannel({ ...lease.keys, crowded: true }, owner)).toBe(`${lease.keys.queue}:${place}`);
+  expect(await heard.next()).toMatchObject({ place: "", text: expect.stringMatching("^last ") as string });
 });
 
 it("L6 forgets that somebody waited when the last one is served", async () => {
@@ -89,6 +107,25 @@ it("L3 a seal is gone with the dead waiters once its time is over", async () => 
   await real.redis.zadd(lease.keys.seen, String((await real.nowUs()) - 2_000_000), "dead");
   await lease.release("bob");
   expect(await real.redis.exists(lease.keys.seen, lease.keys.queue)).toBe(0);
+});
+
+it("L3 seals whose time is over do not pile up, whether or not anybody waits, and flag the record no longer", async () => {
+  const lease = leaseOf(real.redis);
+  await lease.acquire("bob");
+  const seal = async (owner: string): Promise<void> => {
+    await lease.release(owner, { sealMs: 1 });
+    await pollUntil("its time is over", async () => {
+      const [, score] = await real.redis.zrange(lease.keys.seen, "0", "0", "WITHSCORES");
+      return -Number(score) < (await real.nowUs());
+    });
+  };
+  await lease.acquire("eve", { waits: true });
+  for (let index = 0; index < 20; index += 1) await seal(`gone-${index}`);
+  expect(await real.redis.zrange(lease.keys.seen, "0", "-1")).toEqual(["!gone-19", "eve"]);
+  await lease.release("eve");
+  await lease.release("bob");
+  expect(await lease.record()).toMatchObject({ flag: "-" });
+  expect(await real.redis.exists(lease.keys.seen)).toBe(0);
 });
 
 it("K3 works when memory is out, and so does a renewal; a new lease is refused", async () => {

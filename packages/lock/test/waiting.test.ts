@@ -2,7 +2,7 @@
 import { FaultProxy, Pod, pollUntil } from "@holdfast/testkit";
 import { afterEach, describe, expect, it } from "vitest";
 import type { FencedLock, Hold } from "../src/index.ts";
-import { leaseOf } from "./lease-fixture.ts";
+import { hintsOf, leaseOf } from "./lease-fixture.ts";
 import { eventLog, useRealServer } from "./real-server.ts";
 
 const real = useRealServer();
@@ -15,9 +15,15 @@ async function waiterCount(count: number, name = "a"): Promise<void> {
   await pollUntil(`${count} wait`, async () => (await leaseOf(real.redis, name).waiters()).length === count);
 }
 
+/** How many connections listen at each place where somebody waits. */
+async function subscribers(): Promise<number[]> {
+  const numbers = (await real.redis.pubsub("NUMSUB", ...(await leaseOf(real.redis).channels()))) as (string | number)[];
+  return numbers.filter((_, index) => index % 2 === 1).map(Number);
+}
+
 async function subscriberCount(count: number): Promise<void> {
-  const { queue } = leaseOf(real.redis).keys;
-  await pollUntil(`${count} listen`, async () => Number((await real.redis.pubsub("NUMSUB", queue))[1]) === count);
+  const sum = async (): Promise<number> => (await subscribers()).reduce((total, number) => total + number, 0);
+  await pollUntil(`${count} listen`, async () => (await sum()) === count);
 }
 
 /** Lets locks wait one after the other, in their order. */
@@ -53,6 +59,34 @@ describe("order", () => {
     await holder.release();
     await Promise.all(waits);
     expect(order).toEqual([0, 1, 2, 3, 4, 5, 6, 7]);
+  });
+
+  it("L6 a release in one process hands over to a waiter in another, there and back", async () => {
+    const pod = await Pod.start(new URL("./holder.pod.ts", import.meta.url), { env: { REDIS_URL: real.server.url } });
+    pods.push(pod);
+    await pod.ready();
+    const { events, onEvent } = eventLog();
+    const lock = real.lock({ onEvent });
+    const tokens: number[] = [];
+    const handedOver = await pollUntil("a release of the other process hands over", async () => {
+      const theirs = await pod.request<{ token: number }>("acquire", { name: "a" });
+      const waiting = lock.acquire("a", { waitMs: 30_000 });
+      await waiterCount(1);
+      await pod.request("release", { name: "a" });
+      const hold = await waiting;
+      hold.assertHeld();
+      const back = pod.request<{ token: number }>("acquire", { name: "a", waitMs: 30_000 });
+      await waiterCount(1);
+      await hold.release();
+      const again = await back;
+      await pod.request("release", { name: "a" });
+      tokens.push(theirs.token, hold.token, again.token);
+      const event = events.findLast(({ type }) => type === "acquired");
+      return event?.type === "acquired" && event.handedOver;
+    });
+    expect(handedOver).toBe(true);
+    expect(tokens).toEqual(tokens.toSorted((one, other) => one - other));
+    expect(new Set(tokens).size).toBe(tokens.length);
   });
 
   it("L6 a handed-over hold is renewed to its full length at once", async () => {
@@ -149,10 +183,7 @@ describe("hints", () => {
       expect(performance.now() - startMs).toBeLessThan(500 + 400);
       await hold.release();
     }
-    expect(await real.redis.pubsub("NUMSUB", leaseOf(real.redis).keys.queue)).toEqual([
-      leaseOf(real.redis).keys.queue,
-      0,
-    ]);
+    expect(await leaseOf(real.redis).channels()).toEqual([]);
   });
 
   it("a hint that comes after the grant has lapsed is not believed", async () => {
@@ -174,14 +205,45 @@ describe("hints", () => {
     await proxy.close();
   });
 
+  it("L5 a hint of a grant that lapsed before the waiter took its place again is not believed", async () => {
+    const holder = await real.lock().acquire("a");
+    const waiting = real.lock().acquire("a", { operationId: "ann" });
+    await waiterCount(1);
+    await subscriberCount(1);
+    // Its look of its own after subscribing is answered, too: what it knows of its place is fresh.
+    const { queue } = leaseOf(real.redis).keys;
+    for (const token of [holder.token - 1, holder.token])
+      expect(await real.redis.publish(queue, `ann ${token} 00001000`)).toBe(1);
+    expect(await Promise.race([waiting.then(() => "granted"), real.redis.ping()])).toBe("PONG");
+    await holder.release();
+    expect((await waiting).token).toBeGreaterThan(holder.token);
+  });
+
+  it.each(["order 7", "orders/7 of\ntwo lines", "{7}/pay"])(
+    "an operation id %j is told of its grant",
+    async (operationId) => {
+      const log = eventLog();
+      const holder = await real.lock({ waiterLapseMs: 60_000 }).acquire("a");
+      const waiting = real
+        .lock({ waiterLapseMs: 60_000, onEvent: log.onEvent })
+        .acquire("a", { waitMs: 60_000, operationId });
+      await waiterCount(1);
+      await subscriberCount(1);
+      await holder.release();
+      expect((await waiting).owner).toBe(operationId);
+      expect(log.events).toMatchObject([{ type: "acquired", owner: operationId, handedOver: true }]);
+    },
+  );
+
   it("a hint that is nobody's, or none at all, only makes waiters look", async () => {
     const holder = await real.lock().acquire("a");
     const lock = real.lock();
     const waiting = lock.acquire("a");
     await waiterCount(1);
-    const { queue } = leaseOf(real.redis).keys;
+    await subscriberCount(1);
+    const [channel = "none"] = await leaseOf(real.redis).channels();
     for (const hint of ["", "*", "x y z", "somebody 1795314791874695 00001000", "9".repeat(4_000)])
-      await real.redis.publish(queue, hint);
+      expect(await real.redis.publish(channel, hint)).toBe(1);
     expect(await Promise.race([waiting.then(() => "granted"), real.redis.ping()])).toBe("PONG");
     await holder.release();
     await waiting;
@@ -225,6 +287,26 @@ describe("cost", () => {
     expect(many.client).toBeLessThanOrEqual(3);
     // One more release than hand-offs weighs more among five.
     expect(many.redis).toBeLessThanOrEqual(few.redis * 1.1);
+  });
+
+  it("L6 a hand-off is told to one service, not to all that wait", async () => {
+    const holder = await real.lock().acquire("a");
+    const waits = await lineUp(
+      Array.from({ length: 4 }, () => real.lock({ redis: real.client() })),
+      async (_, hold) => {
+        await hold.release();
+      },
+    );
+    await subscriberCount(4);
+    expect(await subscribers()).toEqual([1, 1, 1, 1]);
+    const owners = await leaseOf(real.redis).waiters();
+    const heard = await hintsOf(real.client(), leaseOf(real.redis));
+    await holder.release();
+    await Promise.all(waits);
+    for (const owner of owners) {
+      const { place, text } = await heard.next();
+      expect([place, text.split(" ")[0]]).toEqual([owner.split("/")[0], owner]);
+    }
   });
 
   it("20 waiters of one instance share one subscription, which ends after them", async () => {

@@ -4,22 +4,47 @@
  */
 import { HoldfastError } from "@holdfast/core";
 
-/** PostgreSQL could not be reached, or went away before COMMIT was sent: nothing was committed. */
+/** PostgreSQL could not be reached, or went away before it had committed: nothing was done. */
 export class PostgresUnavailableError extends HoldfastError {
   override readonly name = "PostgresUnavailableError";
   readonly code = "POSTGRES_UNAVAILABLE";
   readonly effect = "none";
-  /** `unreachable`: no connection. `connection-lost`: it broke in the transaction. `deadline`: the ambient deadline passed while waiting. */
+  /** `unreachable`: no connection. `connection-lost`: it broke before the end. `deadline`: the ambient deadline passed while waiting. */
   readonly reason: "unreachable" | "connection-lost" | "deadline";
 
   constructor(operation: string, reason: PostgresUnavailableError["reason"], options?: ErrorOptions) {
     const why = {
       unreachable: "there was no connection to be had",
-      "connection-lost": "the connection was lost before COMMIT was sent",
+      "connection-lost": "the connection was lost before it was done",
       deadline: "the deadline passed while waiting for a connection or for the fence",
     }[reason];
     super(`${operation}: nothing was committed, since ${why}; try again`, options);
     this.reason = reason;
+  }
+}
+
+/**
+ * PostgreSQL refused a statement of this package: a right that is missing, a schema that is not there. Its own error is in `cause`.
+ * Nothing was committed.
+ */
+export class PostgresRefusedError extends HoldfastError {
+  override readonly name = "PostgresRefusedError";
+  readonly code = "POSTGRES_REFUSED";
+  readonly effect = "none";
+  /** The SQLSTATE: `42501`, `42P01`, … */
+  readonly state: string;
+
+  constructor(operation: string, state: string, options?: ErrorOptions) {
+    const advice =
+      {
+        "42501": "grant the role what `grantSql` says",
+        "3F000": "call `migrate` first",
+        "42P01": "call `migrate` first",
+        "42883": "call `migrate` first",
+        "25006": "this server or transaction is read-only; ask the primary",
+      }[state] ?? "see its error in `cause`";
+    super(`${operation}: nothing was done, PostgreSQL refused with ${state}: ${advice}`, options);
+    this.state = state;
   }
 }
 

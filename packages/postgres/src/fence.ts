@@ -2,9 +2,10 @@
  * The fence: a transaction carries the token of a lock, and PostgreSQL refuses the tokens of holders that were overtaken (P1), also when
  * the lock's Redis has long forgotten them. The check and the row that it holds until the end are one statement, in migrations/fences.ts.
  */
-import { callback, integer, optionsObject, OutcomeUnknownError, text } from "@holdfast/core";
+import { callback, integer, optionsObject, text } from "@holdfast/core";
 import type { EventSink, Fenced } from "@holdfast/core";
 import { StaleTokenError } from "@holdfast/lock/guard";
+import { settleCommit } from "./commit-outcome.ts";
 import { sinkFor } from "./events.ts";
 import type { PostgresEvent } from "./events.ts";
 import { resolveIdleMs, resolveTransactionOptions } from "./options.ts";
@@ -13,6 +14,7 @@ import type { PoolLike, Queryable } from "./pool.ts";
 import { runTransaction } from "./run-transaction.ts";
 import { CommitLostError } from "./session.ts";
 import { sqlErrorOf, staleTokenState } from "./sql-state.ts";
+import { explainFailure } from "./statement.ts";
 import type { Transaction } from "./transaction.ts";
 
 /** A right to write, which may know whether it is still held. */
@@ -39,8 +41,8 @@ function checkHolds(hold: FencedHold | readonly FencedHold[]): readonly FencedHo
   return holds;
 }
 
-/** The refusal in a form that lock's other guards use, or undefined for any other error. */
-function refusalOf(error: unknown): StaleTokenError | undefined {
+/** The refusal in a form that lock's other guards use, told to observers; undefined for any other error. */
+function refusalOf(error: unknown, events: EventSink<PostgresEvent>): StaleTokenError | undefined {
   const found = sqlErrorOf(error);
   if (found?.state !== staleTokenState) return undefined;
   const { resource, token, highest, reason } = JSON.parse(found.detail) as {
@@ -49,28 +51,30 @@ function refusalOf(error: unknown): StaleTokenError | undefined {
     highest: number;
     reason: "superseded" | "too-old";
   };
+  events.emit(() => ({ type: "stale", resource, token, highest }));
   return new StaleTokenError(resource, token, highest, reason);
 }
 
-/** Tells observers of a refusal, and gives it its class; any other error stays as it is. */
-function explained(error: unknown, events: EventSink<PostgresEvent>): unknown {
-  const refusal = refusalOf(error);
-  if (refusal === undefined) return error;
-  const { resource, token, highest } = refusal;
-  events.emit(() => ({ type: "stale", resource, token, highest }));
-  return refusal;
+function operationOf(call: string, holds: readonly FencedHold[]): string {
+  return `${call} ${holds.map(({ resource }) => resource).join(", ")}`;
 }
 
-/**
- * The fence as a statement without parameters, which may stand in one message with BEGIN. Names are sent as the digits of their bytes, so
- * that nothing in them can be read as SQL, whatever the session's settings.
- */
-function fenceSql(holds: readonly FencedHold[], idleMs: number): string {
-  const names = holds.map(({ resource }) => {
-    return `pg_catalog.convert_from(pg_catalog.decode('${Buffer.from(resource).toString("hex")}', 'hex'), 'UTF8')`;
+/** Text as SQL that means the same whatever the session's settings; nothing in it can end the quotes. */
+function literal(value: string): string {
+  const escaped = value.toWellFormed().replace(/[^\w :.@/-]/gu, (character) => {
+    return `\\U${(character.codePointAt(0) as number).toString(16).padStart(8, "0")}`;
   });
-  const tokens = holds.map(({ token }) => String(token));
-  return `SELECT holdfast.fence(ARRAY[${names.join(", ")}], ARRAY[${tokens.join(", ")}]::bigint[], ${idleMs})`;
+  return `E'${escaped}'`;
+}
+
+/** The fence as a statement without parameters, which may stand in one message with BEGIN; it answers the transaction's number. */
+function fenceSql(holds: readonly FencedHold[], idleMs: number): string {
+  const [hold] = holds as readonly [FencedHold];
+  if (holds.length === 1)
+    return `SELECT holdfast.fence_one(${literal(hold.resource)}, ${hold.token}, ${idleMs}) AS xid`;
+  const names = holds.map(({ resource }) => literal(resource)).join(", ");
+  const tokens = holds.map(({ token }) => token).join(", ");
+  return `SELECT holdfast.fence(ARRAY[${names}], ARRAY[${tokens}]::bigint[], ${idleMs}) AS xid`;
 }
 
 /**
@@ -80,7 +84,8 @@ function fenceSql(holds: readonly FencedHold[], idleMs: number): string {
  * The refusal fails the transaction, so that it cannot be committed even if the error is caught. Only a savepoint that was set before the
  * fence could undo that: never put one there.
  * @param tx an open transaction; outside of one the fence holds nothing
- * @throws StaleTokenError; what PostgreSQL answers, as 40001: then run the whole transaction again; TypeError, RangeError
+ * @throws StaleTokenError; PostgresUnavailableError, PostgresRefusedError; 40001 and 40P01 as PostgreSQL has put them: then run the whole
+ *   transaction again; TypeError, RangeError
  */
 export async function fence(
   tx: Queryable,
@@ -96,7 +101,8 @@ export async function fence(
       idleMs,
     ]);
   } catch (error) {
-    throw explained(error, sinkFor(options.onEvent));
+    const refusal = refusalOf(error, sinkFor(options.onEvent));
+    throw refusal ?? explainFailure(error, { operation: operationOf("fence", holds), standing: "in-transaction" });
   }
 }
 
@@ -107,7 +113,8 @@ export async function fence(
  * @param body gets the open transaction; runs again as a whole, so what it does elsewhere is done again, too
  * @returns what the body returns, once it is committed
  * @throws StaleTokenError; what `assertHeld` throws; TransactionConflictError, TransactionAbortedError, TransactionIdleError,
- *   PostgresUnavailableError: nothing was committed; OutcomeUnknownError: COMMIT got no answer; what the body throws
+ *   PostgresUnavailableError, PostgresRefusedError: nothing was committed; OutcomeUnknownError: COMMIT got no answer, and nobody could be
+ *   asked within `resolveMs` what became of it; what the body throws
  */
 export async function withFence<Value>(
   pool: PoolLike,
@@ -128,28 +135,28 @@ export async function withFence<Value>(
   const [options, body] = rest.length === 1 ? [{}, rest[0]] : rest;
   const holds = checkHolds(hold);
   callback("body", body);
-  const operation = `withFence ${holds.map(({ resource }) => resource).join(", ")}`;
+  const operation = operationOf("withFence", holds);
   const resolved = resolveTransactionOptions(operation, options);
-  const { idleMs, random, events } = resolved;
-  const operationId = random.id();
   const assertHeld = (): void => holds.forEach((each) => each.assertHeld?.());
+  let last: { readonly value: Value } | undefined;
   try {
     return await runTransaction(pool, resolved, {
       first() {
         assertHeld();
-        return fenceSql(holds, idleMs);
+        return fenceSql(holds, resolved.idleMs);
       },
       async body(tx) {
         const value = await body(tx);
+        last = { value };
         assertHeld();
         return value;
       },
     });
   } catch (error) {
-    if (!(error instanceof CommitLostError)) throw explained(error, events);
-    throw new OutcomeUnknownError(operation, operationId, {
-      cause: error.cause,
-      why: "COMMIT got no answer; read what the transaction wrote, or use idempotentTransaction, which finds out by itself",
-    });
+    const refusal = refusalOf(error, resolved.events);
+    if (refusal !== undefined) throw refusal;
+    if (!(error instanceof CommitLostError) || last === undefined) throw error;
+    await settleCommit(pool, resolved, error);
+    return last.value;
   }
 }

@@ -8,7 +8,7 @@ import { oneOf, text } from "@holdfast/core";
 export type Use = "fence" | "idempotency" | "outbox" | "relay" | "ledger" | "prune" | "operate";
 
 const functionsOf: Readonly<Record<Use, readonly string[]>> = {
-  fence: ["fence(text[], bigint[], integer)"],
+  fence: ["fence_one(text, bigint, integer)", "fence(text[], bigint[], integer)"],
   idempotency: [
     "claim_key(text, text, text, text, text, bigint, integer)",
     "complete_key(text, text, text, text, bytea, bigint)",
@@ -21,7 +21,12 @@ const functionsOf: Readonly<Record<Use, readonly string[]>> = {
     "outbox_status(text)",
   ],
   ledger: ["ledger_apply(text, integer, bigint, text, jsonb)", "ledger_cursor(text, integer)"],
-  operate: ["ledger_reset(text, integer, bigint, text)"],
+  operate: [
+    "ledger_reset(text, integer, bigint, text)",
+    "outbox_dead(text, bigint, integer)",
+    "outbox_redrive(text, bigint)",
+    "outbox_drop(text, bigint)",
+  ],
   prune: ["prune_fences(bigint, integer)", "prune_keys(integer)"],
 };
 

@@ -3,6 +3,7 @@ import { hash } from "node:crypto";
 import { text } from "@holdfast/core";
 import { fingerprintOf } from "@holdfast/idempotency";
 import type { Queryable } from "./pool.ts";
+import { ask } from "./statement.ts";
 
 /** What a caller names. */
 export interface TransactionKey {
@@ -55,11 +56,13 @@ export function prepareKey({ name, tenant, key, fingerprint }: TransactionKey): 
  * @param attempt names this attempt; no other has the same
  */
 export async function claimKey(tx: Queryable, key: PreparedKey, attempt: string, idleMs: number): Promise<Claim> {
-  const { rows } = await tx.query(
+  const [claim] = await ask<Claim>(
+    tx,
+    { operation: `idempotentTransaction ${key.resource}`, standing: "in-transaction" },
     "SELECT state, result, attempt FROM holdfast.claim_key($1, $2, $3, $4, $5, $6::bigint, $7::integer)",
     [...key.values, key.fingerprint, attempt, key.lockId, idleMs],
   );
-  return rows[0] as Claim;
+  return claim as Claim;
 }
 
 /** Stores the result beside the business write. @returns false when the body has removed the key */
@@ -70,11 +73,12 @@ export async function completeKey(
   result: Uint8Array,
   retentionMs: number,
 ): Promise<boolean> {
-  const { rows } = await tx.query("SELECT holdfast.complete_key($1, $2, $3, $4, $5::bytea, $6::bigint) AS done", [
-    ...key.values,
-    attempt,
-    Buffer.from(result.buffer, result.byteOffset, result.byteLength),
-    retentionMs,
-  ]);
-  return (rows as { done: boolean }[])[0]?.done === true;
+  const bytes = Buffer.from(result.buffer, result.byteOffset, result.byteLength);
+  const [row] = await ask<{ done: boolean }>(
+    tx,
+    { operation: `idempotentTransaction ${key.resource}`, standing: "in-transaction" },
+    "SELECT holdfast.complete_key($1, $2, $3, $4, $5::bytea, $6::bigint) AS done",
+    [...key.values, attempt, bytes, retentionMs],
+  );
+  return row?.done === true;
 }

@@ -2,7 +2,7 @@
  * A transaction that commits once per key, together with the key and its result (P3). Nothing is left to a lease: while the transaction is
  * open its lock is the claim, and when the client dies PostgreSQL takes both back.
  */
-import { callback, integerOr, OutcomeUnknownError } from "@holdfast/core";
+import { ambientRemainingMs, callback, integerOr, OutcomeUnknownError } from "@holdfast/core";
 import type { Codec } from "@holdfast/idempotency";
 import { FingerprintMismatchError, InProgressError, jsonCodec } from "@holdfast/idempotency";
 import { claimKey, completeKey, prepareKey } from "./idempotency-claim.ts";
@@ -21,8 +21,6 @@ export interface IdempotentTransactionOptions extends TransactionKey, Transactio
   readonly retentionMs?: number | undefined;
   /** Largest result in bytes, 1,024 to 268,435,456. Default 1,048,576. */
   readonly resultBytesMax?: number | undefined;
-  /** For how long the outcome of a COMMIT without answer is asked for, in milliseconds, 0 to 600,000. Default 10,000. */
-  readonly resolveMs?: number | undefined;
 }
 
 /** One attempt under a key. */
@@ -52,7 +50,6 @@ interface Settings extends ResolvedTransactionOptions {
   readonly codec: Codec;
   readonly retentionMs: number;
   readonly resultBytesMax: number;
-  readonly resolveMs: number;
 }
 
 const dayMs = 86_400_000;
@@ -65,7 +62,6 @@ function resolveSettings(options: IdempotentTransactionOptions): Settings {
     codec: jsonCodec,
     retentionMs: integerOr(dayMs, "retentionMs", options.retentionMs, { min: 1_000, max: 366 * dayMs }),
     resultBytesMax: integerOr(1_048_576, "resultBytesMax", options.resultBytesMax, { min: 1_024, max: 268_435_456 }),
-    resolveMs: integerOr(10_000, "resolveMs", options.resolveMs, { min: 0, max: 600_000 }),
   };
 }
 
@@ -129,7 +125,7 @@ async function resolveCommit<Value>(
   lost: CommitLostError,
 ): Promise<IdempotentResult<Value> | undefined> {
   const { clock, operation, events, resolveMs } = settings;
-  const askUntilMs = clock.monotonicMs() + resolveMs;
+  const askUntilMs = clock.monotonicMs() + Math.min(resolveMs, ambientRemainingMs());
   /** Taken back with the transaction, so that to look is not to claim. */
   class NotCommitted extends Error {}
   for (let attempt = 1; ; attempt += 1) {
@@ -150,10 +146,12 @@ async function resolveCommit<Value>(
       if (!passes || clock.monotonicMs() >= askUntilMs) {
         throw new OutcomeUnknownError(operation, id, {
           cause: lost.cause,
-          why: `COMMIT got no answer, and neither did the question what became of it within ${resolveMs} ms; repeating the call under the same key is safe`,
+          why: `COMMIT got no answer, and neither did the question what became of it within ${resolveMs} ms`,
+          advice: "repeat the call under the same key: it replays what was committed, or does it now",
         });
       }
-      await pause(settings, attempt + 2);
+      // The only reason to reject is the signal, which ends the next question.
+      await pause(settings, attempt + 2).catch(() => undefined);
     }
   }
 }

@@ -12,8 +12,11 @@
  * );
  * ```
  */
+export { commitOutcome, type CommitOutcome } from "./commit-outcome.ts";
+export type { DeadRow, DeadRows, DeadRowsOptions } from "./dead-rows.ts";
 export {
   LedgerStoppedError,
+  PostgresRefusedError,
   PostgresUnavailableError,
   TransactionAbortedError,
   TransactionConflictError,
@@ -42,7 +45,7 @@ export type {
   StockSource,
 } from "./movement-source.ts";
 export type { FenceOptions, Isolation, PostgresOptions, TransactionOptions } from "./options.ts";
-export { outbox, type Outbox, type OutboxSchedule, type OutboxStatus } from "./outbox.ts";
+export { outbox, type NamedTimer, type Outbox, type OutboxSchedule, type OutboxStatus } from "./outbox.ts";
 export type { RelayOptions } from "./outbox-options.ts";
 export { OutboxRelay, type RelayStopReport } from "./outbox-relay.ts";
 export type { PoolClientLike, PoolLike, Queryable, StatementResult } from "./pool.ts";

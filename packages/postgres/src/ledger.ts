@@ -11,6 +11,7 @@ import type { PoolLike, Queryable } from "./pool.ts";
 import { runTransaction } from "./run-transaction.ts";
 import { CommitLostError } from "./session.ts";
 import { ledgerGapState, sqlErrorOf } from "./sql-state.ts";
+import { ask } from "./statement.ts";
 
 /** Options of `applyMovements`. */
 export interface LedgerOptions extends PostgresOptions {
@@ -45,20 +46,21 @@ const start: MovementCursor = { sequence: 0, stamp: "" };
 /** How often it begins again because another one was faster, or because COMMIT got no answer. */
 const restartsMax = 100;
 
-/** Where the ledger of a bucket stands; at 0 when it is empty. @throws what PostgreSQL answers */
+/** Where the ledger of a bucket stands; at 0 when it is empty. @throws PostgresUnavailableError, PostgresRefusedError */
 export async function ledgerCursor(pool: Queryable, inventory: string, bucket = 0): Promise<MovementCursor> {
-  const { rows } = await pool.query("SELECT sequence, stamp FROM holdfast.ledger_cursor($1, $2::integer)", [
-    inventory,
-    bucket,
-  ]);
-  const [row] = rows as { sequence: string | null; stamp: string }[];
+  const [row] = await ask<{ sequence: string | null; stamp: string }>(
+    pool,
+    { operation: `ledgerCursor ${inventory}`, standing: "read" },
+    "SELECT sequence, stamp FROM holdfast.ledger_cursor($1, $2::integer)",
+    [inventory, bucket],
+  );
   return row === undefined || row.sequence === null ? start : { sequence: Number(row.sequence), stamp: row.stamp };
 }
 
 /**
  * Sets where the ledger of a bucket goes on, after somebody has repaired a fork or a gap. Balances stay as they are: `reconcile` says
  * whether they are right.
- * @throws TypeError, RangeError; what PostgreSQL answers
+ * @throws TypeError, RangeError; PostgresUnavailableError, PostgresRefusedError; OutcomeUnknownError: do it again
  */
 export async function resetLedger(
   pool: Queryable,
@@ -66,12 +68,18 @@ export async function resetLedger(
   cursor: MovementCursor,
   { bucket = 0 }: { readonly bucket?: number | undefined } = {},
 ): Promise<void> {
-  await pool.query("SELECT holdfast.ledger_reset($1, $2::integer, $3::bigint, $4)", [
+  const values = [
     text("inventory", inventory),
     integer("bucket", bucket, { min: 0, max: 1_000_000 }),
     integer("cursor.sequence", cursor.sequence, { min: 0, max: Number.MAX_SAFE_INTEGER }),
     cursor.stamp,
-  ]);
+  ];
+  await ask(
+    pool,
+    { operation: `resetLedger ${inventory}`, standing: "write" },
+    "SELECT holdfast.ledger_reset($1, $2::integer, $3::bigint, $4)",
+    values,
+  );
 }
 
 async function applyBatch(
@@ -91,11 +99,13 @@ async function applyBatch(
   try {
     return await runTransaction(pool, settings, {
       async body(tx) {
-        const { rows } = await tx.query<{ outcome: "applied" | "moved" }>(
+        const [row] = await ask<{ outcome: "applied" | "moved" }>(
+          tx,
+          { operation: settings.operation, standing: "in-transaction" },
           "SELECT holdfast.ledger_apply($1, $2::integer, $3::bigint, $4, $5::jsonb) AS outcome",
           [stock.name, bucket, after.sequence, after.stamp, JSON.stringify(wire)],
         );
-        return rows[0]?.outcome ?? "moved";
+        return row?.outcome ?? "moved";
       },
     });
   } catch (error) {

@@ -2,7 +2,7 @@
  * The schema and its versions. `migrate` and `migrationSql` run the same text: every step looks at the version it finds, under a lock that
  * is held until the end, so that any number of replicas may run it at once, and again.
  */
-import { NewerFormatError } from "@holdfast/core";
+import { NewerFormatError, OutcomeUnknownError } from "@holdfast/core";
 import { resolvePostgresOptions, resolveTransactionOptions } from "./options.ts";
 import type { PostgresOptions } from "./options.ts";
 import { fences } from "./migrations/fences.ts";
@@ -10,9 +10,11 @@ import { idempotencyKeys } from "./migrations/idempotency-keys.ts";
 import { ledger } from "./migrations/ledger.ts";
 import type { Migration } from "./migrations/migration.ts";
 import { outboxTable } from "./migrations/outbox.ts";
-import type { PoolLike } from "./pool.ts";
+import type { PoolLike, Queryable } from "./pool.ts";
 import { runTransaction } from "./run-transaction.ts";
+import { CommitLostError } from "./session.ts";
 import { sqlErrorOf } from "./sql-state.ts";
+import { ask } from "./statement.ts";
 
 /** All steps in order. */
 export const migrations: readonly Migration[] = [fences, idempotencyKeys, outboxTable, ledger];
@@ -56,8 +58,8 @@ export function migrationSql(): string {
 
 async function versionOf(pool: PoolLike): Promise<number> {
   try {
-    const { rows } = await pool.query(versionQuery);
-    return (rows as { version: number }[])[0]?.version ?? 0;
+    const [row] = await ask<{ version: number }>(pool, { operation: "migrate", standing: "read" }, versionQuery);
+    return row?.version ?? 0;
   } catch (error) {
     // Neither the schema nor the table is there.
     const state = sqlErrorOf(error)?.state;
@@ -66,9 +68,22 @@ async function versionOf(pool: PoolLike): Promise<number> {
   }
 }
 
+function runSteps(tx: Queryable): Promise<unknown> {
+  return ask(tx, { operation: "migrate", standing: "in-transaction" }, statements(migrations));
+}
+
+function stepsLost({ cause }: CommitLostError): OutcomeUnknownError {
+  return new OutcomeUnknownError("migrate", "none", {
+    cause,
+    why: "COMMIT got no answer",
+    advice: "migrate again: it goes on from the version that it finds",
+  });
+}
+
 /**
  * Brings the schema "holdfast" to this version. Where it is there already, it only reads, and needs no right to create anything.
- * @throws NewerFormatError when a newer version of this package was here; what PostgreSQL answers, as 42501 without the right to create
+ * @throws NewerFormatError when a newer version of this package was here; PostgresRefusedError, as without the right to create;
+ *   PostgresUnavailableError; OutcomeUnknownError when COMMIT got no answer: to migrate again is safe
  */
 export async function migrate(pool: PoolLike, options: PostgresOptions = {}): Promise<MigrationReport> {
   const { events } = resolvePostgresOptions(options);
@@ -77,7 +92,10 @@ export async function migrate(pool: PoolLike, options: PostgresOptions = {}): Pr
   if (from > newest) throw new NewerFormatError("schema holdfast", from, newest);
   if (from < newest) {
     const settings = resolveTransactionOptions("migrate", { ...options, isolation: "read-committed" });
-    await runTransaction(pool, settings, { body: (tx) => tx.query(statements(migrations)) });
+    await runTransaction(pool, settings, { body: runSteps }).catch(async (error: unknown) => {
+      if (!(error instanceof CommitLostError)) throw error;
+      if ((await versionOf(pool).catch(() => from)) < newest) throw stepsLost(error);
+    });
     events.emit(() => ({ type: "migrated", from, to: newest }));
   }
   return { from, to: newest };

@@ -34,6 +34,8 @@ export interface TransactionOptions extends PostgresOptions, FenceOptions {
   readonly attemptsMax?: number | undefined;
   /** Longest wait for the answer of COMMIT in milliseconds, 10 to 600,000; after that its outcome is unknown. Default 30,000. */
   readonly commitTimeoutMs?: number | undefined;
+  /** For how long the outcome of a COMMIT without answer is asked for, in milliseconds, 0 to 600,000. Default 10,000. */
+  readonly resolveMs?: number | undefined;
   /** Ends the waiting for a connection, for the fence, and between attempts. A body that runs is not interrupted. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -54,6 +56,7 @@ export interface ResolvedTransactionOptions extends ResolvedPostgresOptions {
   readonly attemptsMax: number;
   readonly backoff: Backoff;
   readonly commitTimeoutMs: number;
+  readonly resolveMs: number;
   readonly signal: AbortSignal | undefined;
 }
 
@@ -94,6 +97,7 @@ export function resolveTransactionOptions(operation: string, options: Transactio
     attemptsMax: integerOr(5, "attemptsMax", options.attemptsMax, { min: 1, max: 100 }),
     backoff: conflictBackoff,
     commitTimeoutMs: integerOr(30_000, "commitTimeoutMs", options.commitTimeoutMs, { min: 10, max: 600_000 }),
+    resolveMs: integerOr(10_000, "resolveMs", options.resolveMs, { min: 0, max: 600_000 }),
     signal: options.signal,
   };
 }

@@ -14,6 +14,8 @@ import type { PoolLike } from "./pool.ts";
 import { relayRow } from "./relayed-row.ts";
 import type { OutboxRow, OutboxTimer, Relayed, Unrelayed } from "./relayed-row.ts";
 import { runTransaction } from "./run-transaction.ts";
+import { ask } from "./statement.ts";
+import type { Statement } from "./statement.ts";
 import type { Transaction } from "./transaction.ts";
 
 /** What a stop came to. */
@@ -41,6 +43,7 @@ export class OutboxRelay<Payload> implements AsyncDisposable {
   readonly #timer: OutboxTimer<Payload>;
   readonly #options: ResolvedRelayOptions;
   readonly #transaction: ResolvedTransactionOptions;
+  readonly #statement: Statement;
   /** Ends the waiting between passes. */
   readonly #stopping = new AbortController();
   /** Ends a pass that outlasts the grace. */
@@ -64,6 +67,7 @@ export class OutboxRelay<Payload> implements AsyncDisposable {
       }),
       events: options.events,
     };
+    this.#statement = { operation: this.#transaction.operation, standing: "in-transaction" };
   }
 
   /** Starts relaying; safe to repeat. @throws TypeError after stop */
@@ -138,19 +142,21 @@ export class OutboxRelay<Payload> implements AsyncDisposable {
   async #relay(tx: Transaction): Promise<readonly Relayed[]> {
     const { clock, rowsMax, claimMs } = this.#options;
     const asked = now(clock);
-    const claimed = await tx.query<RawRow>(
+    const claimed = await ask<RawRow>(
+      tx,
+      this.#statement,
       "SELECT sequence, id, action, remaining_ms, payload, operation, attempts, lag_ms FROM holdfast.outbox_claim($1, $2::integer, $3::integer)",
       [this.#timer.name, rowsMax, claimMs],
     );
     // After a pause somebody else may have these rows. From here on to the last request nothing waits.
     if (elapsedMs(clock, asked) > freshMs) throw new StaleClaimError("the claim is no longer fresh");
-    const sending = claimed.rows.map(({ remaining_ms: remainingMs, lag_ms: lagMs, ...row }) =>
+    const sending = claimed.map(({ remaining_ms: remainingMs, lag_ms: lagMs, ...row }) =>
       relayRow(this.#timer, { ...row, remainingMs: Number(remainingMs), lagMs: Number(lagMs) }),
     );
     if (sending.length === 0) return [];
     const answers = await waitFor(Promise.all(sending), { clock, signal: this.#abandoned.signal, timeoutMs: Infinity });
     const relayed = answers.filter(({ kind }) => kind === "relayed").map(({ row }) => row.sequence);
-    await tx.query("SELECT holdfast.outbox_relayed($1::bigint[])", [relayed]);
+    await ask(tx, this.#statement, "SELECT holdfast.outbox_relayed($1::bigint[])", [relayed]);
     for (const answer of answers) {
       if (answer.kind === "postponed" || answer.kind === "dead") await this.#refused(tx, answer);
     }
@@ -162,9 +168,10 @@ export class OutboxRelay<Payload> implements AsyncDisposable {
     const { backoff, random, events } = this.#options;
     const attempts = row.attempts + 1;
     const retryInMs = answer.kind === "dead" ? null : backoffMs(backoff, attempts, random);
-    await tx.query("SELECT holdfast.outbox_failed($1::bigint, $2, $3::bigint)", [
+    const why = String(error).replaceAll("\0", "").slice(0, 1_000);
+    await ask(tx, this.#statement, "SELECT holdfast.outbox_failed($1::bigint, $2, $3::bigint)", [
       row.sequence,
-      String(error).replaceAll("\0", "").slice(0, 1_000),
+      why,
       retryInMs,
     ]);
     const { name: timer } = this.#timer;

@@ -3,11 +3,14 @@
  * one id stand in the order of their commits (P4); telling is the relay's.
  */
 import { integer, optionsObject, text } from "@holdfast/core";
+import { deadRows } from "./dead-rows.ts";
+import type { DeadRows } from "./dead-rows.ts";
 import { OutboxRelay } from "./outbox-relay.ts";
 import { resolveRelayOptions } from "./outbox-options.ts";
 import type { RelayOptions } from "./outbox-options.ts";
 import type { PoolLike, Queryable } from "./pool.ts";
 import type { OutboxTimer } from "./relayed-row.ts";
+import { ask } from "./statement.ts";
 
 /** A timer to schedule. */
 export interface OutboxSchedule<Payload> {
@@ -22,7 +25,7 @@ export interface OutboxSchedule<Payload> {
 export interface OutboxStatus {
   /** Rows that are still to be relayed. */
   readonly pending: number;
-  /** Rows that the timer will never take. */
+  /** Rows that the timer will never take; see `outbox.dead`. */
   readonly dead: number;
   /** Age of the oldest pending row in milliseconds; 0 when there is none. */
   readonly oldestMs: number;
@@ -30,25 +33,38 @@ export interface OutboxStatus {
 
 const afterMaxMs = 100 * 366 * 86_400_000;
 
-async function write(tx: Queryable, values: readonly unknown[]): Promise<void> {
-  await tx.query("SELECT holdfast.outbox_write($1, $2, $3, $4::bigint, $5)", [...values]);
+async function write(tx: Queryable, operation: string, values: readonly unknown[]): Promise<void> {
+  await ask(tx, { operation, standing: "write" }, "SELECT holdfast.outbox_write($1, $2, $3, $4::bigint, $5)", values);
+}
+
+/** A timer of which only the name is known here, as in a service without Redis; payloads are not checked by type then. */
+export interface NamedTimer {
+  readonly name: string;
+  readonly schedule?: undefined;
 }
 
 /**
  * Schedules a timer if and when the transaction commits.
  * @param tx the open transaction
  * @param timer its name is written; nothing is sent from here
- * @throws TypeError, RangeError for bad input; what PostgreSQL answers
+ * @throws TypeError, RangeError for bad input; PostgresRefusedError; 40001 and 40P01 as PostgreSQL has put them; PostgresUnavailableError, or
+ *   OutcomeUnknownError when the connection was lost: run the transaction again
  */
 async function schedule<Payload>(
   tx: Queryable,
-  timer: Pick<OutboxTimer<Payload>, "name">,
-  request: OutboxSchedule<Payload>,
+  timer: OutboxTimer<Payload>,
+  request: OutboxSchedule<NoInfer<Payload>>,
+): Promise<void>;
+async function schedule(tx: Queryable, timer: NamedTimer, request: OutboxSchedule<unknown>): Promise<void>;
+async function schedule(
+  tx: Queryable,
+  timer: { readonly name: string },
+  request: OutboxSchedule<unknown>,
 ): Promise<void> {
   optionsObject("request", request);
   const payload = request.payload === undefined ? null : JSON.stringify(request.payload);
   if (payload === undefined) throw new TypeError(`payload must be JSON, got a ${typeof request.payload}`);
-  await write(tx, [
+  await write(tx, `outbox.schedule ${request.id}`, [
     text("timer.name", timer.name),
     text("id", request.id),
     "schedule",
@@ -59,10 +75,11 @@ async function schedule<Payload>(
 
 /**
  * Takes a timer back if and when the transaction commits.
- * @throws TypeError, RangeError for bad input; what PostgreSQL answers
+ * @throws TypeError, RangeError for bad input; PostgresRefusedError; 40001 and 40P01 as PostgreSQL has put them; PostgresUnavailableError, or
+ *   OutcomeUnknownError when the connection was lost: run the transaction again
  */
-async function cancel(tx: Queryable, timer: Pick<OutboxTimer<unknown>, "name">, id: string): Promise<void> {
-  await write(tx, [text("timer.name", timer.name), text("id", id), "cancel", null, null]);
+async function cancel(tx: Queryable, timer: { readonly name: string }, id: string): Promise<void> {
+  await write(tx, `outbox.cancel ${id}`, [text("timer.name", timer.name), text("id", id), "cancel", null, null]);
 }
 
 /**
@@ -74,13 +91,15 @@ function relay<Payload>(pool: PoolLike, timer: OutboxTimer<Payload>, options: Re
   return new OutboxRelay(pool, timer, resolveRelayOptions(options));
 }
 
-/** What waits for the relays of a timer. @throws what PostgreSQL answers */
-async function status(pool: Queryable, timer: Pick<OutboxTimer<unknown>, "name">): Promise<OutboxStatus> {
-  const { rows } = await pool.query(
+/** What waits for the relays of a timer. @throws PostgresUnavailableError, PostgresRefusedError */
+async function status(pool: Queryable, timer: { readonly name: string }): Promise<OutboxStatus> {
+  const name = text("timer.name", timer.name);
+  const [row] = await ask<{ pending: string; dead: string; oldest_ms: string }>(
+    pool,
+    { operation: `outbox.status ${name}`, standing: "read" },
     "SELECT pending::text, dead::text, oldest_ms::text FROM holdfast.outbox_status($1)",
-    [text("timer.name", timer.name)],
+    [name],
   );
-  const [row] = rows as { pending: string; dead: string; oldest_ms: string }[];
   return { pending: Number(row?.pending), dead: Number(row?.dead), oldestMs: Number(row?.oldest_ms) };
 }
 
@@ -90,7 +109,8 @@ export interface Outbox {
   readonly cancel: typeof cancel;
   readonly relay: typeof relay;
   readonly status: typeof status;
+  readonly dead: DeadRows;
 }
 
 /** `outbox.schedule(tx, timer, { id, afterMs, payload })`, `outbox.cancel(tx, timer, id)`, `outbox.relay(pool, timer)`. */
-export const outbox: Outbox = { schedule, cancel, relay, status };
+export const outbox: Outbox = { schedule, cancel, relay, status, dead: deadRows };

@@ -1,6 +1,7 @@
 /** Forgetting in time: fences behind a floor, keys after their retention. Bounded, so that one call holds no lock for long. */
 import { integerOr, optionsObject } from "@holdfast/core";
 import type { Queryable } from "./pool.ts";
+import { ask } from "./statement.ts";
 
 /** How much to forget. */
 export interface PruneOptions {
@@ -23,7 +24,7 @@ const weekMs = 604_800_000;
 
 /**
  * Removes what is too old to matter. Only for tokens of this toolkit, which are times: a counter of your own would fall behind the floor.
- * @throws TypeError, RangeError; what PostgreSQL answers
+ * @throws TypeError, RangeError; PostgresUnavailableError, PostgresRefusedError, TransactionConflictError; OutcomeUnknownError: do it again
  */
 export async function prune(pool: Queryable, options: PruneOptions = {}): Promise<PruneReport> {
   optionsObject("options", options);
@@ -32,9 +33,11 @@ export async function prune(pool: Queryable, options: PruneOptions = {}): Promis
     min: 60_000,
     max: 3_162_240_000_000,
   });
-  const { rows } = await pool.query(
+  const [report] = await ask<PruneReport>(
+    pool,
+    { operation: "prune", standing: "write" },
     "SELECT holdfast.prune_fences($1::bigint, $2::integer) AS fences, holdfast.prune_keys($2::integer) AS keys",
     [retentionMs, rowsMax],
   );
-  return (rows as PruneReport[])[0] ?? { fences: 0, keys: 0 };
+  return report ?? { fences: 0, keys: 0 };
 }

@@ -7,6 +7,7 @@ import { applyMovements } from "./ledger.ts";
 import type { LedgerOptions } from "./ledger.ts";
 import type { StockLevel, StockSource } from "./movement-source.ts";
 import type { PoolLike } from "./pool.ts";
+import { ask } from "./statement.ts";
 
 /** Options of `reconcile`. */
 export interface ReconcileOptions extends LedgerOptions {
@@ -35,6 +36,13 @@ interface Balance extends StockLevel {
   readonly sequence: string;
 }
 
+interface RawBalance {
+  readonly sku: string;
+  readonly onHand: string;
+  readonly reserved: string;
+  readonly sequence: string;
+}
+
 const pageRows = 500;
 
 /** A sku's buckets as one: a unit that went from one to the other counts once. */
@@ -42,7 +50,9 @@ const columns = `SELECT sku, sum(on_hand)::text AS "onHand", sum(reserved)::text
   string_agg(bucket || ':' || sequence, ' ' ORDER BY bucket) AS sequence FROM holdfast.ledger_balances`;
 
 async function balancesAfter(pool: PoolLike, inventory: string, sku: string): Promise<Map<string, Balance>> {
-  const { rows } = await pool.query(
+  const rows = await ask<RawBalance>(
+    pool,
+    { operation: `reconcile ${inventory}`, standing: "read" },
     `${columns} WHERE inventory = $1 AND sku > $2 GROUP BY sku ORDER BY sku LIMIT ${pageRows}`,
     [inventory, sku],
   );
@@ -50,16 +60,18 @@ async function balancesAfter(pool: PoolLike, inventory: string, sku: string): Pr
 }
 
 async function balancesOf(pool: PoolLike, inventory: string, skus: readonly string[]): Promise<Map<string, Balance>> {
-  const { rows } = await pool.query(`${columns} WHERE inventory = $1 AND sku = ANY ($2::text[]) GROUP BY sku`, [
-    inventory,
-    [...skus],
-  ]);
+  const rows = await ask<RawBalance>(
+    pool,
+    { operation: `reconcile ${inventory}`, standing: "read" },
+    `${columns} WHERE inventory = $1 AND sku = ANY ($2::text[]) GROUP BY sku`,
+    [inventory, [...skus]],
+  );
   return asBalances(rows);
 }
 
-function asBalances(rows: unknown[]): Map<string, Balance> {
+function asBalances(rows: readonly RawBalance[]): Map<string, Balance> {
   return new Map(
-    (rows as { sku: string; onHand: string; reserved: string; sequence: string }[]).map((row) => [
+    rows.map((row) => [
       row.sku,
       { onHand: Number(row.onHand), reserved: Number(row.reserved), sequence: row.sequence },
     ]),

@@ -7,10 +7,19 @@ import type { Isolation, ResolvedTransactionOptions } from "./options.ts";
 import { patienceOf, waitFor, WaitOverError } from "./patience.ts";
 import type { PoolClientLike, PoolLike } from "./pool.ts";
 import { endsConnection, isConflict, isIdleTimeout, leavesCommitOpen } from "./sql-state.ts";
+import { explainFailure } from "./statement.ts";
 import { Transaction } from "./transaction.ts";
 
 /** COMMIT was sent and its answer was lost. Inside this package only; callers get an OutcomeUnknownError, or what is found by reading. */
-export class CommitLostError extends Error {}
+export class CommitLostError extends Error {
+  /** PostgreSQL's number of the transaction, where its first statement told it. */
+  readonly transactionId: string | undefined;
+
+  constructor(operation: string, transactionId: string | undefined, options: ErrorOptions) {
+    super(`${operation}: COMMIT got no answer`, options);
+    this.transactionId = transactionId;
+  }
+}
 
 const begins: Readonly<Record<Isolation, string>> = {
   "read-committed": "BEGIN ISOLATION LEVEL READ COMMITTED",
@@ -20,6 +29,15 @@ const begins: Readonly<Record<Isolation, string>> = {
 
 /** A rollback that takes longer is left to the server, which rolls back when the connection is closed. */
 const rollbackTimeoutMs = 2_000;
+
+/** Two statements in one message are answered with a list of two. */
+function transactionIdOf(answers: unknown): string | undefined {
+  const last = (Array.isArray(answers) ? answers.at(-1) : answers) as
+    | { rows?: readonly { xid?: unknown }[] }
+    | undefined;
+  const xid = last?.rows?.[0]?.xid;
+  return typeof xid === "string" ? xid : undefined;
+}
 
 /** A connection with an open transaction. */
 export class Session {
@@ -33,6 +51,7 @@ export class Session {
   #lost: unknown;
   /** The error of the last statement that failed. */
   #failure: unknown;
+  #transactionId: string | undefined;
 
   private constructor(client: PoolClientLike, options: ResolvedTransactionOptions) {
     this.#client = client;
@@ -66,13 +85,21 @@ export class Session {
 
   /**
    * Begins the transaction.
-   * @param first a statement without parameters that goes with BEGIN, so that it costs no round trip of its own
+   * @param first a statement without parameters that goes with BEGIN, so that it costs no round trip of its own; it may answer the
+   *   transaction's number as `xid`
    * @throws what the statement throws; PostgresUnavailableError at the ambient deadline, the signal's reason
    */
   async begin(first?: string): Promise<void> {
     const { isolation } = this.#options;
     const begin = isolation === undefined ? "BEGIN" : begins[isolation];
-    await this.#waited(this.#run(first === undefined ? begin : `${begin}; ${first}`));
+    let answer: unknown;
+    try {
+      answer = await this.#waited(this.#run(first === undefined ? begin : `${begin}; ${first}`));
+    } catch (error) {
+      this.#options.signal?.throwIfAborted();
+      throw explainFailure(error, { operation: this.#options.operation, standing: "in-transaction" });
+    }
+    if (first !== undefined) this.#transactionId = transactionIdOf(answer);
   }
 
   /**
@@ -92,7 +119,7 @@ export class Session {
       if (isIdleTimeout(error) || isIdleTimeout(this.#lost)) throw this.#gone(error);
       if (!leavesCommitOpen(error)) throw error;
       this.#lost ??= error;
-      throw new CommitLostError(`${operation}: COMMIT got no answer`, { cause: error });
+      throw new CommitLostError(operation, this.#transactionId, { cause: error });
     }
     if (command !== "COMMIT") {
       if (isConflict(this.#failure)) throw this.#failure;

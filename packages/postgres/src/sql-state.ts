@@ -65,3 +65,14 @@ export function leavesCommitOpen(error: unknown): boolean {
   const found = sqlErrorOf(error);
   return found === undefined || endsConnection(error) || /^(53|58|XX)/u.test(found.state);
 }
+
+/** No connection could be made, so that nothing was sent: the network's words for it, and PostgreSQL's. */
+const networkRefusals = new Set(["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH", "ENETUNREACH", "ENOENT"]);
+
+/** Whether the error says that there was no connection to send a statement on. */
+export function neverConnected(error: unknown): boolean {
+  const state = sqlErrorOf(error)?.state;
+  if (state !== undefined) return /^(28|3D000|53300|57P03|08001|08004)/u.test(state);
+  const code = property(error, "code");
+  return typeof code === "string" && networkRefusals.has(code);
+}

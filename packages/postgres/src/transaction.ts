@@ -9,9 +9,12 @@ export interface Rows<Row> {
   readonly command: string;
 }
 
-/** `ROLLBACK TO SAVEPOINT` is the body's right, everything that ends or begins a transaction is not. */
+/**
+ * `ROLLBACK TO SAVEPOINT` is the body's right, everything that ends or begins a transaction is not, nor behind a comment. What stands behind
+ * another statement of one text is not looked for: that would take reading SQL.
+ */
 const control =
-  /^\s*(?:begin|start\s+transaction|commit|end|abort|prepare\s+transaction|rollback(?!\s+(?:(?:work|transaction)\s+)?to\b))\b/iu;
+  /^(?:\s|;|--[^\n]*(?:\n|$)|\/\*(?:[^*]|\*(?!\/))*\*\/)*(?:begin|start\s+transaction|commit|end|abort|prepare\s+transaction|rollback(?!\s+(?:(?:work|transaction)\s+)?to\b))\b/iu;
 
 /** The open transaction that a body works in. */
 export class Transaction implements Queryable {

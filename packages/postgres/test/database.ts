@@ -1,7 +1,7 @@
 /** A database of its own for a test file, and what most tests ask of one. */
 import { type FaultProxy, PostgresServer } from "@holdfast/testkit";
 import { Pool, type PoolConfig } from "pg";
-import { migrate, type PostgresEvent } from "../src/index.ts";
+import { migrate, type PostgresEvent, type Transaction } from "../src/index.ts";
 
 /** One server with the schema, and pools that are ended with it. */
 export class Database implements AsyncDisposable {
@@ -29,6 +29,7 @@ export class Database implements AsyncDisposable {
     const pool = new Pool({ host, port, user, password, database, max: 12, ...config });
     // An idle connection that ends with its server is not what these tests are about.
     pool.on("error", () => undefined);
+    pool.on("connect", (client) => client.on("error", () => undefined));
     this.#pools.push(pool);
     return pool;
   }
@@ -77,6 +78,15 @@ export async function failure(promise: Promise<unknown>): Promise<unknown> {
 export function collector(): { readonly events: PostgresEvent[]; readonly onEvent: (event: PostgresEvent) => void } {
   const events: PostgresEvent[] = [];
   return { events, onEvent: (event) => void events.push(event) };
+}
+
+/** Does something in the moment before COMMIT goes out. */
+export function beforeCommit({ client }: Transaction, act: () => void): void {
+  const query = client.query.bind(client);
+  client.query = (text, values) => {
+    if (text === "COMMIT") act();
+    return query(text, values);
+  };
 }
 
 let resources = 0;

@@ -1,4 +1,6 @@
 /** P3: key and business write are one, whoever dies and whatever answer is lost. */
+import { systemClock, withAmbientDeadline } from "@holdfast/core";
+import type { Clock } from "@holdfast/core";
 import { FaultProxy, Pod, pollUntil } from "@holdfast/testkit";
 import type { Pool } from "pg";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
@@ -11,7 +13,7 @@ import {
   prune,
   type Transaction,
 } from "../src/index.ts";
-import { collector, Database, failure, gate } from "./database.ts";
+import { beforeCommit, collector, Database, failure, gate } from "./database.ts";
 
 let database: Database;
 let pool: Pool;
@@ -37,15 +39,6 @@ const charge = { name: "charge", tenant: "acme", fingerprint: { amount: 5, curre
 const write = async (tx: Transaction): Promise<void> => {
   await tx.query("INSERT INTO effects VALUES ($1, 0)", [key]);
 };
-
-/** Does something in the moment before COMMIT goes out. */
-function beforeCommit({ client }: Transaction, act: () => void): void {
-  const query = client.query.bind(client);
-  client.query = (text, values) => {
-    if (text === "COMMIT") act();
-    return query(text, values);
-  };
-}
 
 const effects = async (): Promise<number> =>
   (await database.rows("SELECT 1 FROM effects WHERE resource = $1", [key])).length;
@@ -281,6 +274,45 @@ describe("a COMMIT whose answer is lost", () => {
     const found = await idempotentTransaction(pool, { ...charge, key }, write);
     expect(found).toEqual({ value: "charged", replayed: true });
     expect(await effects()).toBe(1);
+  });
+
+  it("P3 is an unknown outcome, too, when the caller's deadline or signal ends the questions", async () => {
+    await using proxy = await FaultProxy.start(database.server, { protocol: "tcp" });
+    const far = database.open({ max: 4, connectionTimeoutMillis: 100 }, proxy);
+    for (const way of ["deadline", "signal"]) {
+      await far.query("SELECT 1");
+      const controller = new AbortController();
+      let isAsking = false;
+      const onEvent = ({ type }: { readonly type: string }): void => {
+        if (way !== "signal" || type !== "commit-lost") return;
+        void proxy.refuse();
+        isAsking = true;
+      };
+      // Questions are refused at once and arm no timer, so the first one is that of a pause between two of them.
+      const clock: Clock = {
+        ...systemClock,
+        setTimer(callback, delayMs, weak) {
+          if (isAsking) queueMicrotask(() => controller.abort(new Error("enough")));
+          return systemClock.setTimer(callback, delayMs, weak);
+        },
+      };
+      const more = {
+        key: `${key}-${way}`,
+        onEvent,
+        clock,
+        signal: controller.signal,
+        commitTimeoutMs: 100,
+        resolveMs: 600_000,
+      };
+      const run = (): Promise<unknown> =>
+        idempotentTransaction(far, { ...charge, ...more }, async (tx) => {
+          await write(tx);
+          beforeCommit(tx, () => proxy.blackhole("down"));
+        });
+      const error = await failure(way === "deadline" ? withAmbientDeadline(2_000, run) : run());
+      expect(error).toBeInstanceOf(OutcomeUnknownError);
+      await proxy.heal({ held: "drop" });
+    }
   });
 
   it("P3 counter-test: a caller who repeats a plain transaction after a lost COMMIT writes twice", async () => {

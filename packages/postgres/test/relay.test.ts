@@ -78,6 +78,76 @@ describe("trouble", () => {
     await strict.close();
   });
 
+  it("P4 dead rows are listed, told again before all later ones of their id, or dropped; others are left alone", async () => {
+    const told = stage.recorder();
+    const refused = new Set(["a", "b"]);
+    const strict: OutboxTimer<Payload> = {
+      ...told,
+      schedule: async (request) => {
+        if (refused.has(request.id)) throw new TypeError(`no ${request.id} here`);
+        return told.schedule(request);
+      },
+    };
+    for (const id of ["a", "b", "c"]) await stage.schedule(id);
+    const relay = await stage.relay({}, strict);
+    await stage.drained();
+    await relay.stop();
+    const [first, second, ...more] = await outbox.dead.list(pool, timer);
+    expect([first, second]).toMatchObject([
+      { id: "a", action: "schedule", payload: { order: "a" }, error: "TypeError: no a here", attempts: 1 },
+      { id: "b", deadAt: expect.any(Date), writtenAt: expect.any(Date) },
+    ]);
+    expect(more).toEqual([]);
+    const [a, b] = [first?.sequence ?? "", second?.sequence ?? ""];
+    expect(await outbox.dead.list(pool, timer, { rowsMax: 1 })).toEqual([first]);
+    expect(await outbox.dead.list(pool, timer, { after: a })).toEqual([second]);
+    // What was written for the id meanwhile comes after it.
+    await outbox.cancel(pool, timer, "a");
+    refused.clear();
+    expect(await outbox.dead.redrive(pool, { name: "another" }, a)).toBe(false);
+    expect(await outbox.dead.redrive(pool, timer, a)).toBe(true);
+    expect(await outbox.dead.redrive(pool, timer, a)).toBe(false);
+    expect(await outbox.dead.drop(pool, timer, b)).toBe(true);
+    expect(await outbox.dead.drop(pool, timer, a)).toBe(false);
+    await stage.relay({}, strict);
+    await stage.drained();
+    expect(told.told).toEqual(["schedule c c", "schedule a a", "cancel a"]);
+    expect(await outbox.status(pool, timer)).toMatchObject({ pending: 0, dead: 0 });
+    await expect(outbox.dead.drop(pool, timer, "b")).rejects.toThrow("sequence must be");
+  });
+
+  it("P4 a redriven row waits until the later row of its id that a relay has is told: never two at a time", async () => {
+    const [told, reached, go] = [stage.recorder(), gate(), gate()];
+    let refuse = true;
+    const slow: OutboxTimer<Payload> = {
+      ...told,
+      schedule: async (request) => {
+        if (refuse) throw new TypeError("not here");
+        return told.schedule(request);
+      },
+      cancel: async (id, options) => {
+        reached.open();
+        await go.opened;
+        return told.cancel(id, options);
+      },
+    };
+    await stage.schedule("a");
+    await stage.relay({}, slow);
+    await stage.drained();
+    refuse = false;
+    await outbox.cancel(pool, timer, "a");
+    await reached.opened;
+    const [dead] = await outbox.dead.list(pool, timer);
+    const redriven = outbox.dead.redrive(pool, timer, dead?.sequence ?? "");
+    await pollUntil("the operator waits for the relay", () => stage.database.waiting());
+    await stage.relay({}, told);
+    expect(told.told).toEqual([]);
+    go.open();
+    expect(await redriven).toBe(true);
+    await stage.drained();
+    expect(told.told).toEqual(["cancel a", "schedule a a"]);
+  });
+
   it("a row that the timer refuses for now is tried again, while its successors wait and others go on", async () => {
     const told = stage.recorder();
     let refusals = 3;
@@ -118,6 +188,7 @@ describe("trouble", () => {
           query: async (text, values) => {
             const answer = await client.query(text, values);
             if (late && text.includes("outbox_claim")) {
+              const resumeAt = performance.now() + 2_100;
               await pollUntil("a pause has passed", () => performance.now() > resumeAt);
             }
             return answer;
@@ -128,7 +199,6 @@ describe("trouble", () => {
         };
       },
     };
-    const resumeAt = performance.now() + 2_100;
     await stage.relay({ onEvent }, told, slowPool);
     await pollUntil("the claim was dropped", () => events.some(({ type }) => type === "trouble"));
     expect(told.told).toEqual([]);

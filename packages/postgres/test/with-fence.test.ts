@@ -1,10 +1,11 @@
 /** P2 and the life of a fenced transaction: pauses, kills, lost answers, and what the caller is told. */
-import { FaultProxy, Pod, pollUntil } from "@holdfast/testkit";
+import { Pod, pollUntil } from "@holdfast/testkit";
 import { withAmbientDeadline } from "@holdfast/core";
 import type { Pool } from "pg";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import {
-  OutcomeUnknownError,
+  fence,
+  type PoolLike,
   StaleTokenError,
   TransactionAbortedError,
   TransactionConflictError,
@@ -23,7 +24,6 @@ beforeAll(async () => {
   database = await Database.start();
   pool = database.pool;
   await pool.query("CREATE TABLE effects (resource text, token bigint)");
-  await pool.query("CREATE TABLE late (id int, CONSTRAINT once UNIQUE (id) DEFERRABLE INITIALLY DEFERRED)");
   await pool.query("CREATE TABLE counters (id text PRIMARY KEY, n int)");
 });
 afterAll(() => database.stop());
@@ -163,94 +163,6 @@ describe("a holder that stops", () => {
   });
 });
 
-describe("COMMIT", () => {
-  it("that gets no answer is an unknown outcome, and its connection is not used again", async () => {
-    await using proxy = await FaultProxy.start(database.server, { protocol: "tcp" });
-    const far = database.open({ max: 1 }, proxy);
-    const { events, onEvent } = collector();
-    const error = await failure(
-      withFence(far, { resource, token: tokenNow() }, { onEvent, commitTimeoutMs: 200 }, async (tx) => {
-        await write(tx);
-        proxy.blackhole("down");
-      }),
-    );
-    expect(error).toBeInstanceOf(OutcomeUnknownError);
-    expect(error).toMatchObject({ effect: "possible" });
-    expect(events.map(({ type }) => type)).toEqual(["commit-lost"]);
-    // It was committed after all.
-    await pollUntil("the commit is there", async () => (await effects()).length === 1);
-    await proxy.heal({ held: "drop" });
-    expect(far.totalCount).toBe(0);
-  });
-
-  it("whose connection breaks is an unknown outcome, too", async () => {
-    await using proxy = await FaultProxy.start(database.server, { protocol: "tcp" });
-    const far = database.open({ max: 1 }, proxy);
-    const run = failure(
-      withFence(far, { resource, token: tokenNow() }, async (tx) => {
-        await write(tx);
-        proxy.blackhole("down");
-      }),
-    );
-    await pollUntil("the commit is there", async () => (await effects()).length === 1);
-    proxy.reset();
-    expect(await run).toBeInstanceOf(OutcomeUnknownError);
-  });
-
-  it("is not sent when the connection is known to be gone: nothing was committed, for certain", async () => {
-    const error = await failure(
-      withFence(pool, { resource, token: tokenNow() }, async (tx) => {
-        const { rows } = await tx.query<{ pid: number }>("SELECT pg_backend_pid() AS pid");
-        await write(tx);
-        const gone = lost(tx);
-        await pool.query("SELECT pg_terminate_backend($1)", [rows[0]?.pid]);
-        await gone;
-      }),
-    );
-    expect(error).toMatchObject({ name: "PostgresUnavailableError", effect: "none" });
-    expect(await effects()).toHaveLength(0);
-  });
-
-  it("that is answered with ROLLBACK, since the body caught an error, is an error", async () => {
-    const error = await failure(
-      withFence(pool, { resource, token: tokenNow() }, async (tx) => {
-        await write(tx);
-        await tx.query("SELECT 1 / 0").catch(() => undefined);
-      }),
-    );
-    expect(error).toBeInstanceOf(TransactionAbortedError);
-    expect(error).toMatchObject({ effect: "none", cause: { code: "22012" } });
-    expect(await effects()).toHaveLength(0);
-  });
-
-  it("that violates a deferred constraint is refused with PostgreSQL's own error, and the connection is kept", async () => {
-    const before = pool.totalCount;
-    const error = await failure(
-      withFence(pool, { resource, token: tokenNow() }, (tx) => tx.query("INSERT INTO late VALUES (1), (1)")),
-    );
-    expect(error).toMatchObject({ code: "23505", constraint: "once" });
-    expect(pool.totalCount).toBe(before);
-  });
-
-  it("comes after assertHeld: a lock that was lost meanwhile rolls back", async () => {
-    let held = true;
-    const hold = {
-      resource,
-      token: tokenNow(),
-      assertHeld: () => {
-        if (!held) throw new Error("lost");
-      },
-    };
-    const run = withFence(pool, hold, async (tx) => {
-      await write(tx);
-      held = false;
-    });
-    await expect(run).rejects.toThrow("lost");
-    await expect(withFence(pool, hold, write)).rejects.toThrow("lost");
-    expect(await effects()).toHaveLength(0);
-  });
-});
-
 describe("repeats", () => {
   it("a serialization failure in the body runs the whole transaction again, also when the body wrapped or caught it", async () => {
     await pool.query("INSERT INTO counters VALUES ($1, 0)", [resource]);
@@ -308,6 +220,38 @@ describe("repeats", () => {
   });
 });
 
+describe("what it costs", () => {
+  it("a fenced transaction takes as many round trips as the same one without a fence, and fence(tx) one statement", async () => {
+    const sent: string[] = [];
+    const counted: PoolLike = {
+      query: (text, values) => pool.query(text, values),
+      connect: async () => {
+        const client = await pool.connect();
+        return {
+          query: (text, values) => {
+            sent.push(text);
+            return client.query(text, values);
+          },
+          release: (destroy) => client.release(destroy),
+          on: (event, listener) => client.on(event, listener),
+          off: (event, listener) => client.off(event, listener),
+        };
+      },
+    };
+    const token = tokenNow();
+    await withFence(counted, { resource, token }, write);
+    expect(sent).toHaveLength(["BEGIN", "INSERT", "COMMIT"].length);
+    await withFence(counted, { resource, token }, async (tx) => {
+      sent.length = 0;
+      await fence(tx, [
+        { resource, token },
+        { resource: newResource(), token },
+      ]);
+      expect(sent).toHaveLength(1);
+    });
+  });
+});
+
 describe("the body's transaction", () => {
   it("refuses statements that would end it, and statements after its end", async () => {
     let leaked: Transaction | undefined;
@@ -321,6 +265,8 @@ describe("the body's transaction", () => {
         "abort",
         "PREPARE TRANSACTION 'x'",
         "start transaction",
+        "-- done\nCOMMIT",
+        "/* by * orders */ ; commit",
       ]) {
         await expect(tx.query(text)).rejects.toThrow(TypeError);
       }
@@ -328,6 +274,8 @@ describe("the body's transaction", () => {
       await tx.query("ROLLBACK TO a");
       await tx.query("rollback work to savepoint a");
       await tx.query("SELECT 'commit'");
+      await tx.query("/* commit */ SELECT 1 -- commit");
+      await tx.query("DO $$ BEGIN PERFORM 1; END $$");
     });
     await expect(leaked?.query("SELECT 1")).rejects.toThrow("the transaction has ended");
     expect(() => leaked?.client).toThrow("the transaction has ended");

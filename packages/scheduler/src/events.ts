@@ -37,7 +37,7 @@ export type SchedulerEvent =
       readonly retryInMs: number;
     })
   | (OfRun & { readonly type: "failed"; readonly why: "threw" | "overran" | "crashed"; readonly error: unknown })
-  /** The run has ended, but another delivery had begun by then: its outcome was not recorded. */
+  /** The run has ended, or was about to begin, after its lease: its outcome was not recorded. */
   | (OfRun & { readonly type: "lost" })
   | (OfJob & { readonly type: "trouble"; readonly during: "plan" | "begin" | "finish"; readonly error: unknown });
 

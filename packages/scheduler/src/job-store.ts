@@ -60,15 +60,26 @@ export class JobStore {
     return this.#connection.run(lookScript, { state, waiting }, {}, this.#call("look"));
   }
 
-  /** Puts a definition on record, with its first occurrence, when what is there is as `view` says. */
-  define(definition: Definition, view: JobView, nextMs: number): Promise<"defined" | "kept" | "moved"> {
+  /**
+   * Puts a definition on record, with its first occurrence, when what is there is as `view` says.
+   * @param fromMs the moment after which that is its first; by default right before it
+   */
+  define(
+    definition: Definition,
+    view: JobView,
+    nextMs: number,
+    fromMs: number = nextMs - 1,
+  ): Promise<"defined" | "kept" | "moved"> {
+    const { state, waiting } = this.keys;
     const args = {
       version: definition.version,
       definition: encodeDefinition(definition),
-      expected: view.kind === "job" ? view.nextMs : "",
+      expected: expectedOf(view),
       next: nextMs,
+      from: fromMs,
+      waitingMax: catchUpMax,
     };
-    return this.#connection.run(defineJobScript, { state: this.keys.state }, args, this.#call("define"));
+    return this.#connection.run(defineJobScript, { state, waiting }, args, this.#call("define"));
   }
 
   /** Decides what is due, when the record is as `view` says. */
@@ -103,18 +114,18 @@ export class JobStore {
     return this.#connection.run(finishScript, { state, waiting, history }, args, this.#call(`finish ${id}`));
   }
 
-  /** Stops admitting. */
-  async pause(operationId: string): Promise<"paused" | "absent"> {
-    const keys = { state: this.keys.state, answer: this.keys.answer(operationId) };
-    const args = { keepMs, verb: "pause", expected: "", next: "" };
+  /** Stops admitting. What is due is decided first, unless `full` is a look at it: then too many wait, and it is passed over. */
+  async pause(operationId: string, full?: LiveJobView): Promise<"paused" | "absent" | "moved"> {
+    const keys = { state: this.keys.state, answer: this.keys.answer("pause", operationId) };
+    const args = { keepMs, verb: "pause", expected: full?.nextMs ?? "", next: "" };
     const answer = await this.#connection.run(steerScript, keys, args, this.#call("pause", operationId));
-    return answer === "absent" ? "absent" : "paused";
+    return answer === "resumed" ? "paused" : answer;
   }
 
   /** Goes on from an occurrence, when the record is as `view` says. */
-  async resume(operationId: string, view: LiveJobView, nextMs: number): Promise<"resumed" | "absent" | "moved"> {
-    const keys = { state: this.keys.state, answer: this.keys.answer(operationId) };
-    const args = { keepMs, verb: "resume", expected: view.nextMs, next: nextMs };
+  async resume(operationId: string, view: JobView, nextMs: number): Promise<"resumed" | "absent" | "moved"> {
+    const keys = { state: this.keys.state, answer: this.keys.answer("resume", operationId) };
+    const args = { keepMs, verb: "resume", expected: expectedOf(view), next: nextMs };
     const answer = await this.#connection.run(steerScript, keys, args, this.#call("resume", operationId));
     return answer === "paused" ? "resumed" : answer;
   }
@@ -122,7 +133,7 @@ export class JobStore {
   /** Adds an occurrence that was asked for by hand. */
   enqueue(operationId: string, id: string, overlap: Definition["overlap"]): Promise<"queued" | "busy" | "absent"> {
     const { state, waiting } = this.keys;
-    const keys = { state, waiting, answer: this.keys.answer(operationId) };
+    const keys = { state, waiting, answer: this.keys.answer("runNow", operationId) };
     const args = { keepMs, id, overlap, waitingMax: catchUpMax };
     return this.#connection.run(enqueueScript, keys, args, this.#call("runNow", operationId));
   }
@@ -130,7 +141,7 @@ export class JobStore {
   /** Takes the job out. */
   remove(operationId: string): Promise<Removal> {
     const { state, waiting, history } = this.keys;
-    const keys = { state, waiting, history, answer: this.keys.answer(operationId) };
+    const keys = { state, waiting, history, answer: this.keys.answer("remove", operationId) };
     return this.#connection.run(removeScript, keys, { keepMs, buriedMs }, this.#call("remove", operationId));
   }
 
@@ -149,4 +160,9 @@ export class JobStore {
     const { commandTimeoutMs, durability } = this.#options;
     return { operation: `${this.keys.resource} ${what}`, operationId, timeoutMs: commandTimeoutMs, durability };
   }
+}
+
+/** The occurrence that is next on record, for a compare-and-set. */
+function expectedOf(view: JobView): number | "" {
+  return view.kind === "job" ? view.nextMs : "";
 }

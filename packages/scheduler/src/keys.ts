@@ -11,9 +11,12 @@ export interface JobKeys {
   readonly waiting: string;
   /** LIST: what has ended, the latest first. */
   readonly history: string;
-  /** STRING: what an operation was answered. */
-  answer(operationId: string): string;
+  /** STRING: what an operation was answered. An id names one operation of each verb. */
+  answer(verb: Verb, operationId: string): string;
 }
+
+/** What operators ask for. */
+type Verb = "pause" | "resume" | "runNow" | "remove";
 
 /** Scheduler and job in one name; longer ones would not fit into the names of timers once escaped. */
 const nameBytesMax = 200;
@@ -35,7 +38,7 @@ export function jobKeys(prefix: string, scheduler: string, job: string): JobKeys
     state: space.key("state"),
     waiting: space.key("waiting"),
     history: space.key("history"),
-    answer: (operationId) => space.key(`answer:${operationId}`),
+    answer: (verb, operationId) => space.key(`answer:${verb}:${operationId}`),
   };
 }
 

@@ -15,7 +15,7 @@ import { occurrenceId } from "./keys.ts";
 import { catchUpMax, neverMs, planOf } from "./plan.ts";
 import type { Plan } from "./plan.ts";
 import { recurrenceOf } from "./recurrence.ts";
-import type { LiveJobView } from "./scripts.ts";
+import type { JobView, LiveJobView } from "./scripts.ts";
 
 /** A job as it stands: what is on record, and the definition that counts. */
 export interface Standing {
@@ -57,9 +57,11 @@ export class Planner {
    */
   async pass(): Promise<Standing | null> {
     const { store } = this.#parts;
+    let standing: Standing | undefined;
     for (let round = 0; round < roundsMax; round += 1) {
       const view = await store.look();
       if (view.kind !== "job") {
+        standing = undefined;
         if (this.#mine === undefined || (view.kind === "removed" && view.version >= this.#mine.version)) {
           if (view.kind === "removed") this.#tellRemoved(view.version);
           return null;
@@ -68,14 +70,17 @@ export class Planner {
         continue;
       }
       const definition = decodeDefinition(store.keys.resource, view.version, view.definitionText);
+      standing = { view, definition };
       if (!view.paused && view.nextMs <= view.nowMs && (await this.#admit(view, definition))) continue;
       if (this.#mine !== undefined && this.#mine.version > view.version) {
         await this.#define(this.#mine, view);
         continue;
       }
       this.#tellDifference(view);
-      return { view, definition };
+      return standing;
     }
+    // It goes on changing: what was seen last is as good as any, since each step from here compares.
+    if (standing !== undefined) return standing;
     throw new JobChangingError(store.keys.resource);
   }
 
@@ -86,13 +91,15 @@ export class Planner {
    */
   async setTimers({ view }: Standing, firing?: string): Promise<void> {
     const { timers } = this.#parts;
-    const { open, head, headRequested, nextMs, nowMs, paused } = view;
+    const { open, head, headRequested, heldMs, nextMs, nowMs, paused } = view;
     if (!paused && nextMs !== this.#timerSetMs && nextMs - nowMs <= aheadMs) {
       await timers.schedule({ id: occurrenceId(nextMs), at: nextMs });
       this.#timerSetMs = nextMs;
     }
     if (open === "") {
-      if (head !== "" && head !== firing && (!paused || headRequested)) await this.wake(head);
+      // What is held stands ready for the end of that; to wake it before, at each poll of each replica, would be for nothing.
+      const isDue = heldMs === 0 && (!paused || headRequested);
+      if (head !== "" && head !== firing && isDue) await this.wake(head);
     } else if (open !== firing && (await timers.get(open)) === null) {
       await this.wake(open);
     }
@@ -108,11 +115,11 @@ export class Planner {
     this.#timerSetMs = 0;
   }
 
-  async #define(mine: Definition, view: Parameters<JobStore["define"]>[1]): Promise<void> {
+  async #define(mine: Definition, view: JobView): Promise<void> {
     const { store, events, scheduler, job } = this.#parts;
-    const cursorMs = view.kind === "job" ? view.cursorMs : 0;
-    const nextMs = recurrenceOf(mine.rule).after(Math.max(view.nowMs, cursorMs)) ?? neverMs;
-    if ((await store.define(mine, view, nextMs)) !== "defined") return;
+    const fromMs = beginningOf(view);
+    const nextMs = recurrenceOf(mine.rule).after(fromMs) ?? neverMs;
+    if ((await store.define(mine, view, nextMs, fromMs)) !== "defined") return;
     events.emit(() => ({ type: "defined", scheduler, job, version: mine.version }));
   }
 
@@ -176,7 +183,19 @@ export class Planner {
   }
 }
 
+/**
+ * The moment after which a new definition begins: now. What is due and cannot be decided by the old one, since too many wait, is not passed
+ * over: then it begins with that.
+ */
+function beginningOf(view: JobView): number {
+  if (view.kind !== "job") return view.nowMs;
+  const { nowMs, nextMs, cursorMs, paused } = view;
+  return !paused && nextMs <= nowMs ? nextMs - 1 : Math.max(nowMs, cursorMs);
+}
+
 /** Whether what is due may wait while a run is under way. What is caught up waits, and so does what is due behind it. */
-function mayWait({ waitingCount }: LiveJobView, { overlap, missed }: Definition, { runs }: Plan): boolean {
-  return overlap === "queue" || runs.length !== 1 || (missed === "all" && waitingCount > 0);
+function mayWait({ nowMs, waitingCount }: LiveJobView, definition: Definition, { runs, cursorMs }: Plan): boolean {
+  const { overlap, missed, missedAfterMs } = definition;
+  const isCaughtUp = runs.length !== 1 || nowMs - cursorMs > missedAfterMs;
+  return overlap === "queue" || isCaughtUp || (missed === "all" && waitingCount > 0);
 }

@@ -4,9 +4,9 @@
  * A run is under way from `begin` to `finish`. If its runner dies, the timer's lease ends and another worker begins it again with a higher
  * token; if it dies between `finish` and the acknowledgement, the timer fires once more and `begin` says that it has ended.
  */
-import { backoffMs, sleep } from "@holdfast/core";
+import { backoffMs, sleep, withoutAmbientDeadline } from "@holdfast/core";
 import type { EventSink } from "@holdfast/core";
-import { RetryInError } from "@holdfast/timer";
+import { FiringLostError, RetryInError } from "@holdfast/timer";
 import type { DurableTimer, Firing, StopReport, TimerWorker } from "@holdfast/timer";
 import type { Definition } from "./definition.ts";
 import type { SchedulerEvent } from "./events.ts";
@@ -68,9 +68,10 @@ export class ScheduledJob {
 
   /** Begins to run and to plan. Resolves after the first plan, whether or not Redis answered. */
   async start(): Promise<void> {
-    await this.#worker.start();
+    // What goes on in the background is under nobody's deadline; the caller's is for the first plan alone.
+    await withoutAmbientDeadline(() => this.#worker.start());
     await this.#plan();
-    void this.#poll();
+    void withoutAmbientDeadline(() => this.#poll());
   }
 
   /** Begins no run any more, waits for those under way at most `graceMs`, then aborts their signals. */
@@ -102,6 +103,8 @@ export class ScheduledJob {
   async #fire(firing: Firing<undefined>): Promise<void> {
     const standing = await this.#planner.pass();
     if (standing === null) return;
+    // Stopped meanwhile: it is begun elsewhere, at once and without a spent attempt.
+    if (this.#stopped.signal.aborted) throw new RetryInError(0);
     // The same delivery gets the same attempt, so a lost answer does not spend one.
     const beginning = await this.#insist(firing, "begin", () =>
       this.#parts.store.begin(firing.id, firing.token, standing.definition),
@@ -129,6 +132,11 @@ export class ScheduledJob {
     const sinceMs = options.clock.monotonicMs();
     const { id: occurrenceId, token } = firing;
     const run = { scheduler, job, occurrenceId, attempt: begun.attempt, token };
+    // This process stood still since it asked, or is being stopped: somebody else may have begun.
+    if (firing.signal.aborted) {
+      events.emit(() => ({ type: "lost", ...run }));
+      throw new RetryInError(0);
+    }
     events.emit(() => ({ type: "started", ...run, scheduledForMs: begun.dueMs }));
     this.#planner.setTimers(standing, occurrenceId).catch((error: unknown) => this.#trouble("plan", error));
     const details = {
@@ -146,7 +154,9 @@ export class ScheduledJob {
     if (attempted.kind !== "done" && begun.attempt < definition.attemptsMax) {
       const { error } = attempted;
       const retryInMs = backoffMs(definition.backoff, begun.attempt, options.random);
-      events.emit(() => ({ type: "attempt-failed", ...run, durationMs, error, retryInMs }));
+      events.emit(() =>
+        wasLost(firing) ? { type: "lost", ...run } : { type: "attempt-failed", ...run, durationMs, error, retryInMs },
+      );
       throw new RetryInError(retryInMs, { cause: error });
     }
     const recorded = await this.#finish(firing, "ended", recordOf(attempted, details, begun, options.runner));
@@ -217,6 +227,11 @@ export class ScheduledJob {
     const { scheduler, job, events } = this.#parts;
     events.emit(() => ({ type: "trouble", scheduler, job, during, error }));
   }
+}
+
+/** Whether its lease has ended: then nothing that became of it counts. A stop gives it back instead. */
+function wasLost({ signal }: Firing<undefined>): boolean {
+  return signal.aborted && !(signal.reason instanceof FiringLostError && signal.reason.reason === "closed");
 }
 
 function recordOf(

@@ -2,12 +2,21 @@
  * Jobs that run once per cluster, however many replicas there are. This file is what callers use: jobs, start and stop, and the calls of
  * an operator. How a job is kept going is in planner.ts, what runs is in scheduled-job.ts.
  */
-import { callback, ClosedError, Connection, EventSink, integer, optionsObject, text } from "@holdfast/core";
+import {
+  callback,
+  ClosedError,
+  Connection,
+  EventSink,
+  integer,
+  optionsObject,
+  OutcomeUnknownError,
+  text,
+} from "@holdfast/core";
 import type { RedisLike } from "@holdfast/core";
 import { DurableTimer } from "@holdfast/timer";
 import type { StopReport } from "@holdfast/timer";
 import { decodeDefinition, resolveDefinition } from "./definition.ts";
-import type { JobOptions } from "./definition.ts";
+import type { Definition, JobOptions } from "./definition.ts";
 import { JobChangingError } from "./errors.ts";
 import { schedulerChannel } from "./events.ts";
 import type { SchedulerEvent } from "./events.ts";
@@ -23,6 +32,7 @@ import { recurrenceOf } from "./recurrence.ts";
 import type { RunHandler } from "./run.ts";
 import { ScheduledJob } from "./scheduled-job.ts";
 import type { JobParts } from "./scheduled-job.ts";
+import type { LiveJobView } from "./scripts.ts";
 
 /** What accompanies a call that changes something. */
 export interface OperationOptions {
@@ -128,11 +138,21 @@ export class Scheduler implements AsyncDisposable {
 
   /**
    * Lets no occurrence begin until `resume`; those that pass meanwhile are neither run nor missed. A run under way goes on
-   * to its end; what waited goes on after `resume`.
-   * @throws TypeError, RangeError, and what every call of Redis throws
+   * to its end; what waited, or was due before, goes on after `resume`.
+   * @throws JobChangingError, TypeError, RangeError, and what every call of Redis throws
    */
   async pause(job: string, options: OperationOptions = {}): Promise<{ readonly kind: "paused" | "absent" }> {
-    return { kind: await this.#partsOf(job).store.pause(this.#operationId(options)) };
+    const operationId = this.#operationId(options);
+    const parts = this.#partsOf(job);
+    const planner = new Planner({ ...parts, runner: this.#options.runner });
+    for (let changes = 0; changes < changesMax; changes += 1) {
+      // It may be that nobody ran: then `missed` decides what becomes of that, and not the pause (C2).
+      const view = (await planner.pass())?.view;
+      const isFull = view !== undefined && view.nextMs <= view.nowMs;
+      const kind = await parts.store.pause(operationId, isFull ? view : undefined);
+      if (kind !== "moved") return { kind };
+    }
+    throw new JobChangingError(parts.store.keys.resource);
   }
 
   /**
@@ -145,12 +165,9 @@ export class Scheduler implements AsyncDisposable {
     const { store } = parts;
     for (let changes = 0; changes < changesMax; changes += 1) {
       const view = await store.look();
-      if (view.kind !== "job") return { kind: "absent" };
-      const { rule } = decodeDefinition(store.keys.resource, view.version, view.definitionText);
-      const nextMs = recurrenceOf(rule).after(Math.max(view.nowMs, view.cursorMs)) ?? neverMs;
-      const kind = await store.resume(operationId, view, nextMs);
+      const kind = await store.resume(operationId, view, view.kind === "job" ? nextOf(store, view) : 0);
       if (kind === "moved") continue;
-      await this.#setTimers(parts);
+      if (kind === "resumed") await this.#setTimers(parts);
       return { kind };
     }
     throw new JobChangingError(store.keys.resource);
@@ -165,8 +182,8 @@ export class Scheduler implements AsyncDisposable {
     const parts = this.#partsOf(job);
     const { store } = parts;
     const view = await store.look();
-    if (view.kind !== "job") return { kind: "absent" };
-    const { overlap } = decodeDefinition(store.keys.resource, view.version, view.definitionText);
+    // Without a job the script is asked all the same: it knows what a repeat was answered.
+    const overlap = view.kind === "job" ? definitionOf(store, view).overlap : "skip";
     const id = requestedId(operationId);
     const kind = await store.enqueue(operationId, id, overlap);
     if (kind !== "queued") return { kind };
@@ -177,14 +194,21 @@ export class Scheduler implements AsyncDisposable {
   /**
    * Takes a job out of the cluster, with its history; a run under way is told to stop. Replicas that still know the job do not bring it
    * back, unless with a higher version.
-   * @throws TypeError, RangeError, and what every call of Redis throws
+   * @throws TypeError, RangeError, and what every call of Redis throws; OutcomeUnknownError also when the job is out and its run could not
+   *   be told: the repeat tells it
    */
   async remove(job: string, options: OperationOptions = {}): Promise<{ readonly kind: "removed" | "absent" }> {
     const { store, timers } = this.#partsOf(job);
-    const removal = await store.remove(this.#operationId(options));
+    const operationId = this.#operationId(options);
+    const removal = await store.remove(operationId);
     if (removal.kind === "absent") return { kind: "absent" };
-    await timers.cancel(occurrenceId(removal.nextMs));
-    if (removal.open !== "") await timers.cancel(removal.open);
+    try {
+      if (removal.nextMs > 0) await timers.cancel(occurrenceId(removal.nextMs));
+      if (removal.open !== "") await timers.cancel(removal.open);
+    } catch (cause) {
+      const why = "the job is out, and its run may not have been told";
+      throw new OutcomeUnknownError(`${store.keys.resource} remove`, operationId, { cause, why });
+    }
     return { kind: "removed" };
   }
 
@@ -198,10 +222,15 @@ export class Scheduler implements AsyncDisposable {
     };
   }
 
+  /** After a call that has had its effect, and so must not fail any more: what fails here, the next poll of any replica makes up for. */
   async #setTimers(parts: JobParts): Promise<void> {
     const planner = new Planner({ ...parts, runner: this.#options.runner });
-    const standing = await planner.pass();
-    if (standing !== null) await planner.setTimers(standing);
+    try {
+      const standing = await planner.pass();
+      if (standing !== null) await planner.setTimers(standing);
+    } catch (error) {
+      this.#events.emit(() => ({ type: "trouble", scheduler: this.name, job: parts.job, during: "plan", error }));
+    }
   }
 
   #partsOf(name: string): JobParts {
@@ -240,4 +269,13 @@ export class Scheduler implements AsyncDisposable {
   #assertOpen(): void {
     if (this.#state === "stopped") throw new ClosedError(`scheduler ${this.name}`);
   }
+}
+
+function definitionOf({ keys }: JobStore, { version, definitionText }: LiveJobView): Definition {
+  return decodeDefinition(keys.resource, version, definitionText);
+}
+
+/** The first occurrence after now, and after what was decided. */
+function nextOf(store: JobStore, view: LiveJobView): number {
+  return recurrenceOf(definitionOf(store, view).rule).after(Math.max(view.nowMs, view.cursorMs)) ?? neverMs;
 }

@@ -68,7 +68,7 @@ export const begin = {
   args: ["notAfterUs", "id", "token", "runner", "attemptsMax", "atLeastUs"],
   rest: null,
   replies: ["format", "too-late", "run", "exhausted", "held", "wait", "lost", "stale"],
-  sha1: "3080e418549f4bd259dbffb8d985ffcd57bb60ad" as string,
+  sha1: "9867f64d89b32348c8111354e60f268ce4a0a7f2" as string,
   source: `local state, waiting = KEYS[1], KEYS[2]
 local notAfterUs, id, token, runner = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
 local attemptsMax, atLeastUs = tonumber(ARGV[5]), tonumber(ARGV[6])
@@ -90,6 +90,11 @@ end
 if job.format and job.format ~= "1" then
   return { "format", job.format }
 end
+local heldUs, heldAnew = math.max(0, tonumber(job.held or 0) - nowUs), nil
+if heldUs > 0 and tonumber(job.started or 0) > nowUs then
+  heldUs = tonumber(job.held) - tonumber(job.started)
+  heldAnew = { "started", nowText, "held", string.format("%.0f", nowUs + heldUs) }
+end
 if not job.format or job.removed then
   return { "stale" }
 end
@@ -110,8 +115,11 @@ elseif job.open or redis.call("ZRANGE", waiting, 0, 0)[1] ~= id then
   return { "wait" }
 elseif job.paused and tonumber(score) > 0 then
   return { "wait" }
-elseif tonumber(job.held or 0) > nowUs then
-  return { "held", math.ceil((tonumber(job.held) - nowUs) / 1000) }
+elseif heldUs > 0 then
+  if heldAnew then
+    redis.call("HSET", state, unpack(heldAnew))
+  end
+  return { "held", math.ceil(heldUs / 1000) }
 elseif tonumber(token) <= tonumber(job.token or 0) then
   return { "lost" }
 else
@@ -126,16 +134,17 @@ return { "run", nowText, due, attempt }
 ` as string,
 } as const;
 
-/** Puts a definition on record, if its version is higher than what is there (C5). Not while an occurrence of the old one is due: it is decided by the old definition first. Safe to repeat: then the version is no longer higher. */
+/** Puts a definition on record, if its version is higher than what is there (C5). Not while an occurrence of the old one is due: it is decided by the old definition first. Where that cannot be done, since too many wait, the new one begins with it. Safe to repeat: then the version is no longer higher. */
 export const define = {
   name: "scheduler.define",
-  keys: ["state"],
-  args: ["notAfterUs", "version", "definition", "expected", "next"],
+  keys: ["state", "waiting"],
+  args: ["notAfterUs", "version", "definition", "expected", "next", "from", "waitingMax"],
   rest: null,
   replies: ["format", "too-late", "defined", "kept", "moved"],
-  sha1: "70a4b72ba935ae6f191c06c1f11759d7e9f8837a" as string,
-  source: `local state = KEYS[1]
+  sha1: "fe8b06433249be0284ba1f436964da9b1ff07b0f" as string,
+  source: `local state, waiting = KEYS[1], KEYS[2]
 local notAfterUs, version, definition, expected, next = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local from, waitingMax = tonumber(ARGV[6]), tonumber(ARGV[7])
 local time = redis.call("TIME")
 local nowUs = time[1] * 1000000 + time[2]
 local nowText = time[1] .. string.sub("00000" .. time[2], -6)
@@ -158,7 +167,11 @@ if job.version and tonumber(job.version) >= tonumber(version) then
   return { "kept" }
 end
 local live = job.format and not job.removed
-if live and (job.next ~= expected or (not job.paused and tonumber(job.next) * 1000 <= nowUs)) then
+local full = redis.call("ZCARD", waiting) >= waitingMax
+if live and job.next ~= expected then
+  return { "moved" }
+end
+if live and not job.paused and tonumber(job.next) * 1000 <= nowUs and not (full and from < tonumber(job.next)) then
   return { "moved" }
 end
 if tonumber(next) <= tonumber(job.cursor or 0) then
@@ -181,7 +194,7 @@ export const enqueue = {
   args: ["notAfterUs", "keepMs", "id", "overlap", "waitingMax"],
   rest: null,
   replies: ["format", "too-late", "queued", "busy", "absent"],
-  sha1: "158b6f1471bb0384bce364baf343bf5e67b22aa9" as string,
+  sha1: "21b1e142f8724818e5af22b6885ba61e938ade02" as string,
   source: `local state, waiting, answer = KEYS[1], KEYS[2], KEYS[3]
 local notAfterUs, keepMs, id, overlap, waitingMax = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
 local time = redis.call("TIME")
@@ -202,15 +215,27 @@ end
 if job.format and job.format ~= "1" then
   return { "format", job.format }
 end
+local heldUs, heldAnew = math.max(0, tonumber(job.held or 0) - nowUs), nil
+if heldUs > 0 and tonumber(job.started or 0) > nowUs then
+  heldUs = tonumber(job.held) - tonumber(job.started)
+  heldAnew = { "started", nowText, "held", string.format("%.0f", nowUs + heldUs) }
+end
 local answered = redis.call("GET", answer)
 if answered then
   return { answered }
-elseif not job.format or job.removed then
-  return { "absent" }
 end
 local count = redis.call("ZCARD", waiting)
-local busy = job.open or count > 0 or tonumber(job.held or 0) > nowUs
+local first = redis.call("ZRANGE", waiting, 0, 0, "WITHSCORES")
+if not job.format or job.removed then
+  redis.call("SET", answer, "absent", "PX", keepMs)
+  return { "absent" }
+end
+local begins = count > 0 and (not job.paused or tonumber(first[2]) < 0)
+local busy = job.open or begins or heldUs > 0
 if count >= waitingMax or (busy and overlap == "skip") then
+  if heldAnew and not job.open then
+    redis.call("HSET", state, unpack(heldAnew))
+  end
   redis.call("SET", answer, "busy", "PX", keepMs)
   return { "busy" }
 end
@@ -227,7 +252,7 @@ export const finish = {
   args: ["notAfterUs", "id", "token", "verb", "record", "historyMax"],
   rest: null,
   replies: ["format", "too-late", "recorded", "lost"],
-  sha1: "30e4665bf9548f9c175ef092a5227c283ef6cb80" as string,
+  sha1: "c66ec714367bd773f34a72b2000bee0f0b55fce5" as string,
   source: `local state, waiting, history = KEYS[1], KEYS[2], KEYS[3]
 local notAfterUs, id, token, verb = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
 local record, historyMax = ARGV[5], tonumber(ARGV[6])
@@ -260,7 +285,7 @@ elseif verb ~= "ended" and tonumber(token) <= tonumber(job.token) then
   return { "lost" }
 end
 redis.call("LLEN", history)
-redis.call("HDEL", state, "open", "openDue", "attempts", "runner", "started")
+redis.call("HDEL", state, "open", "openDue", "attempts", "runner")
 redis.call("HSET", state, "token", token, "finished", token)
 redis.call("LPUSH", history, record)
 redis.call("LTRIM", history, 0, historyMax - 1)
@@ -275,7 +300,7 @@ export const look = {
   args: [],
   rest: null,
   replies: ["format", "absent", "removed", "job"],
-  sha1: "9a370c9ae44b2629fe8f2c8ef5b25231820ee1f5" as string,
+  sha1: "247c163728f77c130aec09be15ca605484969e21" as string,
   source: `local state, waiting = KEYS[1], KEYS[2]
 local time = redis.call("TIME")
 local nowUs = time[1] * 1000000 + time[2]
@@ -292,6 +317,11 @@ end
 if job.format and job.format ~= "1" then
   return { "format", job.format }
 end
+local heldUs, heldAnew = math.max(0, tonumber(job.held or 0) - nowUs), nil
+if heldUs > 0 and tonumber(job.started or 0) > nowUs then
+  heldUs = tonumber(job.held) - tonumber(job.started)
+  heldAnew = { "started", nowText, "held", string.format("%.0f", nowUs + heldUs) }
+end
 if not job.format then
   return { "absent", nowText }
 elseif job.removed then
@@ -301,6 +331,7 @@ local head = redis.call("ZRANGE", waiting, 0, 0, "WITHSCORES")
 return {
   "job", nowText, job.version, job.definition, job.next, job.cursor, job.paused or "0",
   job.open or "", head[1] or "", head[2] or "0", redis.call("ZCARD", waiting),
+  heldAnew and 0 or math.ceil(heldUs / 1000),
 }
 ` as string,
 } as const;
@@ -341,7 +372,7 @@ export const remove = {
   args: ["notAfterUs", "keepMs", "buriedMs"],
   rest: null,
   replies: ["format", "too-late", "removed", "absent"],
-  sha1: "506a390cbbeab0ce9dedb314ee2101d0871adaaa" as string,
+  sha1: "0d17732f8386658f38a4eea8610f7197a9848a4a" as string,
   source: `local state, waiting, history, answer = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local notAfterUs, keepMs, buriedMs = tonumber(ARGV[1]), ARGV[2], ARGV[3]
 local time = redis.call("TIME")
@@ -362,9 +393,11 @@ end
 if job.format and job.format ~= "1" then
   return { "format", job.format }
 end
-if redis.call("GET", answer) then
-  return { "removed", job.next or "0", job.open or "" }
-elseif not job.format or job.removed then
+local answered = redis.call("GET", answer)
+if answered == "removed" then
+  return { "removed", job.removed and job.next or "0", job.removed and job.open or "" }
+elseif answered or not job.format or job.removed then
+  redis.call("SET", answer, "absent", "PX", keepMs)
   return { "absent" }
 end
 redis.call("DEL", waiting, history)
@@ -383,7 +416,7 @@ export const steer = {
   args: ["notAfterUs", "keepMs", "verb", "expected", "next"],
   rest: null,
   replies: ["format", "too-late", "paused", "resumed", "absent", "moved"],
-  sha1: "0f6705e2ecd4e81d78dc1b44c0845042ba5b177b" as string,
+  sha1: "89b3077851d1422c7c998446948d286868858539" as string,
   source: `local state, answer = KEYS[1], KEYS[2]
 local notAfterUs, keepMs, verb, expected, next = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local time = redis.call("TIME")
@@ -408,9 +441,13 @@ local answered = redis.call("GET", answer)
 if answered then
   return { answered }
 elseif not job.format or job.removed then
+  redis.call("SET", answer, "absent", "PX", keepMs)
   return { "absent" }
 end
 if verb == "pause" then
+  if not job.paused and job.next ~= expected and tonumber(job.next) * 1000 <= nowUs then
+    return { "moved" }
+  end
   redis.call("HSET", state, "paused", "1")
   redis.call("SET", answer, "paused", "PX", keepMs)
   return { "paused" }

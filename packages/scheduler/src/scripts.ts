@@ -45,6 +45,8 @@ export interface LiveJobView {
   /** It was asked for by hand. */
   readonly headRequested: boolean;
   readonly waitingCount: number;
+  /** For how long the last run counts as under way yet; 0 when the clock went back, so that a beginning sets it right. */
+  readonly heldMs: number;
 }
 
 function nowMsOf(fields: ReplyFields): number {
@@ -69,6 +71,7 @@ export const lookScript: Script<typeof lua.look, JobView> = defineScript(
       head: fields.text(),
       headRequested: fields.integer() < 0,
       waitingCount: fields.integer(),
+      heldMs: fields.integer(),
     }),
   }),
 );

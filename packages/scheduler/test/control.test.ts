@@ -1,9 +1,10 @@
 /** What an operator does: pause, resume, run now, remove. */
 import { setTimeout as delay } from "node:timers/promises";
-import { pollUntil, RedisServer } from "@holdfast/testkit";
+import { FaultProxy, pollUntil, RedisServer } from "@holdfast/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { RunLostError } from "../src/index.ts";
-import type { Run } from "../src/index.ts";
+import { RunLostError, Scheduler } from "../src/index.ts";
+import type { Run, SchedulerEvent } from "../src/index.ts";
+import { look } from "../src/scripts.generated.ts";
 import { Catcher, Desk, freshName } from "./desk.ts";
 import { storeOf } from "./stored.ts";
 
@@ -40,6 +41,27 @@ describe("pause and resume", () => {
     expect((await scheduler.history("job")).runs.every(({ outcome }) => outcome !== "missed")).toBe(true);
   });
 
+  it("C2 what was due before a pause, while nobody ran, is run after it", async () => {
+    await using desk = new Desk();
+    const name = freshName();
+    const options = { everyMs: 100, missed: "all" } as const;
+    const before = desk.scheduler(server.url, name).job("job", options, () => undefined);
+    await before.start();
+    await before.stop({ graceMs: 1_000 });
+    const operator = desk.scheduler(server.url, name);
+    const store = storeOf(desk.redis(server.url), name);
+    const { nextMs } = await pollUntil("something is due", async () => {
+      const view = await store.look();
+      return view.kind === "job" && view.nextMs <= view.nowMs ? view : undefined;
+    });
+    await operator.pause("job");
+    await operator.resume("job");
+    const catcher = new Catcher();
+    await desk.scheduler(server.url, name).job("job", options, catcher.handle).start();
+    const [first] = await catcher.caught(1);
+    expect(first?.scheduledForMs).toBe(nextMs);
+  });
+
   it("K1 a pause that is sent again does not undo a resume", async () => {
     await using desk = new Desk();
     const scheduler = desk.scheduler(server.url, freshName()).job("job", daily, () => undefined);
@@ -48,6 +70,47 @@ describe("pause and resume", () => {
     await scheduler.resume("job");
     expect(await scheduler.pause("job", { operationId: "one" })).toEqual({ kind: "paused" });
     expect(await storeOf(desk.redis(server.url), scheduler.name).look()).toMatchObject({ kind: "job", paused: false });
+  });
+
+  it("K1 an operation id names one call of each kind: a ticket under which a job is paused resumes, runs and removes it, too", async () => {
+    await using desk = new Desk();
+    const scheduler = desk.scheduler(server.url, freshName()).job("job", daily, () => undefined);
+    await scheduler.start();
+    const store = storeOf(desk.redis(server.url), scheduler.name);
+    const ticket = { operationId: "ticket-17" };
+    expect(await scheduler.pause("job", ticket)).toEqual({ kind: "paused" });
+    expect(await scheduler.resume("job", ticket)).toEqual({ kind: "resumed" });
+    expect(await store.look()).toMatchObject({ kind: "job", paused: false });
+    expect(await scheduler.runNow("job", ticket)).toMatchObject({ kind: "queued" });
+    expect(await scheduler.remove("job", ticket)).toEqual({ kind: "removed" });
+    expect((await store.look()).kind).toBe("removed");
+    // Each of them is answered as it was at first, also when the job is gone.
+    expect(await scheduler.resume("job", ticket)).toEqual({ kind: "resumed" });
+    expect(await scheduler.runNow("job", ticket)).toMatchObject({ kind: "queued" });
+  });
+
+  it("a call that had its effect says so, although the timers could not be set: the replicas make up for it", async () => {
+    await using desk = new Desk();
+    const name = freshName();
+    const catcher = new Catcher();
+    const scheduler = desk.scheduler(server.url, name).job("job", daily, catcher.handle);
+    await scheduler.start();
+    // Whatever goes to the timers fails, and says that nothing was done.
+    await server.call("ACL", "SETUSER", "narrow", "reset", "on", ">p", "~holdfast:{scheduler:*", "&*", "+@all");
+    const redis = desk.redis(server.url, { username: "narrow", password: "p" });
+    const troubles: SchedulerEvent[] = [];
+    const operator = new Scheduler(redis, name, { onEvent: (event) => troubles.push(event) });
+    expect(await operator.runNow("job")).toMatchObject({ kind: "queued" });
+    expect(troubles).toMatchObject([{ type: "trouble", during: "plan", error: { reason: "NOPERM" } }]);
+    await catcher.caught(1);
+    await operator.pause("job");
+    expect(await operator.resume("job")).toEqual({ kind: "resumed" });
+    await expect(operator.remove("job", { operationId: "gone" })).rejects.toMatchObject({
+      name: "OutcomeUnknownError",
+      effect: "possible",
+      operationId: "gone",
+    });
+    expect(await scheduler.remove("job", { operationId: "gone" })).toEqual({ kind: "removed" });
   });
 
   it("what is asked of a job that is not there answers absent", async () => {
@@ -122,6 +185,28 @@ describe("remove", () => {
 });
 
 describe("stop", () => {
+  it("begins no run any more, also when its timer had fired: another replica begins it, in its first attempt", async () => {
+    await using desk = new Desk();
+    await using proxy = await FaultProxy.start(server);
+    const name = freshName();
+    const catcher = new Catcher();
+    const stopping = desk.scheduler(proxy.url, name, { pollMs: 30_000, leaseMs: 5_000 });
+    await stopping.job("job", daily, catcher.handle).start();
+    await pollUntil("hints are heard", async () => {
+      const channels = (await server.call("PUBSUB", "CHANNELS", `*/${name}/*`)) as unknown[];
+      return channels.length > 0;
+    });
+    const held = proxy.hold("reply", new RegExp(look.sha1, "u"));
+    expect(await desk.scheduler(server.url, name).runNow("job")).toMatchObject({ kind: "queued" });
+    await held.hit;
+    const stopped = stopping.stop({ graceMs: 10_000 });
+    held.release();
+    expect(await stopped).toMatchObject({ unfinished: 0, told: true });
+    expect(catcher.runs).toEqual([]);
+    await desk.scheduler(server.url, name).job("job", daily, catcher.handle).start();
+    expect(await catcher.caught(1)).toMatchObject([{ attempt: 1 }]);
+  });
+
   it("waits for the run under way, records it, and the job goes on elsewhere", async () => {
     await using desk = new Desk();
     const name = freshName();

@@ -1,5 +1,6 @@
 /** Clients and schedulers of one test, closed in the end whatever happens. */
 import { Redis } from "ioredis";
+import type { RedisOptions } from "ioredis";
 import { pollUntil } from "@holdfast/testkit";
 import { Scheduler } from "../src/index.ts";
 import type { Run, SchedulerEvent, SchedulerOptions } from "../src/index.ts";
@@ -10,9 +11,9 @@ export class Desk implements AsyncDisposable {
   readonly events: SchedulerEvent[] = [];
 
   /** A client. */
-  redis(url: string): Redis {
+  redis(url: string, options: RedisOptions = {}): Redis {
     const { hostname, port } = new URL(url);
-    const redis = new Redis({ host: hostname, port: Number(port), replyMapping: "legacy" });
+    const redis = new Redis({ ...options, host: hostname, port: Number(port), replyMapping: "legacy" });
     // Each failure reaches the test through its call.
     redis.on("error", () => undefined);
     this.#closers.push(() => redis.disconnect());
@@ -58,8 +59,8 @@ export class Catcher {
   }
 
   /** Resolves when so many have come. */
-  async caught(count: number): Promise<Run[]> {
-    await pollUntil(`${count} runs`, () => this.runs.length >= count, { timeoutMs: 20_000 });
+  async caught(count: number, timeoutMs = 20_000): Promise<Run[]> {
+    await pollUntil(`${count} runs`, () => this.runs.length >= count, { timeoutMs });
     return this.runs;
   }
 }

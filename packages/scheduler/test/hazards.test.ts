@@ -68,6 +68,63 @@ describe("the process", () => {
   });
 });
 
+describe("the network", () => {
+  it("C1 a runner that hears that it may begin after its lease begins nothing", async () => {
+    await using desk = new Desk();
+    await using proxy = await FaultProxy.start(server);
+    const name = freshName();
+    const began: { attempt: number; aborted: boolean }[] = [];
+    const job = { everyMs: 86_400_000, backoff: { baseMs: 0 } } as const;
+    const scheduler = desk
+      .scheduler(proxy.url, name, { commandTimeoutMs: 10_000, leaseMs: 400 })
+      .job("job", job, ({ attempt, signal }) => began.push({ attempt, aborted: signal.aborted }));
+    await scheduler.start();
+    const held = proxy.hold("reply", new RegExp(begin.sha1, "u"));
+    await desk.scheduler(server.url, name).runNow("job");
+    await held.hit;
+    await delay(800);
+    held.release();
+    expect(await desk.event("lost")).toMatchObject({ attempt: 1 });
+    await desk.event("completed");
+    expect(began).toEqual([{ attempt: 2, aborted: false }]);
+  });
+
+  it("C1 a handler that throws because its lease has ended has not failed: the run is lost, and that is said", async () => {
+    await using desk = new Desk();
+    await using proxy = await FaultProxy.start(server);
+    const name = freshName();
+    const job = { everyMs: 86_400_000, backoff: { baseMs: 0 } } as const;
+    const scheduler = desk
+      .scheduler(proxy.url, name, { commandTimeoutMs: 300, leaseMs: 400 })
+      .job("job", job, async ({ attempt, signal }) => {
+        if (attempt > 1) return;
+        await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
+        throw signal.reason;
+      });
+    await scheduler.start();
+    await scheduler.runNow("job");
+    await desk.event("started");
+    proxy.blackhole();
+    expect(await desk.event("lost")).toMatchObject({ attempt: 1 });
+    await proxy.heal();
+    await desk.event("completed", ({ attempt }) => attempt > 1);
+    expect(desk.events.filter(({ type }) => type === "attempt-failed")).toEqual([]);
+  });
+
+  it("a rhythm that is faster than Redis answers goes on, though not at its pace", async () => {
+    await using desk = new Desk();
+    await using proxy = await FaultProxy.start(server);
+    const catcher = new Catcher();
+    const scheduler = desk
+      .scheduler(proxy.url, freshName(), { leaseMs: 3_000 })
+      .job("job", { everyMs: 50 }, catcher.handle);
+    proxy.latency({ upMs: 30, downMs: 30 });
+    await scheduler.start();
+    await catcher.caught(2);
+    expect(repeated(catcher.ids)).toEqual([]);
+  });
+});
+
 describe("Redis", () => {
   it("SCRIPT FLUSH between any two calls goes unnoticed", async () => {
     await using desk = new Desk();
@@ -118,6 +175,71 @@ describe("Redis", () => {
     await catcher.caught(count + 3);
     expect(repeated(catcher.ids)).toEqual([]);
   });
+
+  it("the server forgets everything: the job is put on record again and goes on, and no occurrence runs twice", async () => {
+    await using own = await RedisServer.start();
+    await using desk = new Desk();
+    const catcher = new Catcher();
+    const name = freshName();
+    const scheduler = desk.scheduler(own.url, name).job("job", { everyMs: 200 }, catcher.handle);
+    await scheduler.start();
+    await catcher.caught(3);
+    await own.call("FLUSHALL");
+    const before = catcher.ids.length;
+    await catcher.caught(before + 4);
+    expect(repeated(catcher.ids)).toEqual([]);
+    expect(desk.events.filter(({ type }) => type === "defined")).toHaveLength(2);
+    const { runs } = await scheduler.history("job");
+    expect(runs.length).toBeGreaterThan(0);
+    expect(runs.every(({ outcome }) => outcome === "completed" || outcome === "skipped")).toBe(true);
+  });
+
+  it("the server is out of memory: a run that ends is recorded all the same, and the job goes on when there is room (K3)", async () => {
+    await using own = await RedisServer.start();
+    await using desk = new Desk();
+    const gate = Promise.withResolvers<void>();
+    const catcher = new Catcher();
+    const scheduler = desk.scheduler(own.url, freshName()).job("job", { everyMs: 86_400_000 }, async (run) => {
+      catcher.handle(run);
+      if (catcher.runs.length === 1) await gate.promise;
+    });
+    await scheduler.start();
+    await scheduler.runNow("job");
+    await desk.event("started");
+    await own.call("CONFIG", "SET", "maxmemory", "1mb");
+    await expect(scheduler.runNow("job")).rejects.toMatchObject({ reason: "OOM", effect: "none" });
+    gate.resolve();
+    await desk.event("completed");
+    expect((await scheduler.history("job")).runs).toMatchObject([{ outcome: "completed", attempts: 1 }]);
+    await own.call("CONFIG", "SET", "maxmemory", "0");
+    expect(await scheduler.runNow("job")).toMatchObject({ kind: "queued" });
+    await catcher.caught(2);
+  });
+
+  it.each(["state", "waiting", "history"])(
+    "another program's key in the place of %s: typed errors, nothing half-written, and the job goes on when it is gone (K3)",
+    async (part) => {
+      await using desk = new Desk();
+      const name = freshName();
+      const redis = desk.redis(server.url);
+      const key = `holdfast:{scheduler:${name}/job}:${part}`;
+      const catcher = new Catcher();
+      const scheduler = desk.scheduler(server.url, name).job("job", { everyMs: 200, missed: "all" }, catcher.handle);
+      await redis.set(key, "another program's");
+      await scheduler.start();
+      const { error } = await desk.event("trouble");
+      expect(error).toMatchObject({ code: "REDIS_REFUSED", reason: "WRONGTYPE", effect: "none" });
+      const record = (): Promise<unknown> =>
+        part === "state" ? redis.exists(key) : redis.hmget(`holdfast:{scheduler:${name}/job}:state`, "cursor", "open");
+      const before = await record();
+      await delay(600);
+      expect(await record()).toEqual(before);
+      expect(catcher.runs).toEqual([]);
+      await redis.del(key);
+      await catcher.caught(2);
+      expect(repeated(catcher.ids)).toEqual([]);
+    },
+  );
 
   it("a record of a newer format is left alone, and that is said", async () => {
     await using desk = new Desk();

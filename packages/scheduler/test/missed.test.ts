@@ -76,6 +76,51 @@ describe("C2 missed occurrences", () => {
     expect(missed.reduce((sum, { count }) => sum + count, 0)).toBe(missing.length);
   });
 
+  it.each(["once", "all"] as const)(
+    "C2 %s: what is caught up waits behind a run whose runner died while nobody was there, and is not skipped for overlap",
+    async (missed) => {
+      await using desk = new Desk();
+      const name = freshName();
+      const redis = desk.redis(server.url);
+      const store = storeOf(redis, name);
+      const options = { everyMs: 366 * 86_400_000, missed, missedAfterMs: 1_000, overlap: "skip" } as const;
+      const definition = definitionOf({ cron: undefined, ...options });
+      const dueMs = Date.now() - 5_000;
+      await dueJob(redis, store, definition, 8_000_000_000_000);
+      await store.enqueue("op", "now-op", "queue");
+      expect(await store.begin("now-op", 10, definition)).toMatchObject({ kind: "run" });
+      await redis.hset(store.keys.state, "next", dueMs);
+      const catcher = new Catcher();
+      const scheduler = desk.scheduler(server.url, name).job("job", options, catcher.handle);
+      await scheduler.start();
+      await catcher.caught(2, 5_000);
+      expect(catcher.ids).toEqual(["now-op", new Date(dueMs).toISOString()]);
+      await pollUntil("both records", async () => (await scheduler.history("job")).runs.length === 2);
+      expect((await scheduler.history("job")).runs.map(({ outcome }) => outcome)).toEqual(["completed", "completed"]);
+    },
+  );
+
+  it("C2 counter-test: replicas whose record is lost know nothing of what passed while nobody ran", async () => {
+    await using desk = new Desk();
+    const name = freshName();
+    const catcher = new Catcher();
+    const options = { everyMs, missed: "all", missedAfterMs: 50, overlap: "queue" } as const;
+    const before = desk.scheduler(server.url, name).job("job", options, catcher.handle);
+    await before.start();
+    await catcher.caught(2);
+    await before.stop({ graceMs: 1_000 });
+    const count = catcher.ids.length;
+    const redis = desk.redis(server.url);
+    await redis.del(...(await redis.keys(`holdfast:{scheduler:${name}/job}:*`)));
+    await delay(everyMs * 6);
+    const after = desk.scheduler(server.url, name).job("job", options, catcher.handle);
+    await after.start();
+    await catcher.caught(count + 3);
+    await after.stop({ graceMs: 1_000 });
+    expect(gaps(catcher.ids).length).toBeGreaterThanOrEqual(4);
+    expect((await after.history("job")).runs.every(({ outcome }) => outcome === "completed")).toBe(true);
+  });
+
   it("C2 an occurrence that comes within missedAfterMs has not been missed", () => {
     const definition = definitionOf({ cron: undefined, everyMs: 1_000, missed: "skip", missedAfterMs: 300 });
     const recurrence = recurrenceOf(definition.rule);

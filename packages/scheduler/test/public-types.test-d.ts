@@ -20,8 +20,30 @@ export const clients: readonly Scheduler[] = [
 export const loose: Scheduler = new Scheduler(redis, "x", {
   timezone: undefined,
   runner: undefined,
+  leaseMs: undefined,
+  pollMs: undefined,
+  historyMax: undefined,
+  prefix: undefined,
+  commandTimeoutMs: undefined,
+  durability: undefined,
+  clock: undefined,
+  random: undefined,
   onEvent: undefined,
 });
+
+/** So do the options of a job, and of each call. */
+export const everything: JobOptions = {
+  everyMs: 1_000,
+  cron: undefined,
+  version: undefined,
+  missed: undefined,
+  missedAfterMs: undefined,
+  overlap: undefined,
+  atMostMs: undefined,
+  atLeastMs: undefined,
+  attemptsMax: undefined,
+  backoff: undefined,
+};
 
 /** Statements that compile, and some that do not. */
 export async function compiles(scheduler: Scheduler): Promise<void> {
@@ -53,4 +75,44 @@ export async function compiles(scheduler: Scheduler): Promise<void> {
   expectTypeOf<RunHistory["runs"]>().toEqualTypeOf<readonly RunRecord[]>();
   expectTypeOf(await scheduler.stop({ graceMs: 1 })).toEqualTypeOf<StopReport>();
   expectTypeOf<Extract<SchedulerEvent, { type: "failed" }>["why"]>().toEqualTypeOf<"threw" | "overran" | "crashed">();
+}
+
+/** Statements that do not compile. */
+export async function refused(scheduler: Scheduler, job: JobOptions): Promise<void> {
+  // @ts-expect-error a client is needed
+  void new Scheduler("redis://localhost", "x");
+  // @ts-expect-error something with a call method is not enough
+  void new Scheduler({ call: async () => "OK" }, "x");
+  // @ts-expect-error a name is needed
+  void new Scheduler(redis);
+  // @ts-expect-error options have names
+  void new Scheduler(redis, "x", { timeZone: "UTC" });
+  // @ts-expect-error a duration is a number
+  void new Scheduler(redis, "x", { leaseMs: "15s" });
+  // @ts-expect-error durability needs both fields
+  void new Scheduler(redis, "x", { durability: { replicas: 1 } });
+  // @ts-expect-error a job has a handler
+  scheduler.job("a", job);
+  // @ts-expect-error a job has a name
+  scheduler.job(job, () => undefined);
+  // @ts-expect-error a closed set of words
+  scheduler.job("a", { everyMs: 1_000, overlap: "replace" }, () => undefined);
+  // @ts-expect-error cron is a pattern
+  scheduler.job("a", { cron: 5 }, () => undefined);
+  // @ts-expect-error options have names
+  scheduler.job("a", { everyMs: 1_000, retries: 3 }, () => undefined);
+  // @ts-expect-error options are read-only
+  job.version = 2;
+  scheduler.job("a", job, (run) => {
+    // @ts-expect-error a run is read-only
+    run.token = 1;
+    // @ts-expect-error a run has no such field
+    void run.payload;
+  });
+  // @ts-expect-error a stop has a grace in milliseconds
+  await scheduler.stop({ graceMs: "10s" });
+  // @ts-expect-error an operation id is text
+  await scheduler.runNow("a", { operationId: 1 });
+  // @ts-expect-error a closed set of answers
+  (await scheduler.pause("a")).kind satisfies "paused" | "stopped";
 }

@@ -40,6 +40,7 @@ describe("C4 daylight saving", () => {
     [paris.zone, "spring", "0 3 * * *", ["29 03:00"]],
     [paris.zone, "spring", "30 2,14 * * *", ["29 03:00", "29 14:30"]],
     [paris.zone, "spring", "15,45 2 * * *", ["29 03:00"]],
+    [paris.zone, "spring", "0 1-3 * * *", ["29 01:00", "29 03:00"]],
     [paris.zone, "autumn", "30 2 * * *", ["25 02:30"]],
     [paris.zone, "autumn", "0 3 * * *", ["25 03:00"]],
     [paris.zone, "autumn", "30 2,14 * * *", ["25 02:30", "25 14:30"]],
@@ -47,6 +48,10 @@ describe("C4 daylight saving", () => {
     [newYork.zone, "spring", "30 2 * * *", ["08 03:00"]],
     [newYork.zone, "spring", "30 2,14 * * *", ["08 03:00", "08 14:30"]],
     [newYork.zone, "spring", "0 0 2 * * *", ["08 03:00"]],
+    [newYork.zone, "spring", "0 3 * * *", ["08 03:00"]],
+    [newYork.zone, "spring", "15,45 2 * * *", ["08 03:00"]],
+    [newYork.zone, "spring", "0 1-3 * * *", ["08 01:00", "08 03:00"]],
+    [newYork.zone, "autumn", "0 2 * * *", ["01 02:00"]],
     [newYork.zone, "autumn", "30 1 * * *", ["01 01:30"]],
     [newYork.zone, "autumn", "30 1,13 * * *", ["01 01:30", "01 13:30"]],
     [newYork.zone, "autumn", "0 0-2 * * *", ["01 00:00", "01 01:00", "01 02:00"]],
@@ -62,6 +67,7 @@ describe("C4 daylight saving", () => {
     expect(after("30 2 * * *", "Europe/Paris", "2026-10-25T00:45Z")).toBe("2026-10-26T01:30:00.000Z");
     expect(after("30 2 * * *", "Europe/Paris", "2026-03-28T12:00Z")).toBe("2026-03-29T01:00:00.000Z");
     expect(after("30 1 * * *", "America/New_York", "2026-10-31T12:00Z")).toBe("2026-11-01T05:30:00.000Z");
+    expect(after("30 1 * * *", "America/New_York", "2026-11-01T05:45Z")).toBe("2026-11-02T06:30:00.000Z");
     expect(after("30 2 * * *", "America/New_York", "2026-03-07T12:00Z")).toBe("2026-03-08T07:00:00.000Z");
   });
 

@@ -1,6 +1,7 @@
 /** C5: two definitions during a rolling deployment. */
 import { pollUntil, RedisServer } from "@holdfast/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { catchUpMax } from "../src/plan.ts";
 import { define } from "../src/scripts.generated.ts";
 import { withAlteredLua } from "./altered-lua.ts";
 import { Catcher, Desk, freshName, repeated } from "./desk.ts";
@@ -108,6 +109,28 @@ describe("C5 versions", () => {
       expect(await store.define(definitionOf({ version: 2 }), view, dueMs + 3_600_000)).toBe("defined");
     });
     expect(await liveView(store)).toMatchObject({ nextMs: dueMs + 3_600_000, head: "", cursorMs: 0 });
+  });
+
+  it("C5 a newer definition counts although too many wait for what is due to be decided; it begins with that, and the job goes on", async () => {
+    await using desk = new Desk();
+    const name = freshName();
+    const redis = desk.redis(server.url);
+    const store = storeOf(redis, name);
+    const options = { everyMs: 60_000, missed: "all", overlap: "queue" } as const;
+    const dueMs = Math.floor(Date.now() / 60_000) * 60_000 - 600_000;
+    await dueJob(redis, store, definitionOf({ cron: undefined, ...options }), dueMs);
+    const crowd = Array.from({ length: catchUpMax }, (_, index) => [dueMs - catchUpMax + index, `waiting-${index}`]);
+    await redis.zadd(store.keys.waiting, ...crowd.flat());
+    const catcher = new Catcher();
+    await desk
+      .scheduler(server.url, name)
+      .job("job", { ...options, version: 2 }, catcher.handle)
+      .start();
+    await desk.event("defined", ({ version }) => version === 2);
+    const runs = await catcher.caught(3);
+    expect(runs.every(({ version }) => version === 2)).toBe(true);
+    const first = new Date(dueMs).toISOString();
+    await pollUntil("what was due", async () => (await redis.zscore(store.keys.waiting, first)) !== null);
   });
 
   it("C5 a lower version never replaces a higher one, whoever asks last", async () => {

@@ -1,6 +1,7 @@
 /**
  * A PostgreSQL query that ends with its scope. Rejecting a promise does not stop a query: the server is told, by another connection, and
- * the connection that ran the query is thrown away, since the cancellation might otherwise hit the next query on it.
+ * the connection that ran the query is thrown away, since the cancellation might otherwise hit the next query on it. It is thrown away
+ * first: in a pool whose connections are all busy the cancellation would wait for the very query that it is to end.
  */
 import { onAbort } from "@holdfast/core";
 import { enclosing } from "./cancellable.ts";
@@ -29,13 +30,19 @@ export async function cancellableQuery<Row>(pool: QueryPool, text: string, value
   const signal = enclosing()?.signal;
   signal?.throwIfAborted();
   const client = await pool.connect();
-  let stopped: Promise<unknown> | undefined;
+  let released = false;
+  const release = (destroy: boolean): void => {
+    if (!released) client.release(destroy);
+    released = true;
+  };
   const registration =
     signal === undefined
       ? undefined
       : onAbort(signal, () => {
+          const { processID } = client;
+          release(true);
           // A cancellation that is refused, or comes after the query's end, changes nothing: the connection is closed in any case.
-          stopped = pool.query("SELECT pg_cancel_backend($1)", [client.processID]).catch(() => undefined);
+          pool.query("SELECT pg_cancel_backend($1)", [processID]).catch(() => undefined);
         });
   try {
     signal?.throwIfAborted();
@@ -47,7 +54,6 @@ export async function cancellableQuery<Row>(pool: QueryPool, text: string, value
     throw error;
   } finally {
     registration?.cancel();
-    await stopped;
-    client.release(stopped !== undefined || signal?.aborted === true);
+    release(signal?.aborted === true);
   }
 }

@@ -67,14 +67,18 @@ function timeoutMsOf(headers: IncomingHeaders): number {
  * @throws ScopeTimeoutError without calling the function when no time is left
  */
 export function withDeadlineFrom<Value>(headers: IncomingHeaders, fn: () => Value): Value;
-export function withDeadlineFrom<Value>(headers: IncomingHeaders, options: DeadlineFromOptions, fn: () => Value): Value;
 export function withDeadlineFrom<Value>(
   headers: IncomingHeaders,
-  second: DeadlineFromOptions | (() => Value),
+  options: DeadlineFromOptions | undefined,
+  fn: () => Value,
+): Value;
+export function withDeadlineFrom<Value>(
+  headers: IncomingHeaders,
+  second: DeadlineFromOptions | undefined | (() => Value),
   third?: () => Value,
 ): Value {
   const fn = typeof second === "function" ? second : third;
-  const options = typeof second === "function" ? {} : second;
+  const options = typeof second === "object" ? second : {};
   callback("fn", fn);
   const givenMs = timeoutMsOf(headers);
   const timeoutMaxMs =

@@ -41,12 +41,19 @@ interface LongestCallback {
 /** Times every callback of the process. Resolves to a function that stops it. */
 function timeCallbacks(clock: Clock, longest: LongestCallback): () => void {
   let startMs = clock.monotonicMs();
+  // Callbacks lie within one another: the function of a scope is one within the callback that opened it. The outermost takes the time.
+  let depth = 0;
   const hook = createHook({
     before() {
+      depth += 1;
+      if (depth > 1) return;
       clearEntry();
       startMs = clock.monotonicMs();
     },
     after() {
+      // The callback that began the watch has an end, but no beginning.
+      depth = Math.max(0, depth - 1);
+      if (depth > 0) return;
       const durationMs = clock.monotonicMs() - startMs;
       if (durationMs <= longest.durationMs) return;
       longest.durationMs = durationMs;

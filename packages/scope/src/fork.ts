@@ -2,13 +2,14 @@
  * One fork: its work, its promise and its outcome. The promise rejects as soon as the fork is cancelled, so that nobody waits for work
  * that ignores its signal; the work itself is followed until it settles, and is a zombie when the scope has returned before.
  */
-import { deadlineListOf, withinAmbientDeadline, ambientDeadline } from "@holdfast/core";
-import type { DeadlineEntry } from "@holdfast/core";
+import { ambientDeadline, deadlineListOf, follow, withinAmbientDeadline } from "@holdfast/core";
+import type { DeadlineEntry, WorkOwner } from "@holdfast/core";
 import { Cancellable } from "./cancellable.ts";
 import { ScopeTimeoutError } from "./errors.ts";
 import type { CancelReason } from "./errors.ts";
 import { noteEntry } from "./running-now.ts";
 import type { Scope } from "./scope.ts";
+import { traced } from "./trace.ts";
 
 /** What a fork's function gets. */
 export interface ForkContext {
@@ -23,6 +24,9 @@ export type ForkEnd = "success" | "failed" | "timed-out" | "cancelled";
 
 /** A fork as its scope sees it, whatever its value is. */
 export interface RunningFork {
+  /** The links belong to the list of running forks. */
+  earlier: RunningFork | undefined;
+  later: RunningFork | undefined;
   readonly name: string;
   readonly ageMs: number;
   readonly cancelReason: CancelReason | undefined;
@@ -32,15 +36,25 @@ export interface RunningFork {
 
 const ignore = (): void => undefined;
 
+/** The executor of a promise runs at once: what it is handed can be picked up here without a closure for each fork. */
+let resolveLast: (value: unknown) => void;
+let rejectLast: (error: unknown) => void;
+const pickUp = (resolve: (value: never) => void, reject: (error: unknown) => void): void => {
+  resolveLast = resolve as (value: unknown) => void;
+  rejectLast = reject;
+};
+
 /** One subtask. Its class is its context: the function sees `ForkContext` alone. */
-export class Fork<Value> extends Cancellable implements ForkContext, RunningFork {
+export class Fork<Value> extends Cancellable implements ForkContext, RunningFork, WorkOwner {
+  earlier: RunningFork | undefined = undefined;
+  later: RunningFork | undefined = undefined;
   readonly name: string;
   readonly promise: Promise<Value>;
   readonly #scope: Scope;
   readonly #startMs: number;
   readonly #timeoutMs: number;
-  #resolve: ((value: Value) => void) | undefined;
-  #reject: ((error: unknown) => void) | undefined;
+  readonly #resolve: (value: unknown) => void;
+  readonly #reject: (error: unknown) => void;
   #deadline: DeadlineEntry | undefined;
   #zombie = false;
 
@@ -51,10 +65,9 @@ export class Fork<Value> extends Cancellable implements ForkContext, RunningFork
     this.#scope = scope;
     this.#startMs = startMs;
     this.#timeoutMs = timeoutMs;
-    this.promise = new Promise((resolve, reject) => {
-      this.#resolve = resolve;
-      this.#reject = reject;
-    });
+    this.promise = new Promise(pickUp);
+    this.#resolve = resolveLast;
+    this.#reject = rejectLast;
   }
 
   get path(): string {
@@ -83,19 +96,17 @@ export class Fork<Value> extends Cancellable implements ForkContext, RunningFork
       return;
     }
     noteEntry(this);
+    const run = traced(this.#scope.name, this.name, fn);
     let work: PromiseLike<Value> | Value;
     try {
-      if (own) work = withinAmbientDeadline(this, () => fn(this));
-      else if (ambientDeadline() === this.#scope) work = fn(this);
-      else work = withinAmbientDeadline(this.#scope, () => fn(this));
+      if (own) work = withinAmbientDeadline(this, run, this);
+      else if (ambientDeadline() === this.#scope) work = run(this);
+      else work = withinAmbientDeadline(this.#scope, run, this);
     } catch (error) {
-      this.#onError(error);
+      this.onError(error);
       return;
     }
-    Promise.resolve(work).then(
-      (value) => this.#onValue(value),
-      (error: unknown) => this.#onError(error),
-    );
+    follow(this, work);
   }
 
   /** Cancels it: the promise rejects now, the work is told by its signal. */
@@ -117,6 +128,20 @@ export class Fork<Value> extends Cancellable implements ForkContext, RunningFork
     this.#deadline?.cancel();
   }
 
+  /** Its work has ended with a value. */
+  onValue(value: unknown): void {
+    this.#deadline?.cancel();
+    if (this.cancelReason === undefined) this.#resolve(value);
+    this.#settled("value");
+  }
+
+  /** Its work has failed. */
+  onError(error: unknown): void {
+    this.#deadline?.cancel();
+    if (this.cancelReason === undefined) this.#rejectWith(error);
+    this.#settled("error", error);
+  }
+
   #onDeadline(): void {
     const lateByMs = this.clock.monotonicMs() - this.atMs;
     const effect = this.#timeoutMs === 0 ? "none" : "possible";
@@ -130,22 +155,10 @@ export class Fork<Value> extends Cancellable implements ForkContext, RunningFork
     }
   }
 
-  #onValue(value: Value): void {
-    this.#deadline?.cancel();
-    if (this.cancelReason === undefined) this.#resolve?.(value);
-    this.#settled("value");
-  }
-
-  #onError(error: unknown): void {
-    this.#deadline?.cancel();
-    if (this.cancelReason === undefined) this.#rejectWith(error);
-    this.#settled("error", error);
-  }
-
   #rejectWith(error: unknown): void {
     // A failure is the scope's to report; a fork that nobody awaits must not become an unhandled rejection (S5).
     this.promise.catch(ignore);
-    this.#reject?.(error);
+    this.#reject(error);
   }
 
   #settled(result: "value" | "error", error?: unknown): void {

@@ -99,10 +99,11 @@ async function followed(working: Set<string>, name: string, task: () => unknown)
 }
 
 function lossOf(error: unknown, scope: Scope): Collected<unknown> {
-  if (error instanceof ScopeTimeoutError && error.scope.split("/")[0] === scope.name)
-    return { kind: "timed-out", error };
-  if (error !== undefined && error === scope.cancelReason) return { kind: "cancelled", error: scope.cancelReason };
-  return { kind: "failed", error };
+  const reason = scope.cancelReason;
+  if (reason === undefined || error !== reason) return { kind: "failed", error };
+  // The deadline of a scope around this one cancels it as its caller does.
+  if (reason instanceof ScopeTimeoutError && reason.scope === scope.name) return { kind: "timed-out", error: reason };
+  return { kind: "cancelled", error: reason };
 }
 
 function taskNames(field: string, tasks: Tasks): string[] {

@@ -34,14 +34,17 @@ export class OpenScope implements AsyncDisposable {
 
   /** As `fork` of a scope. @throws ScopeEndedError after `close` */
   fork<Value>(name: string, fn: ForkFunction<Value>): Promise<Value>;
-  fork<Value>(name: string, options: ForkOptions, fn: ForkFunction<Value>): Promise<Value>;
-  fork<Value>(name: string, ...rest: [ForkFunction<Value>] | [ForkOptions, ForkFunction<Value>]): Promise<Value> {
+  fork<Value>(name: string, options: ForkOptions | undefined, fn: ForkFunction<Value>): Promise<Value>;
+  fork<Value>(
+    name: string,
+    ...rest: [ForkFunction<Value>] | [ForkOptions | undefined, ForkFunction<Value>]
+  ): Promise<Value> {
     return rest.length === 1 ? this.#scope.fork(name, rest[0]) : this.#scope.fork(name, rest[0], rest[1]);
   }
 
   /** Runs a function, and what it calls, under this scope's deadline. */
   run<Value>(fn: () => Value): Value {
-    return withinAmbientDeadline(this.#scope, fn);
+    return withinAmbientDeadline(this.#scope, fn, undefined);
   }
 
   /** What has become of the forks so far. */
@@ -64,7 +67,7 @@ export class OpenScope implements AsyncDisposable {
 
   #close(): Promise<ScopeReport> {
     return new Promise((resolve) => {
-      this.#scope.whenEnded(() => resolve(this.#scope.report()));
+      this.#scope.whenEnded({ ended: () => resolve(this.#scope.report()) });
       if (this.#scope.report().running > 0) this.#scope.cancel(new ScopeShutdownError(this.name));
       this.#scope.letGo();
     });

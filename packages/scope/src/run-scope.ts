@@ -1,9 +1,12 @@
 /** `scope`: a function and its forks, as one call. */
-import { callback, withinAmbientDeadline } from "@holdfast/core";
+import { callback, follow, withinAmbientDeadline } from "@holdfast/core";
+import type { WorkOwner } from "@holdfast/core";
 import { resolveScopeOptions } from "./options.ts";
 import type { ScopeOptions } from "./options.ts";
 import { noteEntry } from "./running-now.ts";
 import { Scope } from "./scope.ts";
+import type { EndOfScope } from "./scope.ts";
+import { traced } from "./trace.ts";
 
 /** A scope's own function. */
 export type ScopeFunction<Value> = (scope: Scope) => PromiseLike<Value> | Value;
@@ -22,34 +25,48 @@ export function scope<Value>(options: ScopeOptions, fn: ScopeFunction<Value>): P
 /** Runs the scope's function to its end and waits for the forks. */
 export function runScope<Value>(scope: Scope, fn: ScopeFunction<Value>): Promise<Value> {
   return new Promise((resolve, reject) => {
-    let value: Value;
-    scope.whenEnded((failure) => {
-      // Without a failure the scope ends no earlier than its function.
-      if (failure === undefined) resolve(value);
-      else reject(failure.error);
-    });
+    const body = new Body<Value>(scope, resolve, reject);
+    scope.whenEnded(body);
     if (scope.cancelReason !== undefined) {
       scope.letGo();
       return;
     }
     noteEntry(scope);
     try {
-      const work = withinAmbientDeadline(scope, () => fn(scope));
-      Promise.resolve(work).then(
-        (result) => {
-          value = result;
-          scope.letGo();
-        },
-        (error: unknown) => bodyFailed(scope, error),
-      );
+      follow(body, withinAmbientDeadline(scope, traced(scope.name, null, fn), scope));
     } catch (error) {
-      bodyFailed(scope, error);
+      body.onError(error);
     }
   });
 }
 
-function bodyFailed(scope: Scope, error: unknown): void {
-  // After a cancellation the function fails with its reason or in consequence of it.
-  if (scope.cancelReason === undefined) scope.failed(null, error);
-  scope.letGo();
+/** A scope's own function, from its start to the end of the scope. */
+class Body<Value> implements WorkOwner, EndOfScope {
+  readonly #scope: Scope;
+  readonly #resolve: (value: Value) => void;
+  readonly #reject: (error: unknown) => void;
+  #value: unknown;
+
+  constructor(scope: Scope, resolve: (value: Value) => void, reject: (error: unknown) => void) {
+    this.#scope = scope;
+    this.#resolve = resolve;
+    this.#reject = reject;
+  }
+
+  onValue(value: unknown): void {
+    this.#value = value;
+    this.#scope.letGo();
+  }
+
+  onError(error: unknown): void {
+    // After a cancellation the function fails with its reason or in consequence of it.
+    if (this.#scope.cancelReason === undefined) this.#scope.failed(null, error);
+    this.#scope.letGo();
+  }
+
+  ended(failure: { readonly error: unknown } | undefined): void {
+    // Without a failure the scope ends no earlier than its function.
+    if (failure === undefined) this.#resolve(this.#value as Value);
+    else this.#reject(failure.error);
+  }
 }

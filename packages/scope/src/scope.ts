@@ -4,7 +4,7 @@
  * S1 the deadline is the earlier of the own and the enclosing one, less the grace. S2 ended means that all forks have settled, or that the
  * grace after the cancellation is over; a deadline is a cancellation. S5 whatever was armed or listened to is undone at the end.
  */
-import { ambientDeadline, ambientRemainingMs, deadlineListOf, onAbort } from "@holdfast/core";
+import { ambientDeadline, ambientRemainingMs, Deadline, deadlineListOf, onAbort } from "@holdfast/core";
 import type { AbortRegistration, DeadlineEntry, EventSink } from "@holdfast/core";
 import { Cancellable, enclosing } from "./cancellable.ts";
 import { CallerCancelledError, ScopeEndedError, ScopeTimeoutError, SiblingFailedError } from "./errors.ts";
@@ -16,6 +16,7 @@ import type { ForkContext, ForkEnd, RunningFork } from "./fork.ts";
 import { resolveTimeoutMs } from "./options.ts";
 import type { ForkOptions, ResolvedScopeOptions } from "./options.ts";
 import { noCounts } from "./report.ts";
+import { RunningForks } from "./running-forks.ts";
 import type { ScopeCounters, ScopeReport } from "./report.ts";
 
 /** The function of a fork. */
@@ -23,6 +24,12 @@ export type ForkFunction<Value> = (context: ForkContext) => PromiseLike<Value> |
 
 /** A failure policy: the first failure cancels the rest, or each fork stands for itself. */
 export type OnFailure = "cancel" | "continue";
+
+/** Told how a scope has ended. */
+export interface EndOfScope {
+  /** @param failure the first failure or the reason of the cancellation, undefined when all is well */
+  ended(failure: { readonly error: unknown } | undefined): void;
+}
 
 interface Times {
   readonly timeoutMs: number;
@@ -42,6 +49,20 @@ function timesWithin(leftMs: number, parentGraceMs: number, own: Times): Times {
   return { timeoutMs: Math.min(timeoutMs, Math.max(0, Math.ceil(leftMs - graceWithinMs) - 1)), graceMs: graceWithinMs };
 }
 
+/** The deadline of a scope. */
+class ScopeDeadline extends Deadline {
+  readonly #scope: Scope;
+
+  constructor(scope: Scope) {
+    super();
+    this.#scope = scope;
+  }
+
+  onDeadline(): void {
+    this.#scope.timeIsOver();
+  }
+}
+
 /** A scope. Made by `scope`, `openScope`, `firstSuccess` and `collect`. */
 export class Scope extends Cancellable {
   readonly name: string;
@@ -50,24 +71,26 @@ export class Scope extends Cancellable {
   readonly graceMs: number;
   readonly #onFailure: OnFailure;
   readonly #events: EventSink<ScopeEvent>;
-  readonly #running = new Set<RunningFork>();
+  readonly #running = new RunningForks();
   readonly #counts: ScopeCounters = noCounts();
   #firstFailure: { readonly error: unknown } | undefined;
-  #deadline: DeadlineEntry | undefined;
+  #deadline: Deadline | undefined;
   #grace: DeadlineEntry | undefined;
   #caller: AbortRegistration | undefined;
   #leaveParent: (() => void) | undefined;
   /** Its own function is not done, or nobody has closed it yet. */
   #held = true;
   #ended = false;
-  #onEnd: ((failure: { readonly error: unknown } | undefined) => void) | undefined;
+  #onEnd: EndOfScope | undefined;
 
   constructor(options: ResolvedScopeOptions, onFailure: OnFailure) {
     const { clock } = options;
     const startMs = clock.monotonicMs();
-    const parent = enclosing();
-    const { timeoutMs, graceMs } = timesWithin(ambientRemainingMs(), parent?.graceMs ?? Infinity, options);
-    super(clock, startMs + timeoutMs, ambientDeadline());
+    const outer = ambientDeadline();
+    const parent = outer === undefined ? undefined : enclosing();
+    const { timeoutMs, graceMs } =
+      outer === undefined ? options : timesWithin(ambientRemainingMs(), parent?.graceMs ?? Infinity, options);
+    super(clock, startMs + timeoutMs, outer);
     this.name = options.name;
     this.#startMs = startMs;
     this.#timeoutMs = timeoutMs;
@@ -92,11 +115,15 @@ export class Scope extends Cancellable {
    * @throws ScopeEndedError when the scope has returned
    */
   fork<Value>(name: string, fn: ForkFunction<Value>): Promise<Value>;
-  fork<Value>(name: string, options: ForkOptions, fn: ForkFunction<Value>): Promise<Value>;
-  fork<Value>(name: string, second: ForkOptions | ForkFunction<Value>, third?: ForkFunction<Value>): Promise<Value> {
+  fork<Value>(name: string, options: ForkOptions | undefined, fn: ForkFunction<Value>): Promise<Value>;
+  fork<Value>(
+    name: string,
+    second: ForkOptions | undefined | ForkFunction<Value>,
+    third?: ForkFunction<Value>,
+  ): Promise<Value> {
     const fn = typeof second === "function" ? second : third;
     if (typeof fn !== "function") throw new TypeError(`fn must be a function, got ${typeof fn}`);
-    const timeoutMs = typeof second === "function" ? Infinity : resolveTimeoutMs(second.timeoutMs);
+    const timeoutMs = typeof second === "object" ? resolveTimeoutMs(second.timeoutMs) : Infinity;
     if (typeof name !== "string" || name === "")
       throw new TypeError(`name must be a string that is not empty, got ${name === "" ? '""' : typeof name}`);
     if (this.#ended) throw new ScopeEndedError(this.name, name);
@@ -105,7 +132,7 @@ export class Scope extends Cancellable {
     this.#counts.forks += 1;
     this.#running.add(fork);
     // The clock is asked, since no timer runs while the event loop is blocked.
-    if (nowMs >= this.atMs) this.#onDeadline();
+    if (nowMs >= this.atMs) this.timeIsOver();
     if (this.cancelReason === undefined) fork.start(fn);
     else fork.refuse(this.cancelReason);
     return fork.promise;
@@ -115,10 +142,16 @@ export class Scope extends Cancellable {
   cancel(reason: CancelReason): void {
     if (this.#ended || !this.cancelWith(reason)) return;
     this.#deadline?.cancel();
-    for (const fork of this.#running) fork.cancel(reason);
+    for (const fork of this.#running.all()) fork.cancel(reason);
     if (this.graceMs === 0) this.#end();
     else this.#grace = deadlineListOf(this.clock, this.graceMs).add(() => this.#end());
     this.#endIfDone();
+  }
+
+  /** Called when the deadline is seen to have passed. */
+  timeIsOver(): void {
+    const lateByMs = this.clock.monotonicMs() - this.atMs;
+    this.cancel(new ScopeTimeoutError(this.name, this.#timeoutMs, lateByMs));
   }
 
   /** Its own function is done, or it is being closed: it ends with its last fork. */
@@ -133,9 +166,9 @@ export class Scope extends Cancellable {
     this.cancel(new SiblingFailedError(this.name, sibling, error));
   }
 
-  /** Calls back once the scope has ended, with the first failure or the reason of the cancellation, or with nothing when all is well. */
-  whenEnded(callback: (failure: { readonly error: unknown } | undefined) => void): void {
-    this.#onEnd = callback;
+  /** Tells once the scope has ended: the first failure or the reason of the cancellation, or nothing when all is well. */
+  whenEnded(end: EndOfScope): void {
+    this.#onEnd = end;
     if (this.#ended) this.#tellEnd();
   }
 
@@ -146,7 +179,7 @@ export class Scope extends Cancellable {
 
   /** Called by a fork whose work has settled in time. */
   forkSettled(fork: RunningFork, end: ForkEnd, ignoredTimeout: boolean): void {
-    this.#running.delete(fork);
+    this.#running.remove(fork);
     if (end === "timed-out") this.#counts.timedOut += 1;
     else this.#counts[end] += 1;
     if (ignoredTimeout) this.#counts.timeoutsWithoutCancellation += 1;
@@ -173,17 +206,13 @@ export class Scope extends Cancellable {
       this.cancel(new ScopeTimeoutError(this.name, this.#timeoutMs, 0, "none"));
     } else {
       if (this.#timeoutMs !== Infinity) {
-        this.#deadline = deadlineListOf(this.clock, this.#timeoutMs).add(() => this.#onDeadline(), this.#startMs);
+        this.#deadline = new ScopeDeadline(this);
+        deadlineListOf(this.clock, this.#timeoutMs).start(this.#deadline, this.#startMs);
       }
       this.#leaveParent = parent?.onCancel((reason) => this.cancel(reason));
       if (signal === undefined) return;
       this.#caller = onAbort(signal, () => this.cancel(new CallerCancelledError(this.name, signal.reason, "possible")));
     }
-  }
-
-  #onDeadline(): void {
-    const lateByMs = this.clock.monotonicMs() - this.atMs;
-    this.cancel(new ScopeTimeoutError(this.name, this.#timeoutMs, lateByMs));
   }
 
   #endIfDone(): void {
@@ -197,7 +226,7 @@ export class Scope extends Cancellable {
     this.#grace?.cancel();
     this.#caller?.cancel();
     this.#leaveParent?.();
-    for (const fork of this.#running) this.abandon(fork);
+    if (this.#running.size > 0) for (const fork of this.#running.all()) this.abandon(fork);
     if (this.#events.active) this.#emitEnd();
     this.#tellEnd();
   }
@@ -214,12 +243,12 @@ export class Scope extends Cancellable {
 
   #tellEnd(): void {
     const reason = this.cancelReason;
-    this.#onEnd?.(this.#firstFailure ?? (reason === undefined ? undefined : { error: reason }));
+    this.#onEnd?.ended(this.#firstFailure ?? (reason === undefined ? undefined : { error: reason }));
   }
 
   /** Waits no longer for a fork that goes on after its cancellation and its grace. */
   abandon(fork: RunningFork): void {
-    this.#running.delete(fork);
+    this.#running.remove(fork);
     fork.outlive();
     const timedOut = fork.cancelReason instanceof ScopeTimeoutError;
     this.#counts.zombies += 1;

@@ -1,6 +1,6 @@
 import { ManualClock } from "@holdfast/testkit";
 import { expect, it } from "vitest";
-import { collect, firstSuccess, NoSuccessError, ScopeTimeoutError, SiblingWonError } from "../src/index.ts";
+import { collect, firstSuccess, NoSuccessError, scope, ScopeTimeoutError, SiblingWonError } from "../src/index.ts";
 import { hang, untilAborted } from "./work.ts";
 
 it("firstSuccess resolves to the winner's value and cancels the rest with a reason of its own", async () => {
@@ -61,6 +61,22 @@ it("collect tells success, failure, own timeout, the scope's timeout and zombies
   expect(page.fails).toEqual({ kind: "failed", error: failure });
   expect(page.listens.kind).toBe("timed-out");
   expect(page.deaf).toMatchObject({ kind: "zombie", error: { name: "ScopeTimeoutError" } });
+});
+
+it("collect tells a timeout also of a scope that is named after a route, and from a timeout within a task", async () => {
+  const clock = new ManualClock();
+  const run = collect(
+    { name: "GET /cart", timeoutMs: 100, clock },
+    {
+      listens: ({ signal }) => untilAborted(signal),
+      inner: () => scope({ name: "GET /cart", timeoutMs: 10, clock }, (s) => untilAborted(s.signal)),
+    },
+  );
+  await clock.advance(500);
+  expect(await run).toMatchObject({
+    listens: { kind: "timed-out", error: { scope: "GET /cart", timeoutMs: 100 } },
+    inner: { kind: "failed", error: { name: "ScopeTimeoutError", timeoutMs: 10 } },
+  });
 });
 
 it("collect reports a cancellation by the caller per task and does not throw", async () => {

@@ -3,7 +3,7 @@
  * milliseconds, so that a change is seen at once and a call costs no system call more than it does without the library. The clocks are
  * read by raw system calls: the functions it replaces are the ones it would otherwise call.
  */
-export const CLOCK_SKEW_SHIM = `
+export const clockSkewShim = `
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdint.h>

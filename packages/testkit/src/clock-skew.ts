@@ -6,7 +6,7 @@ import { execFile } from "node:child_process";
 import { open, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { CLOCK_SKEW_SHIM } from "./clock-skew-shim.ts";
+import { clockSkewShim } from "./clock-skew-shim.ts";
 import { makeTemporaryDirectory, removeTemporaryDirectory } from "./temporary-directory.ts";
 
 const run = promisify(execFile);
@@ -18,13 +18,13 @@ let library: Promise<string> | undefined;
 export class ClockSkew implements AsyncDisposable {
   /** Start a server or a pod with these variables: `RedisServer.start({ env: skew.env })`. */
   readonly env: Readonly<Record<string, string>>;
-  private readonly directory: string;
-  private readonly file: string;
-  private current = 0;
+  readonly #directory: string;
+  readonly #file: string;
+  #current = 0;
 
   private constructor(directory: string, file: string, shim: string) {
-    this.directory = directory;
-    this.file = file;
+    this.#directory = directory;
+    this.#file = file;
     this.env = { LD_PRELOAD: shim, HOLDFAST_SKEW_FILE: file };
   }
 
@@ -52,7 +52,7 @@ export class ClockSkew implements AsyncDisposable {
 
   /** By how much the clock is ahead, in milliseconds; negative when it is behind. */
   get offsetMs(): number {
-    return this.current;
+    return this.#current;
   }
 
   /** Steps the clock so that it is ahead of the true time by this much from now on; negative for behind. Seen at once. */
@@ -63,15 +63,15 @@ export class ClockSkew implements AsyncDisposable {
     if (new Uint8Array(Uint16Array.of(1).buffer)[0] === 1) bytes.writeBigInt64LE(BigInt(offsetMs));
     else bytes.writeBigInt64BE(BigInt(offsetMs));
     // In place and in one write: the processes have this very file mapped.
-    await using file = await open(this.file, "r+");
+    await using file = await open(this.#file, "r+");
     await file.write(bytes, 0, bytes.length, 0);
-    this.current = offsetMs;
+    this.#current = offsetMs;
   }
 
   /** Sets the clock right and removes the file. Processes that still run keep the right time. */
   async remove(): Promise<void> {
     await this.set(0);
-    await removeTemporaryDirectory(this.directory);
+    await removeTemporaryDirectory(this.#directory);
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -89,7 +89,7 @@ async function compile(): Promise<string> {
   const directory = await makeTemporaryDirectory("shim");
   const source = join(directory, "skew.c");
   const target = join(directory, "skew.so");
-  await writeFile(source, CLOCK_SKEW_SHIM);
+  await writeFile(source, clockSkewShim);
   try {
     await run("cc", ["-shared", "-fPIC", "-O2", "-o", target, source]);
   } catch (cause) {

@@ -3,13 +3,13 @@
  */
 
 /** How many hash slots a cluster has. */
-export const SLOTS = 16_384;
+export const slotCount = 16_384;
 
 /** The hash slot of a key: CRC16 of what stands between the first `{` and the next `}`, or of the whole key when that is empty. */
 export function slotOfKey(key: string): number {
   const open = key.indexOf("{");
   const close = open === -1 ? -1 : key.indexOf("}", open + 1);
-  return crc16(close > open + 1 ? key.slice(open + 1, close) : key) % SLOTS;
+  return crc16(close > open + 1 ? key.slice(open + 1, close) : key) % slotCount;
 }
 
 /** CRC-16/XMODEM: polynomial 0x1021, start 0. */

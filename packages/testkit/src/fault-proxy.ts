@@ -3,7 +3,7 @@
  * it twice. It understands Redis, so a fault can be aimed at one command.
  */
 import { connect, createServer, type Server, type Socket } from "node:net";
-import { freePort, LOOPBACK, releasePort } from "./loopback-port.ts";
+import { freePort, loopback, releasePort } from "./loopback-port.ts";
 import { ProxyConnection, type ProxyShared } from "./proxy-connection.ts";
 import { type FaultCounts, noFaults } from "./proxy-counts.ts";
 import type { LinkWeather } from "./proxy-link.ts";
@@ -41,31 +41,31 @@ export interface ProxyLatency {
   readonly jitterMs?: number;
 }
 
-const BIND_ATTEMPTS = 10;
+const bindAttemptsMax = 10;
 
 /** A proxy on a free loopback port. */
 export class FaultProxy implements AsyncDisposable {
-  readonly host: string = LOOPBACK;
+  readonly host: string = loopback;
   readonly port: number;
-  private readonly target: ProxyTarget;
-  private readonly server: Server;
-  private readonly rules: ProxyRule[] = [];
-  private readonly up: LinkWeather;
-  private readonly down: LinkWeather;
-  private readonly shared: ProxyShared;
-  private readonly connections = new Set<ProxyConnection>();
-  private refusal: "closed" | "reset" | undefined;
-  private readonly witnessed: FaultCounts = noFaults();
+  readonly #target: ProxyTarget;
+  readonly #server: Server;
+  readonly #rules: ProxyRule[] = [];
+  readonly #up: LinkWeather;
+  readonly #down: LinkWeather;
+  readonly #shared: ProxyShared;
+  readonly #connections = new Set<ProxyConnection>();
+  #refusal: "closed" | "reset" | undefined;
+  readonly #witnessed: FaultCounts = noFaults();
 
   private constructor(server: Server, port: number, target: ProxyTarget, options: FaultProxyOptions) {
     const { protocol = "redis", random = { unit: () => Math.random() } } = options;
-    this.server = server;
+    this.#server = server;
     this.port = port;
-    this.target = target;
-    this.up = { latencyMs: 0, jitterMs: 0, blackhole: false, random };
-    this.down = { latencyMs: 0, jitterMs: 0, blackhole: false, random };
-    this.shared = { up: this.up, down: this.down, counts: this.witnessed, rules: this.rules, protocol };
-    server.on("connection", (client) => this.take(client));
+    this.#target = target;
+    this.#up = { latencyMs: 0, jitterMs: 0, blackhole: false, random };
+    this.#down = { latencyMs: 0, jitterMs: 0, blackhole: false, random };
+    this.#shared = { up: this.#up, down: this.#down, counts: this.#witnessed, rules: this.#rules, protocol };
+    server.on("connection", (client) => this.#take(client));
   }
 
   /** Starts a proxy to `target`; nothing is connected before a client comes. */
@@ -83,25 +83,25 @@ export class FaultProxy implements AsyncDisposable {
 
   /** How often each fault really hit something, so far. A copy. */
   get counts(): Readonly<FaultCounts> {
-    return { ...this.witnessed };
+    return { ...this.#witnessed };
   }
 
   /** How many connections are open. */
   get openConnections(): number {
-    return this.connections.size;
+    return this.#connections.size;
   }
 
   /** Delays everything sent from now on. */
   latency(latency: ProxyLatency): void {
     const { upMs = 0, downMs = 0, jitterMs = 0 } = latency;
-    Object.assign(this.up, { latencyMs: upMs, jitterMs: upMs > 0 ? jitterMs : 0 });
-    Object.assign(this.down, { latencyMs: downMs, jitterMs: downMs > 0 ? jitterMs : 0 });
+    Object.assign(this.#up, { latencyMs: upMs, jitterMs: upMs > 0 ? jitterMs : 0 });
+    Object.assign(this.#down, { latencyMs: downMs, jitterMs: downMs > 0 ? jitterMs : 0 });
   }
 
   /** Lets nothing through in this direction: no data, no end of a connection. Nobody is told. Ends with {@link heal}. */
   blackhole(direction: ProxyDirection = "both"): void {
-    if (direction !== "down") this.up.blackhole = true;
-    if (direction !== "up") this.down.blackhole = true;
+    if (direction !== "down") this.#up.blackhole = true;
+    if (direction !== "up") this.#down.blackhole = true;
   }
 
   /**
@@ -109,19 +109,19 @@ export class FaultProxy implements AsyncDisposable {
    * its connections are reset, as after a partition that outlasted TCP's patience.
    */
   async heal(options: { readonly held?: "deliver" | "drop" } = {}): Promise<void> {
-    if (options.held === "drop") for (const connection of this.connections) connection.drop();
+    if (options.held === "drop") for (const connection of this.#connections) connection.drop();
     this.latency({});
-    this.up.blackhole = false;
-    this.down.blackhole = false;
-    for (const connection of this.connections) connection.flush();
+    this.#up.blackhole = false;
+    this.#down.blackhole = false;
+    for (const connection of this.#connections) connection.flush();
     await this.accept();
   }
 
   /** Cuts every open connection with RST. Returns how many. */
   reset(): number {
-    const cut = [...this.connections];
+    const cut = [...this.#connections];
     for (const connection of cut) connection.destroy();
-    this.witnessed.reset += cut.length;
+    this.#witnessed.reset += cut.length;
     return cut.length;
   }
 
@@ -133,15 +133,15 @@ export class FaultProxy implements AsyncDisposable {
    */
   async refuse(options: { readonly how?: "closed" | "reset" } = {}): Promise<void> {
     await this.accept();
-    this.refusal = options.how ?? "closed";
+    this.#refusal = options.how ?? "closed";
     // The callback waits for open connections; listening ends at once.
-    if (this.refusal === "closed") this.server.close();
+    if (this.#refusal === "closed") this.#server.close();
   }
 
   /** Takes new connections again. */
   async accept(): Promise<void> {
-    if (this.refusal === "closed") await listen(this.server, this.port);
-    this.refusal = undefined;
+    if (this.#refusal === "closed") await listen(this.#server, this.port);
+    this.#refusal = undefined;
   }
 
   /**
@@ -149,7 +149,7 @@ export class FaultProxy implements AsyncDisposable {
    * connection is reset. Replies before it still arrive.
    */
   swallowReply(match: CommandMatch, options: RuleOptions = {}): FaultRule {
-    return this.rule(match, { kind: "swallow" }, options);
+    return this.#rule(match, { kind: "swallow" }, options);
   }
 
   /**
@@ -157,7 +157,7 @@ export class FaultProxy implements AsyncDisposable {
    * first by default, the second with `{ keep: "last" }`.
    */
   repeat(match: CommandMatch, options: RuleOptions & { readonly keep?: "first" | "last" } = {}): FaultRule {
-    return this.rule(match, { kind: "repeat", keep: options.keep ?? "first" }, options);
+    return this.#rule(match, { kind: "repeat", keep: options.keep ?? "first" }, options);
   }
 
   /**
@@ -165,14 +165,14 @@ export class FaultProxy implements AsyncDisposable {
    * behind it on that connection waits, too, also the end of the connection: a client that gave up has its request executed later.
    */
   hold(what: "request" | "reply", match: CommandMatch, options: RuleOptions = {}): HoldRule {
-    return this.rule(match, { kind: "hold", what }, options);
+    return this.#rule(match, { kind: "hold", what }, options);
   }
 
   /** Closes the port and every connection. Safe to repeat. */
   async close(): Promise<void> {
-    for (const connection of this.connections) connection.destroy();
+    for (const connection of this.#connections) connection.destroy();
     await new Promise<void>((resolve) => {
-      this.server.close(() => resolve());
+      this.#server.close(() => resolve());
     });
     releasePort(this.port);
   }
@@ -181,27 +181,27 @@ export class FaultProxy implements AsyncDisposable {
     return this.close();
   }
 
-  private rule(match: CommandMatch, action: RuleAction, options: RuleOptions): ProxyRule {
-    if (this.shared.protocol === "tcp") throw new TypeError("A proxy with protocol tcp does not know commands.");
+  #rule(match: CommandMatch, action: RuleAction, options: RuleOptions): ProxyRule {
+    if (this.#shared.protocol === "tcp") throw new TypeError("A proxy with protocol tcp does not know commands.");
     const rule = new ProxyRule(match, action, options);
-    this.rules.push(rule);
+    this.#rules.push(rule);
     return rule;
   }
 
-  private take(client: Socket): void {
+  #take(client: Socket): void {
     client.on("error", () => undefined);
-    if (this.refusal === "reset") {
-      this.witnessed.refused += 1;
+    if (this.#refusal === "reset") {
+      this.#witnessed.refused += 1;
       client.resetAndDestroy();
       return;
     }
-    this.witnessed.connections += 1;
+    this.#witnessed.connections += 1;
     // A server that is down shows to the client as a reset connection, by way of the error of this socket.
-    const server = connect({ host: this.target.host, port: this.target.port, allowHalfOpen: true, noDelay: true });
-    const connection: ProxyConnection = new ProxyConnection(client, server, this.shared, () =>
-      this.connections.delete(connection),
+    const server = connect({ host: this.#target.host, port: this.#target.port, allowHalfOpen: true, noDelay: true });
+    const connection: ProxyConnection = new ProxyConnection(client, server, this.#shared, () =>
+      this.#connections.delete(connection),
     );
-    this.connections.add(connection);
+    this.#connections.add(connection);
   }
 }
 
@@ -212,7 +212,7 @@ async function listenAnywhere(server: Server): Promise<number> {
       await listen(server, port);
       return port;
     } catch (error) {
-      if (attempt === BIND_ATTEMPTS) throw error;
+      if (attempt === bindAttemptsMax) throw error;
     }
   }
 }
@@ -220,7 +220,7 @@ async function listenAnywhere(server: Server): Promise<number> {
 function listen(server: Server, port: number): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once("error", reject);
-    server.listen({ port, host: LOOPBACK, exclusive: true }, () => {
+    server.listen({ port, host: loopback, exclusive: true }, () => {
       server.off("error", reject);
       resolve();
     });

@@ -31,7 +31,7 @@ export interface GuardedChildOptions {
   readonly ipc?: boolean;
 }
 
-const GATE = 'IFS= read -r go && exec "$@" </dev/null';
+const gate = 'IFS= read -r go && exec "$@" </dev/null';
 
 /** One running program and everything it starts. */
 export class GuardedChild {
@@ -63,7 +63,7 @@ export class GuardedChild {
    */
   static async start(options: GuardedChildOptions): Promise<GuardedChild> {
     const output = options.output ?? "ignore";
-    const child = spawn("/bin/sh", ["-c", GATE, "sh", options.command, ...options.args], {
+    const child = spawn("/bin/sh", ["-c", gate, "sh", options.command, ...options.args], {
       stdio: ["pipe", output, output, ...(options.ipc === true ? (["ipc", "pipe"] as const) : [])],
       detached: true,
       ...(options.ipc === true ? { serialization: "advanced" } : {}),

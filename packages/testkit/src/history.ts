@@ -24,32 +24,32 @@ export interface HistoryOptions {
 
 /** A growing list of entries of one type, usually a union with a `kind`. */
 export class History<T extends object> implements Disposable {
-  private readonly list: HistoryEntry<T>[] = [];
-  private readonly process: string;
-  private file: number | undefined;
+  readonly #list: HistoryEntry<T>[] = [];
+  readonly #process: string;
+  #file: number | undefined;
 
   constructor(options: HistoryOptions = {}) {
-    this.process = options.process ?? String(process.pid);
-    if (options.path !== undefined) this.file = openSync(options.path, "a");
+    this.#process = options.process ?? String(process.pid);
+    if (options.path !== undefined) this.#file = openSync(options.path, "a");
   }
 
   /** Everything recorded here so far, in order. */
   get entries(): readonly HistoryEntry<T>[] {
-    return this.list;
+    return this.#list;
   }
 
   /** Appends an entry with the time of this call. */
   record(event: T): HistoryEntry<T> {
     const atMs = Number(process.hrtime.bigint()) / 1e6;
-    const entry: HistoryEntry<T> = { ...event, atMs, process: this.process, index: this.list.length };
-    this.list.push(entry);
-    if (this.file !== undefined) writeSync(this.file, `${JSON.stringify(entry)}\n`);
+    const entry: HistoryEntry<T> = { ...event, atMs, process: this.#process, index: this.#list.length };
+    this.#list.push(entry);
+    if (this.#file !== undefined) writeSync(this.#file, `${JSON.stringify(entry)}\n`);
     return entry;
   }
 
   /** Writes all entries as JSON lines. */
   async write(path: string): Promise<void> {
-    await writeFile(path, this.list.map((entry) => `${JSON.stringify(entry)}\n`).join(""));
+    await writeFile(path, this.#list.map((entry) => `${JSON.stringify(entry)}\n`).join(""));
   }
 
   /**
@@ -73,8 +73,8 @@ export class History<T extends object> implements Disposable {
 
   /** Closes the file; recording goes on in memory. */
   close(): void {
-    if (this.file !== undefined) closeSync(this.file);
-    this.file = undefined;
+    if (this.#file !== undefined) closeSync(this.#file);
+    this.#file = undefined;
   }
 
   [Symbol.dispose](): void {

@@ -8,11 +8,11 @@
 import { createServer } from "node:net";
 
 /** The address every server of this package listens on. */
-export const LOOPBACK = "127.0.0.1";
+export const loopback = "127.0.0.1";
 
-const LOWEST = 12_000;
-const HIGHEST = 32_000;
-const ATTEMPTS = 200;
+const lowestPort = 12_000;
+const highestPort = 32_000;
+const attemptsMax = 200;
 
 /** Ports handed out in this process: two servers that start at the same moment never get the same one. */
 const given = new Set<number>();
@@ -25,14 +25,14 @@ const given = new Set<number>();
  * @throws Error when 200 attempts found none.
  */
 export async function freePort(): Promise<number> {
-  for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
-    const port = LOWEST + Math.floor(Math.random() * (HIGHEST - LOWEST));
+  for (let attempt = 0; attempt < attemptsMax; attempt += 1) {
+    const port = lowestPort + Math.floor(Math.random() * (highestPort - lowestPort));
     if (given.has(port)) continue;
     given.add(port);
     if (await canListen(port)) return port;
     given.delete(port);
   }
-  throw new Error(`No free loopback port found between ${LOWEST} and ${HIGHEST} in ${ATTEMPTS} attempts.`);
+  throw new Error(`No free loopback port found between ${lowestPort} and ${highestPort} in ${attemptsMax} attempts.`);
 }
 
 /** Gives a port back, so that {@link freePort} may hand it out again. */
@@ -44,6 +44,6 @@ function canListen(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const server = createServer();
     server.once("error", () => resolve(false));
-    server.listen({ port, host: LOOPBACK, exclusive: true }, () => server.close(() => resolve(true)));
+    server.listen({ port, host: loopback, exclusive: true }, () => server.close(() => resolve(true)));
   });
 }

@@ -10,26 +10,26 @@ interface Waiter<T> {
 
 /** An inbox with selective receive. */
 export class Mailbox<T> {
-  private readonly items: T[] = [];
-  private readonly waiters = new Set<Waiter<T>>();
-  private closedBy: (() => Error) | undefined;
+  readonly #items: T[] = [];
+  readonly #waiters = new Set<Waiter<T>>();
+  #closedBy: (() => Error) | undefined;
 
   /** Adds an item; the oldest waiter that accepts it gets it. */
   put(item: T): void {
-    for (const waiter of this.waiters) {
+    for (const waiter of this.#waiters) {
       if (!waiter.accepts(item)) continue;
-      this.waiters.delete(waiter);
+      this.#waiters.delete(waiter);
       waiter.resolve(item);
       return;
     }
-    this.items.push(item);
+    this.#items.push(item);
   }
 
   /** Nothing will arrive any more: waiters are rejected with `error`. Items that are there can still be taken. */
   close(error: () => Error): void {
-    this.closedBy = error;
-    for (const waiter of this.waiters) waiter.reject(error());
-    this.waiters.clear();
+    this.#closedBy = error;
+    for (const waiter of this.#waiters) waiter.reject(error());
+    this.#waiters.clear();
   }
 
   /**
@@ -38,14 +38,14 @@ export class Mailbox<T> {
    * @throws Error after `timeoutMs`, or when the mailbox is closed.
    */
   take(accepts: (item: T) => boolean, what: string, timeoutMs: number): Promise<T> {
-    const index = this.items.findIndex(accepts);
-    const [item] = index === -1 ? [] : this.items.splice(index, 1);
+    const index = this.#items.findIndex(accepts);
+    const [item] = index === -1 ? [] : this.#items.splice(index, 1);
     if (item !== undefined) return Promise.resolve(item);
-    if (this.closedBy !== undefined) return Promise.reject(this.closedBy());
+    if (this.#closedBy !== undefined) return Promise.reject(this.#closedBy());
     return new Promise((resolve, reject) => {
       const timer = setTimeout(
         () => {
-          this.waiters.delete(waiter);
+          this.#waiters.delete(waiter);
           reject(new Error(`Waited ${timeoutMs} ms in vain: ${what}.`));
         },
         Math.min(timeoutMs, 0x7fffffff),
@@ -61,7 +61,7 @@ export class Mailbox<T> {
           reject(error);
         },
       };
-      this.waiters.add(waiter);
+      this.#waiters.add(waiter);
     });
   }
 }

@@ -23,44 +23,44 @@ interface Timer {
 
 /** A clock for logic without sockets: a real server's answer takes real time, which this clock does not pass. */
 export class ManualClock {
-  private readonly timers = new Set<Timer>();
-  private nowMs: number;
-  private wallOffsetMs: number;
-  private armed = 0;
+  readonly #timers = new Set<Timer>();
+  #nowMs: number;
+  #wallOffsetMs: number;
+  #armed = 0;
 
   constructor(options: ManualClockOptions = {}) {
     const { wallMs = Date.UTC(2030, 0, 1), monotonicMs = 0 } = options;
-    this.nowMs = monotonicMs;
-    this.wallOffsetMs = wallMs - monotonicMs;
+    this.#nowMs = monotonicMs;
+    this.#wallOffsetMs = wallMs - monotonicMs;
   }
 
   /** Milliseconds that never go back. */
   monotonicMs(): number {
-    return this.nowMs;
+    return this.#nowMs;
   }
 
   /** Epoch milliseconds. */
   wallMs(): number {
-    return this.nowMs + this.wallOffsetMs;
+    return this.#nowMs + this.#wallOffsetMs;
   }
 
   /** Calls back once when the clock has been advanced by `delayMs`; at the next advance when that is 0 or below. */
   setTimer(callback: () => void, delayMs: number): ManualTimerHandle {
     if (Number.isNaN(delayMs)) throw new RangeError(`delayMs must be a number, got ${delayMs}.`);
-    this.armed += 1;
-    const timer: Timer = { dueMs: this.nowMs + Math.max(delayMs, 0), order: this.armed, callback };
-    this.timers.add(timer);
+    this.#armed += 1;
+    const timer: Timer = { dueMs: this.#nowMs + Math.max(delayMs, 0), order: this.#armed, callback };
+    this.#timers.add(timer);
     return { timer };
   }
 
   /** Disarms a timer; one that has fired is ignored. */
   clearTimer(handle: ManualTimerHandle): void {
-    for (const timer of this.timers) if (timer === handle.timer) this.timers.delete(timer);
+    for (const timer of this.#timers) if (timer === handle.timer) this.#timers.delete(timer);
   }
 
   /** How many timers are armed: 0 at the end of a test that leaves nothing behind. */
   get pendingTimers(): number {
-    return this.timers.size;
+    return this.#timers.size;
   }
 
   /**
@@ -72,15 +72,15 @@ export class ManualClock {
    */
   async advance(ms: number): Promise<void> {
     if (!(ms >= 0)) throw new RangeError(`A clock is advanced by 0 ms or more, got ${ms}.`);
-    const targetMs = this.nowMs + ms;
+    const targetMs = this.#nowMs + ms;
     await settle();
-    for (let timer = this.next(targetMs); timer !== undefined; timer = this.next(targetMs)) {
-      this.timers.delete(timer);
-      this.nowMs = Math.max(this.nowMs, timer.dueMs);
+    for (let timer = this.#next(targetMs); timer !== undefined; timer = this.#next(targetMs)) {
+      this.#timers.delete(timer);
+      this.#nowMs = Math.max(this.#nowMs, timer.dueMs);
       timer.callback();
       await settle();
     }
-    this.nowMs = Math.max(this.nowMs, targetMs);
+    this.#nowMs = Math.max(this.#nowMs, targetMs);
   }
 
   /**
@@ -89,12 +89,12 @@ export class ManualClock {
    * @param ms milliseconds, negative for a step back.
    */
   stepWall(ms: number): void {
-    this.wallOffsetMs += ms;
+    this.#wallOffsetMs += ms;
   }
 
-  private next(targetMs: number): Timer | undefined {
+  #next(targetMs: number): Timer | undefined {
     let first: Timer | undefined;
-    for (const timer of this.timers) {
+    for (const timer of this.#timers) {
       if (timer.dueMs > targetMs) continue;
       if (
         first === undefined ||

@@ -3,13 +3,13 @@
  * program's messages stay its own and the channel does not keep the program alive.
  */
 import { Socket } from "node:net";
-import { CONTROL_VARIABLE } from "./pod-protocol.ts";
+import { controlVariable } from "./pod-protocol.ts";
 
-const descriptor = process.env[CONTROL_VARIABLE];
+const descriptor = process.env[controlVariable];
 
 if (descriptor !== undefined) {
   // Programs that this one starts have no such channel.
-  delete process.env[CONTROL_VARIABLE];
+  delete process.env[controlVariable];
   const channel = new Socket({ fd: Number(descriptor) });
   const never = new Int32Array(new SharedArrayBuffer(4));
   let buffered = "";

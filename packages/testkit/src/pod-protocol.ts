@@ -3,11 +3,11 @@
  */
 
 /** Marks a message of this package. */
-export const POD = "holdfast:pod";
+export const podMark = "holdfast:pod";
 
 /** From the test: answer this. */
 export interface PodRequest {
-  readonly [POD]: "request";
+  readonly [podMark]: "request";
   readonly id: number;
   readonly name: string;
   readonly payload: unknown;
@@ -15,7 +15,7 @@ export interface PodRequest {
 
 /** From the program: the answer, or why there is none. */
 export interface PodReply {
-  readonly [POD]: "reply";
+  readonly [podMark]: "reply";
   readonly id: number;
   readonly value?: unknown;
   readonly error?: string;
@@ -23,7 +23,7 @@ export interface PodReply {
 
 /** From the program: it can be used now. */
 export interface PodReady {
-  readonly [POD]: "ready";
+  readonly [podMark]: "ready";
   readonly value: unknown;
 }
 
@@ -31,9 +31,9 @@ export type PodMessage = PodRequest | PodReply | PodReady;
 
 /** Tells messages of this package from the user's. */
 export function isPodMessage(message: unknown): message is PodMessage {
-  return typeof message === "object" && message !== null && POD in message;
+  return typeof message === "object" && message !== null && podMark in message;
 }
 
 /** The file descriptor of the control channel inside a pod, and the variable that says so. */
-export const CONTROL_FD = 4;
-export const CONTROL_VARIABLE = "HOLDFAST_POD_CONTROL";
+export const controlFd = 4;
+export const controlVariable = "HOLDFAST_POD_CONTROL";

@@ -7,7 +7,7 @@ import { Duplex } from "node:stream";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { GuardedChild, type ProcessExit } from "./guarded-child.ts";
 import { Mailbox } from "./mailbox.ts";
-import { CONTROL_FD, CONTROL_VARIABLE, isPodMessage, POD, type PodMessage } from "./pod-protocol.ts";
+import { controlFd, controlVariable, isPodMessage, podMark, type PodMessage } from "./pod-protocol.ts";
 
 /** How to run the program. */
 export interface PodOptions {
@@ -29,43 +29,45 @@ export interface PodTermination extends ProcessExit {
   readonly tookMs: number;
 }
 
-const OUTPUT_LINES = 500;
-const DEFAULT_TIMEOUT_MS = 10_000;
+const outputLinesMax = 500;
+const defaultTimeoutMs = 10_000;
+/** A process has to load its modules first, which takes its time on a busy machine. */
+const readyTimeoutMs = 30_000;
 
 /** A child process that never outlives this one. */
 export class Pod implements AsyncDisposable {
   /** Resolves when the process has ended and all its output has been read. Never rejects. */
   readonly exited: Promise<ProcessExit>;
-  private readonly child: GuardedChild;
-  private readonly file: string;
-  private readonly echo: boolean;
-  private readonly messages = new Mailbox<unknown>();
-  private readonly lines = new Mailbox<string>();
-  private readonly replies = new Mailbox<PodMessage>();
-  private readonly control = new Mailbox<string>();
-  private readonly recent: string[] = [];
-  private requests = 0;
+  readonly #child: GuardedChild;
+  readonly #file: string;
+  readonly #echo: boolean;
+  readonly #messages = new Mailbox<unknown>();
+  readonly #lines = new Mailbox<string>();
+  readonly #replies = new Mailbox<PodMessage>();
+  readonly #control = new Mailbox<string>();
+  readonly #recent: string[] = [];
+  #requests = 0;
 
   private constructor(child: GuardedChild, file: string, echo: boolean) {
-    this.child = child;
-    this.file = file;
-    this.echo = echo;
+    this.#child = child;
+    this.#file = file;
+    this.#echo = echo;
     const { stdout, stderr, stdio } = child.process;
-    if (stdout !== null) this.read(stdout, (line) => this.lines.put(line));
-    if (stderr !== null) this.read(stderr);
-    const control: unknown = stdio[CONTROL_FD];
+    if (stdout !== null) this.#read(stdout, (line) => this.#lines.put(line));
+    if (stderr !== null) this.#read(stderr);
+    const control: unknown = stdio[controlFd];
     if (control instanceof Duplex) {
       control.on("error", () => undefined);
-      createInterface({ input: control }).on("line", (line) => this.control.put(line));
+      createInterface({ input: control }).on("line", (line) => this.#control.put(line));
     }
     child.process.on("message", (message) => {
-      if (!isPodMessage(message)) this.messages.put(message);
-      else this.replies.put(message);
+      if (!isPodMessage(message)) this.#messages.put(message);
+      else this.#replies.put(message);
     });
     this.exited = new Promise((resolve) => {
       child.process.once("close", () => {
-        const boxes = [this.messages, this.lines, this.replies, this.control];
-        for (const box of boxes) box.close(() => this.endedError());
+        const boxes = [this.#messages, this.#lines, this.#replies, this.#control];
+        for (const box of boxes) box.close(() => this.#endedError());
         void child.exited.then(resolve);
       });
     });
@@ -87,7 +89,7 @@ export class Pod implements AsyncDisposable {
         path,
         ...(options.args ?? []),
       ],
-      env: { ...process.env, ...options.env, [CONTROL_VARIABLE]: String(CONTROL_FD) },
+      env: { ...process.env, ...options.env, [controlVariable]: String(controlFd) },
       ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
       output: "pipe",
       ipc: true,
@@ -97,31 +99,31 @@ export class Pod implements AsyncDisposable {
 
   /** The process id. */
   get pid(): number {
-    return this.child.pid;
+    return this.#child.pid;
   }
 
   /** Whether the process has not ended. A paused one runs. */
   get isRunning(): boolean {
-    return this.child.exit === undefined;
+    return this.#child.exit === undefined;
   }
 
   /** The last 500 lines of its output and errors. */
   get output(): string {
-    return this.recent.join("\n");
+    return this.#recent.join("\n");
   }
 
   /**
    * Waits until the program says that it can be used: it called `reportReady(value)`, or, with `line`, printed a line that matches.
    *
    * @returns the value, or the line.
-   * @throws Error when the process ends before, or after `timeoutMs` (default 10 000).
+   * @throws Error when the process ends before, or after `timeoutMs` (default 30 000).
    */
   async ready<T = unknown>(options: { readonly line?: RegExp; readonly timeoutMs?: number } = {}): Promise<T> {
-    const { line, timeoutMs = DEFAULT_TIMEOUT_MS } = options;
+    const { line, timeoutMs = readyTimeoutMs } = options;
     let value: unknown;
     if (line === undefined) {
-      const what = `${this.file} calls reportReady()`;
-      const message = await this.replies.take((candidate) => candidate[POD] === "ready", what, timeoutMs);
+      const what = `${this.#file} calls reportReady()`;
+      const message = await this.#replies.take((candidate) => candidate[podMark] === "ready", what, timeoutMs);
       value = "value" in message ? message.value : undefined;
     } else {
       value = await this.waitForLine(line, timeoutMs);
@@ -134,7 +136,7 @@ export class Pod implements AsyncDisposable {
   async send(message: unknown): Promise<void> {
     await new Promise<void>((resolve, reject) => {
       // Everything that can be cloned can be sent; what cannot is reported by the callback.
-      this.child.process.send(message as object, (error) => (error === null ? resolve() : reject(error)));
+      this.#child.process.send(message as object, (error) => (error === null ? resolve() : reject(error)));
     });
   }
 
@@ -143,14 +145,18 @@ export class Pod implements AsyncDisposable {
    *
    * @throws Error with the handler's message, when the process ends first, or after `timeoutMs` (default 10 000).
    */
-  async request<T = unknown>(name: string, payload?: unknown, timeoutMs: number = DEFAULT_TIMEOUT_MS): Promise<T> {
-    this.requests += 1;
-    const id = this.requests;
-    if (!this.isRunning) throw this.endedError();
-    await this.send({ [POD]: "request", id, name, payload } satisfies PodMessage);
-    const what = `${this.file} answers ${name}`;
-    const reply = await this.replies.take((message) => message[POD] === "reply" && message.id === id, what, timeoutMs);
-    if ("error" in reply) throw new Error(`${name} failed in ${this.file}: ${reply.error}`);
+  async request<T = unknown>(name: string, payload?: unknown, timeoutMs: number = defaultTimeoutMs): Promise<T> {
+    this.#requests += 1;
+    const id = this.#requests;
+    if (!this.isRunning) throw this.#endedError();
+    await this.send({ [podMark]: "request", id, name, payload } satisfies PodMessage);
+    const what = `${this.#file} answers ${name}`;
+    const reply = await this.#replies.take(
+      (message) => message[podMark] === "reply" && message.id === id,
+      what,
+      timeoutMs,
+    );
+    if ("error" in reply) throw new Error(`${name} failed in ${this.#file}: ${reply.error}`);
     return ("value" in reply ? reply.value : undefined) as T;
   }
 
@@ -162,21 +168,21 @@ export class Pod implements AsyncDisposable {
    */
   waitForMessage(
     accepts: (message: unknown) => boolean = () => true,
-    timeoutMs: number = DEFAULT_TIMEOUT_MS,
+    timeoutMs: number = defaultTimeoutMs,
   ): Promise<unknown> {
-    return this.messages.take(accepts, `a message of ${this.file}`, timeoutMs);
+    return this.#messages.take(accepts, `a message of ${this.#file}`, timeoutMs);
   }
 
   /** Takes the oldest line of standard output that matches, like {@link waitForMessage}. */
-  waitForLine(pattern: RegExp, timeoutMs: number = DEFAULT_TIMEOUT_MS): Promise<string> {
-    return this.lines.take((line) => pattern.test(line), `${this.file} prints a line like ${pattern}`, timeoutMs);
+  waitForLine(pattern: RegExp, timeoutMs: number = defaultTimeoutMs): Promise<string> {
+    return this.#lines.take((line) => pattern.test(line), `${this.#file} prints a line like ${pattern}`, timeoutMs);
   }
 
   /** Takes the program's messages one by one until it ends. */
   async *[Symbol.asyncIterator](): AsyncGenerator<unknown, void, undefined> {
     for (;;) {
       try {
-        yield await this.messages.take(() => true, "", Number.POSITIVE_INFINITY);
+        yield await this.#messages.take(() => true, "", Number.POSITIVE_INFINITY);
       } catch {
         return;
       }
@@ -185,12 +191,12 @@ export class Pod implements AsyncDisposable {
 
   /** Freezes the process, and all it started, with SIGSTOP: nothing in it runs, its connections stay open. */
   pause(): void {
-    this.child.signalAll("SIGSTOP");
+    this.#child.signalAll("SIGSTOP");
   }
 
   /** Continues a paused process. */
   resume(): void {
-    this.child.signalAll("SIGCONT");
+    this.#child.signalAll("SIGCONT");
   }
 
   /**
@@ -200,11 +206,11 @@ export class Pod implements AsyncDisposable {
    */
   async term(graceMs = 30_000): Promise<PodTermination> {
     const start = performance.now();
-    this.child.signal("SIGTERM");
+    this.#child.signal("SIGTERM");
     let graceful = true;
     const timer = setTimeout(() => {
       graceful = false;
-      this.child.signalAll("SIGKILL");
+      this.#child.signalAll("SIGKILL");
     }, graceMs);
     const exit = await this.exited;
     clearTimeout(timer);
@@ -213,7 +219,7 @@ export class Pod implements AsyncDisposable {
 
   /** Kills the process, and all it started, with SIGKILL. */
   async kill(): Promise<ProcessExit> {
-    this.child.signalAll("SIGKILL");
+    this.#child.signalAll("SIGKILL");
     return this.exited;
   }
 
@@ -224,13 +230,13 @@ export class Pod implements AsyncDisposable {
    * @returns when the loop stands still, not when it goes on.
    */
   async blockLoop(ms: number): Promise<void> {
-    const control: unknown = this.child.process.stdio[CONTROL_FD];
-    if (!(control instanceof Duplex) || !this.isRunning) throw this.endedError();
+    const control: unknown = this.#child.process.stdio[controlFd];
+    if (!(control instanceof Duplex) || !this.isRunning) throw this.#endedError();
     control.write(`${ms}\n`);
-    await this.control.take(
+    await this.#control.take(
       (line) => line === `blocking ${ms}`,
-      `${this.file} blocks its event loop`,
-      DEFAULT_TIMEOUT_MS,
+      `${this.#file} blocks its event loop`,
+      defaultTimeoutMs,
     );
   }
 
@@ -239,17 +245,17 @@ export class Pod implements AsyncDisposable {
     await this.kill();
   }
 
-  private read(stream: Readable, each?: (line: string) => void): void {
+  #read(stream: Readable, each?: (line: string) => void): void {
     createInterface({ input: stream, crlfDelay: Number.POSITIVE_INFINITY }).on("line", (line) => {
-      if (this.recent.push(line) > OUTPUT_LINES) this.recent.shift();
-      if (this.echo) process.stderr.write(`[${this.pid}] ${line}\n`);
+      if (this.#recent.push(line) > outputLinesMax) this.#recent.shift();
+      if (this.#echo) process.stderr.write(`[${this.pid}] ${line}\n`);
       each?.(line);
     });
   }
 
-  private endedError(): Error {
-    const { code, signal } = this.child.exit ?? { code: null, signal: null };
+  #endedError(): Error {
+    const { code, signal } = this.#child.exit ?? { code: null, signal: null };
     const how = signal === null ? `with status ${code}` : `by ${signal}`;
-    return new Error(`${this.file} has ended ${how}. Its last output:\n${this.recent.slice(-30).join("\n")}`);
+    return new Error(`${this.#file} has ended ${how}. Its last output:\n${this.#recent.slice(-30).join("\n")}`);
   }
 }

@@ -5,7 +5,7 @@ import { randomUUID } from "node:crypto";
 import { chown, open, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { GuardedChild, type ProcessExit } from "./guarded-child.ts";
-import { freePort, LOOPBACK, releasePort } from "./loopback-port.ts";
+import { freePort, loopback, releasePort } from "./loopback-port.ts";
 import { HopelessError, pollUntil } from "./poll.ts";
 import { type Account, findPostgres, type PostgresBinaries, unprivilegedAccount } from "./postgres-binaries.ts";
 import { makeTemporaryDirectory, removeTemporaryDirectory } from "./temporary-directory.ts";
@@ -18,10 +18,10 @@ export interface PostgresServerOptions {
   readonly startTimeoutMs?: number;
 }
 
-const PORT_ATTEMPTS = 10;
-const USER = "postgres";
+const portAttemptsMax = 10;
+const userName = "postgres";
 /** How long a server may take to end its sessions before it is killed. */
-const STOP_GRACE_MS = 3_000;
+const stopGraceMs = 3_000;
 
 class AddressInUseError extends Error {}
 /** Sessions of a killed server notice its death in moments; until then they hold its shared memory. */
@@ -29,18 +29,18 @@ class StillInUseError extends Error {}
 
 /** A PostgreSQL server on a free loopback port, private to this process. Starts in about a second, most of it initdb. */
 export class PostgresServer implements AsyncDisposable {
-  readonly host: string = LOOPBACK;
+  readonly host: string = loopback;
   readonly port: number;
-  readonly user: string = USER;
+  readonly user: string = userName;
   readonly password: string;
   readonly database: string = "postgres";
   /** The server's private directory. */
   readonly directory: string;
-  private readonly binaries: PostgresBinaries;
-  private readonly account: Account | undefined;
-  private readonly options: PostgresServerOptions;
-  private child: GuardedChild | undefined;
-  private stopped = false;
+  readonly #binaries: PostgresBinaries;
+  readonly #account: Account | undefined;
+  readonly #options: PostgresServerOptions;
+  #child: GuardedChild | undefined;
+  #stopped = false;
 
   private constructor(
     port: number,
@@ -53,9 +53,9 @@ export class PostgresServer implements AsyncDisposable {
     this.port = port;
     this.password = password;
     this.directory = directory;
-    this.binaries = binaries;
-    this.account = account;
-    this.options = options;
+    this.#binaries = binaries;
+    this.#account = account;
+    this.#options = options;
   }
 
   /**
@@ -76,11 +76,11 @@ export class PostgresServer implements AsyncDisposable {
         const port = await freePort();
         const server = new PostgresServer(port, password, directory, binaries, account, options);
         try {
-          await server.launch();
+          await server.#launch();
           return server;
         } catch (error) {
           releasePort(port);
-          if (!(error instanceof AddressInUseError) || attempt === PORT_ATTEMPTS) throw error;
+          if (!(error instanceof AddressInUseError) || attempt === portAttemptsMax) throw error;
         }
       }
     } catch (error) {
@@ -96,29 +96,29 @@ export class PostgresServer implements AsyncDisposable {
 
   /** The process id of the server. */
   get pid(): number {
-    return this.running("pid").pid;
+    return this.#running("pid").pid;
   }
 
   /** Whether the server's process runs. */
   get isRunning(): boolean {
-    return this.child !== undefined && this.child.exit === undefined;
+    return this.#child !== undefined && this.#child.exit === undefined;
   }
 
   /** Kills the server with SIGKILL; its sessions end with it. What was committed is there again after `restart`. */
   async kill(): Promise<ProcessExit> {
-    const child = this.running("kill");
+    const child = this.#running("kill");
     child.signalAll("SIGKILL");
     return child.exited;
   }
 
   /** Starts the server again on the same port and data, killing it first when it still runs. */
   async restart(): Promise<void> {
-    if (this.stopped)
+    if (this.#stopped)
       throw new Error(`The PostgreSQL server on port ${this.port} was stopped for good; start another one.`);
     if (this.isRunning) await this.kill();
     await pollUntil(`port ${this.port} and the data directory are free again`, async () => {
       try {
-        await this.launch();
+        await this.#launch();
         return true;
       } catch (error) {
         if (error instanceof AddressInUseError || error instanceof StillInUseError) throw error;
@@ -129,12 +129,12 @@ export class PostgresServer implements AsyncDisposable {
 
   /** Ends the server and removes its data. Safe to repeat. */
   async stop(): Promise<void> {
-    if (this.stopped) return;
-    this.stopped = true;
-    const child = this.child;
+    if (this.#stopped) return;
+    this.#stopped = true;
+    const child = this.#child;
     // SIGQUIT ends every session at once and, unlike SIGKILL, gives the shared memory back.
     child?.signal("SIGQUIT");
-    const timer = setTimeout(() => child?.signalAll("SIGKILL"), STOP_GRACE_MS);
+    const timer = setTimeout(() => child?.signalAll("SIGKILL"), stopGraceMs);
     await child?.exited;
     clearTimeout(timer);
     await removeTemporaryDirectory(this.directory);
@@ -150,7 +150,7 @@ export class PostgresServer implements AsyncDisposable {
     return this.stop();
   }
 
-  private async launch(): Promise<void> {
+  async #launch(): Promise<void> {
     const settings = {
       port: this.port,
       listen_addresses: this.host,
@@ -161,44 +161,44 @@ export class PostgresServer implements AsyncDisposable {
       // In the data directory, so that a killed server leaves no shared memory behind.
       dynamic_shared_memory_type: "mmap",
       shared_buffers: "32MB",
-      ...this.options.config,
+      ...this.#options.config,
     };
-    const child = await spawn(this.account, this.directory, "postgres.log", [
-      this.binaries.postgres,
+    const child = await spawn(this.#account, this.directory, "postgres.log", [
+      this.#binaries.postgres,
       "-D",
       join(this.directory, "data"),
       ...Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${String(value)}`]),
     ]);
-    this.child = child;
+    this.#child = child;
     try {
-      await pollUntil(`PostgreSQL takes connections on port ${this.port}`, async () => this.isReady(child), {
-        timeoutMs: this.options.startTimeoutMs ?? 30_000,
+      await pollUntil(`PostgreSQL takes connections on port ${this.port}`, async () => this.#isReady(child), {
+        timeoutMs: this.#options.startTimeoutMs ?? 30_000,
       });
     } catch (cause) {
       child.signalAll("SIGKILL");
       await child.exited;
-      throw await this.explain(cause);
+      throw await this.#explain(cause);
     }
   }
 
   /** By its own log, since another server could listen on the port when this one failed to. */
-  private async isReady(child: GuardedChild): Promise<boolean> {
+  async #isReady(child: GuardedChild): Promise<boolean> {
     if (child.exit !== undefined) throw new HopelessError(new Error("The process ended."));
     return (await this.log(100)).includes("database system is ready to accept connections");
   }
 
-  private async explain(cause: unknown): Promise<Error> {
+  async #explain(cause: unknown): Promise<Error> {
     const log = await this.log();
     if (/Address already in use/.test(log)) return new AddressInUseError(`Port ${this.port} is in use.`, { cause });
     if (/still in use/.test(log)) return new StillInUseError("The data directory is in use.", { cause });
     return new Error(`PostgreSQL did not start on port ${this.port}. The end of its log:\n${log}`, { cause });
   }
 
-  private running(action: string): GuardedChild {
-    if (this.child === undefined || this.child.exit !== undefined) {
+  #running(action: string): GuardedChild {
+    if (this.#child === undefined || this.#child.exit !== undefined) {
       throw new Error(`The PostgreSQL server on port ${this.port} does not run: cannot ${action}.`);
     }
-    return this.child;
+    return this.#child;
   }
 }
 
@@ -214,7 +214,7 @@ async function initialise(
   const child = await spawn(account, directory, "initdb.log", [
     binaries.initdb,
     `--pgdata=${join(directory, "data")}`,
-    `--username=${USER}`,
+    `--username=${userName}`,
     `--pwfile=${passwordFile}`,
     "--auth=password",
     "--encoding=UTF8",

@@ -24,44 +24,49 @@ export interface ProxyShared {
 }
 
 /** Their replies are messages outside the order of requests. */
-const SUBSCRIBES = new Set(["SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE", "UNSUBSCRIBE", "PUNSUBSCRIBE", "SUNSUBSCRIBE"]);
-const MESSAGES = new Set(["message", "pmessage", "smessage", ...[...SUBSCRIBES].map((name) => name.toLowerCase())]);
+const subscribing = new Set(["SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE", "UNSUBSCRIBE", "PUNSUBSCRIBE", "SUNSUBSCRIBE"]);
+const messageKinds = new Set([
+  "message",
+  "pmessage",
+  "smessage",
+  ...[...subscribing].map((name) => name.toLowerCase()),
+]);
 /** After these, replies no longer answer requests one by one. */
-const OPAQUE = new Set(["MONITOR", "SYNC", "PSYNC"]);
+const opaqueCommands = new Set(["MONITOR", "SYNC", "PSYNC"]);
 
-const PASS: Expected = { fate: "pass" };
+const passing: Expected = { fate: "pass" };
 
 /** A pair of sockets and the two links between them. */
 export class ProxyConnection {
-  private readonly client: Socket;
-  private readonly server: Socket;
-  private readonly shared: ProxyShared;
-  private readonly up: ProxyLink;
-  private readonly down: ProxyLink;
-  private readonly requests = new RespReader();
-  private readonly replies = new RespReader();
-  private readonly expected: Expected[] = [];
-  private subscribed = false;
-  private opaque: boolean;
+  readonly #client: Socket;
+  readonly #server: Socket;
+  readonly #shared: ProxyShared;
+  readonly #up: ProxyLink;
+  readonly #down: ProxyLink;
+  readonly #requests = new RespReader();
+  readonly #replies = new RespReader();
+  readonly #expected: Expected[] = [];
+  #subscribed = false;
+  #opaque: boolean;
   /** Set once a swallowed reply has decided that this connection ends: nothing behind it reaches the client. */
-  private doomed = false;
+  #doomed = false;
 
   constructor(client: Socket, server: Socket, shared: ProxyShared, onClose: () => void) {
-    this.client = client;
-    this.server = server;
-    this.shared = shared;
-    this.opaque = shared.protocol === "tcp";
-    this.up = new ProxyLink(server, shared.up, shared.counts, () => this.destroy());
-    this.down = new ProxyLink(client, shared.down, shared.counts, () => this.destroy());
-    client.on("data", (chunk: Buffer) => this.fromClient(chunk));
-    server.on("data", (chunk: Buffer) => this.fromServer(chunk));
-    client.on("end", () => this.up.end());
+    this.#client = client;
+    this.#server = server;
+    this.#shared = shared;
+    this.#opaque = shared.protocol === "tcp";
+    this.#up = new ProxyLink(server, shared.up, shared.counts, () => this.destroy());
+    this.#down = new ProxyLink(client, shared.down, shared.counts, () => this.destroy());
+    client.on("data", (chunk: Buffer) => this.#fromClient(chunk));
+    server.on("data", (chunk: Buffer) => this.#fromServer(chunk));
+    client.on("end", () => this.#up.end());
     server.on("end", () => {
-      if (!this.doomed) this.down.end();
+      if (!this.#doomed) this.#down.end();
     });
     // A reset travels like everything else: behind what was sent before it, and not through a blackhole.
-    client.on("error", () => this.up.reset());
-    server.on("error", () => this.down.reset());
+    client.on("error", () => this.#up.reset());
+    server.on("error", () => this.#down.reset());
     let open = 2;
     const closed = (): void => {
       open -= 1;
@@ -73,114 +78,114 @@ export class ProxyConnection {
 
   /** Sends RST to both sides. */
   destroy(): void {
-    this.up.close();
-    this.down.close();
-    this.client.resetAndDestroy();
-    this.server.resetAndDestroy();
+    this.#up.close();
+    this.#down.close();
+    this.#client.resetAndDestroy();
+    this.#server.resetAndDestroy();
   }
 
   /** Delivers what the weather now lets through. */
   flush(): void {
-    this.up.flush();
-    this.down.flush();
+    this.#up.flush();
+    this.#down.flush();
   }
 
   /** Throws away what is held, in which case the connection is reset: a stream with a gap is no stream. */
   drop(): void {
-    const droppedUp = this.up.drop();
-    const droppedDown = this.down.drop();
+    const droppedUp = this.#up.drop();
+    const droppedDown = this.#down.drop();
     if (droppedUp || droppedDown) this.destroy();
   }
 
-  private fromClient(chunk: Buffer): void {
-    if (this.opaque) {
-      this.up.send(chunk);
+  #fromClient(chunk: Buffer): void {
+    if (this.#opaque) {
+      this.#up.send(chunk);
       return;
     }
-    for (const frame of this.requests.push(chunk)) this.request(frame);
-    if (this.isOpaque()) this.up.send(this.requests.takePending());
+    for (const frame of this.#requests.push(chunk)) this.#request(frame);
+    if (this.#isOpaque()) this.#up.send(this.#requests.takePending());
   }
 
-  private request(frame: RespFrame): void {
+  #request(frame: RespFrame): void {
     const command = Array.isArray(frame.value) ? frame.value.map(String) : [];
     const name = command[0]?.toUpperCase() ?? "";
-    if (OPAQUE.has(name) || (name === "CLIENT" && command[1]?.toUpperCase() === "REPLY")) this.opaque = true;
-    if (SUBSCRIBES.has(name)) this.subscribed = true;
+    if (opaqueCommands.has(name) || (name === "CLIENT" && command[1]?.toUpperCase() === "REPLY")) this.#opaque = true;
+    if (subscribing.has(name)) this.#subscribed = true;
     // An empty array or line is no request: the server does not answer it.
-    if (this.opaque || SUBSCRIBES.has(name) || command.length === 0) {
-      this.up.send(frame.bytes);
+    if (this.#opaque || subscribing.has(name) || command.length === 0) {
+      this.#up.send(frame.bytes);
       return;
     }
-    const rule = this.shared.rules.find((candidate) => candidate.claims(command));
+    const rule = this.#shared.rules.find((candidate) => candidate.claims(command));
     switch (rule?.action.kind) {
       case undefined:
-        this.expected.push(PASS);
+        this.#expected.push(passing);
         break;
       case "swallow":
-        this.expected.push({ fate: "swallow", rule });
+        this.#expected.push({ fate: "swallow", rule });
         break;
       case "repeat": {
         const extra: Expected = { fate: "discard", rule };
-        this.expected.push(...(rule.action.keep === "first" ? [PASS, extra] : [extra, PASS]));
-        this.up.send(frame.bytes);
+        this.#expected.push(...(rule.action.keep === "first" ? [passing, extra] : [extra, passing]));
+        this.#up.send(frame.bytes);
         break;
       }
       case "hold":
-        if (rule.action.what === "request") this.hold(this.up, rule);
-        this.expected.push(rule.action.what === "request" ? PASS : { fate: "hold", rule });
+        if (rule.action.what === "request") this.#hold(this.#up, rule);
+        this.#expected.push(rule.action.what === "request" ? passing : { fate: "hold", rule });
         break;
     }
-    this.up.send(frame.bytes);
+    this.#up.send(frame.bytes);
   }
 
-  private fromServer(chunk: Buffer): void {
-    if (this.doomed) return;
-    if (this.opaque && this.expected.length === 0) {
-      this.down.send(Buffer.concat([this.replies.takePending(), chunk]));
+  #fromServer(chunk: Buffer): void {
+    if (this.#doomed) return;
+    if (this.#opaque && this.#expected.length === 0) {
+      this.#down.send(Buffer.concat([this.#replies.takePending(), chunk]));
       return;
     }
-    for (const frame of this.replies.push(chunk)) {
-      if (this.doomed) return;
-      this.reply(frame);
+    for (const frame of this.#replies.push(chunk)) {
+      if (this.#doomed) return;
+      this.#reply(frame);
     }
-    if (this.isOpaque() && this.expected.length === 0) this.down.send(this.replies.takePending());
+    if (this.#isOpaque() && this.#expected.length === 0) this.#down.send(this.#replies.takePending());
   }
 
-  private reply(frame: RespFrame): void {
-    const expected = this.isMessage(frame) ? PASS : (this.expected.shift() ?? PASS);
+  #reply(frame: RespFrame): void {
+    const expected = this.#isMessage(frame) ? passing : (this.#expected.shift() ?? passing);
     switch (expected.fate) {
       case "swallow":
-        this.doomed = true;
-        this.shared.counts.swallowed += 1;
+        this.#doomed = true;
+        this.#shared.counts.swallowed += 1;
         expected.rule?.witness();
-        this.down.reset();
+        this.#down.reset();
         return;
       case "discard":
-        this.shared.counts.repeated += 1;
+        this.#shared.counts.repeated += 1;
         expected.rule?.witness();
         return;
       case "hold":
-        if (expected.rule !== undefined) this.hold(this.down, expected.rule);
+        if (expected.rule !== undefined) this.#hold(this.#down, expected.rule);
         break;
       case "pass":
         break;
     }
-    this.down.send(frame.bytes);
+    this.#down.send(frame.bytes);
   }
 
-  private hold(link: ProxyLink, rule: ProxyRule): void {
-    this.shared.counts.held += 1;
+  #hold(link: ProxyLink, rule: ProxyRule): void {
+    this.#shared.counts.held += 1;
     rule.holds(link.gate());
   }
 
-  private isMessage(frame: RespFrame): boolean {
+  #isMessage(frame: RespFrame): boolean {
     if (frame.kind === ">") return true;
-    if (!this.subscribed || frame.kind !== "*" || !Array.isArray(frame.value)) return false;
-    return MESSAGES.has(String(frame.value[0]));
+    if (!this.#subscribed || frame.kind !== "*" || !Array.isArray(frame.value)) return false;
+    return messageKinds.has(String(frame.value[0]));
   }
 
   // A method, since the compiler does not see that a request changes the field.
-  private isOpaque(): boolean {
-    return this.opaque;
+  #isOpaque(): boolean {
+    return this.#opaque;
   }
 }

@@ -20,42 +20,42 @@ type Item =
 
 /** Sends what it is given to `target`, when the weather lets it. */
 export class ProxyLink {
-  private readonly queue: Item[] = [];
-  private readonly target: Socket;
-  private readonly weather: LinkWeather;
-  private readonly counts: FaultCounts;
-  private readonly onReset: () => void;
-  private timer: NodeJS.Timeout | undefined;
-  private lastDueMs = 0;
+  readonly #queue: Item[] = [];
+  readonly #target: Socket;
+  readonly #weather: LinkWeather;
+  readonly #counts: FaultCounts;
+  readonly #onReset: () => void;
+  #timer: NodeJS.Timeout | undefined;
+  #lastDueMs = 0;
 
   constructor(target: Socket, weather: LinkWeather, counts: FaultCounts, onReset: () => void) {
-    this.target = target;
-    this.weather = weather;
-    this.counts = counts;
-    this.onReset = onReset;
+    this.#target = target;
+    this.#weather = weather;
+    this.#counts = counts;
+    this.#onReset = onReset;
   }
 
   /** Queues bytes. */
   send(bytes: Buffer): void {
-    if (this.weather.latencyMs + this.weather.jitterMs > 0) this.counts.delayed += 1;
-    if (this.weather.blackhole) this.counts.blackholed += 1;
-    this.add({ kind: "bytes", bytes, dueMs: this.due() });
+    if (this.#weather.latencyMs + this.#weather.jitterMs > 0) this.#counts.delayed += 1;
+    if (this.#weather.blackhole) this.#counts.blackholed += 1;
+    this.#add({ kind: "bytes", bytes, dueMs: this.#due() });
   }
 
   /** Queues the end of the stream. */
   end(): void {
-    this.add({ kind: "end", dueMs: this.due() });
+    this.#add({ kind: "end", dueMs: this.#due() });
   }
 
   /** Queues a reset of the whole connection. */
   reset(): void {
-    this.add({ kind: "reset", dueMs: this.due() });
+    this.#add({ kind: "reset", dueMs: this.#due() });
   }
 
   /** Holds back everything queued from now on until the returned function is called. */
   gate(): () => void {
     const gate: Item = { kind: "gate", dueMs: 0, open: false };
-    this.add(gate);
+    this.#add(gate);
     return () => {
       gate.open = true;
       this.flush();
@@ -64,60 +64,60 @@ export class ProxyLink {
 
   /** Throws away what is held; the stream is then of no use any more. Returns whether there was anything. */
   drop(): boolean {
-    const bytes = this.queue.filter((item) => item.kind === "bytes").length;
-    this.counts.dropped += bytes;
-    this.queue.length = 0;
+    const bytes = this.#queue.filter((item) => item.kind === "bytes").length;
+    this.#counts.dropped += bytes;
+    this.#queue.length = 0;
     return bytes > 0;
   }
 
   /** Delivers what is due; called when the weather changes. */
   flush(): void {
-    clearTimeout(this.timer);
-    this.timer = undefined;
-    if (this.weather.blackhole) return;
-    for (let item = this.queue[0]; item !== undefined; item = this.queue[0]) {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    if (this.#weather.blackhole) return;
+    for (let item = this.#queue[0]; item !== undefined; item = this.#queue[0]) {
       if (item.kind === "gate" && !item.open) return;
       const waitMs = item.dueMs - performance.now();
       if (waitMs > 0) {
-        this.timer = setTimeout(() => this.flush(), Math.ceil(waitMs));
+        this.#timer = setTimeout(() => this.flush(), Math.ceil(waitMs));
         return;
       }
-      this.queue.shift();
-      this.deliver(item);
+      this.#queue.shift();
+      this.#deliver(item);
     }
   }
 
   /** Forgets everything. */
   close(): void {
-    clearTimeout(this.timer);
-    this.queue.length = 0;
+    clearTimeout(this.#timer);
+    this.#queue.length = 0;
   }
 
-  private add(item: Item): void {
-    this.queue.push(item);
-    if (this.timer === undefined) this.flush();
+  #add(item: Item): void {
+    this.#queue.push(item);
+    if (this.#timer === undefined) this.flush();
   }
 
-  private deliver(item: Item): void {
+  #deliver(item: Item): void {
     if (item.kind === "reset") {
       // A reset overtakes what this process has not written yet, so that goes first.
-      if (this.target.destroyed) this.onReset();
-      else this.target.write(Buffer.alloc(0), () => this.onReset());
-    } else if (item.kind === "end" && !this.target.destroyed) this.target.end();
-    else if (item.kind === "bytes" && !this.target.destroyed) {
+      if (this.#target.destroyed) this.#onReset();
+      else this.#target.write(Buffer.alloc(0), () => this.#onReset());
+    } else if (item.kind === "end" && !this.#target.destroyed) this.#target.end();
+    else if (item.kind === "bytes" && !this.#target.destroyed) {
       // Frames of one packet leave as one packet.
-      if (this.target.writableCorked === 0) {
-        this.target.cork();
-        process.nextTick(() => this.target.uncork());
+      if (this.#target.writableCorked === 0) {
+        this.#target.cork();
+        process.nextTick(() => this.#target.uncork());
       }
-      this.target.write(item.bytes);
+      this.#target.write(item.bytes);
     }
   }
 
-  private due(): number {
-    const { latencyMs, jitterMs, random } = this.weather;
-    if (latencyMs + jitterMs === 0) return this.lastDueMs;
-    this.lastDueMs = Math.max(this.lastDueMs, performance.now() + latencyMs + jitterMs * random.unit());
-    return this.lastDueMs;
+  #due(): number {
+    const { latencyMs, jitterMs, random } = this.#weather;
+    if (latencyMs + jitterMs === 0) return this.#lastDueMs;
+    this.#lastDueMs = Math.max(this.#lastDueMs, performance.now() + latencyMs + jitterMs * random.unit());
+    return this.#lastDueMs;
   }
 }

@@ -41,48 +41,52 @@ export class ProxyRule implements HoldRule {
   readonly hit: Promise<void>;
   readonly action: RuleAction;
   hits = 0;
-  private readonly match: CommandMatch;
-  private readonly resolveHit: () => void;
-  private readonly gates: (() => void)[] = [];
-  private remaining: number;
+  readonly #match: CommandMatch;
+  readonly #resolveHit: () => void;
+  readonly #gates: (() => void)[] = [];
+  #remaining: number;
+  #released = false;
 
   constructor(match: CommandMatch, action: RuleAction, options: RuleOptions) {
     const { promise, resolve } = Promise.withResolvers<void>();
     const { times = 1 } = options;
     if (!(times >= 1)) throw new RangeError(`times must be at least 1, got ${times}.`);
     this.hit = promise;
-    this.resolveHit = resolve;
-    this.match = match;
+    this.#resolveHit = resolve;
+    this.#match = match;
     this.action = action;
-    this.remaining = times;
+    this.#remaining = times;
   }
 
   /** Whether this command is hit; uses up one of its times. */
   claims(command: readonly string[]): boolean {
-    if (this.remaining <= 0 || !matches(this.match, command)) return false;
-    this.remaining -= 1;
+    if (this.#remaining <= 0 || !matches(this.#match, command)) return false;
+    this.#remaining -= 1;
     return true;
   }
 
   /** The fault has happened. */
   witness(): void {
     this.hits += 1;
-    this.resolveHit();
+    this.#resolveHit();
   }
 
   /** Something is held until `open` is called. */
   holds(open: () => void): void {
-    this.gates.push(open);
     this.witness();
+    // A reply can arrive after the release of what was to hold it.
+    if (this.#released) open();
+    else this.#gates.push(open);
   }
 
   cancel(): void {
-    this.remaining = 0;
+    this.#remaining = 0;
   }
 
   release(): void {
     this.cancel();
-    for (const open of this.gates.splice(0)) open();
+    this.#released = true;
+    for (const open of this.#gates.splice(0)) open();
   }
 }
 

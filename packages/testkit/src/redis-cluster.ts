@@ -1,7 +1,7 @@
 /**
  * A real Redis Cluster on loopback ports. Owns how it is formed and who is master of what; slot-move.ts owns resharding.
  */
-import { SLOTS, slotOfKey } from "./cluster-slot.ts";
+import { slotCount, slotOfKey } from "./cluster-slot.ts";
 import { type ClusterNodeView, decodeClusterNodes, ownsSlot } from "./cluster-view.ts";
 import { freePort, releasePort } from "./loopback-port.ts";
 import { pollUntil } from "./poll.ts";
@@ -22,20 +22,20 @@ export interface RedisClusterOptions extends Pick<RedisServerOptions, "aof" | "b
   readonly config?: RedisConfig;
 }
 
-const BUS_PORT_ATTEMPTS = 5;
-const FORM_TIMEOUT_MS = 30_000;
+const busPortAttemptsMax = 5;
+const formTimeoutMs = 30_000;
 /** A node that does not answer a question about itself for this long counts as paused. */
-const ASK_TIMEOUT_MS = 500;
+const askTimeoutMs = 500;
 
 /** Masters and replicas, formed and ready. Kill, pause and restart its nodes one by one. */
 export class RedisCluster implements AsyncDisposable {
   /** Every node, the first masters first. Roles change with failovers: see {@link masterOf} and {@link masters}. */
   readonly nodes: readonly RedisServer[];
-  private readonly ids: ReadonlyMap<RedisServer, string>;
+  readonly #ids: ReadonlyMap<RedisServer, string>;
 
   private constructor(nodes: readonly RedisServer[], ids: ReadonlyMap<RedisServer, string>) {
     this.nodes = nodes;
-    this.ids = ids;
+    this.#ids = ids;
   }
 
   /**
@@ -53,7 +53,7 @@ export class RedisCluster implements AsyncDisposable {
       const ids = new Map<RedisServer, string>();
       for (const node of nodes) ids.set(node, String(await node.call("CLUSTER", "MYID")));
       const cluster = new RedisCluster(nodes, ids);
-      await cluster.form(masters);
+      await cluster.#form(masters);
       return cluster;
     } catch (error) {
       await Promise.all(nodes.map((node) => node.stop()));
@@ -68,7 +68,7 @@ export class RedisCluster implements AsyncDisposable {
 
   /** The id by which the cluster knows the node. */
   idOf(node: RedisServer): string {
-    const id = this.ids.get(node);
+    const id = this.#ids.get(node);
     if (id === undefined) throw new Error(`The server on port ${node.port} is not a node of this cluster.`);
     return id;
   }
@@ -76,7 +76,7 @@ export class RedisCluster implements AsyncDisposable {
   /** The master that owns a slot, or the slot of a key, by the newest claim among the nodes that answer. */
   async masterOf(slotOrKey: number | string): Promise<RedisServer> {
     const slot = typeof slotOrKey === "number" ? slotOrKey : slotOfKey(slotOrKey);
-    const owners = (await this.selfViews()).filter(({ self }) => ownsSlot(self, slot));
+    const owners = (await this.#selfViews()).filter(({ self }) => ownsSlot(self, slot));
     const [newest] = owners.toSorted((a, b) => b.self.configEpoch - a.self.configEpoch);
     if (newest === undefined) throw new Error(`No running node owns slot ${slot} at this moment.`);
     return newest.node;
@@ -84,13 +84,13 @@ export class RedisCluster implements AsyncDisposable {
 
   /** The nodes that own slots now and answer. */
   async masters(): Promise<RedisServer[]> {
-    return (await this.selfViews()).filter(({ self }) => self.slots.length > 0).map(({ node }) => node);
+    return (await this.#selfViews()).filter(({ self }) => self.slots.length > 0).map(({ node }) => node);
   }
 
   /** The running replicas of a master. */
   async replicasOf(master: RedisServer): Promise<RedisServer[]> {
     const id = this.idOf(master);
-    return (await this.selfViews()).filter(({ self }) => self.masterId === id).map(({ node }) => node);
+    return (await this.#selfViews()).filter(({ self }) => self.masterId === id).map(({ node }) => node);
   }
 
   /**
@@ -168,8 +168,8 @@ export class RedisCluster implements AsyncDisposable {
   }
 
   /** Waits until every running node sees all slots served and every replica is linked to its master. */
-  async ready(timeoutMs: number = FORM_TIMEOUT_MS): Promise<void> {
-    await pollUntil("the cluster is complete", () => this.isComplete(), { timeoutMs, intervalMs: 20 });
+  async ready(timeoutMs: number = formTimeoutMs): Promise<void> {
+    await pollUntil("the cluster is complete", () => this.#isComplete(), { timeoutMs, intervalMs: 20 });
   }
 
   /** Ends every node. */
@@ -181,13 +181,13 @@ export class RedisCluster implements AsyncDisposable {
     return this.stop();
   }
 
-  private async form(masters: number): Promise<void> {
+  async #form(masters: number): Promise<void> {
     const [first, ...others] = this.nodes;
     for (const [index, node] of this.nodes.entries()) {
       await node.call("CLUSTER", "SET-CONFIG-EPOCH", index + 1);
       if (index >= masters) continue;
-      const from = Math.floor((index * SLOTS) / masters);
-      await node.call("CLUSTER", "ADDSLOTSRANGE", from, Math.floor(((index + 1) * SLOTS) / masters) - 1);
+      const from = Math.floor((index * slotCount) / masters);
+      await node.call("CLUSTER", "ADDSLOTSRANGE", from, Math.floor(((index + 1) * slotCount) / masters) - 1);
     }
     for (const node of others) await first?.call("CLUSTER", "MEET", node.host, node.port, await busPortOf(node));
     await Promise.all(
@@ -197,14 +197,14 @@ export class RedisCluster implements AsyncDisposable {
         return pollUntil(
           `${replica.port} replicates ${master.port}`,
           () => replica.call("CLUSTER", "REPLICATE", this.idOf(master)),
-          { timeoutMs: FORM_TIMEOUT_MS, intervalMs: 20 },
+          { timeoutMs: formTimeoutMs, intervalMs: 20 },
         );
       }),
     );
     await this.ready();
   }
 
-  private async isComplete(): Promise<boolean> {
+  async #isComplete(): Promise<boolean> {
     const running = this.nodes.filter((node) => node.isRunning);
     const answers = await Promise.all(
       running.map(async (node) => {
@@ -213,7 +213,7 @@ export class RedisCluster implements AsyncDisposable {
         const view = await viewOf(node);
         return (
           info.includes("cluster_state:ok") &&
-          info.includes(`cluster_slots_ok:${SLOTS}`) &&
+          info.includes(`cluster_slots_ok:${slotCount}`) &&
           view.length === this.nodes.length &&
           running.every((peer) => view.some((seen) => seen.port === peer.port && isHealthy(seen))) &&
           (replication.includes("role:master") || replication.includes("master_link_status:up"))
@@ -224,7 +224,7 @@ export class RedisCluster implements AsyncDisposable {
   }
 
   /** What each node that answers says about itself. */
-  private async selfViews(): Promise<{ node: RedisServer; self: ClusterNodeView }[]> {
+  async #selfViews(): Promise<{ node: RedisServer; self: ClusterNodeView }[]> {
     const views = await Promise.all(
       this.nodes.map(async (node) => {
         const view = node.isRunning ? await viewOf(node).catch(() => []) : [];
@@ -242,7 +242,7 @@ function isHealthy(node: ClusterNodeView): boolean {
 }
 
 async function viewOf(node: RedisServer): Promise<ClusterNodeView[]> {
-  const probe = await RedisProbe.open(node.address, ASK_TIMEOUT_MS);
+  const probe = await RedisProbe.open(node.address, askTimeoutMs);
   try {
     return decodeClusterNodes(await probe.call("CLUSTER", "NODES"));
   } finally {
@@ -275,7 +275,7 @@ async function startNode(options: RedisClusterOptions): Promise<RedisServer> {
     } catch (error) {
       releasePort(busPort);
       const taken = error instanceof Error && error.message.includes("in use");
-      if (!taken || attempt === BUS_PORT_ATTEMPTS) throw error;
+      if (!taken || attempt === busPortAttemptsMax) throw error;
     }
   }
 }

@@ -15,23 +15,23 @@ export interface RedisAddress {
 
 /** One connection; commands are answered in order. */
 export class RedisProbe {
-  private readonly socket: Socket;
-  private readonly reader = new RespReader();
-  private readonly waiting: { resolve(value: RespValue): void; reject(error: Error): void }[] = [];
-  private ended: Error | undefined;
+  readonly #socket: Socket;
+  readonly #reader = new RespReader();
+  readonly #waiting: { resolve(value: RespValue): void; reject(error: Error): void }[] = [];
+  #ended: Error | undefined;
 
   private constructor(socket: Socket) {
-    this.socket = socket;
+    this.#socket = socket;
     socket.setNoDelay(true);
     socket.on("data", (chunk: Buffer) => {
-      for (const frame of this.reader.push(chunk)) {
-        const waiter = this.waiting.shift();
+      for (const frame of this.#reader.push(chunk)) {
+        const waiter = this.#waiting.shift();
         if (frame.value instanceof RespError) waiter?.reject(frame.value);
         else waiter?.resolve(frame.value);
       }
     });
-    socket.on("error", (error) => this.end(error));
-    socket.on("close", () => this.end(new Error("The connection to Redis closed.")));
+    socket.on("error", (error) => this.#end(error));
+    socket.on("close", () => this.#end(new Error("The connection to Redis closed.")));
   }
 
   /**
@@ -45,7 +45,7 @@ export class RedisProbe {
     const probe = new RedisProbe(socket);
     socket.setTimeout(timeoutMs, () => {
       // A connection may be idle for as long as nothing is asked.
-      if (!socket.connecting && probe.waiting.length === 0) return;
+      if (!socket.connecting && probe.#waiting.length === 0) return;
       socket.destroy(new Error(`No answer from ${address.host}:${address.port} in ${timeoutMs} ms.`));
     });
     await new Promise<void>((resolve, reject) => {
@@ -70,21 +70,21 @@ export class RedisProbe {
    * @throws RespError for an error reply, Error when the connection broke.
    */
   call(...args: readonly (string | number)[]): Promise<RespValue> {
-    if (this.ended !== undefined) return Promise.reject(this.ended);
+    if (this.#ended !== undefined) return Promise.reject(this.#ended);
     return new Promise((resolve, reject) => {
-      this.waiting.push({ resolve, reject });
-      this.socket.write(encodeCommand(args));
+      this.#waiting.push({ resolve, reject });
+      this.#socket.write(encodeCommand(args));
     });
   }
 
   /** Closes the connection; commands that wait are rejected. */
   close(): void {
-    this.socket.destroy();
+    this.#socket.destroy();
   }
 
-  private end(error: Error): void {
-    this.ended ??= error;
-    for (const waiter of this.waiting.splice(0)) waiter.reject(this.ended);
+  #end(error: Error): void {
+    this.#ended ??= error;
+    for (const waiter of this.#waiting.splice(0)) waiter.reject(this.#ended);
   }
 }
 

@@ -23,11 +23,11 @@ export interface RedisSentinelOptions extends Pick<RedisServerOptions, "aof" | "
   readonly config?: RedisConfig;
 }
 
-const READY_TIMEOUT_MS = 30_000;
+const readyTimeoutMs = 30_000;
 /** A server that does not answer for this long counts as paused. */
-const ASK_TIMEOUT_MS = 500;
+const askTimeoutMs = 500;
 /** Sentinels usually ask for news every 10 s and greet one another every 2 s; the first failover needs both. */
-const FAST_PERIODS = ["INFO-PERIOD", 500, "PUBLISH-PERIOD", 200] as const;
+const fastPeriods = ["INFO-PERIOD", 500, "PUBLISH-PERIOD", 200] as const;
 
 /** One master, its replicas and their Sentinels, ready to fail over. */
 export class RedisSentinel implements AsyncDisposable {
@@ -102,7 +102,7 @@ export class RedisSentinel implements AsyncDisposable {
    *
    * @returns the new master.
    */
-  waitForFailover(old: RedisServer, timeoutMs: number = READY_TIMEOUT_MS): Promise<RedisServer> {
+  waitForFailover(old: RedisServer, timeoutMs: number = readyTimeoutMs): Promise<RedisServer> {
     return pollUntil(
       `another server than ${old.port} is master`,
       async () => {
@@ -124,8 +124,8 @@ export class RedisSentinel implements AsyncDisposable {
   }
 
   /** Waits until every running Sentinel knows all running ones, sees the master up and every running replica linked to it. */
-  async ready(timeoutMs: number = READY_TIMEOUT_MS): Promise<void> {
-    await pollUntil(`the Sentinels of ${this.masterName} are ready`, () => this.isReady(), {
+  async ready(timeoutMs: number = readyTimeoutMs): Promise<void> {
+    await pollUntil(`the Sentinels of ${this.masterName} are ready`, () => this.#isReady(), {
       timeoutMs,
       intervalMs: 20,
     });
@@ -140,7 +140,7 @@ export class RedisSentinel implements AsyncDisposable {
     return this.stop();
   }
 
-  private async isReady(): Promise<boolean> {
+  async #isReady(): Promise<boolean> {
     const running = this.servers.filter((server) => server.isRunning).length;
     const sentinels = this.sentinelServers.filter((server) => server.isRunning);
     const answers = await Promise.all(
@@ -193,7 +193,7 @@ async function startSentinel(options: RedisSentinelOptions, name: string, master
     },
   });
   // Known since Redis 7; without it everything takes a few seconds more.
-  await sentinel.call("SENTINEL", "DEBUG", ...FAST_PERIODS).catch(() => undefined);
+  await sentinel.call("SENTINEL", "DEBUG", ...fastPeriods).catch(() => undefined);
   return sentinel;
 }
 
@@ -206,7 +206,7 @@ async function all<T>(count: number, start: () => Promise<T>): Promise<T[]> {
 }
 
 async function ask(server: RedisServer, ...command: readonly string[]): Promise<RespValue> {
-  const probe = await RedisProbe.open(server.address, ASK_TIMEOUT_MS);
+  const probe = await RedisProbe.open(server.address, askTimeoutMs);
   try {
     return await probe.call(...command);
   } finally {

@@ -4,7 +4,7 @@
 import { open, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { GuardedChild, type ProcessExit } from "./guarded-child.ts";
-import { freePort, LOOPBACK, releasePort } from "./loopback-port.ts";
+import { freePort, loopback, releasePort } from "./loopback-port.ts";
 import { HopelessError, pollUntil } from "./poll.ts";
 import { callRedis, type RedisAddress, RedisProbe } from "./redis-probe.ts";
 import { type RedisConfig, renderRedisConfig } from "./redis-config.ts";
@@ -33,7 +33,7 @@ export interface ExternalRedisOptions {
   readonly url: string;
 }
 
-const PORT_ATTEMPTS = 10;
+const portAttemptsMax = 10;
 
 class AddressInUseError extends Error {}
 
@@ -43,17 +43,17 @@ export class RedisServer implements AsyncDisposable {
   /** For clients: `redis://127.0.0.1:port`, with the password when there is one. */
   readonly url: string;
   readonly address: RedisAddress;
-  private readonly options: RedisServerOptions;
-  private readonly directoryPath: string | undefined;
-  private child: GuardedChild | undefined;
-  private stopped = false;
+  readonly #options: RedisServerOptions;
+  readonly #directoryPath: string | undefined;
+  #child: GuardedChild | undefined;
+  #stopped = false;
 
   private constructor(url: string, options: RedisServerOptions, directory: string | undefined) {
     const parsed = new URL(url);
     this.url = url;
     this.host = parsed.hostname;
-    this.options = options;
-    this.directoryPath = directory;
+    this.#options = options;
+    this.#directoryPath = directory;
     this.address = {
       host: this.host,
       port: parsed.port === "" ? 6379 : Number(parsed.port),
@@ -80,12 +80,12 @@ export class RedisServer implements AsyncDisposable {
         const server = new RedisServer(urlOf(port, options.config), options, directory);
         try {
           // Only once: Sentinel and CONFIG REWRITE keep their state in this file, and a restart must find it.
-          await writeFile(server.configFile, renderRedisConfig(server.directives()));
-          await server.launch();
+          await writeFile(server.#configFile, renderRedisConfig(server.#directives()));
+          await server.#launch();
           return server;
         } catch (error) {
           releasePort(port);
-          if (!(error instanceof AddressInUseError) || attempt === PORT_ATTEMPTS) throw error;
+          if (!(error instanceof AddressInUseError) || attempt === portAttemptsMax) throw error;
         }
       }
     } catch (error) {
@@ -100,18 +100,20 @@ export class RedisServer implements AsyncDisposable {
 
   /** The process id of the server. */
   get pid(): number {
-    return this.running("pid").pid;
+    return this.#running("pid").pid;
   }
 
   /** The server's private directory, with its configuration, log and data. */
   get directory(): string {
-    if (this.directoryPath === undefined) throw this.notOurs("directory");
-    return this.directoryPath;
+    if (this.#directoryPath === undefined) throw this.#notOurs("directory");
+    return this.#directoryPath;
   }
 
   /** Whether the server's process runs; a paused one does. An external server counts as running. */
   get isRunning(): boolean {
-    return this.directoryPath === undefined ? !this.stopped : this.child !== undefined && this.child.exit === undefined;
+    return this.#directoryPath === undefined
+      ? !this.#stopped
+      : this.#child !== undefined && this.#child.exit === undefined;
   }
 
   /** Sends one command over a connection of its own. For set-up and checks; use a client library for anything else. */
@@ -121,20 +123,21 @@ export class RedisServer implements AsyncDisposable {
 
   /** Kills the server with SIGKILL: what it had not written to its append-only file is lost. Start it again with `restart`. */
   async kill(): Promise<ProcessExit> {
-    const child = this.running("kill");
+    const child = this.#running("kill");
     child.signalAll("SIGKILL");
     return child.exited;
   }
 
   /** Starts the server again on the same port and data directory, killing it first when it still runs. */
   async restart(): Promise<void> {
-    if (this.directoryPath === undefined) throw this.notOurs("restart");
-    if (this.stopped) throw new Error(`The Redis server on port ${this.port} was stopped for good; start another one.`);
+    if (this.#directoryPath === undefined) throw this.#notOurs("restart");
+    if (this.#stopped)
+      throw new Error(`The Redis server on port ${this.port} was stopped for good; start another one.`);
     if (this.isRunning) await this.kill();
     // The port lies outside the range of outgoing connections, so it is only ever busy for the moments of a closing socket.
     await pollUntil(`port ${this.port} is free again`, async () => {
       try {
-        await this.launch();
+        await this.#launch();
         return true;
       } catch (error) {
         if (error instanceof AddressInUseError) throw error;
@@ -145,23 +148,23 @@ export class RedisServer implements AsyncDisposable {
 
   /** Freezes the server with SIGSTOP: connections stay open and nothing is answered. */
   pause(): void {
-    this.running("pause").signalAll("SIGSTOP");
+    this.#running("pause").signalAll("SIGSTOP");
   }
 
   /** Continues a paused server. */
   resume(): void {
-    this.running("resume").signalAll("SIGCONT");
+    this.#running("resume").signalAll("SIGCONT");
   }
 
   /** Ends the server and removes its directory. Safe to repeat; an external server is left alone. */
   async stop(): Promise<void> {
-    if (this.stopped) return;
-    this.stopped = true;
-    if (this.directoryPath === undefined) return;
-    const child = this.child;
+    if (this.#stopped) return;
+    this.#stopped = true;
+    if (this.#directoryPath === undefined) return;
+    const child = this.#child;
     child?.signalAll("SIGKILL");
     await child?.exited;
-    await removeTemporaryDirectory(this.directoryPath);
+    await removeTemporaryDirectory(this.#directoryPath);
     releasePort(this.port);
   }
 
@@ -175,48 +178,48 @@ export class RedisServer implements AsyncDisposable {
     return this.stop();
   }
 
-  private async launch(): Promise<void> {
-    const { options } = this;
+  async #launch(): Promise<void> {
+    const options = this.#options;
     const binary = options.binary ?? process.env["HOLDFAST_REDIS_SERVER"] ?? "redis-server";
-    const child = await this.spawn(binary);
-    this.child = child;
+    const child = await this.#spawn(binary);
+    this.#child = child;
 
     try {
-      await pollUntil(`redis-server answers on port ${this.port}`, () => this.isReady(child), {
+      await pollUntil(`redis-server answers on port ${this.port}`, () => this.#isReady(child), {
         timeoutMs: options.startTimeoutMs ?? 10_000,
         intervalMs: 3,
       });
     } catch (error) {
       child.signalAll("SIGKILL");
       await child.exited;
-      throw await this.explain(binary, child, error);
+      throw await this.#explain(binary, child, error);
     }
   }
 
-  private get configFile(): string {
+  get #configFile(): string {
     return join(this.directory, "redis.conf");
   }
 
-  private async spawn(binary: string): Promise<GuardedChild> {
+  async #spawn(binary: string): Promise<GuardedChild> {
     // A file, not a pipe: a server that writes to a pipe nobody empties stands still.
     await using log = await open(join(this.directory, "redis.log"), "w");
     return await GuardedChild.start({
       command: binary,
-      args: [this.configFile, ...(this.options.args ?? [])],
+      args: [this.#configFile, ...(this.#options.args ?? [])],
       cwd: this.directory,
-      env: { ...process.env, ...this.options.env },
+      env: { ...process.env, ...this.#options.env },
       output: log.fd,
     });
   }
 
-  private directives(): RedisConfig {
-    const { aof = false, config = {} } = this.options;
+  #directives(): RedisConfig {
+    const { aof = false, config = {} } = this.#options;
     return {
       port: this.port,
-      bind: LOOPBACK,
+      bind: loopback,
       dir: this.directory,
       daemonize: "no",
-      ...(this.options.args?.includes("--sentinel") === true
+      ...(this.#options.args?.includes("--sentinel") === true
         ? {}
         : {
             save: "",
@@ -228,7 +231,7 @@ export class RedisServer implements AsyncDisposable {
   }
 
   /** Answers, and is the process that was started: another one may have taken the port between the choice and the bind. */
-  private async isReady(child: GuardedChild): Promise<boolean> {
+  async #isReady(child: GuardedChild): Promise<boolean> {
     if (child.exit !== undefined) throw new HopelessError(new Error("The process ended."));
     const probe = await RedisProbe.open(this.address);
     try {
@@ -245,7 +248,7 @@ export class RedisServer implements AsyncDisposable {
     }
   }
 
-  private async explain(binary: string, child: GuardedChild, cause: unknown): Promise<Error> {
+  async #explain(binary: string, child: GuardedChild, cause: unknown): Promise<Error> {
     const log = await this.log();
     if (/Address already in use/i.test(log)) return new AddressInUseError(`Port ${this.port} is in use.`, { cause });
     if (child.exit?.code === 127 || child.exit?.code === 126) {
@@ -257,14 +260,14 @@ export class RedisServer implements AsyncDisposable {
     return new Error(`${binary} did not start on port ${this.port}. The end of its log:\n${log}`, { cause });
   }
 
-  private running(action: string): GuardedChild {
-    if (this.directoryPath === undefined) throw this.notOurs(action);
-    if (this.child === undefined || this.child.exit !== undefined)
+  #running(action: string): GuardedChild {
+    if (this.#directoryPath === undefined) throw this.#notOurs(action);
+    if (this.#child === undefined || this.#child.exit !== undefined)
       throw new Error(`The Redis server on port ${this.port} does not run: cannot ${action}.`);
-    return this.child;
+    return this.#child;
   }
 
-  private notOurs(action: string): Error {
+  #notOurs(action: string): Error {
     return new Error(
       `The Redis server at ${this.host}:${this.port} was not started here (RedisServer.start({ url })): no ${action}.`,
     );
@@ -274,5 +277,5 @@ export class RedisServer implements AsyncDisposable {
 function urlOf(port: number, config: RedisConfig = {}): string {
   const password = config["requirepass"];
   const credentials = password === undefined ? "" : `:${encodeURIComponent(String(password))}@`;
-  return `redis://${credentials}${LOOPBACK}:${port}`;
+  return `redis://${credentials}${loopback}:${port}`;
 }

@@ -25,44 +25,44 @@ interface Cursor {
   readonly end: number;
 }
 
-const EMPTY = Buffer.alloc(0);
+const noBytes = Buffer.alloc(0);
 
 /** An incremental reader; one per direction of a connection. */
 export class RespReader {
-  private buffered: Buffer = EMPTY;
+  #buffered: Buffer = noBytes;
   /** No frame can be complete before this many bytes are there: a large value is not parsed again at each chunk. */
-  private needed = 1;
+  #needed = 1;
 
   /** Adds bytes and hands out every frame that is complete now. */
   push(chunk: Buffer): RespFrame[] {
-    this.buffered = this.buffered.length === 0 ? chunk : Buffer.concat([this.buffered, chunk]);
+    this.#buffered = this.#buffered.length === 0 ? chunk : Buffer.concat([this.#buffered, chunk]);
     const frames: RespFrame[] = [];
     let from = 0;
-    while (this.buffered.length - from >= this.needed) {
-      const cursor = this.parse(from, from);
+    while (this.#buffered.length - from >= this.#needed) {
+      const cursor = this.#parse(from, from);
       if (cursor === undefined) break;
-      const bytes = this.buffered.subarray(from, cursor.end);
+      const bytes = this.#buffered.subarray(from, cursor.end);
       frames.push({ value: cursor.value, bytes, kind: String.fromCharCode(bytes[0] ?? 0) });
       from = cursor.end;
-      this.needed = 1;
+      this.#needed = 1;
     }
-    this.buffered = from === this.buffered.length ? EMPTY : this.buffered.subarray(from);
+    this.#buffered = from === this.#buffered.length ? noBytes : this.#buffered.subarray(from);
     return frames;
   }
 
   /** Hands out the bytes of a frame that is not complete yet, for whoever stops reading frames. */
   takePending(): Buffer {
-    const bytes = this.buffered;
-    this.buffered = EMPTY;
+    const bytes = this.#buffered;
+    this.#buffered = noBytes;
     return bytes;
   }
 
-  private parse(at: number, frameStart: number): Cursor | undefined {
-    const lineEnd = this.buffered.indexOf("\r\n", at);
+  #parse(at: number, frameStart: number): Cursor | undefined {
+    const lineEnd = this.#buffered.indexOf("\r\n", at);
     if (lineEnd === -1) return undefined;
     const next = lineEnd + 2;
-    const line = this.buffered.toString("utf8", at + 1, lineEnd);
-    switch (String.fromCharCode(this.buffered[at] ?? 0)) {
+    const line = this.#buffered.toString("utf8", at + 1, lineEnd);
+    switch (String.fromCharCode(this.#buffered[at] ?? 0)) {
       case "+":
       case "(":
         return { value: line, end: next };
@@ -78,38 +78,38 @@ export class RespReader {
       case "$":
       case "!":
       case "=":
-        return this.parseBulk(Number(line), next, frameStart, this.buffered[at] === 0x21);
+        return this.#parseBulk(Number(line), next, frameStart, this.#buffered[at] === 0x21);
       case "*":
       case "~":
       case ">":
-        return this.parseItems(Number(line), next, frameStart);
+        return this.#parseItems(Number(line), next, frameStart);
       case "%":
-        return this.parseItems(Number(line) * 2, next, frameStart);
+        return this.#parseItems(Number(line) * 2, next, frameStart);
       case "|":
-        return this.parseAttribute(Number(line) * 2, next, frameStart);
+        return this.#parseAttribute(Number(line) * 2, next, frameStart);
       default:
         // An inline request, as typed into telnet.
-        return { value: this.buffered.toString("utf8", at, lineEnd).split(/\s+/).filter(Boolean), end: next };
+        return { value: this.#buffered.toString("utf8", at, lineEnd).split(/\s+/).filter(Boolean), end: next };
     }
   }
 
-  private parseBulk(length: number, at: number, frameStart: number, isError: boolean): Cursor | undefined {
+  #parseBulk(length: number, at: number, frameStart: number, isError: boolean): Cursor | undefined {
     if (length < 0) return { value: null, end: at };
     const end = at + length + 2;
-    if (end > this.buffered.length) {
-      this.needed = end - frameStart;
+    if (end > this.#buffered.length) {
+      this.#needed = end - frameStart;
       return undefined;
     }
-    const text = this.buffered.toString("utf8", at, end - 2);
+    const text = this.#buffered.toString("utf8", at, end - 2);
     return { value: isError ? new RespError(text) : text, end };
   }
 
-  private parseItems(count: number, at: number, frameStart: number): Cursor | undefined {
+  #parseItems(count: number, at: number, frameStart: number): Cursor | undefined {
     if (count < 0) return { value: null, end: at };
     const items: RespValue[] = [];
     let end = at;
     for (let index = 0; index < count; index += 1) {
-      const item = this.parse(end, frameStart);
+      const item = this.#parse(end, frameStart);
       if (item === undefined) return undefined;
       items.push(item.value);
       end = item.end;
@@ -118,9 +118,9 @@ export class RespReader {
   }
 
   /** An attribute stands before the reply it describes and belongs to its frame. */
-  private parseAttribute(count: number, at: number, frameStart: number): Cursor | undefined {
-    const attribute = this.parseItems(count, at, frameStart);
-    return attribute === undefined ? undefined : this.parse(attribute.end, frameStart);
+  #parseAttribute(count: number, at: number, frameStart: number): Cursor | undefined {
+    const attribute = this.#parseItems(count, at, frameStart);
+    return attribute === undefined ? undefined : this.#parse(attribute.end, frameStart);
   }
 }
 

@@ -4,28 +4,28 @@
 import { createHash } from "node:crypto";
 import { splitState, xoshiro128 } from "./xoshiro128.ts";
 
-const ID_CHARACTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-const ID_LENGTH = 16;
+const idCharacters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+const idLength = 16;
 
 /** A sequence of numbers that its seed decides. */
 export class SeededRandom {
   /** Print it, so that a failing run can be repeated. */
   readonly seed: number | string;
-  private readonly bits: () => number;
+  readonly #bits: () => number;
 
   constructor(seed: number | string) {
     this.seed = seed;
-    this.bits = xoshiro128(splitState(createHash("sha256").update(String(seed)).digest().readUInt32LE()));
+    this.#bits = xoshiro128(splitState(createHash("sha256").update(String(seed)).digest().readUInt32LE()));
   }
 
   /** A number from 0 (included) to 1 (excluded). */
   unit(): number {
-    return this.bits() / 2 ** 32;
+    return this.#bits() / 2 ** 32;
   }
 
   /** An id of 16 characters. Unlike a real one it is the same in every run with this seed. */
   id(): string {
-    return Array.from({ length: ID_LENGTH }, () => ID_CHARACTERS[this.bits() >>> 26]).join("");
+    return Array.from({ length: idLength }, () => idCharacters[this.#bits() >>> 26]).join("");
   }
 
   /** An integer from `min` to `max`, both included. */

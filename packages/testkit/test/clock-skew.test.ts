@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { ClockSkew, Pod, RedisServer } from "../src/index.ts";
 import { startScript } from "./script.ts";
 
-const HOUR_MS = 3_600_000;
+const hourMs = 3_600_000;
 
 /** How far the server's clock is ahead, to the accuracy of one exchange. */
 async function aheadMs(server: RedisServer): Promise<number> {
@@ -47,16 +47,16 @@ describe("ClockSkew", () => {
       expect(Number(await server.call("PTTL", "lease"))).toBeLessThan(5_001);
       await skew.set(61_000);
       expect(await server.call("GET", "lease")).toBe(null);
-      await skew.set(-HOUR_MS);
-      expect(Math.abs((await aheadMs(server)) + HOUR_MS)).toBeLessThan(500);
+      await skew.set(-hourMs);
+      expect(Math.abs((await aheadMs(server)) + hourMs)).toBeLessThan(500);
     }));
 
   it("keeps its offset over a restart of the server", () =>
     withSkew(async (skew) => {
       await using server = await RedisServer.start({ env: skew.env });
-      await skew.set(HOUR_MS);
+      await skew.set(hourMs);
       await server.restart();
-      expect(Math.abs((await aheadMs(server)) - HOUR_MS)).toBeLessThan(500);
+      expect(Math.abs((await aheadMs(server)) - hourMs)).toBeLessThan(500);
     }));
 
   it("steps the wall clock of a pod and leaves its monotonic clock alone", () =>
@@ -64,9 +64,9 @@ describe("ClockSkew", () => {
       await using pod = await Pod.start(new URL("clock.pod.ts", import.meta.url), { env: skew.env });
       await pod.ready();
       const before = await pod.request<{ wallMs: number; monotonicMs: number }>("clocks");
-      await skew.set(-HOUR_MS);
+      await skew.set(-hourMs);
       const after = await pod.request<{ wallMs: number; monotonicMs: number }>("clocks");
-      expect(Math.abs(after.wallMs - before.wallMs + HOUR_MS)).toBeLessThan(1_000);
+      expect(Math.abs(after.wallMs - before.wallMs + hourMs)).toBeLessThan(1_000);
       expect(after.monotonicMs).toBeGreaterThan(before.monotonicMs);
       expect(after.monotonicMs - before.monotonicMs).toBeLessThan(1_000);
       await expect(skew.set(0.5)).rejects.toThrow(RangeError);

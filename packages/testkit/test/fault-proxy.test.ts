@@ -211,6 +211,19 @@ describe("FaultProxy", () => {
     expect(await reply).toBe(1);
   });
 
+  it("does not hold a reply that arrives after the release", async () => {
+    const client = open();
+    await client.ping();
+    const [request, reply] = [proxy.hold("request", "set"), proxy.hold("reply", "incr")];
+    const answers = [client.set("a", "b"), client.incr("n")];
+    await request.hit;
+    // Its request waits behind the other one, so there is nothing yet that could be let go.
+    reply.release();
+    request.release();
+    expect(await Promise.all(answers)).toEqual(["OK", 1]);
+    expect(reply.hits).toBe(1);
+  });
+
   it.each([2, 3] as const)("is not confused by pub/sub messages (RESP%i)", async (protocol) => {
     const client = open({ protocol });
     const messages: string[] = [];

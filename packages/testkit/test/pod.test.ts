@@ -3,11 +3,11 @@ import { Pod, pollUntil, type PodOptions } from "../src/index.ts";
 import { isAlive, isStopped } from "./process-state.ts";
 import { startScript } from "./script.ts";
 
-const ECHO = new URL("echo.pod.ts", import.meta.url);
+const echoPod = new URL("echo.pod.ts", import.meta.url);
 
 describe("Pod", () => {
   const pods: Pod[] = [];
-  const start = async (options?: PodOptions, file: string | URL = ECHO): Promise<Pod> => {
+  const start = async (options?: PodOptions, file: string | URL = echoPod): Promise<Pod> => {
     const pod = await Pod.start(file, options);
     pods.push(pod);
     return pod;
@@ -109,7 +109,7 @@ describe("Pod", () => {
   it("does not outlive a test process that is killed with SIGKILL, even paused", async () => {
     const script = await startScript(`
       import { Pod } from "@holdfast/testkit";
-      const pods = await Promise.all([Pod.start(${JSON.stringify(ECHO.href)}), Pod.start(${JSON.stringify(ECHO.href)})]);
+      const pods = await Promise.all([Pod.start(${JSON.stringify(echoPod.href)}), Pod.start(${JSON.stringify(echoPod.href)})]);
       await Promise.all(pods.map((pod) => pod.ready()));
       pods[0].pause();
       console.log(JSON.stringify(pods.map((pod) => pod.pid)));

@@ -9,7 +9,8 @@ import { DeadLetters } from "./dead-letters.ts";
 import { ShardsMismatchError } from "./errors.ts";
 import { timerChannel } from "./events.ts";
 import type { TimerEvent } from "./events.ts";
-import { resourceOf, shardOf } from "./keys.ts";
+import { shardOf } from "./keys.ts";
+import type { FiringHandler } from "./handlers.ts";
 import { Migration } from "./migration.ts";
 import type { MigrationReport } from "./migration.ts";
 import { resolveTimerOptions, resolveWorkerOptions } from "./options.ts";
@@ -25,7 +26,6 @@ import { ShardAccess } from "./shard-access.ts";
 import { storedTimer, totalStats } from "./stored-timer.ts";
 import type { StoredTimer, TimerStats } from "./stored-timer.ts";
 import { TimerWorker } from "./worker.ts";
-import type { FiringHandler } from "./worker.ts";
 
 /** What became of a cancel. */
 export interface CancelResult {
@@ -63,7 +63,7 @@ export class DurableTimer<Payload = undefined> implements AsyncDisposable {
     this.#options = resolveTimerOptions(options);
     const { clock, onEvent, payload, payloadBytesMax } = this.#options;
     this.#events = new EventSink(timerChannel, onEvent);
-    this.#codec = new PayloadCodec(payload, payloadBytesMax);
+    this.#codec = new PayloadCodec(name, payload, payloadBytesMax);
     this.#access = new ShardAccess(Connection.of(redis, clock), name, this.#options, (shard) =>
       this.#events.emit(() => ({ type: "founded", timer: name, shard })),
     );
@@ -79,7 +79,7 @@ export class DurableTimer<Payload = undefined> implements AsyncDisposable {
    */
   async schedule(request: ScheduleRequest<Payload>): Promise<ScheduleResult> {
     const item = this.#item(request);
-    if (this.#codec.checks) await this.#codec.validate(resourceOf(this.name, item.id), request.payload);
+    if (this.#codec.checks) await this.#codec.validate(item.id, request.payload);
     return this.#scheduling.one(item);
   }
 
@@ -95,18 +95,18 @@ export class DurableTimer<Payload = undefined> implements AsyncDisposable {
   ): Promise<ScheduleResult[]> {
     const operationId = this.#operationId(options);
     const askedAtMs = this.#options.clock.monotonicMs();
-    const seen = new Map<string, number>();
-    const items = requests.map((request) => {
-      const times = seen.get(request.id) ?? 0;
-      seen.set(request.id, times + 1);
-      return this.#item(request, askedAtMs, times === 0 ? operationId : `${operationId}.${times}`);
+    const ids = new Set<string>();
+    let items = requests.map((request) => {
+      const item = this.#item(request, askedAtMs, operationId);
+      ids.add(item.id);
+      return item;
     });
+    const unique = ids.size === items.length;
+    if (!unique) items = withRepeatsNumbered(items, requests);
     if (this.#codec.checks) {
-      await Promise.all(
-        items.map((item, index) => this.#codec.validate(resourceOf(this.name, item.id), requests[index]?.payload)),
-      );
+      await Promise.all(items.map((item, index) => this.#codec.validate(item.id, requests[index]?.payload)));
     }
-    return this.#scheduling.many(items, operationId);
+    return this.#scheduling.many(items, operationId, unique);
   }
 
   /**
@@ -166,7 +166,7 @@ export class DurableTimer<Payload = undefined> implements AsyncDisposable {
 
   /**
    * Sets again what the caller's own records say was pending and Redis does not have. Never brings back what fired, was cancelled or was
-   * given up after `asOfMs`.
+   * given up after `asOfMs`, as far as Redis still knows: where it has lost everything since, what had ended before the loss may come back.
    * @param pending items as for schedule; with `at` their own deadlines are kept
    * @param options asOfMs: a time, in epoch milliseconds on the server's clock, at which all of them were pending; take it before the
    *   records are read. It may lie `rememberMs` in the past.
@@ -248,7 +248,7 @@ export class DurableTimer<Payload = undefined> implements AsyncDisposable {
       request.operationId === undefined
         ? (given ?? newOperationId(this.#options.random))
         : checkOperationId(request.operationId);
-    const payloadText = this.#codec.encode(resourceOf(this.name, id), request.payload);
+    const payloadText = this.#codec.encode(id, request.payload);
     return { id, operationId, when, payloadText, askedAtMs, sighting: this.#access.sightingFor(id) };
   }
 
@@ -263,4 +263,18 @@ export class DurableTimer<Payload = undefined> implements AsyncDisposable {
   #assertOpen(): void {
     if (this.#closed) throw new ClosedError(`timer ${this.name}`);
   }
+}
+
+/** Gives the second and later requests for one id operations of their own, unless the caller did. */
+function withRepeatsNumbered(
+  items: readonly ScheduleItem[],
+  requests: readonly { readonly operationId?: string | undefined }[],
+): ScheduleItem[] {
+  const times = new Map<string, number>();
+  return items.map((item, index) => {
+    const time = times.get(item.id) ?? 0;
+    times.set(item.id, time + 1);
+    if (time === 0 || requests[index]?.operationId !== undefined) return item;
+    return { ...item, operationId: `${item.operationId}.${time}` };
+  });
 }

@@ -92,6 +92,21 @@ export class PendingLimitError extends HoldfastError {
   }
 }
 
+/** The caller of `idle` must be done, and the worker is not idle. It goes on. */
+export class NotIdleError extends HoldfastError {
+  override readonly name = "NotIdleError";
+  readonly code = "TIMER_NOT_IDLE";
+  readonly effect = "none";
+  readonly timer: string;
+
+  constructor(timer: string, running: number, waiting: number) {
+    super(
+      `timer ${timer}: the worker was not idle when the ambient deadline came (${running} handlers running, ${waiting} firings waiting); it goes on`,
+    );
+    this.timer = timer;
+  }
+}
+
 /** The timers are kept in another number of shards. Nothing was done. */
 export class ShardsMismatchError extends HoldfastError {
   override readonly name = "ShardsMismatchError";

@@ -2,13 +2,17 @@
  * Feeds a worker from one shard: decides when to look, keeps two lanes of claims in flight while there is a burst, sleeps until the next
  * deadline otherwise. A hint re-arms the sleep; nothing depends on it, since no sleep is longer than `pollMs` (T8).
  */
-import { backoffMs, LeaseKeeper } from "@holdfast/core";
-import type { RenewalOutcome, RenewedLease, TimerHandle, WakeUpSubscription } from "@holdfast/core";
+import { backoffMs } from "@holdfast/core";
+import type { LeaseKeeper, WakeUpSubscription } from "@holdfast/core";
+import { Alarm } from "./alarm.ts";
+import { firingKeeper } from "./firing-keeper.ts";
 import { Batch, LiveFiring } from "./firing.ts";
+import type { FiringOwner } from "./firing.ts";
 import { Lane } from "./lane.ts";
 import type { Claimed } from "./lane.ts";
-import { decodeRecord } from "./record.ts";
-import { extendScript, reapScript } from "./scripts.ts";
+import { RecordReader } from "./record.ts";
+import type { TimerRecord } from "./record.ts";
+import { Reaper } from "./reaper.ts";
 import { Settlements } from "./settlement.ts";
 import type { WorkerContext } from "./worker-context.ts";
 
@@ -16,13 +20,10 @@ import type { WorkerContext } from "./worker-context.ts";
 const laneCount = 2;
 /** Most timers, and most acknowledgements, in one claim: about 1 ms of the server's time. */
 export const claimMax = 100;
-const extendMax = 100;
-const reapMax = 200;
 const retry = { baseMs: 25, delayMaxMs: 1_000, jitter: 0.5 };
-const lapseError = "the lease ended without an answer: the process that ran the handler died, hung, or was cut off";
 
-/** What a feeder needs from its worker. */
-export interface FeederHost {
+/** What a feeder needs from its worker, which also hears how handlers end. */
+export interface FeederHost extends FiringOwner {
   /** Takes up to `wanted` places for timers that a claim may bring; the feeder gives back what the claim did not use. */
   reserve(wanted: number): number;
   giveBack(places: number): void;
@@ -30,6 +31,8 @@ export interface FeederHost {
   accept(firings: readonly LiveFiring<unknown>[]): void;
   /** Something may have become idle. */
   changed(): void;
+  /** Gives the lanes of all shards what there is to do once the present turn is over: by then more has ended. */
+  pumpSoon(): void;
 }
 
 /** One shard's supply of firings. */
@@ -40,18 +43,13 @@ export class Feeder {
   readonly #host: FeederHost;
   readonly #keeper: LeaseKeeper<LiveFiring<unknown>>;
   readonly #lanes: readonly Lane[];
+  readonly #alarm: Alarm;
+  readonly #reaper: Reaper;
   #acknowledgements: LiveFiring<unknown>[] = [];
   #subscription: WakeUpSubscription | undefined;
-  #timer: TimerHandle | undefined;
-  #wakeAtMs = Infinity;
-  #hintedMs = Infinity;
-  /** Server time in ms minus monotonic time, by the last answer. */
-  #offsetMs: number | undefined;
   #mayBeDue = false;
   #burst = false;
   #claiming = false;
-  #pumping = false;
-  #reaping = false;
   #failures = 0;
   #closed = false;
 
@@ -61,24 +59,24 @@ export class Feeder {
     this.#shard = shard;
     this.#host = host;
     this.settlements = new Settlements(access, shard, timer, (error) => this.#trouble("settle", error, 1, 0));
-    this.#keeper = new LeaseKeeper({
-      clock: timer.clock,
-      batchMax: extendMax,
-      renew: (leases) => this.#extend(leases),
-      onRenewalFailed: (_, error) => this.#trouble("extend", error, 1, 0),
-      onEnd: (lease, end) => {
-        if (end === "released" || end === "closed") return;
-        context.counts.lost += 1;
-        const { data, token } = lease;
-        context.events.emit(() => ({ type: "lost", timer: access.name, id: data.id, token, reason: end }));
+    this.#keeper = firingKeeper(context, shard, (error) => this.#trouble("extend", error, 1, 0));
+    this.#reaper = new Reaper(context, shard, {
+      lapsed: () => {
+        this.#mayBeDue = this.#claiming;
+      },
+      failed: (error) => this.#trouble("reap", error, 1, 0),
+      ended: () => {
+        this.#host.pumpSoon();
+        this.#host.changed();
       },
     });
+    this.#alarm = new Alarm(timer.clock, context.options.pollMs, () => this.#look());
     this.#lanes = Array.from({ length: laneCount }, (_, index) => new Lane(access, shard, `${workerId}.${index}`));
   }
 
   /** Nothing is under way, nothing waits to be acknowledged, and nothing was due at the last look. */
   get idle(): boolean {
-    return !this.#mayBeDue && this.#settled && !this.#reaping && this.#failures === 0;
+    return !this.#mayBeDue && this.#settled && !this.#reaper.busy && this.#failures === 0;
   }
 
   /** Every ended firing has been told to the server. */
@@ -99,7 +97,9 @@ export class Feeder {
     const { access } = this.#context;
     this.#claiming = true;
     this.#mayBeDue = true;
-    this.#subscription = access.connection.wakeUps.listen(access.keys(this.#shard).wake, (hint) => this.#hinted(hint));
+    this.#subscription = access.connection.wakeUps.listen(access.keys(this.#shard).wake, (hint) =>
+      this.#alarm.hint(hint),
+    );
     this.pump();
   }
 
@@ -109,7 +109,7 @@ export class Feeder {
     this.#mayBeDue = false;
     this.#subscription?.close();
     this.#subscription = undefined;
-    this.#disarm();
+    this.#alarm.disarm();
   }
 
   /** Sends nothing more. */
@@ -124,46 +124,48 @@ export class Feeder {
   /** A firing has ended well. */
   acknowledge(firing: LiveFiring<unknown>): void {
     this.#acknowledgements.push(firing);
-    this.pumpSoon();
+    this.#host.pumpSoon();
   }
 
-  /** Looks for work for the lanes once the present turn is over: by then more has ended. */
-  pumpSoon(): void {
-    if (this.#pumping) return;
-    this.#pumping = true;
-    process.nextTick(() => {
-      this.#pumping = false;
-      this.pump();
-    });
-  }
-
-  /** Gives idle lanes what there is to do. */
-  pump(): void {
-    if (this.#closed || this.#failures > 0) return;
+  /** Gives idle lanes what there is to do; returns whether places were taken for that. */
+  pump(): boolean {
+    if (this.#closed || this.#failures > 0) return false;
+    let tookPlaces = false;
     for (const [index, lane] of this.#lanes.entries()) {
       if (lane.busy) continue;
       // The second lane is for bursts; otherwise what has ended waits for the first, and goes with more like it.
       if (index > 0 && !this.#burst && this.#acknowledgements.length < claimMax) continue;
       const hasAcknowledgements = this.#acknowledgements.length > 0;
-      const limit = this.#claiming && (this.#mayBeDue || hasAcknowledgements) ? this.#host.reserve(claimMax) : 0;
+      const limit = this.#claiming && (this.#mayBeDue || hasAcknowledgements) ? this.#host.reserve(this.#share) : 0;
       if (limit === 0 && !hasAcknowledgements) continue;
-      const acknowledged = this.#acknowledgements.splice(0, claimMax);
+      // As many as come in one batch: what was claimed together is acknowledged together, which costs the server a fraction.
+      const acknowledged = this.#acknowledgements.splice(0, this.#share);
+      tookPlaces ||= limit > 0;
       void this.#send(lane, limit, acknowledged);
     }
+    return tookPlaces;
+  }
+
+  /**
+   * Most timers for one lane. In a burst, a worker with few places divides them and the batch that it may claim ahead evenly: of two
+   * unequal requests the server waits for the one and the client for the other.
+   */
+  get #share(): number {
+    const { concurrencyMax } = this.#context.options;
+    return this.#burst ? Math.min(claimMax, Math.ceil((concurrencyMax + claimMax) / laneCount)) : claimMax;
   }
 
   async #send(lane: Lane, limit: number, acknowledged: readonly LiveFiring<unknown>[]): Promise<void> {
     const { leaseMs } = this.#context.options;
     if (limit > 0) {
       this.#mayBeDue = this.#burst;
-      this.#hintedMs = Infinity;
-      this.#disarm();
+      this.#alarm.reset();
     }
     for (let failures = 0; ;) {
       try {
         const claimed = await lane.send({ limit, leaseMs, acknowledged });
         this.#recovered(failures);
-        this.#digest(claimed);
+        this.#digest(lane, claimed);
         return;
       } catch (error) {
         failures += 1;
@@ -192,14 +194,14 @@ export class Feeder {
     events.emit(() => ({ type: "recovered", timer: access.name, shard: this.#shard, failures }));
   }
 
-  #digest({ request, reply, sentAt }: Claimed): void {
+  #digest(lane: Lane, { request, reply, sentAt }: Claimed): void {
     const { access, counts, events, timer, options } = this.#context;
-    if (reply.nowUs > 0) this.#offsetMs = reply.nowUs / 1_000 - timer.clock.monotonicMs();
+    this.#alarm.observe(reply.nowUs);
     for (const id of reply.refused) {
       const firing = request.acknowledged.find((one) => one.id === id);
       if (firing !== undefined) void this.conclude(firing);
     }
-    const count = reply.timers.length / 2;
+    const count = reply.timers.length / 3;
     this.#host.giveBack(request.limit - count);
     if (request.limit > 0) {
       this.#burst = count > 0 && reply.nextUs !== undefined && reply.nextUs <= reply.nowUs;
@@ -209,7 +211,7 @@ export class Feeder {
       counts.claimed += count;
       events.emit(() => ({ type: "claimed", timer: access.name, shard: this.#shard, count }));
       const { token, leaseEnd, nowUs } = reply;
-      const batch = new Batch(this.#keeper, timer.clock, {
+      const batch = new Batch(this.#keeper, this.#host, timer.clock, {
         timer: access.name,
         token,
         leaseEnd,
@@ -218,25 +220,25 @@ export class Feeder {
         sentAt,
       });
       const firings: LiveFiring<unknown>[] = [];
-      for (let index = 0; index < count; index += 1) {
-        const id = reply.timers[index * 2] as string;
-        const dueUs = Number(reply.timers[index * 2 + 1]);
-        const text = reply.records[index] ?? "";
-        firings.push(
-          new LiveFiring(batch, id, dueUs, decodeRecord(text) ?? unreadable(text), reply.notes[index] ?? null),
-        );
+      const records = new RecordReader();
+      for (let index = 0, at = 0; index < count; index += 1, at += 3) {
+        const text = reply.timers[at + 2] as string;
+        const record = records.read(text) ?? unreadable(text);
+        const [id, dueUs] = [reply.timers[at] as string, Number(reply.timers[at + 1])];
+        firings.push(new LiveFiring(batch, id, dueUs, record, reply.notes[index] ?? null));
       }
       this.#host.accept(firings);
     }
-    if (reply.trouble !== "") void this.#reap();
-    if (request.limit > 0) this.#sleepUntil(reply.nextUs);
-    this.pumpSoon();
+    lane.busy = false;
+    if (reply.trouble !== "" && !this.#closed) void this.#reaper.reap();
+    if (request.limit > 0 && this.#claiming && !this.#mayBeDue) this.#alarm.sleepUntil(reply.nextUs);
+    this.#host.pumpSoon();
     this.#host.changed();
   }
 
   /** A timer of this shard is due again in so many milliseconds; its hint may get lost. */
   expectIn(delayMs: number): void {
-    this.#wakeBy(this.#context.timer.clock.monotonicMs() + delayMs);
+    if (this.#claiming) this.#alarm.ringIn(delayMs);
   }
 
   /** Acknowledges what could not be acknowledged in passing. */
@@ -253,121 +255,11 @@ export class Feeder {
     events.emit(() => ({ type: "stale", timer: access.name, id: firing.id, token: firing.token }));
   }
 
-  async #extend(leases: readonly RenewedLease<LiveFiring<unknown>>[]): Promise<readonly RenewalOutcome[]> {
-    const { access, options } = this.#context;
-    const outcomes = await access.run(
-      this.#shard,
-      async ({ keys, layout }, timeoutMs) => {
-        const items: (string | number)[] = [];
-        for (const { data: firing } of leases) {
-          // From here on, only its token tells the lease from another.
-          firing.plain = false;
-          items.push(
-            firing.id,
-            firing.batch.leaseEnd,
-            firing.token,
-            firing.started ? firing.attempt : firing.attempt - 1,
-          );
-        }
-        return access.connection.run(
-          extendScript,
-          keys,
-          { layout, leaseUs: options.leaseMs * 1_000, items },
-          {
-            operation: `timer.extend ${access.name}`,
-            operationId: "extend",
-            timeoutMs: Math.min(timeoutMs, options.leaseMs),
-          },
-        );
-      },
-      true,
-    );
-    return outcomes.split("").map((letter) => (letter === "r" ? "renewed" : letter === "c" ? "cancelled" : "lost"));
-  }
-
-  async #reap(): Promise<void> {
-    if (this.#reaping || this.#closed) return;
-    this.#reaping = true;
-    const { access, counts, events, options, timer } = this.#context;
-    try {
-      const { lapsed, buried } = await access.run(
-        this.#shard,
-        async ({ keys, layout }, timeoutMs) =>
-          access.connection.run(
-            reapScript,
-            keys,
-            {
-              layout,
-              limit: reapMax,
-              attemptsMax: options.attemptsMax,
-              leaseUs: options.leaseMs * 1_000,
-              error: lapseError,
-            },
-            { operation: `timer.reap ${access.name}`, operationId: timer.random.id(), timeoutMs },
-          ),
-        true,
-      );
-      if (lapsed > 0) {
-        counts.lapsed += lapsed;
-        events.emit(() => ({ type: "lapsed", timer: access.name, shard: this.#shard, count: lapsed }));
-        this.#mayBeDue = this.#claiming;
-      }
-      for (const id of buried) {
-        counts.dead += 1;
-        events.emit(() => ({ type: "dead", timer: access.name, id, attempts: options.attemptsMax, why: lapseError }));
-      }
-    } catch (error) {
-      this.#trouble("reap", error, 1, 0);
-    } finally {
-      this.#reaping = false;
-      this.pumpSoon();
-      this.#host.changed();
-    }
-  }
-
-  #hinted(hint: string | null): void {
-    if (!this.#claiming) return;
-    const dueMs = hint === null ? Number.NaN : Number(hint);
-    if (!Number.isFinite(dueMs) || this.#offsetMs === undefined) {
-      this.#look();
-      return;
-    }
-    this.#hintedMs = Math.min(this.#hintedMs, dueMs);
-    this.#wakeBy(dueMs - this.#offsetMs);
-  }
-
-  /** Sleeps until the earliest deadline known, at most `pollMs`. */
-  #sleepUntil(nextUs: number | undefined): void {
-    if (!this.#claiming || this.#mayBeDue || this.#offsetMs === undefined) return;
-    const { timer, options } = this.#context;
-    const nextMs = Math.min(nextUs === undefined ? Infinity : nextUs / 1_000, this.#hintedMs);
-    this.#wakeBy(Math.min(nextMs - this.#offsetMs, timer.clock.monotonicMs() + options.pollMs));
-  }
-
-  /** @param atMs monotonic milliseconds */
-  #wakeBy(atMs: number): void {
-    if (!this.#claiming || atMs >= this.#wakeAtMs) return;
-    this.#disarm();
-    this.#wakeAtMs = atMs;
-    const { clock } = this.#context.timer;
-    const delayMs = Math.ceil(atMs - clock.monotonicMs());
-    this.#timer = clock.setTimer(() => {
-      this.#disarm();
-      this.#look();
-    }, delayMs);
-  }
-
   #look(): void {
     this.#mayBeDue = this.#claiming;
     this.pump();
     // Without a free place no claim was sent, and the next look comes when one is free; the poll stays armed for the rest.
-    if (this.#mayBeDue) this.#wakeBy(this.#context.timer.clock.monotonicMs() + this.#context.options.pollMs);
-  }
-
-  #disarm(): void {
-    if (this.#timer !== undefined) this.#context.timer.clock.clearTimer(this.#timer);
-    this.#timer = undefined;
-    this.#wakeAtMs = Infinity;
+    if (this.#mayBeDue) this.#alarm.ringIn(this.#context.options.pollMs);
   }
 
   #trouble(during: "claim" | "settle" | "extend" | "reap", error: unknown, failures: number, retryInMs: number): void {
@@ -385,7 +277,7 @@ export class Feeder {
 }
 
 /** A record that this version cannot read: fails when its payload is decoded, like any payload that does not decode. */
-function unreadable(text: string): ReturnType<typeof decodeRecord> & {} {
+function unreadable(text: string): TimerRecord {
   return {
     kind: "s",
     generation: 0,

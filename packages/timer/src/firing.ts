@@ -3,7 +3,7 @@
  * a handler reads the signal or runs for long; only then does a firing get a lease of its own.
  */
 import { deadlineListOf, elapsedMs, leaseMarginMs } from "@holdfast/core";
-import type { Clock, DeadlineEntry, Fenced, Instant, LeaseKeeper, RenewedLease } from "@holdfast/core";
+import type { Clock, DeadlineEntry, Fenced, Instant, LeaseKeeper, RenewedLease, WorkOwner } from "@holdfast/core";
 import { FiringLostError } from "./errors.ts";
 import { resourceOf } from "./keys.ts";
 import type { TimerRecord } from "./record.ts";
@@ -36,24 +36,34 @@ export function renewEveryMs(leaseMs: number): number {
   return Math.max(10, Math.floor(leaseMs / renewalsPerLease));
 }
 
+/** Told how a handler has ended. */
+export interface FiringOwner {
+  succeeded(firing: LiveFiring<unknown>): void;
+  failed(firing: LiveFiring<unknown>, error: unknown): void;
+}
+
 /** What the firings of one claim share. */
 export class Batch {
   readonly keeper: LeaseKeeper<LiveFiring<unknown>>;
+  readonly owner: FiringOwner;
   readonly timer: string;
   readonly token: number;
   readonly leaseEnd: string;
   readonly leaseMs: number;
   readonly nowUs: number;
   readonly sentAt: Instant;
-  readonly #members = new Set<LiveFiring<unknown>>();
+  readonly #members: LiveFiring<unknown>[] = [];
+  #left = 0;
   readonly #renewal: DeadlineEntry;
 
   constructor(
     keeper: LeaseKeeper<LiveFiring<unknown>>,
+    owner: FiringOwner,
     clock: Clock,
     claim: Pick<Batch, "timer" | "token" | "leaseEnd" | "leaseMs" | "nowUs" | "sentAt">,
   ) {
     this.keeper = keeper;
+    this.owner = owner;
     this.timer = claim.timer;
     this.token = claim.token;
     this.leaseEnd = claim.leaseEnd;
@@ -67,23 +77,26 @@ export class Batch {
   }
 
   join(firing: LiveFiring<unknown>): void {
-    this.#members.add(firing);
+    this.#members.push(firing);
   }
 
-  leave(firing: LiveFiring<unknown>): void {
-    if (this.#members.delete(firing) && this.#members.size === 0) this.#renewal.cancel();
+  /** One of them has ended, or will never begin. */
+  leave(): void {
+    this.#left += 1;
+    if (this.#left === this.#members.length) this.#renewal.cancel();
   }
 
   #keepAll(): void {
     for (const firing of this.#members) {
+      if (firing.over) continue;
       const { lease } = firing;
       lease.renew().catch((error: unknown) => this.keeper.onRenewalFailed(lease, error));
     }
   }
 }
 
-/** A firing as its worker sees it. */
-export class LiveFiring<Payload> implements Firing<Payload> {
+/** A firing as its worker sees it; it follows its own handler, since there are many of them. */
+export class LiveFiring<Payload> implements Firing<Payload>, WorkOwner {
   readonly id: string;
   readonly batch: Batch;
   readonly record: TimerRecord;
@@ -95,6 +108,10 @@ export class LiveFiring<Payload> implements Firing<Payload> {
   /** Set when the payload is decoded, before the handler runs. */
   payload!: Payload;
   started = false;
+  /** When its handler began, in monotonic milliseconds. */
+  startedAtMs = 0;
+  /** Its handler has ended, or will never begin. */
+  over = false;
   /** Nothing but its score is on the server, so that claim can acknowledge it in passing. */
   plain: boolean;
   #lease: RenewedLease<LiveFiring<unknown>> | undefined;
@@ -156,13 +173,27 @@ export class LiveFiring<Payload> implements Firing<Payload> {
 
   /** The handler has ended, or will never begin: nothing renews it any more. */
   leave(): void {
-    this.batch.leave(this);
-    this.#lease?.end("released");
+    this.#end("released");
   }
 
   /** Tells a handler that still runs to stop. */
   abandon(): void {
-    this.batch.leave(this);
-    if (this.#lease !== undefined) this.#lease.end("closed");
+    this.#end("closed");
+  }
+
+  /** Its handler has ended well. */
+  onValue(): void {
+    this.batch.owner.succeeded(this);
+  }
+
+  /** Its handler has failed. */
+  onError(error: unknown): void {
+    this.batch.owner.failed(this, error);
+  }
+
+  #end(end: "released" | "closed"): void {
+    if (!this.over) this.batch.leave();
+    this.over = true;
+    this.#lease?.end(end);
   }
 }

@@ -15,6 +15,7 @@ export { DurableTimer, type CancelResult, type FireNowResult } from "./durable-t
 export {
   DeadLetterError,
   FiringLostError,
+  NotIdleError,
   PayloadError,
   PendingLimitError,
   ReconcileWindowError,
@@ -25,10 +26,11 @@ export {
 } from "./errors.ts";
 export { timerChannel, type TimerEvent } from "./events.ts";
 export type { Firing } from "./firing.ts";
+export type { FiringHandler } from "./handlers.ts";
 export type { TimerOptions, WorkerOptions } from "./options.ts";
 export type { MigrationReport } from "./migration.ts";
 export type { ReconcileReport } from "./reconciliation.ts";
 export type { OperationOptions, ScheduleRequest, ScheduleResult, When } from "./schedule-request.ts";
 export type { StoredTimer, TimerStats } from "./stored-timer.ts";
-export { TimerWorker, type FiringHandler, type StopReport } from "./worker.ts";
+export { TimerWorker, type StopReport } from "./worker.ts";
 export type { WorkerCounts } from "./worker-context.ts";

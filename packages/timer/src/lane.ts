@@ -4,9 +4,10 @@
  */
 import { now } from "@holdfast/core";
 import type { Instant } from "@holdfast/core";
+import { claimScript } from "./claim.ts";
+import type { ClaimReply } from "./claim.ts";
 import type { LiveFiring } from "./firing.ts";
-import { claimScript } from "./scripts.ts";
-import type { ClaimReply } from "./scripts.ts";
+import { runsOf } from "./runs.ts";
 import type { ShardAccess } from "./shard-access.ts";
 
 /** A claim as it is sent. */
@@ -31,7 +32,6 @@ const emptyReply = {
   trouble: "",
   refused: [],
   timers: [],
-  records: [],
   notes: [],
 };
 
@@ -42,6 +42,7 @@ export class Lane {
   readonly #name: string;
   #sequence = 0;
   #pending: { readonly request: ClaimRequest; readonly sentAt: Instant } | undefined;
+  /** From the sending of a request until its answer is digested, which whoever digests it says: it is nobody's knowledge before. */
   busy = false;
 
   /** @param name worker and lane; no two lanes on the server have the same */
@@ -69,40 +70,38 @@ export class Lane {
     }
     const { request: sent, sentAt } = this.#pending;
     this.busy = true;
-    try {
-      const reply = await this.#access.run(
-        this.#shard,
-        async (open, timeoutMs) => {
-          return connection.run(
-            claimScript,
-            open.keys,
-            {
-              layout: open.layout,
-              lane: this.#name,
-              sequence: this.#sequence,
-              limit: sent.limit,
-              leaseUs: sent.leaseMs * 1_000,
-              ackCount: sent.acknowledged.length,
-              acks: acknowledgements(sent.acknowledged, open.keepUs),
-            },
-            { operation: `timer.claim ${name}`, operationId: `${this.#name}.${this.#sequence}`, timeoutMs },
-          );
-        },
-        true,
-      );
-      this.#pending = undefined;
-      return { request: sent, reply: reply === "outrun" ? { ...emptyReply, nowUs: 0 } : reply, sentAt };
-    } finally {
-      this.busy = false;
-    }
+    const reply = await this.#access.run(
+      this.#shard,
+      async (open, timeoutMs) => {
+        return connection.run(
+          claimScript,
+          open.keys,
+          {
+            layout: open.layout,
+            lane: this.#name,
+            sequence: this.#sequence,
+            limit: sent.limit,
+            leaseUs: sent.leaseMs * 1_000,
+            ackCount: sent.acknowledged.length,
+            acks: acknowledgements(sent.acknowledged, open.keepUs),
+          },
+          { operation: `timer.claim ${name}`, operationId: `${this.#name}.${this.#sequence}`, timeoutMs },
+        );
+      },
+      true,
+    );
+    this.#pending = undefined;
+    return { request: sent, reply: reply === "outrun" ? { ...emptyReply, nowUs: 0 } : reply, sentAt };
   }
 }
 
 function acknowledgements(firings: readonly LiveFiring<unknown>[], keepUs: number): string[] {
   const list: string[] = [];
-  for (const { id, batch, record } of firings) {
+  for (const [leaseEnd, run] of runsOf(firings, ({ batch }) => batch.leaseEnd)) {
+    list.push(leaseEnd, String(run.length));
+    for (const { id } of run) list.push(id);
     // Only an operation that can still be repeated is worth remembering.
-    list.push(id, batch.leaseEnd, record.generation > batch.nowUs - keepUs ? record.head : "");
+    for (const { batch, record } of run) list.push(record.generation > batch.nowUs - keepUs ? record.head : "");
   }
   return list;
 }

@@ -4,13 +4,14 @@
  * copy can fire before all shards have the new layout. Whoever dies on the way is followed by the next caller: each step may be repeated,
  * and two may do it at once.
  */
-import { sleep } from "@holdfast/core";
+import { ambientRemainingMs, sleep } from "@holdfast/core";
 import { ShardsMismatchError, ShardsMovingError } from "./errors.ts";
 import { shardKeys, shardOf } from "./keys.ts";
 import type { ShardKeys } from "./keys.ts";
 import type { ResolvedTimerOptions } from "./options.ts";
-import { discardScript, moveScript, packScript, reapScript, storeScript } from "./scripts.ts";
-import type { MoveReply } from "./scripts.ts";
+import { discardScript, moveScript, packScript, storeScript } from "./move-scripts.ts";
+import type { MoveReply } from "./move-scripts.ts";
+import { reapScript } from "./scripts.ts";
 import type { ShardAccess } from "./shard-access.ts";
 
 /** What a migration came to. */
@@ -50,11 +51,11 @@ export class Migration {
 
   /**
    * Carries it through.
-   * @param waitMs longest wait for running firings to end, in milliseconds
+   * @param waitMs longest wait for running firings to end, in milliseconds; an ambient deadline shortens it
    */
   async run(waitMs: number): Promise<MigrationReport> {
     const { clock } = this.#options;
-    const giveUpAtMs = clock.monotonicMs() + waitMs;
+    const giveUpAtMs = clock.monotonicMs() + Math.min(waitMs, ambientRemainingMs());
     for (const shard of this.#keys.keys()) await this.#step(shard, "drain");
     for (const shard of this.#keys.keys()) {
       for (

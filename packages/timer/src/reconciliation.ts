@@ -7,7 +7,7 @@ import { shardOf } from "./keys.ts";
 import type { ResolvedTimerOptions } from "./options.ts";
 import type { ScheduleItem } from "./schedule-request.ts";
 import { restoreScript } from "./scripts.ts";
-import { bulkMax, named } from "./scheduling.ts";
+import { bodyOf, bulkMax, named } from "./scheduling.ts";
 import type { ShardAccess } from "./shard-access.ts";
 
 /** What a reconcile came to, in numbers of items. */
@@ -70,7 +70,7 @@ export class Reconciliation {
             layout,
             publish: connection.publishCommand,
             asOfUs: this.#asOfMs * 1_000,
-            items: batch.flatMap((item) => [item.id, item.operationId, item.when, item.payloadText]),
+            items: batch.flatMap((item) => [item.id, item.when, bodyOf(item)]),
           },
           { operation: `timer.reconcile ${name}`, operationId, timeoutMs, durability: this.#options.durability },
         ),

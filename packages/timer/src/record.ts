@@ -33,17 +33,37 @@ export function decodeAnswer(text: string): Answer | null {
 
 /** Decodes a record; null when another format or another program wrote it. */
 export function decodeRecord(text: string): TimerRecord | null {
-  const first = text.indexOf(" ");
-  const second = text.indexOf(" ", first + 1);
-  if (first < 0 || second < 0) return null;
-  const answer = decodeAnswer(text.slice(0, first));
-  if (answer === null) return null;
-  return {
-    kind: answer.kind,
-    generation: answer.generation,
-    dueAtMs: answer.dueAtMs,
-    operationId: text.slice(first + 1, second),
-    head: text.slice(0, second),
-    payloadText: text.slice(second + 1),
-  };
+  return new RecordReader().read(text);
+}
+
+/** Decodes records of which neighbours often begin alike: timers that were set together, for the same time. */
+export class RecordReader {
+  #answerText = "";
+  #answer: Answer | null = null;
+
+  /** As `decodeRecord`. */
+  read(text: string): TimerRecord | null {
+    const first = text.indexOf(" ");
+    const second = text.indexOf(" ", first + 1);
+    if (first < 0 || second < 0) return null;
+    const answer = this.readAnswer(text.slice(0, first));
+    if (answer === null) return null;
+    return {
+      kind: answer.kind,
+      generation: answer.generation,
+      dueAtMs: answer.dueAtMs,
+      operationId: text.slice(first + 1, second),
+      head: text.slice(0, second),
+      payloadText: text.slice(second + 1),
+    };
+  }
+
+  /** As `decodeAnswer`. */
+  readAnswer(text: string): Answer | null {
+    if (text !== this.#answerText) {
+      this.#answerText = text;
+      this.#answer = decodeAnswer(text);
+    }
+    return this.#answer;
+  }
 }

@@ -48,6 +48,7 @@ export interface ScheduleItem {
   readonly sighting: Sighting | undefined;
 }
 
+const modeNames = ["keep", "replace", "earliest"] as const;
 const modes = { keep: "k", replace: "r", earliest: "e" } as const;
 const timeMaxMs = 8_640_000_000_000;
 
@@ -78,7 +79,7 @@ export function whenOf(
 ): string {
   optionsObject("request", request);
   const { afterMs, at, ifExists = "keep" } = request;
-  const mode = modes[oneOf("ifExists", ifExists, ["keep", "replace", "earliest"])];
+  const mode = modes[oneOf("ifExists", ifExists, modeNames)];
   if ((afterMs === undefined) === (at === undefined)) {
     throw new TypeError(`exactly one of afterMs and at must be given, got ${afterMs === undefined ? "none" : "both"}`);
   }

@@ -6,7 +6,9 @@ import { Coalescer, OutcomeUnknownError } from "@holdfast/core";
 import { PendingLimitError, SupersededError } from "./errors.ts";
 import { resourceOf, shardOf } from "./keys.ts";
 import type { ResolvedTimerOptions } from "./options.ts";
-import { decodeAnswer } from "./record.ts";
+import { decodeAnswer, RecordReader } from "./record.ts";
+import type { Answer } from "./record.ts";
+import { runsOf } from "./runs.ts";
 import type { ScheduleItem, ScheduleResult } from "./schedule-request.ts";
 import { cancelScript, scheduleScript } from "./scripts.ts";
 import type { ShardAccess } from "./shard-access.ts";
@@ -18,7 +20,7 @@ interface CancelItem {
 
 /** Single calls of one tick that share a script. More was slower: client and server fall into lockstep. */
 const coalesceMax = 32;
-/** Timers in one script of scheduleMany: about 2 ms of the server's time. */
+/** Timers in one script of scheduleMany: few enough for others to be served in between. */
 export const bulkMax = 250;
 /** Scripts of scheduleMany on their way at a time, per shard. */
 const bulkFlights = 4;
@@ -45,23 +47,39 @@ export class Scheduling {
     const coalescer = this.#schedules[shardOf(item.id, this.#access.shards)] as Coalescer<ScheduleItem, string>;
     try {
       const answer = await coalescer.add(item);
-      return this.#result(item, answer.startsWith("x") ? await coalescer.add(item) : answer);
+      const last = answer.startsWith("x") ? await coalescer.add(item) : answer;
+      return this.#result(item, last, decodeAnswer(last));
     } catch (error) {
       throw named(error, `timer.schedule ${item.id}`, item.operationId);
     }
   }
 
-  /** Sends many items, those of one id in order. */
-  async many(items: readonly ScheduleItem[], operationId: string): Promise<ScheduleResult[]> {
-    const answers: string[] = Array.from({ length: items.length });
+  /**
+   * Sends many items, those of one id in order.
+   * @param unique no id comes twice
+   */
+  async many(items: readonly ScheduleItem[], operationId: string, unique: boolean): Promise<ScheduleResult[]> {
+    const results: ScheduleResult[] = Array.from({ length: items.length });
     const { shards, name } = this.#access;
-    const byShard = Map.groupBy(items.keys(), (index) => shardOf((items[index] as ScheduleItem).id, shards));
-    try {
-      await Promise.all([...byShard].map(([shard, indexes]) => this.#sendInBulk(shard, items, indexes, answers)));
-    } catch (error) {
-      throw named(error, `timer.scheduleMany ${name}`, operationId);
-    }
-    return items.map((item, index) => this.#result(item, answers[index] as string));
+    const byShard = Array.from({ length: shards }, (): number[] => []);
+    for (const [index, { id }] of items.entries()) (byShard[shardOf(id, shards)] as number[]).push(index);
+    const failures: unknown[] = [];
+    const sendShard = async (indexes: readonly number[], shard: number): Promise<void> => {
+      const chunks = unique ? slicesOf(indexes) : chunksOf(items, indexes);
+      let next = 0;
+      const flight = async (): Promise<void> => {
+        while (next < chunks.length && failures.length === 0) {
+          const chunk = chunks[next++] as readonly number[];
+          await this.#sendChunk(shard, items, chunk, results).catch((error: unknown) => failures.push(error));
+        }
+      };
+      // An id that comes again must not overtake its first.
+      await Promise.all(Array.from({ length: unique ? bulkFlights : 1 }, flight));
+    };
+    await Promise.all(byShard.map(sendShard));
+    // Only now, when nothing is under way any more.
+    if (failures.length > 0) throw named(failures[0], `timer.scheduleMany ${name}`, operationId);
+    return results;
   }
 
   /** Sends one cancellation; resolves to its word. */
@@ -74,77 +92,73 @@ export class Scheduling {
     }
   }
 
-  #result(item: ScheduleItem, answer: string): ScheduleResult {
-    const resource = resourceOf(this.#access.name, item.id);
-    if (answer.startsWith("x")) throw new SupersededError(resource);
-    if (answer === "p") throw new PendingLimitError(resource, this.#options.pendingMax);
-    if (answer === "d") {
-      const { delayMaxMs } = this.#options;
-      throw new RangeError(
-        `at must lie within delayMaxMs (${delayMaxMs}) from now on the server's clock, got ${item.when.slice(2)}`,
-      );
-    }
-    const decoded = decodeAnswer(answer);
-    if (decoded === null)
-      throw new TypeError(`${resource}: the stored answer ${JSON.stringify(answer)} is not understood`);
+  #result(item: ScheduleItem, answer: string, decoded: Answer | null): ScheduleResult {
+    if (decoded === null) throw this.#refusal(item, answer);
     const { kind, dueAtMs, generation } = decoded;
     return { kind: resultKinds[kind as keyof typeof resultKinds], dueAtMs, generation };
   }
 
-  async #sendInBulk(
+  #refusal(item: ScheduleItem, answer: string): Error {
+    const resource = resourceOf(this.#access.name, item.id);
+    if (answer.startsWith("x")) return new SupersededError(resource);
+    if (answer === "p") return new PendingLimitError(resource, this.#options.pendingMax);
+    if (answer === "d") {
+      const { delayMaxMs } = this.#options;
+      return new RangeError(
+        `at must lie within delayMaxMs (${delayMaxMs}) from now on the server's clock, got ${item.when.slice(2)}`,
+      );
+    }
+    return new TypeError(`${resource}: the stored answer ${JSON.stringify(answer)} is not understood`);
+  }
+
+  /** Sends one script of scheduleMany; what was refused for a cancellation goes once more, as in `one`. */
+  async #sendChunk(
     shard: number,
     items: readonly ScheduleItem[],
     indexes: readonly number[],
-    answers: string[],
+    results: ScheduleResult[],
   ): Promise<void> {
-    const chunks = chunksOf(items, indexes);
-    let next = 0;
-    const flight = async (): Promise<void> => {
-      while (next < chunks.length) {
-        const chunk = chunks[next++] as readonly number[];
-        const part = chunk.map((index) => items[index] as ScheduleItem);
-        const got = await this.#sendSchedules(shard, part);
-        for (const [place, index] of chunk.entries()) answers[index] = got[place] as string;
-        const refused = chunk.filter((index) => answers[index]?.startsWith("x"));
-        if (refused.length === 0) continue;
-        const again = await this.#sendSchedules(
-          shard,
-          refused.map((index) => items[index] as ScheduleItem),
-        );
-        for (const [place, index] of refused.entries()) answers[index] = again[place] as string;
-      }
-    };
-    // An id that comes again must not overtake its first.
-    const repeats = chunks.length > Math.ceil(indexes.length / bulkMax);
-    await Promise.all(Array.from({ length: repeats ? 1 : bulkFlights }, flight));
+    const part = indexes.map((index) => items[index] as ScheduleItem);
+    let answers = await this.#sendUnique(shard, part);
+    const refused = part.filter((_, place) => answers[place]?.startsWith("x"));
+    if (refused.length > 0) {
+      const again = (await this.#sendUnique(shard, refused)).values();
+      answers = answers.map((answer) => (answer.startsWith("x") ? (again.next().value as string) : answer));
+    }
+    const reader = new RecordReader();
+    for (let place = 0; place < part.length; place += 1) {
+      const answer = answers[place] as string;
+      results[indexes[place] as number] = this.#result(part[place] as ScheduleItem, answer, reader.readAnswer(answer));
+    }
   }
 
-  async #sendSchedules(shard: number, items: readonly ScheduleItem[]): Promise<readonly string[]> {
-    return inOrderOnce(items, (part) =>
-      this.#access.run(shard, async (open, timeoutMs) => {
-        const { keys, layout } = open;
-        const { connection, name } = this.#access;
-        const { delayMaxMs, shardPendingMax, durability } = this.#options;
-        const list: string[] = [];
-        let askedAtMs = Infinity;
-        let knownUs = Infinity;
-        for (const item of part) {
-          list.push(item.id, item.operationId, item.when, item.payloadText);
-          if (item.askedAtMs < askedAtMs) askedAtMs = item.askedAtMs;
-          const { sighting } = item;
-          knownUs = sighting?.layout === layout ? Math.min(knownUs, sighting.us) : 0;
-        }
-        const { operationId } = part[0] as ScheduleItem;
-        const reply = await connection.run(
-          scheduleScript,
-          keys,
-          { layout, knownUs, publish: connection.publishCommand, pendingMax: shardPendingMax, delayMaxMs, items: list },
-          { operation: `timer.schedule ${name}`, operationId, timeoutMs, askedAtMs, durability },
-        );
-        if (reply !== undefined) this.#access.answered(open, reply.nowUs);
-        return reply?.answers;
-      }),
-    );
+  #sendSchedules(shard: number, items: readonly ScheduleItem[]): Promise<readonly string[]> {
+    return inOrderOnce(items, (part) => this.#sendUnique(shard, part));
+  }
+
+  /** Sends items of which no two have one id. */
+  #sendUnique(shard: number, items: readonly ScheduleItem[]): Promise<readonly string[]> {
+    let askedAtMs = Infinity;
+    for (const item of items) if (item.askedAtMs < askedAtMs) askedAtMs = item.askedAtMs;
+    const list = inRuns(items);
+    const { operationId } = items[0] as ScheduleItem;
+    const { connection, name } = this.#access;
+    const { delayMaxMs, shardPendingMax, durability } = this.#options;
+    return this.#access.run(shard, async (open, timeoutMs) => {
+      const { keys, layout } = open;
+      const args = {
+        layout,
+        knownUs: knownUsOf(items, layout),
+        publish: connection.publishCommand,
+        pendingMax: shardPendingMax,
+        delayMaxMs,
+        items: list,
+      };
+      const call = { operation: `timer.schedule ${name}`, operationId, timeoutMs, askedAtMs, durability };
+      const reply = await connection.run(scheduleScript, keys, args, call);
+      if (reply !== undefined) this.#access.answered(open, reply.nowUs);
+      return reply?.answers;
+    });
   }
 
   async #sendCancels(shard: number, items: readonly CancelItem[]): Promise<readonly string[]> {
@@ -164,6 +178,38 @@ export class Scheduling {
       }),
     );
   }
+}
+
+/** As the scripts store and compare it. */
+export function bodyOf({ operationId, payloadText }: ScheduleItem): string {
+  return `${operationId} ${payloadText}`;
+}
+
+/** Items as schedule.lua takes them: in runs with the same `when`. */
+function inRuns(items: readonly ScheduleItem[]): string[] {
+  const list: string[] = [];
+  for (const [when, run] of runsOf(items, (item) => item.when)) {
+    list.push(when, String(run.length));
+    for (const item of run) list.push(item.id, bodyOf(item));
+  }
+  return list;
+}
+
+/** A server time that had been seen when each of the items was asked for, or 0. */
+function knownUsOf(items: readonly ScheduleItem[], layout: string): number {
+  let knownUs = Infinity;
+  for (const { sighting } of items) {
+    if (sighting?.layout !== layout) return 0;
+    if (sighting.us < knownUs) knownUs = sighting.us;
+  }
+  return knownUs;
+}
+
+/** Cuts a list into scripts of bounded size. */
+function slicesOf(indexes: readonly number[]): readonly (readonly number[])[] {
+  return Array.from({ length: Math.ceil(indexes.length / bulkMax) }, (_, slice) =>
+    indexes.slice(slice * bulkMax, (slice + 1) * bulkMax),
+  );
 }
 
 /** Cuts the items of one shard into scripts of bounded size in which no id comes twice. */

@@ -7,7 +7,7 @@ export const cancel = {
   args: ["layout", "notAfterUs"],
   rest: "items",
   replies: ["layout", "too-late", "cancelled"],
-  sha1: "454d1aa40bc04cc8091b8172808d7bdf448774c3" as string,
+  sha1: "4a6990b4f7531807ff7af0747b99fcd9f3bf8359" as string,
   source: `local due, data, notes, later, state, memoryA, memoryB = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
 local layout, notAfterUs = ARGV[1], tonumber(ARGV[2])
 local itemsAt = 3
@@ -30,6 +30,11 @@ local inUse, atRest = memoryA, memoryB
 if shard[4] == "B" then
   inUse, atRest = memoryB, memoryA
 end
+local memorized, memorizedCount = {}, 0
+local function memorize(field, value)
+  memorized[memorizedCount + 1], memorized[memorizedCount + 2] = field, value
+  memorizedCount = memorizedCount + 2
+end
 local function recall(fields)
   if #fields == 0 then
     return {}
@@ -41,8 +46,34 @@ local function recall(fields)
   end
   return found
 end
-local function remember(pairs)
-  if #pairs == 0 then
+local function recallMarks(ids)
+  if redis.call("EXISTS", inUse, atRest) == 0 then
+    return {}
+  end
+  local fields = {}
+  for index = 1, #ids do
+    fields[index] = "i" .. ids[index]
+  end
+  return recall(fields)
+end
+local timeEnd = 16
+local function answerInMark(mark, operation)
+  if not mark or #mark == timeEnd then
+    return nil
+  end
+  local space = string.find(mark, " ", timeEnd + 2, true)
+  if string.sub(mark, space + 1) == operation then
+    return string.sub(mark, timeEnd + 2, space - 1)
+  end
+end
+local function keepMark(id, mark)
+  if mark and #mark > timeEnd then
+    local space = string.find(mark, " ", timeEnd + 2, true)
+    memorize("o" .. string.sub(mark, space + 1) .. " " .. id, string.sub(mark, timeEnd + 2, space - 1))
+  end
+end
+local function remember()
+  if #memorized == 0 then
     return
   end
   local ageUs = nowUs - tonumber(shard[5])
@@ -53,13 +84,13 @@ local function remember(pairs)
   elseif ageUs < 0 then
     redis.call("HSET", state, "sideUs", nowText)
   end
-  redis.call("HSET", inUse, unpack(pairs))
+  redis.call("HSET", inUse, unpack(memorized))
   if ageUs >= keepUs then
     redis.call("PEXPIRE", inUse, string.format("%.0f", keepUs * 3 / 1000))
   end
 end
 local function isLease(score)
-  return score and tonumber(score) % 1000 ~= 0
+  return score and string.sub(score, -3) ~= "000" and tonumber(score) % 1000 ~= 0
 end
 local function leaseEndText(lengthUs)
   local endUs = nowUs + lengthUs
@@ -93,17 +124,27 @@ local function operationOf(record)
   local from = string.find(record, " ", 1, true)
   return string.sub(record, from + 1, string.find(record, " ", from + 1, true) - 1)
 end
-local memorized, removed, installedScores, installedRecords, followedIds = {}, {}, {}, {}, {}
-local function conclude(id, record, following)
-  memorized[#memorized + 1] = "i" .. id
-  memorized[#memorized + 1] = nowText
-  if record and generationOf(record) > nowUs - keepUs then
-    memorized[#memorized + 1] = "o" .. operationOf(record) .. " " .. id
-    memorized[#memorized + 1] = answerOf(record)
+local function headOf(record)
+  return string.sub(record, 1, string.find(record, " ", string.find(record, " ", 1, true) + 1, true) - 1)
+end
+local function operationIn(body)
+  return string.sub(body, 1, string.find(body, " ", 1, true) - 1)
+end
+local function keepAnswer(id, record)
+  if generationOf(record) > nowUs - keepUs then
+    memorize("o" .. operationOf(record) .. " " .. id, answerOf(record))
   end
+end
+local removed, installedScores, installedRecords, followedIds = {}, {}, {}, {}, {}
+local function conclude(id, record, following)
   if not following then
+    local young = record and generationOf(record) > nowUs - keepUs
+    memorize("i" .. id, young and nowText .. " " .. headOf(record) or nowText)
     removed[#removed + 1] = id
     return
+  end
+  if record then
+    keepAnswer(id, record)
   end
   local space = string.find(following, " ", 1, true)
   local count = #installedScores
@@ -135,12 +176,14 @@ local scores = redis.call("ZMSCORE", due, unpack(ids))
 local noted = redis.call("HMGET", notes, unpack(ids))
 local records = redis.call("HMGET", data, unpack(ids))
 local followings = redis.call("HMGET", later, unpack(ids))
+local marks = recallMarks(ids)
 local answers = recall(fields)
 local marked, forgotten = {}, {}
 for index, id in ipairs(ids) do
   if not answers[index] then
     if not scores[index] then
       answers[index] = "absent"
+      memorize("i" .. id, marks[index] or nowText)
     elseif isLease(scores[index]) then
       answers[index] = "firing"
       marked[#marked + 1] = id
@@ -149,13 +192,13 @@ for index, id in ipairs(ids) do
       answers[index] = "cancelled"
       conclude(id, records[index], false)
     end
-    if followings[index] then
+    local following = followings[index]
+    if following then
+      keepAnswer(id, string.sub(following, string.find(following, " ", 1, true) + 1))
       forgotten[#forgotten + 1] = id
     end
-    memorized[#memorized + 1] = "x" .. id
-    memorized[#memorized + 1] = nowText
-    memorized[#memorized + 1] = fields[index]
-    memorized[#memorized + 1] = answers[index]
+    memorize("x" .. id, nowText)
+    memorize(fields[index], answers[index])
   end
 end
 if #forgotten > 0 then
@@ -165,7 +208,7 @@ writeEnds()
 if #marked > 0 then
   redis.call("HSET", notes, unpack(marked))
 end
-remember(memorized)
+remember()
 return { "cancelled", nowText, answers }
 ` as string,
 } as const;
@@ -177,7 +220,7 @@ export const claim = {
   args: ["layout", "notAfterUs", "lane", "sequence", "limit", "leaseUs", "ackCount"],
   rest: "acks",
   replies: ["layout", "too-late", "outrun", "claimed"],
-  sha1: "c0cb9691fcf28f9534b0bdfb72354ea78dacb5b2" as string,
+  sha1: "dd1e7f7094967fd1c09783fcb8db562dfa0d7bca" as string,
   source: `local due, data, notes, later, state, memoryA, memoryB = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
 local layout, notAfterUs, lane, sequence = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
 local limit, leaseUs, ackCount = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
@@ -204,6 +247,11 @@ local inUse, atRest = memoryA, memoryB
 if shard[4] == "B" then
   inUse, atRest = memoryB, memoryA
 end
+local memorized, memorizedCount = {}, 0
+local function memorize(field, value)
+  memorized[memorizedCount + 1], memorized[memorizedCount + 2] = field, value
+  memorizedCount = memorizedCount + 2
+end
 local function recall(fields)
   if #fields == 0 then
     return {}
@@ -215,8 +263,34 @@ local function recall(fields)
   end
   return found
 end
-local function remember(pairs)
-  if #pairs == 0 then
+local function recallMarks(ids)
+  if redis.call("EXISTS", inUse, atRest) == 0 then
+    return {}
+  end
+  local fields = {}
+  for index = 1, #ids do
+    fields[index] = "i" .. ids[index]
+  end
+  return recall(fields)
+end
+local timeEnd = 16
+local function answerInMark(mark, operation)
+  if not mark or #mark == timeEnd then
+    return nil
+  end
+  local space = string.find(mark, " ", timeEnd + 2, true)
+  if string.sub(mark, space + 1) == operation then
+    return string.sub(mark, timeEnd + 2, space - 1)
+  end
+end
+local function keepMark(id, mark)
+  if mark and #mark > timeEnd then
+    local space = string.find(mark, " ", timeEnd + 2, true)
+    memorize("o" .. string.sub(mark, space + 1) .. " " .. id, string.sub(mark, timeEnd + 2, space - 1))
+  end
+end
+local function remember()
+  if #memorized == 0 then
     return
   end
   local ageUs = nowUs - tonumber(shard[5])
@@ -227,13 +301,13 @@ local function remember(pairs)
   elseif ageUs < 0 then
     redis.call("HSET", state, "sideUs", nowText)
   end
-  redis.call("HSET", inUse, unpack(pairs))
+  redis.call("HSET", inUse, unpack(memorized))
   if ageUs >= keepUs then
     redis.call("PEXPIRE", inUse, string.format("%.0f", keepUs * 3 / 1000))
   end
 end
 local function isLease(score)
-  return score and tonumber(score) % 1000 ~= 0
+  return score and string.sub(score, -3) ~= "000" and tonumber(score) % 1000 ~= 0
 end
 local function leaseEndText(lengthUs)
   local endUs = nowUs + lengthUs
@@ -257,62 +331,131 @@ end
 local function makeNote(attempts, suspect, cancelled, token)
   return string.format("%04d", attempts) .. (suspect and "s" or "-") .. (cancelled and "c" or "-") .. token
 end
-local trouble = tonumber(shard[2]) > nowUs + 1000000 and "back" or ""
 local crashedOrRetried = redis.call("EXISTS", notes, later) > 0
+local batches, removed, refused = {}, {}, {}
+local batchMin = 8
+local function isBatch(list, leaseEnd, first, last)
+  local count = last - first + 1
+  if crashedOrRetried or count < batchMin or redis.call("ZCOUNT", due, leaseEnd, leaseEnd) ~= count then
+    return false
+  end
+  local holders = redis.call("ZRANGE", due, leaseEnd, leaseEnd, "BYSCORE")
+  local place = 1
+  while holders[place] and holders[place] == list[first + place - 1] do
+    place = place + 1
+  end
+  local held = {}
+  for index = place, count do
+    held[holders[index]] = true
+  end
+  for at = first + place - 1, last do
+    if not held[list[at]] then
+      return false
+    end
+    held[list[at]] = nil
+  end
+  return true
+end
+local function rememberEnd(id, head)
+  memorize("i" .. id, head == "" and nowText or nowText .. " " .. head)
+end
+local function checkEach(list, leaseEnd, first, last)
+  local scores = redis.call("ZMSCORE", due, unpack(list, first, last))
+  local noted = crashedOrRetried and redis.call("HMGET", notes, unpack(list, first, last)) or {}
+  local followings = crashedOrRetried and redis.call("HMGET", later, unpack(list, first, last)) or {}
+  for at = first, last do
+    local index = at - first + 1
+    if scores[index] ~= leaseEnd or noted[index] or followings[index] then
+      refused[#refused + 1] = list[at]
+    else
+      removed[#removed + 1] = list[at]
+      rememberEnd(list[at], list[last + index])
+    end
+  end
+end
+local function checkAcknowledgements(list, at)
+  while list[at] do
+    local leaseEnd, count = list[at], tonumber(list[at + 1])
+    local first, last = at + 2, at + 1 + count
+    if isBatch(list, leaseEnd, first, last) then
+      batches[#batches + 1] = { leaseEnd, unpack(list, first, last) }
+      for ackAt = first, last do
+        rememberEnd(list[ackAt], list[ackAt + count])
+      end
+    else
+      checkEach(list, leaseEnd, first, last)
+    end
+    at = last + count + 1
+  end
+end
+local function writeAcknowledgements()
+  local ended = #removed
+  for _, batch in ipairs(batches) do
+    redis.call("ZREMRANGEBYSCORE", due, batch[1], batch[1])
+    redis.call("HDEL", data, unpack(batch, 2))
+    ended = ended + #batch - 1
+  end
+  if #removed > 0 then
+    redis.call("ZREM", due, unpack(removed))
+    redis.call("HDEL", data, unpack(removed))
+  end
+  return ended
+end
+local linesMaxBytes = 1048576
+local function asLines(head, ids, timers, records)
+  local lines, count, bytes = { head }, 1, 0
+  local lineBreak = string.find(table.concat(ids), "\\n", 1, true)
+  for index = 1, #ids do
+    local record = records[index] or ""
+    lines[count + 1], lines[count + 2], lines[count + 3] = timers[index * 2 - 1], timers[index * 2], record
+    count = count + 3
+    bytes = bytes + #record
+    lineBreak = lineBreak or string.find(record, "\\n", 1, true)
+  end
+  return not lineBreak and bytes <= linesMaxBytes and table.concat(lines, "\\n")
+end
+local trouble = tonumber(shard[2]) > nowUs + 1000000 and "back" or ""
 local earlier = recall({ "w" .. lane })[1]
-local first = earlier and cmsgpack.unpack(earlier)
-if first and tonumber(first[1]) > tonumber(sequence) then
+local last = earlier and string.match(earlier, "^%d+")
+if last and tonumber(last) > tonumber(sequence) then
   return { "outrun", nowText }
-elseif first and first[1] == sequence then
+elseif last == sequence then
+  local token, leaseEnd, refusals, batch = string.match(earlier, "^%d+ (%d*) (%d*) ([^\\254]*)\\254(.*)$")
   local ids, timers = {}, {}
-  for at = 1, #first[5], 2 do
-    if redis.call("ZSCORE", due, first[5][at]) == first[3] then
-      ids[#ids + 1] = first[5][at]
-      timers[#timers + 1] = first[5][at]
-      timers[#timers + 1] = first[5][at + 1]
+  for id in string.gmatch(refusals, "[^\\255]+") do
+    refused[#refused + 1] = id
+  end
+  for id, deadline in string.gmatch(batch, "([^\\255]+)\\255([^\\255]+)") do
+    if redis.call("ZSCORE", due, id) == leaseEnd then
+      ids[#ids + 1] = id
+      timers[#timers + 1] = id
+      timers[#timers + 1] = deadline
     end
   end
   local records = #ids > 0 and redis.call("HMGET", data, unpack(ids)) or {}
   local noted = #ids > 0 and redis.call("HMGET", notes, unpack(ids)) or {}
-  return { "claimed", nowText, first[2], first[3], nowText, trouble, first[4], timers, records, noted }
+  return { "claimed", nowText, token, leaseEnd, nowText, trouble, refused, timers, records, noted }
 end
-local removed, refused, memorized = {}, {}, {}
-if ackCount > 0 then
-  local acked = {}
-  for at = acksAt, #ARGV, 3 do
-    acked[#acked + 1] = ARGV[at]
-  end
-  local scores = redis.call("ZMSCORE", due, unpack(acked))
-  local noted = crashedOrRetried and redis.call("HMGET", notes, unpack(acked)) or {}
-  local followings = crashedOrRetried and redis.call("HMGET", later, unpack(acked)) or {}
-  for index, id in ipairs(acked) do
-    local at = acksAt + (index - 1) * 3
-    if scores[index] ~= ARGV[at + 1] or noted[index] or followings[index] then
-      refused[#refused + 1] = id
-    else
-      removed[#removed + 1] = id
-      memorized[#memorized + 1] = "i" .. id
-      memorized[#memorized + 1] = nowText
-      local young = ARGV[at + 2]
-      local space = string.find(young, " ", 1, true)
-      if space then
-        memorized[#memorized + 1] = "o" .. string.sub(young, space + 1) .. " " .. id
-        memorized[#memorized + 1] = string.sub(young, 1, space - 1)
-      end
-    end
-  end
-end
+checkAcknowledgements(ARGV, acksAt)
 local ids, timers = {}, {}
 local records, noted, nextDue = {}, {}, ""
 if limit > 0 and not shard[7] then
   local found = redis.call("ZRANGE", due, "-inf", nowText, "BYSCORE", "LIMIT", 0, limit, "WITHSCORES")
+  timers = found
   for at = 1, #found, 2 do
     if isLease(found[at + 1]) then
       trouble = trouble == "" and "lapsed" or trouble
     else
       ids[#ids + 1] = found[at]
-      timers[#timers + 1] = found[at]
-      timers[#timers + 1] = found[at + 1]
+    end
+  end
+  if #ids * 2 < #found then
+    timers = {}
+    for at = 1, #found, 2 do
+      if not isLease(found[at + 1]) then
+        timers[#timers + 1] = found[at]
+        timers[#timers + 1] = found[at + 1]
+      end
     end
   end
   if #found == limit * 2 then
@@ -324,14 +467,14 @@ end
 if #ids > 0 then
   records = redis.call("HMGET", data, unpack(ids))
   noted = crashedOrRetried and redis.call("HMGET", notes, unpack(ids)) or {}
+else
+  redis.call("HLEN", data)
 end
 if #ids + ackCount == 0 then
   return { "claimed", nowText, "", "", nextDue, trouble, refused, timers, records, noted }
 end
-if #removed > 0 then
-  redis.call("ZREM", due, unpack(removed))
-  redis.call("HDEL", data, unpack(removed))
-else
+local ended = writeAcknowledgements()
+if ended == 0 then
   redis.call("HDEL", state, "")
 end
 local token, leaseEnd = "", ""
@@ -339,21 +482,22 @@ if #ids > 0 then
   token = nextToken(shard[2])
   leaseEnd = leaseEndText(leaseUs)
   local leases = {}
-  for index, id in ipairs(ids) do
-    leases[index * 2 - 1] = leaseEnd
-    leases[index * 2] = id
+  for index = 1, #ids do
+    leases[index * 2 - 1], leases[index * 2] = leaseEnd, ids[index]
   end
   redis.call("ZADD", due, unpack(leases))
 end
-local leased = string.format("%.0f", tonumber(shard[3]) + #ids - #removed)
+local leased = string.format("%.0f", tonumber(shard[3]) + #ids - ended)
 redis.call("HSET", state, "floor", token ~= "" and token or shard[2], "leased", leased)
 if leaseUs > tonumber(shard[8] or 0) then
   redis.call("HSET", state, "leaseMaxUs", string.format("%.0f", leaseUs))
 end
-memorized[#memorized + 1] = "w" .. lane
-memorized[#memorized + 1] = cmsgpack.pack({ sequence, token, leaseEnd, refused, timers })
-remember(memorized)
-return { "claimed", nowText, token, leaseEnd, nextDue, trouble, refused, timers, records, noted }
+local answered = table.concat({ sequence, token, leaseEnd, table.concat(refused, "\\255") .. "\\254" .. table.concat(timers, "\\255") }, " ")
+memorize("w" .. lane, answered)
+remember()
+local plain = #ids > 0 and #refused == 0 and #noted == 0
+local head = table.concat({ "claimed", nowText, token, leaseEnd, nextDue, trouble }, "\\n")
+return plain and asLines(head, ids, timers, records) or { "claimed", nowText, token, leaseEnd, nextDue, trouble, refused, timers, records, noted }
 ` as string,
 } as const;
 
@@ -401,7 +545,7 @@ export const drop = {
   args: ["layout", "notAfterUs", "id", "operation"],
   rest: null,
   replies: ["layout", "too-late", "dropped"],
-  sha1: "0318645beab696e50ffa19df9b2a3682b4e2cc5b" as string,
+  sha1: "e0f86c9dd0f7b88979e6665008e42a4f3451461f" as string,
   source: `local state, memoryA, memoryB, dead, deadData = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local layout, notAfterUs, id, operation = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
 local time = redis.call("TIME")
@@ -423,6 +567,11 @@ local inUse, atRest = memoryA, memoryB
 if shard[4] == "B" then
   inUse, atRest = memoryB, memoryA
 end
+local memorized, memorizedCount = {}, 0
+local function memorize(field, value)
+  memorized[memorizedCount + 1], memorized[memorizedCount + 2] = field, value
+  memorizedCount = memorizedCount + 2
+end
 local function recall(fields)
   if #fields == 0 then
     return {}
@@ -434,8 +583,34 @@ local function recall(fields)
   end
   return found
 end
-local function remember(pairs)
-  if #pairs == 0 then
+local function recallMarks(ids)
+  if redis.call("EXISTS", inUse, atRest) == 0 then
+    return {}
+  end
+  local fields = {}
+  for index = 1, #ids do
+    fields[index] = "i" .. ids[index]
+  end
+  return recall(fields)
+end
+local timeEnd = 16
+local function answerInMark(mark, operation)
+  if not mark or #mark == timeEnd then
+    return nil
+  end
+  local space = string.find(mark, " ", timeEnd + 2, true)
+  if string.sub(mark, space + 1) == operation then
+    return string.sub(mark, timeEnd + 2, space - 1)
+  end
+end
+local function keepMark(id, mark)
+  if mark and #mark > timeEnd then
+    local space = string.find(mark, " ", timeEnd + 2, true)
+    memorize("o" .. string.sub(mark, space + 1) .. " " .. id, string.sub(mark, timeEnd + 2, space - 1))
+  end
+end
+local function remember()
+  if #memorized == 0 then
     return
   end
   local ageUs = nowUs - tonumber(shard[5])
@@ -446,7 +621,7 @@ local function remember(pairs)
   elseif ageUs < 0 then
     redis.call("HSET", state, "sideUs", nowText)
   end
-  redis.call("HSET", inUse, unpack(pairs))
+  redis.call("HSET", inUse, unpack(memorized))
   if ageUs >= keepUs then
     redis.call("PEXPIRE", inUse, string.format("%.0f", keepUs * 3 / 1000))
   end
@@ -462,7 +637,8 @@ if answer == "dropped" then
   redis.call("ZREM", dead, id)
   redis.call("HDEL", deadData, id)
 end
-remember({ field, answer })
+memorize(field, answer)
+remember()
 return { "dropped", nowText, { answer } }
 ` as string,
 } as const;
@@ -474,7 +650,7 @@ export const extend = {
   args: ["layout", "notAfterUs", "leaseUs"],
   rest: "items",
   replies: ["layout", "too-late", "extended"],
-  sha1: "9765715ddb6b1bf2b98a67482926502d01b704d5" as string,
+  sha1: "f13c38b4ea9abba5c4a3dc645c3ab291c05537be" as string,
   source: `local due, notes, state = KEYS[1], KEYS[2], KEYS[3]
 local layout, notAfterUs, leaseUs = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local itemsAt = 4
@@ -490,7 +666,7 @@ if shard[1] ~= layout then
   return { "layout", shard[1] or "" }
 end
 local function isLease(score)
-  return score and tonumber(score) % 1000 ~= 0
+  return score and string.sub(score, -3) ~= "000" and tonumber(score) % 1000 ~= 0
 end
 local function leaseEndText(lengthUs)
   local endUs = nowUs + lengthUs
@@ -576,7 +752,7 @@ export const hasten = {
   args: ["layout", "notAfterUs", "publish", "id", "operation"],
   rest: null,
   replies: ["layout", "too-late", "hastened"],
-  sha1: "0f0032976c3753676dfea86b91cbede91601a6f9" as string,
+  sha1: "a612490360ccc79d28b3bdd7a31ddabc86fd524d" as string,
   source: `local due, state, memoryA, memoryB, wake = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local layout, notAfterUs, publish, id, operation = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4], ARGV[5]
 local time = redis.call("TIME")
@@ -598,6 +774,11 @@ local inUse, atRest = memoryA, memoryB
 if shard[4] == "B" then
   inUse, atRest = memoryB, memoryA
 end
+local memorized, memorizedCount = {}, 0
+local function memorize(field, value)
+  memorized[memorizedCount + 1], memorized[memorizedCount + 2] = field, value
+  memorizedCount = memorizedCount + 2
+end
 local function recall(fields)
   if #fields == 0 then
     return {}
@@ -609,8 +790,34 @@ local function recall(fields)
   end
   return found
 end
-local function remember(pairs)
-  if #pairs == 0 then
+local function recallMarks(ids)
+  if redis.call("EXISTS", inUse, atRest) == 0 then
+    return {}
+  end
+  local fields = {}
+  for index = 1, #ids do
+    fields[index] = "i" .. ids[index]
+  end
+  return recall(fields)
+end
+local timeEnd = 16
+local function answerInMark(mark, operation)
+  if not mark or #mark == timeEnd then
+    return nil
+  end
+  local space = string.find(mark, " ", timeEnd + 2, true)
+  if string.sub(mark, space + 1) == operation then
+    return string.sub(mark, timeEnd + 2, space - 1)
+  end
+end
+local function keepMark(id, mark)
+  if mark and #mark > timeEnd then
+    local space = string.find(mark, " ", timeEnd + 2, true)
+    memorize("o" .. string.sub(mark, space + 1) .. " " .. id, string.sub(mark, timeEnd + 2, space - 1))
+  end
+end
+local function remember()
+  if #memorized == 0 then
     return
   end
   local ageUs = nowUs - tonumber(shard[5])
@@ -621,13 +828,13 @@ local function remember(pairs)
   elseif ageUs < 0 then
     redis.call("HSET", state, "sideUs", nowText)
   end
-  redis.call("HSET", inUse, unpack(pairs))
+  redis.call("HSET", inUse, unpack(memorized))
   if ageUs >= keepUs then
     redis.call("PEXPIRE", inUse, string.format("%.0f", keepUs * 3 / 1000))
   end
 end
 local function isLease(score)
-  return score and tonumber(score) % 1000 ~= 0
+  return score and string.sub(score, -3) ~= "000" and tonumber(score) % 1000 ~= 0
 end
 local function leaseEndText(lengthUs)
   local endUs = nowUs + lengthUs
@@ -666,7 +873,8 @@ elseif isLease(score) then
 elseif tonumber(score) > nowMs * 1000 then
   redis.call("ZADD", due, string.format("%.0f", nowMs * 1000), id)
 end
-remember({ field, answer })
+memorize(field, answer)
+remember()
 if answer == "due" then
   redis.pcall(publish, wake, string.format("%.0f", nowMs))
 end
@@ -715,7 +923,7 @@ export const move = {
   args: ["notAfterUs", "step", "from", "to", "floor"],
   rest: null,
   replies: ["too-late", "draining", "sealed", "finished", "other"],
-  sha1: "269d6ae1dece67c044963864965a75ec96656078" as string,
+  sha1: "e0c216c2ada40c930bb8569345522fb9d4f6c740" as string,
   source: `local state = KEYS[1]
 local notAfterUs, step, from, to, floor = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local time = redis.call("TIME")
@@ -735,13 +943,13 @@ elseif layout and string.sub(layout, 1, #sealed) == sealed then
     return { "sealed", layout, kept[4] }
   end
   redis.call("HDEL", state, "moving")
-  redis.call("HSET", state, "layout", after .. nowText, "openedUs", nowText, "floor", floor)
+  redis.call("HSET", state, "layout", after .. nowText, "movedUs", nowText, "floor", floor)
   return { "finished", after .. nowText }
 elseif layout and (string.sub(layout, 1, #before) ~= before or (moving and moving ~= to)) then
   return { "other", layout }
 elseif not layout then
   layout = sealed .. nowText
-  redis.call("HSET", state, "layout", layout, "openedUs", nowText, "floor", nowText, "leased", "0", "side", "A", "sideUs", "0")
+  redis.call("HSET", state, "layout", layout, "movedUs", nowText, "floor", nowText, "leased", "0", "side", "A", "sideUs", "0")
   redis.call("HSET", state, "keepUs", "60000000", "moving", to)
   return { "sealed", layout, nowText }
 elseif step == "seal" and moving == to and tonumber(kept[2]) <= 0 then
@@ -761,7 +969,7 @@ export const open = {
   args: ["notAfterUs", "shards", "boundUs", "keepUs", "found"],
   rest: null,
   replies: ["too-late", "opened", "absent", "other", "moving"],
-  sha1: "ccf93f88d120ecf8079b58c7c908e1e873467ddd" as string,
+  sha1: "67075b98c3ddff7ee3cbd2afd3be14d785598a1b" as string,
   source: `local state = KEYS[1]
 local notAfterUs = tonumber(ARGV[1])
 local shards, boundUs, keepUs, found = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
@@ -784,7 +992,7 @@ end
 boundUs = math.max(boundUs, tonumber(kept[2] or 0))
 keepUs = math.max(keepUs, boundUs, tonumber(kept[3] or 0))
 if not kept[1] then
-  redis.call("HSET", state, "layout", layout, "openedUs", nowText, "floor", nowText, "leased", "0", "side", "A", "sideUs", "0")
+  redis.call("HSET", state, "layout", layout, "floor", nowText, "leased", "0", "side", "A", "sideUs", "0")
 end
 if boundUs ~= tonumber(kept[2]) or keepUs ~= tonumber(kept[3]) then
   redis.call("HSET", state, "boundUs", string.format("%.0f", boundUs), "keepUs", string.format("%.0f", keepUs))
@@ -830,7 +1038,7 @@ export const reap = {
   args: ["layout", "notAfterUs", "limit", "attemptsMax", "leaseUs", "error"],
   rest: null,
   replies: ["layout", "too-late", "reaped"],
-  sha1: "0e7a01a433ae640a3d7eb3f25b54764aef772034" as string,
+  sha1: "8996c90f0874a8abda4779e229bd29a8a96d8e95" as string,
   source: `local due, data, notes, later, state = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local memoryA, memoryB, dead, deadData = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local layout, notAfterUs, limit, attemptsMax = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -851,6 +1059,11 @@ local inUse, atRest = memoryA, memoryB
 if shard[4] == "B" then
   inUse, atRest = memoryB, memoryA
 end
+local memorized, memorizedCount = {}, 0
+local function memorize(field, value)
+  memorized[memorizedCount + 1], memorized[memorizedCount + 2] = field, value
+  memorizedCount = memorizedCount + 2
+end
 local function recall(fields)
   if #fields == 0 then
     return {}
@@ -862,8 +1075,34 @@ local function recall(fields)
   end
   return found
 end
-local function remember(pairs)
-  if #pairs == 0 then
+local function recallMarks(ids)
+  if redis.call("EXISTS", inUse, atRest) == 0 then
+    return {}
+  end
+  local fields = {}
+  for index = 1, #ids do
+    fields[index] = "i" .. ids[index]
+  end
+  return recall(fields)
+end
+local timeEnd = 16
+local function answerInMark(mark, operation)
+  if not mark or #mark == timeEnd then
+    return nil
+  end
+  local space = string.find(mark, " ", timeEnd + 2, true)
+  if string.sub(mark, space + 1) == operation then
+    return string.sub(mark, timeEnd + 2, space - 1)
+  end
+end
+local function keepMark(id, mark)
+  if mark and #mark > timeEnd then
+    local space = string.find(mark, " ", timeEnd + 2, true)
+    memorize("o" .. string.sub(mark, space + 1) .. " " .. id, string.sub(mark, timeEnd + 2, space - 1))
+  end
+end
+local function remember()
+  if #memorized == 0 then
     return
   end
   local ageUs = nowUs - tonumber(shard[5])
@@ -874,13 +1113,13 @@ local function remember(pairs)
   elseif ageUs < 0 then
     redis.call("HSET", state, "sideUs", nowText)
   end
-  redis.call("HSET", inUse, unpack(pairs))
+  redis.call("HSET", inUse, unpack(memorized))
   if ageUs >= keepUs then
     redis.call("PEXPIRE", inUse, string.format("%.0f", keepUs * 3 / 1000))
   end
 end
 local function isLease(score)
-  return score and tonumber(score) % 1000 ~= 0
+  return score and string.sub(score, -3) ~= "000" and tonumber(score) % 1000 ~= 0
 end
 local function leaseEndText(lengthUs)
   local endUs = nowUs + lengthUs
@@ -914,17 +1153,27 @@ local function operationOf(record)
   local from = string.find(record, " ", 1, true)
   return string.sub(record, from + 1, string.find(record, " ", from + 1, true) - 1)
 end
-local memorized, removed, installedScores, installedRecords, followedIds = {}, {}, {}, {}, {}
-local function conclude(id, record, following)
-  memorized[#memorized + 1] = "i" .. id
-  memorized[#memorized + 1] = nowText
-  if record and generationOf(record) > nowUs - keepUs then
-    memorized[#memorized + 1] = "o" .. operationOf(record) .. " " .. id
-    memorized[#memorized + 1] = answerOf(record)
+local function headOf(record)
+  return string.sub(record, 1, string.find(record, " ", string.find(record, " ", 1, true) + 1, true) - 1)
+end
+local function operationIn(body)
+  return string.sub(body, 1, string.find(body, " ", 1, true) - 1)
+end
+local function keepAnswer(id, record)
+  if generationOf(record) > nowUs - keepUs then
+    memorize("o" .. operationOf(record) .. " " .. id, answerOf(record))
   end
+end
+local removed, installedScores, installedRecords, followedIds = {}, {}, {}, {}, {}
+local function conclude(id, record, following)
   if not following then
+    local young = record and generationOf(record) > nowUs - keepUs
+    memorize("i" .. id, young and nowText .. " " .. headOf(record) or nowText)
     removed[#removed + 1] = id
     return
+  end
+  if record then
+    keepAnswer(id, record)
   end
   local space = string.find(following, " ", 1, true)
   local count = #installedScores
@@ -961,13 +1210,14 @@ local function writeBurials()
     redis.call("HSET", deadData, unpack(epitaphs))
   end
 end
+local backFields
 local function strandedLeases(limit)
   local kept = redis.call("HMGET", state, "backUs", "backTopUs", "backAtUs", "leaseMaxUs")
   local lengthUs = math.max(leaseUs, tonumber(kept[4] or 0))
   if not kept[1] then
     if tonumber(shard[2]) > nowUs + 1000000 then
       local top = string.format("%.0f", tonumber(shard[2]) + lengthUs)
-      redis.call("HSET", state, "backUs", nowText, "backTopUs", top, "backAtUs", "0")
+      backFields = { "backUs", nowText, "backTopUs", top, "backAtUs", "0" }
     end
     return {}
   elseif nowUs < tonumber(kept[1]) + lengthUs then
@@ -982,12 +1232,22 @@ local function strandedLeases(limit)
     end
   end
   if #found < limit * 2 then
-    redis.call("HDEL", state, "backUs", "backTopUs", "backAtUs")
+    backFields = {}
   else
     local last = tonumber(found[#found])
-    redis.call("HSET", state, "backAtUs", string.format("%.0f", isLease(found[#found]) and last - 1 or last))
+    backFields = { "backAtUs", string.format("%.0f", isLease(found[#found]) and last - 1 or last) }
   end
   return ids
+end
+local function noteRewind()
+  if not backFields then
+    return
+  end
+  if #backFields == 0 then
+    redis.call("HDEL", state, "backUs", "backTopUs", "backAtUs")
+  else
+    redis.call("HSET", state, unpack(backFields))
+  end
 end
 local ids, graves = {}, {}
 local found = redis.call("ZRANGE", due, "-inf", nowText, "BYSCORE", "LIMIT", 0, limit, "WITHSCORES")
@@ -1001,6 +1261,7 @@ for index = 1, #stranded do
   ids[#ids + 1] = stranded[index]
 end
 if #ids == 0 then
+  noteRewind()
   return { "reaped", nowText, 0, graves }
 end
 local noted = redis.call("HMGET", notes, unpack(ids))
@@ -1028,6 +1289,7 @@ for index, id in ipairs(ids) do
   end
 end
 redis.call("HDEL", state, "")
+noteRewind()
 writeEnds()
 writeBurials()
 if #rescored > 0 then
@@ -1035,7 +1297,7 @@ if #rescored > 0 then
   redis.call("HSET", notes, unpack(renoted))
 end
 redis.call("HSET", state, "leased", string.format("%.0f", tonumber(shard[3]) - #ids))
-remember(memorized)
+remember()
 return { "reaped", nowText, #ids, graves }
 ` as string,
 } as const;
@@ -1047,7 +1309,7 @@ export const redrive = {
   args: ["layout", "notAfterUs", "publish", "id", "operation"],
   rest: null,
   replies: ["layout", "too-late", "redriven"],
-  sha1: "3adee1c8e20dc5c35ce8054415011cc45afb26fc" as string,
+  sha1: "5d56a79d14409e85a1c8b0444c6f423c2ac3bab8" as string,
   source: `local due, data, notes, later, state = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local memoryA, memoryB, dead, deadData, wake = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local layout, notAfterUs, publish, id, operation = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4], ARGV[5]
@@ -1076,6 +1338,11 @@ local inUse, atRest = memoryA, memoryB
 if shard[4] == "B" then
   inUse, atRest = memoryB, memoryA
 end
+local memorized, memorizedCount = {}, 0
+local function memorize(field, value)
+  memorized[memorizedCount + 1], memorized[memorizedCount + 2] = field, value
+  memorizedCount = memorizedCount + 2
+end
 local function recall(fields)
   if #fields == 0 then
     return {}
@@ -1087,8 +1354,34 @@ local function recall(fields)
   end
   return found
 end
-local function remember(pairs)
-  if #pairs == 0 then
+local function recallMarks(ids)
+  if redis.call("EXISTS", inUse, atRest) == 0 then
+    return {}
+  end
+  local fields = {}
+  for index = 1, #ids do
+    fields[index] = "i" .. ids[index]
+  end
+  return recall(fields)
+end
+local timeEnd = 16
+local function answerInMark(mark, operation)
+  if not mark or #mark == timeEnd then
+    return nil
+  end
+  local space = string.find(mark, " ", timeEnd + 2, true)
+  if string.sub(mark, space + 1) == operation then
+    return string.sub(mark, timeEnd + 2, space - 1)
+  end
+end
+local function keepMark(id, mark)
+  if mark and #mark > timeEnd then
+    local space = string.find(mark, " ", timeEnd + 2, true)
+    memorize("o" .. string.sub(mark, space + 1) .. " " .. id, string.sub(mark, timeEnd + 2, space - 1))
+  end
+end
+local function remember()
+  if #memorized == 0 then
     return
   end
   local ageUs = nowUs - tonumber(shard[5])
@@ -1099,13 +1392,13 @@ local function remember(pairs)
   elseif ageUs < 0 then
     redis.call("HSET", state, "sideUs", nowText)
   end
-  redis.call("HSET", inUse, unpack(pairs))
+  redis.call("HSET", inUse, unpack(memorized))
   if ageUs >= keepUs then
     redis.call("PEXPIRE", inUse, string.format("%.0f", keepUs * 3 / 1000))
   end
 end
 local function isLease(score)
-  return score and tonumber(score) % 1000 ~= 0
+  return score and string.sub(score, -3) ~= "000" and tonumber(score) % 1000 ~= 0
 end
 local function leaseEndText(lengthUs)
   local endUs = nowUs + lengthUs
@@ -1139,18 +1432,29 @@ local function operationOf(record)
   local from = string.find(record, " ", 1, true)
   return string.sub(record, from + 1, string.find(record, " ", from + 1, true) - 1)
 end
+local function headOf(record)
+  return string.sub(record, 1, string.find(record, " ", string.find(record, " ", 1, true) + 1, true) - 1)
+end
+local function operationIn(body)
+  return string.sub(body, 1, string.find(body, " ", 1, true) - 1)
+end
+local function keepAnswer(id, record)
+  if generationOf(record) > nowUs - keepUs then
+    memorize("o" .. operationOf(record) .. " " .. id, answerOf(record))
+  end
+end
 local generation = nextToken(shard[2])
 local bornMs = math.floor(tonumber(generation) / 1000)
 local nowMs = math.ceil(nowUs / 1000)
 local earliestMs = math.huge
-local scored, recorded, followed, memorized, unnoted = {}, {}, {}, {}, {}
+local scored, recorded, followed, unnoted = {}, {}, {}, {}
 local born, number = "", tonumber(generation)
 for _ = 1, 10 do
   local digit = number % 36
   born = string.sub("0123456789abcdefghijklmnopqrstuvwxyz", digit + 1, digit + 1) .. born
   number = (number - digit) / 36
 end
-local dueMsByWhen, offsetByDueMs, scoreByDueMs = {}, {}, {}
+local dueMsByWhen, scoreByDueMs, answersByKind = {}, {}, { s = {}, r = {}, f = {} }
 local function dueMsOf(when)
   local dueMs = dueMsByWhen[when]
   if not dueMs then
@@ -1160,42 +1464,41 @@ local function dueMsOf(when)
   end
   return dueMs
 end
-local function keepAnswer(id, record)
-  if generationOf(record) > nowUs - keepUs then
-    memorized[#memorized + 1] = "o" .. operationOf(record) .. " " .. id
-    memorized[#memorized + 1] = answerOf(record)
-  end
-end
-local function set(kind, id, operation, dueMs, payload)
-  if not scoreByDueMs[dueMs] then
-    offsetByDueMs[dueMs] = dueMs - bornMs .. ""
-    scoreByDueMs[dueMs] = dueMs .. "000"
-  end
-  local answer = kind .. born .. offsetByDueMs[dueMs]
-  local record = answer .. " " .. operation .. " " .. payload
-  if kind == "f" then
-    followed[#followed + 1] = id
-    followed[#followed + 1] = dueMs .. " " .. record
-    return answer
-  end
-  local count = #scored
-  scored[count + 1] = scoreByDueMs[dueMs]
-  scored[count + 2] = id
-  recorded[count + 1] = id
-  recorded[count + 2] = record
-  if dueMs < earliestMs then
-    earliestMs = dueMs
+local function answerWith(kind, dueMs)
+  local answer = answersByKind[kind][dueMs]
+  if not answer then
+    answer = kind .. born .. dueMs - bornMs
+    answersByKind[kind][dueMs], scoreByDueMs[dueMs] = answer, dueMs .. "000"
   end
   return answer
 end
-local function rearrange(id, score, operation, when, payload)
+local function setAll(kind, ids, bodies, first, last, dueMs)
+  local answer = answerWith(kind, dueMs)
+  local head, score, count = answer .. " ", scoreByDueMs[dueMs], #scored
+  for index = first, last do
+    local id = ids[index]
+    scored[count + 1], scored[count + 2] = score, id
+    recorded[count + 1], recorded[count + 2] = id, head .. bodies[index]
+    count = count + 2
+  end
+  earliestMs = math.min(earliestMs, dueMs)
+  return answer
+end
+local function set(kind, id, dueMs, body)
+  if kind ~= "f" then
+    return setAll(kind, { id }, { body }, 1, 1, dueMs)
+  end
+  local answer, count = answerWith(kind, dueMs), #followed
+  followed[count + 1], followed[count + 2] = id, dueMs .. " " .. answer .. " " .. body
+  return answer
+end
+local function rearrange(id, score, when, body)
+  local operation = operationIn(body)
   local record, following = redis.call("HGET", data, id), redis.call("HGET", later, id)
   if record and operationOf(record) == operation then
     return answerOf(record)
   end
-  local leased = isLease(score)
-  local rival = record
-  local rivalMs = tonumber(score) / 1000
+  local leased, rival, rivalMs = isLease(score), record, tonumber(score) / 1000
   if following then
     local space = string.find(following, " ", 1, true)
     local next = string.sub(following, space + 1)
@@ -1213,8 +1516,7 @@ local function rearrange(id, score, operation, when, payload)
   if rival and (mode == "k" or (mode == "e" and dueMs >= rivalMs)) then
     local offsetMs = rivalMs - math.floor(generationOf(rival) / 1000)
     local answer = "k" .. string.sub(rival, 2, 11) .. string.format("%.0f", offsetMs)
-    memorized[#memorized + 1] = "o" .. operation .. " " .. id
-    memorized[#memorized + 1] = answer
+    memorize("o" .. operation .. " " .. id, answer)
     return answer
   end
   if rival then
@@ -1224,10 +1526,10 @@ local function rearrange(id, score, operation, when, payload)
     keepAnswer(id, string.sub(following, string.find(following, " ", 1, true) + 1))
   end
   if leased then
-    return set("f", id, operation, dueMs, payload)
+    return set("f", id, dueMs, body)
   end
   unnoted[#unnoted + 1] = id
-  return set("r", id, operation, dueMs, payload)
+  return set("r", id, dueMs, body)
 end
 local function write()
   if #unnoted > 0 then
@@ -1244,13 +1546,14 @@ local function write()
   if #scored + #followed > 0 then
     redis.call("HSET", state, "floor", generation)
   end
-  remember(memorized)
+  remember()
 end
 local field = "o" .. operation .. " " .. id
 local answered = recall({ field })[1]
 if answered then
   return { "redriven", nowText, { answered } }
 end
+local mark = recallMarks({ id })[1]
 local epitaph = redis.call("HGET", deadData, id)
 local score = redis.call("ZSCORE", due, id)
 redis.call("ZSCORE", dead, id)
@@ -1261,8 +1564,7 @@ if not epitaph then
 elseif score then
   answer = "exists"
 end
-memorized[#memorized + 1] = field
-memorized[#memorized + 1] = answer
+memorize(field, answer)
 if answer == "redriven" then
   local first = string.find(epitaph, " ", 1, true)
   local second = string.find(epitaph, " ", first + 1, true)
@@ -1271,7 +1573,8 @@ if answer == "redriven" then
   local payload = string.sub(record, (string.find(record, " ", space + 1, true) or 0) + 1)
   redis.call("ZREM", dead, id)
   redis.call("HDEL", deadData, id)
-  set("s", id, operation, math.floor(nowUs / 1000), payload)
+  keepMark(id, mark)
+  set("s", id, math.floor(nowUs / 1000), operation .. " " .. payload)
 end
 write()
 if answer == "redriven" then
@@ -1288,7 +1591,7 @@ export const restore = {
   args: ["layout", "notAfterUs", "publish", "asOfUs"],
   rest: "items",
   replies: ["layout", "too-late", "window", "restored"],
-  sha1: "1c77f820c29dfdfa8d51cc3cc24dab42dd17edf0" as string,
+  sha1: "8ef05207da2c4cdb2a8b403d06eb4d596a2314c4" as string,
   source: `local due, data, notes, later, state, memoryA, memoryB, dead, wake =
   KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local layout, notAfterUs, publish, asOfUs = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
@@ -1318,6 +1621,11 @@ local inUse, atRest = memoryA, memoryB
 if shard[4] == "B" then
   inUse, atRest = memoryB, memoryA
 end
+local memorized, memorizedCount = {}, 0
+local function memorize(field, value)
+  memorized[memorizedCount + 1], memorized[memorizedCount + 2] = field, value
+  memorizedCount = memorizedCount + 2
+end
 local function recall(fields)
   if #fields == 0 then
     return {}
@@ -1329,8 +1637,34 @@ local function recall(fields)
   end
   return found
 end
-local function remember(pairs)
-  if #pairs == 0 then
+local function recallMarks(ids)
+  if redis.call("EXISTS", inUse, atRest) == 0 then
+    return {}
+  end
+  local fields = {}
+  for index = 1, #ids do
+    fields[index] = "i" .. ids[index]
+  end
+  return recall(fields)
+end
+local timeEnd = 16
+local function answerInMark(mark, operation)
+  if not mark or #mark == timeEnd then
+    return nil
+  end
+  local space = string.find(mark, " ", timeEnd + 2, true)
+  if string.sub(mark, space + 1) == operation then
+    return string.sub(mark, timeEnd + 2, space - 1)
+  end
+end
+local function keepMark(id, mark)
+  if mark and #mark > timeEnd then
+    local space = string.find(mark, " ", timeEnd + 2, true)
+    memorize("o" .. string.sub(mark, space + 1) .. " " .. id, string.sub(mark, timeEnd + 2, space - 1))
+  end
+end
+local function remember()
+  if #memorized == 0 then
     return
   end
   local ageUs = nowUs - tonumber(shard[5])
@@ -1341,13 +1675,13 @@ local function remember(pairs)
   elseif ageUs < 0 then
     redis.call("HSET", state, "sideUs", nowText)
   end
-  redis.call("HSET", inUse, unpack(pairs))
+  redis.call("HSET", inUse, unpack(memorized))
   if ageUs >= keepUs then
     redis.call("PEXPIRE", inUse, string.format("%.0f", keepUs * 3 / 1000))
   end
 end
 local function isLease(score)
-  return score and tonumber(score) % 1000 ~= 0
+  return score and string.sub(score, -3) ~= "000" and tonumber(score) % 1000 ~= 0
 end
 local function leaseEndText(lengthUs)
   local endUs = nowUs + lengthUs
@@ -1381,18 +1715,29 @@ local function operationOf(record)
   local from = string.find(record, " ", 1, true)
   return string.sub(record, from + 1, string.find(record, " ", from + 1, true) - 1)
 end
+local function headOf(record)
+  return string.sub(record, 1, string.find(record, " ", string.find(record, " ", 1, true) + 1, true) - 1)
+end
+local function operationIn(body)
+  return string.sub(body, 1, string.find(body, " ", 1, true) - 1)
+end
+local function keepAnswer(id, record)
+  if generationOf(record) > nowUs - keepUs then
+    memorize("o" .. operationOf(record) .. " " .. id, answerOf(record))
+  end
+end
 local generation = nextToken(shard[2])
 local bornMs = math.floor(tonumber(generation) / 1000)
 local nowMs = math.ceil(nowUs / 1000)
 local earliestMs = math.huge
-local scored, recorded, followed, memorized, unnoted = {}, {}, {}, {}, {}
+local scored, recorded, followed, unnoted = {}, {}, {}, {}
 local born, number = "", tonumber(generation)
 for _ = 1, 10 do
   local digit = number % 36
   born = string.sub("0123456789abcdefghijklmnopqrstuvwxyz", digit + 1, digit + 1) .. born
   number = (number - digit) / 36
 end
-local dueMsByWhen, offsetByDueMs, scoreByDueMs = {}, {}, {}
+local dueMsByWhen, scoreByDueMs, answersByKind = {}, {}, { s = {}, r = {}, f = {} }
 local function dueMsOf(when)
   local dueMs = dueMsByWhen[when]
   if not dueMs then
@@ -1402,42 +1747,41 @@ local function dueMsOf(when)
   end
   return dueMs
 end
-local function keepAnswer(id, record)
-  if generationOf(record) > nowUs - keepUs then
-    memorized[#memorized + 1] = "o" .. operationOf(record) .. " " .. id
-    memorized[#memorized + 1] = answerOf(record)
-  end
-end
-local function set(kind, id, operation, dueMs, payload)
-  if not scoreByDueMs[dueMs] then
-    offsetByDueMs[dueMs] = dueMs - bornMs .. ""
-    scoreByDueMs[dueMs] = dueMs .. "000"
-  end
-  local answer = kind .. born .. offsetByDueMs[dueMs]
-  local record = answer .. " " .. operation .. " " .. payload
-  if kind == "f" then
-    followed[#followed + 1] = id
-    followed[#followed + 1] = dueMs .. " " .. record
-    return answer
-  end
-  local count = #scored
-  scored[count + 1] = scoreByDueMs[dueMs]
-  scored[count + 2] = id
-  recorded[count + 1] = id
-  recorded[count + 2] = record
-  if dueMs < earliestMs then
-    earliestMs = dueMs
+local function answerWith(kind, dueMs)
+  local answer = answersByKind[kind][dueMs]
+  if not answer then
+    answer = kind .. born .. dueMs - bornMs
+    answersByKind[kind][dueMs], scoreByDueMs[dueMs] = answer, dueMs .. "000"
   end
   return answer
 end
-local function rearrange(id, score, operation, when, payload)
+local function setAll(kind, ids, bodies, first, last, dueMs)
+  local answer = answerWith(kind, dueMs)
+  local head, score, count = answer .. " ", scoreByDueMs[dueMs], #scored
+  for index = first, last do
+    local id = ids[index]
+    scored[count + 1], scored[count + 2] = score, id
+    recorded[count + 1], recorded[count + 2] = id, head .. bodies[index]
+    count = count + 2
+  end
+  earliestMs = math.min(earliestMs, dueMs)
+  return answer
+end
+local function set(kind, id, dueMs, body)
+  if kind ~= "f" then
+    return setAll(kind, { id }, { body }, 1, 1, dueMs)
+  end
+  local answer, count = answerWith(kind, dueMs), #followed
+  followed[count + 1], followed[count + 2] = id, dueMs .. " " .. answer .. " " .. body
+  return answer
+end
+local function rearrange(id, score, when, body)
+  local operation = operationIn(body)
   local record, following = redis.call("HGET", data, id), redis.call("HGET", later, id)
   if record and operationOf(record) == operation then
     return answerOf(record)
   end
-  local leased = isLease(score)
-  local rival = record
-  local rivalMs = tonumber(score) / 1000
+  local leased, rival, rivalMs = isLease(score), record, tonumber(score) / 1000
   if following then
     local space = string.find(following, " ", 1, true)
     local next = string.sub(following, space + 1)
@@ -1455,8 +1799,7 @@ local function rearrange(id, score, operation, when, payload)
   if rival and (mode == "k" or (mode == "e" and dueMs >= rivalMs)) then
     local offsetMs = rivalMs - math.floor(generationOf(rival) / 1000)
     local answer = "k" .. string.sub(rival, 2, 11) .. string.format("%.0f", offsetMs)
-    memorized[#memorized + 1] = "o" .. operation .. " " .. id
-    memorized[#memorized + 1] = answer
+    memorize("o" .. operation .. " " .. id, answer)
     return answer
   end
   if rival then
@@ -1466,10 +1809,10 @@ local function rearrange(id, score, operation, when, payload)
     keepAnswer(id, string.sub(following, string.find(following, " ", 1, true) + 1))
   end
   if leased then
-    return set("f", id, operation, dueMs, payload)
+    return set("f", id, dueMs, body)
   end
   unnoted[#unnoted + 1] = id
-  return set("r", id, operation, dueMs, payload)
+  return set("r", id, dueMs, body)
 end
 local function write()
   if #unnoted > 0 then
@@ -1486,27 +1829,27 @@ local function write()
   if #scored + #followed > 0 then
     redis.call("HSET", state, "floor", generation)
   end
-  remember(memorized)
+  remember()
 end
-local known = redis.call("HMGET", state, "openedUs", "restUs")
-local earliestUs = math.max(tonumber(known[1]), tonumber(known[2] or 0), nowUs - keepUs * 2)
+local known = redis.call("HMGET", state, "movedUs", "restUs")
+local earliestUs = math.max(tonumber(known[1] or 0), tonumber(known[2] or 0), nowUs - keepUs * 2)
 if asOfUs < earliestUs or asOfUs > nowUs then
   return { "window", nowText, string.format("%.0f", earliestUs) }
 end
 local ids, fields = {}, {}
-for at = itemsAt, #ARGV, 4 do
+for at = itemsAt, #ARGV, 3 do
   ids[#ids + 1] = ARGV[at]
   fields[#fields + 1] = "x" .. ARGV[at]
-  fields[#fields + 1] = "i" .. ARGV[at]
 end
 local scores = redis.call("ZMSCORE", due, unpack(ids))
 local graves = redis.call("ZMSCORE", dead, unpack(ids))
-local ended = recall(fields)
+local cancelled = recall(fields)
+local marks = recallMarks(ids)
 redis.call("HLEN", data)
 local answers = {}
 for index, id in ipairs(ids) do
-  local at = itemsAt + (index - 1) * 4
-  local cancelledUs, endedUs = tonumber(ended[index * 2 - 1] or 0), tonumber(ended[index * 2] or 0)
+  local at = itemsAt + (index - 1) * 3
+  local cancelledUs, endedUs = tonumber(cancelled[index] or 0), tonumber(string.sub(marks[index] or "0", 1, 16))
   if scores[index] then
     answers[index] = "p"
   elseif graves[index] then
@@ -1515,7 +1858,8 @@ for index, id in ipairs(ids) do
     answers[index] = "e"
   else
     answers[index] = "s"
-    set("s", id, ARGV[at + 1], dueMsOf(ARGV[at + 2]), ARGV[at + 3])
+    keepMark(id, marks[index])
+    set("s", id, dueMsOf(ARGV[at + 1]), ARGV[at + 2])
   end
 end
 write()
@@ -1533,7 +1877,7 @@ export const schedule = {
   args: ["layout", "sentUs", "knownUs", "notAfterUs", "publish", "pendingMax", "delayMaxMs"],
   rest: "items",
   replies: ["layout", "too-late", "scheduled"],
-  sha1: "541ebfe5b57877c6052569b8c20430a049050b3f" as string,
+  sha1: "829d74884dcdddd0477250344adf2e98eb7fb16e" as string,
   source: `local due, data, notes, later, state, memoryA, memoryB, wake =
   KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local layout, sentUs, knownUs, notAfterUs, publish = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
@@ -1564,6 +1908,11 @@ local inUse, atRest = memoryA, memoryB
 if shard[4] == "B" then
   inUse, atRest = memoryB, memoryA
 end
+local memorized, memorizedCount = {}, 0
+local function memorize(field, value)
+  memorized[memorizedCount + 1], memorized[memorizedCount + 2] = field, value
+  memorizedCount = memorizedCount + 2
+end
 local function recall(fields)
   if #fields == 0 then
     return {}
@@ -1575,8 +1924,34 @@ local function recall(fields)
   end
   return found
 end
-local function remember(pairs)
-  if #pairs == 0 then
+local function recallMarks(ids)
+  if redis.call("EXISTS", inUse, atRest) == 0 then
+    return {}
+  end
+  local fields = {}
+  for index = 1, #ids do
+    fields[index] = "i" .. ids[index]
+  end
+  return recall(fields)
+end
+local timeEnd = 16
+local function answerInMark(mark, operation)
+  if not mark or #mark == timeEnd then
+    return nil
+  end
+  local space = string.find(mark, " ", timeEnd + 2, true)
+  if string.sub(mark, space + 1) == operation then
+    return string.sub(mark, timeEnd + 2, space - 1)
+  end
+end
+local function keepMark(id, mark)
+  if mark and #mark > timeEnd then
+    local space = string.find(mark, " ", timeEnd + 2, true)
+    memorize("o" .. string.sub(mark, space + 1) .. " " .. id, string.sub(mark, timeEnd + 2, space - 1))
+  end
+end
+local function remember()
+  if #memorized == 0 then
     return
   end
   local ageUs = nowUs - tonumber(shard[5])
@@ -1587,13 +1962,13 @@ local function remember(pairs)
   elseif ageUs < 0 then
     redis.call("HSET", state, "sideUs", nowText)
   end
-  redis.call("HSET", inUse, unpack(pairs))
+  redis.call("HSET", inUse, unpack(memorized))
   if ageUs >= keepUs then
     redis.call("PEXPIRE", inUse, string.format("%.0f", keepUs * 3 / 1000))
   end
 end
 local function isLease(score)
-  return score and tonumber(score) % 1000 ~= 0
+  return score and string.sub(score, -3) ~= "000" and tonumber(score) % 1000 ~= 0
 end
 local function leaseEndText(lengthUs)
   local endUs = nowUs + lengthUs
@@ -1627,18 +2002,29 @@ local function operationOf(record)
   local from = string.find(record, " ", 1, true)
   return string.sub(record, from + 1, string.find(record, " ", from + 1, true) - 1)
 end
+local function headOf(record)
+  return string.sub(record, 1, string.find(record, " ", string.find(record, " ", 1, true) + 1, true) - 1)
+end
+local function operationIn(body)
+  return string.sub(body, 1, string.find(body, " ", 1, true) - 1)
+end
+local function keepAnswer(id, record)
+  if generationOf(record) > nowUs - keepUs then
+    memorize("o" .. operationOf(record) .. " " .. id, answerOf(record))
+  end
+end
 local generation = nextToken(shard[2])
 local bornMs = math.floor(tonumber(generation) / 1000)
 local nowMs = math.ceil(nowUs / 1000)
 local earliestMs = math.huge
-local scored, recorded, followed, memorized, unnoted = {}, {}, {}, {}, {}
+local scored, recorded, followed, unnoted = {}, {}, {}, {}
 local born, number = "", tonumber(generation)
 for _ = 1, 10 do
   local digit = number % 36
   born = string.sub("0123456789abcdefghijklmnopqrstuvwxyz", digit + 1, digit + 1) .. born
   number = (number - digit) / 36
 end
-local dueMsByWhen, offsetByDueMs, scoreByDueMs = {}, {}, {}
+local dueMsByWhen, scoreByDueMs, answersByKind = {}, {}, { s = {}, r = {}, f = {} }
 local function dueMsOf(when)
   local dueMs = dueMsByWhen[when]
   if not dueMs then
@@ -1648,42 +2034,41 @@ local function dueMsOf(when)
   end
   return dueMs
 end
-local function keepAnswer(id, record)
-  if generationOf(record) > nowUs - keepUs then
-    memorized[#memorized + 1] = "o" .. operationOf(record) .. " " .. id
-    memorized[#memorized + 1] = answerOf(record)
-  end
-end
-local function set(kind, id, operation, dueMs, payload)
-  if not scoreByDueMs[dueMs] then
-    offsetByDueMs[dueMs] = dueMs - bornMs .. ""
-    scoreByDueMs[dueMs] = dueMs .. "000"
-  end
-  local answer = kind .. born .. offsetByDueMs[dueMs]
-  local record = answer .. " " .. operation .. " " .. payload
-  if kind == "f" then
-    followed[#followed + 1] = id
-    followed[#followed + 1] = dueMs .. " " .. record
-    return answer
-  end
-  local count = #scored
-  scored[count + 1] = scoreByDueMs[dueMs]
-  scored[count + 2] = id
-  recorded[count + 1] = id
-  recorded[count + 2] = record
-  if dueMs < earliestMs then
-    earliestMs = dueMs
+local function answerWith(kind, dueMs)
+  local answer = answersByKind[kind][dueMs]
+  if not answer then
+    answer = kind .. born .. dueMs - bornMs
+    answersByKind[kind][dueMs], scoreByDueMs[dueMs] = answer, dueMs .. "000"
   end
   return answer
 end
-local function rearrange(id, score, operation, when, payload)
+local function setAll(kind, ids, bodies, first, last, dueMs)
+  local answer = answerWith(kind, dueMs)
+  local head, score, count = answer .. " ", scoreByDueMs[dueMs], #scored
+  for index = first, last do
+    local id = ids[index]
+    scored[count + 1], scored[count + 2] = score, id
+    recorded[count + 1], recorded[count + 2] = id, head .. bodies[index]
+    count = count + 2
+  end
+  earliestMs = math.min(earliestMs, dueMs)
+  return answer
+end
+local function set(kind, id, dueMs, body)
+  if kind ~= "f" then
+    return setAll(kind, { id }, { body }, 1, 1, dueMs)
+  end
+  local answer, count = answerWith(kind, dueMs), #followed
+  followed[count + 1], followed[count + 2] = id, dueMs .. " " .. answer .. " " .. body
+  return answer
+end
+local function rearrange(id, score, when, body)
+  local operation = operationIn(body)
   local record, following = redis.call("HGET", data, id), redis.call("HGET", later, id)
   if record and operationOf(record) == operation then
     return answerOf(record)
   end
-  local leased = isLease(score)
-  local rival = record
-  local rivalMs = tonumber(score) / 1000
+  local leased, rival, rivalMs = isLease(score), record, tonumber(score) / 1000
   if following then
     local space = string.find(following, " ", 1, true)
     local next = string.sub(following, space + 1)
@@ -1701,8 +2086,7 @@ local function rearrange(id, score, operation, when, payload)
   if rival and (mode == "k" or (mode == "e" and dueMs >= rivalMs)) then
     local offsetMs = rivalMs - math.floor(generationOf(rival) / 1000)
     local answer = "k" .. string.sub(rival, 2, 11) .. string.format("%.0f", offsetMs)
-    memorized[#memorized + 1] = "o" .. operation .. " " .. id
-    memorized[#memorized + 1] = answer
+    memorize("o" .. operation .. " " .. id, answer)
     return answer
   end
   if rival then
@@ -1712,10 +2096,10 @@ local function rearrange(id, score, operation, when, payload)
     keepAnswer(id, string.sub(following, string.find(following, " ", 1, true) + 1))
   end
   if leased then
-    return set("f", id, operation, dueMs, payload)
+    return set("f", id, dueMs, body)
   end
   unnoted[#unnoted + 1] = id
-  return set("r", id, operation, dueMs, payload)
+  return set("r", id, dueMs, body)
 end
 local function write()
   if #unnoted > 0 then
@@ -1732,16 +2116,30 @@ local function write()
   if #scored + #followed > 0 then
     redis.call("HSET", state, "floor", generation)
   end
-  remember(memorized)
+  remember()
 end
-local ids, fields = {}, {}
-for at = itemsAt, #ARGV, 4 do
-  local id = ARGV[at]
-  ids[#ids + 1] = id
-  fields[#fields + 1] = "x" .. id
-  fields[#fields + 1] = "o" .. ARGV[at + 1] .. " " .. id
+local ids, bodies, runs = {}, {}, {}
+local at, count = itemsAt, 0
+while ARGV[at] do
+  local size = tonumber(ARGV[at + 1])
+  runs[#runs + 1] = { ARGV[at], count + 1, count + size }
+  for itemAt = at + 2, at + size * 2, 2 do
+    count = count + 1
+    ids[count], bodies[count] = ARGV[itemAt], ARGV[itemAt + 1]
+  end
+  at = at + 2 + size * 2
 end
 local scores = redis.call("ZMSCORE", due, unpack(ids))
+local marks = recallMarks(ids)
+local fields, fieldsAt = {}, {}
+for index = 1, count do
+  if scores[index] or marks[index] then
+    local id = ids[index]
+    fieldsAt[index] = #fields + 1
+    fields[#fields + 1] = "x" .. id
+    fields[#fields + 1] = "o" .. operationIn(bodies[index]) .. " " .. id
+  end
+end
 local remembered = recall(fields)
 local head = redis.call("ZRANGE", due, 0, 0, "WITHSCORES")
 local room = pendingMax > 0 and pendingMax - redis.call("ZCARD", due) or math.huge
@@ -1751,27 +2149,58 @@ if askedUs > nowUs + 1000 then
   askedUs = 0
 end
 local answers = {}
-for index = 1, #ids do
-  local at = itemsAt + (index - 1) * 4
-  local cancelled, answered = remembered[index * 2 - 1], remembered[index * 2]
-  local operation, when, payload = ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
-  if answered then
-    answers[index] = answered
-  elseif cancelled and tonumber(cancelled) > askedUs then
-    answers[index] = "x" .. cancelled
-    if tonumber(cancelled) > nowUs then
-      memorized[#memorized + 1] = "x" .. ids[index]
-      memorized[#memorized + 1] = nowText
-    end
-  elseif dueMsOf(when) - nowMs > delayMaxMs then
-    answers[index] = "d"
-  elseif scores[index] then
-    answers[index] = rearrange(ids[index], scores[index], operation, when, payload)
-  elseif room <= 0 then
-    answers[index] = "p"
+local function say(answer, times)
+  local last = #answers
+  if answers[last - 1] == answer then
+    answers[last] = answers[last] + times
   else
-    room = room - 1
-    answers[index] = set("s", ids[index], operation, dueMsOf(when), payload)
+    answers[last + 1], answers[last + 2] = answer, times
+  end
+end
+local function decide(index, when)
+  local id, body, mark = ids[index], bodies[index], marks[index]
+  local fieldAt = fieldsAt[index]
+  local cancelled = fieldAt and remembered[fieldAt]
+  local answered = fieldAt and (remembered[fieldAt + 1] or answerInMark(mark, operationIn(body)))
+  if answered then
+    return answered
+  elseif cancelled and tonumber(cancelled) > askedUs then
+    if tonumber(cancelled) > nowUs then
+      memorize("x" .. id, nowText)
+      memorize("i" .. id, mark or nowText)
+    end
+    return "x" .. cancelled
+  elseif dueMsOf(when) - nowMs > delayMaxMs then
+    return "d"
+  elseif scores[index] then
+    return rearrange(id, scores[index], when, body)
+  elseif room <= 0 then
+    return "p"
+  end
+  room = room - 1
+  keepMark(id, mark)
+  return set("s", id, dueMsOf(when), body)
+end
+local function newFrom(first, last, when)
+  local most = dueMsOf(when) - nowMs > delayMaxMs and 0 or math.min(last - first + 1, room)
+  local size = #fields == 0 and most or 0
+  while size < most and not fieldsAt[first + size] do
+    size = size + 1
+  end
+  return size
+end
+for _, run in ipairs(runs) do
+  local when, index, last = run[1], run[2], run[3]
+  while index <= last do
+    local size = newFrom(index, last, when)
+    if size > 0 then
+      room = room - size
+      say(setAll("s", ids, bodies, index, index + size - 1, dueMsOf(when)), size)
+    else
+      size = 1
+      say(decide(index, when), 1)
+    end
+    index = index + size
   end
 end
 write()
@@ -1789,7 +2218,7 @@ export const settle = {
   args: ["layout", "notAfterUs", "publish"],
   rest: "items",
   replies: ["layout", "too-late", "settled"],
-  sha1: "5d0cd3837f9824e6d5872a12bc1be8125a1da0eb" as string,
+  sha1: "b3c83c88d0817f0b7090965f9b8dac6d011bd7e8" as string,
   source: `local due, data, notes, later, state = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local memoryA, memoryB, dead, deadData, wake = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local layout, notAfterUs, publish = ARGV[1], tonumber(ARGV[2]), ARGV[3]
@@ -1810,6 +2239,11 @@ local inUse, atRest = memoryA, memoryB
 if shard[4] == "B" then
   inUse, atRest = memoryB, memoryA
 end
+local memorized, memorizedCount = {}, 0
+local function memorize(field, value)
+  memorized[memorizedCount + 1], memorized[memorizedCount + 2] = field, value
+  memorizedCount = memorizedCount + 2
+end
 local function recall(fields)
   if #fields == 0 then
     return {}
@@ -1821,8 +2255,34 @@ local function recall(fields)
   end
   return found
 end
-local function remember(pairs)
-  if #pairs == 0 then
+local function recallMarks(ids)
+  if redis.call("EXISTS", inUse, atRest) == 0 then
+    return {}
+  end
+  local fields = {}
+  for index = 1, #ids do
+    fields[index] = "i" .. ids[index]
+  end
+  return recall(fields)
+end
+local timeEnd = 16
+local function answerInMark(mark, operation)
+  if not mark or #mark == timeEnd then
+    return nil
+  end
+  local space = string.find(mark, " ", timeEnd + 2, true)
+  if string.sub(mark, space + 1) == operation then
+    return string.sub(mark, timeEnd + 2, space - 1)
+  end
+end
+local function keepMark(id, mark)
+  if mark and #mark > timeEnd then
+    local space = string.find(mark, " ", timeEnd + 2, true)
+    memorize("o" .. string.sub(mark, space + 1) .. " " .. id, string.sub(mark, timeEnd + 2, space - 1))
+  end
+end
+local function remember()
+  if #memorized == 0 then
     return
   end
   local ageUs = nowUs - tonumber(shard[5])
@@ -1833,13 +2293,13 @@ local function remember(pairs)
   elseif ageUs < 0 then
     redis.call("HSET", state, "sideUs", nowText)
   end
-  redis.call("HSET", inUse, unpack(pairs))
+  redis.call("HSET", inUse, unpack(memorized))
   if ageUs >= keepUs then
     redis.call("PEXPIRE", inUse, string.format("%.0f", keepUs * 3 / 1000))
   end
 end
 local function isLease(score)
-  return score and tonumber(score) % 1000 ~= 0
+  return score and string.sub(score, -3) ~= "000" and tonumber(score) % 1000 ~= 0
 end
 local function leaseEndText(lengthUs)
   local endUs = nowUs + lengthUs
@@ -1873,17 +2333,27 @@ local function operationOf(record)
   local from = string.find(record, " ", 1, true)
   return string.sub(record, from + 1, string.find(record, " ", from + 1, true) - 1)
 end
-local memorized, removed, installedScores, installedRecords, followedIds = {}, {}, {}, {}, {}
-local function conclude(id, record, following)
-  memorized[#memorized + 1] = "i" .. id
-  memorized[#memorized + 1] = nowText
-  if record and generationOf(record) > nowUs - keepUs then
-    memorized[#memorized + 1] = "o" .. operationOf(record) .. " " .. id
-    memorized[#memorized + 1] = answerOf(record)
+local function headOf(record)
+  return string.sub(record, 1, string.find(record, " ", string.find(record, " ", 1, true) + 1, true) - 1)
+end
+local function operationIn(body)
+  return string.sub(body, 1, string.find(body, " ", 1, true) - 1)
+end
+local function keepAnswer(id, record)
+  if generationOf(record) > nowUs - keepUs then
+    memorize("o" .. operationOf(record) .. " " .. id, answerOf(record))
   end
+end
+local removed, installedScores, installedRecords, followedIds = {}, {}, {}, {}, {}
+local function conclude(id, record, following)
   if not following then
+    local young = record and generationOf(record) > nowUs - keepUs
+    memorize("i" .. id, young and nowText .. " " .. headOf(record) or nowText)
     removed[#removed + 1] = id
     return
+  end
+  if record then
+    keepAnswer(id, record)
   end
   local space = string.find(following, " ", 1, true)
   local count = #installedScores
@@ -1959,8 +2429,7 @@ for index, id in ipairs(ids) do
       renoted[#renoted + 1] = id
       renoted[#renoted + 1] = makeNote(tonumber(attempts), isSuspect(note) and verb == "release", false, "")
     end
-    memorized[#memorized + 1] = fields[index]
-    memorized[#memorized + 1] = answers[index]
+    memorize(fields[index], answers[index])
   end
 end
 if #memorized == 0 then
@@ -1974,7 +2443,7 @@ if #rescored > 0 then
   redis.call("HSET", notes, unpack(renoted))
 end
 redis.call("HSET", state, "leased", string.format("%.0f", leased))
-remember(memorized)
+remember()
 local againUs = math.huge
 for _, scores in ipairs({ rescored, installedScores }) do
   for at = 1, #scores, 2 do

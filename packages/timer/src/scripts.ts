@@ -1,5 +1,5 @@
 /**
- * The scripts with typed replies. Every script answers `undefined` when this client has to open the shard (again) first; shard-access.ts
+ * The scripts with typed replies; claim and those that move timers have files of their own. Every script answers `undefined` when this client has to open the shard (again) first; shard-access.ts
  * does that and repeats the call.
  */
 import { decodeTagged, defineScript, UnexpectedReplyError } from "@holdfast/core";
@@ -7,12 +7,13 @@ import type { ReplyFields, Script } from "@holdfast/core";
 import * as lua from "./scripts.generated.ts";
 
 /** The reply of a shard whose layout is not the one that was sent. */
-function layoutChanged(fields: ReplyFields): undefined {
+export function layoutChanged(fields: ReplyFields): undefined {
   fields.text();
   return undefined;
 }
 
-function texts(operation: string, values: readonly unknown[]): readonly string[] {
+/** A list of texts. @throws UnexpectedReplyError */
+export function texts(operation: string, values: readonly unknown[]): readonly string[] {
   for (const value of values)
     if (typeof value !== "string") throw new UnexpectedReplyError(operation, "a list of texts", value);
   return values as readonly string[];
@@ -67,10 +68,26 @@ function answersTagged(tag: string): (reply: unknown, operation: string) => Answ
     });
 }
 
+/** The items' answers from what schedule.lua says: an answer and to how many items in a row it belongs, in turn. */
+function unrolled(operation: string, runs: readonly unknown[]): readonly string[] {
+  const answers: string[] = [];
+  for (let at = 0; at < runs.length; at += 2) {
+    const [answer, count] = [runs[at], runs[at + 1]];
+    if (typeof answer !== "string" || typeof count !== "number")
+      throw new UnexpectedReplyError(operation, "texts and numbers in turn", runs);
+    for (let left = count; left > 0; left -= 1) answers.push(answer);
+  }
+  return answers;
+}
+
 /** Sets timers. */
 export const scheduleScript: Script<typeof lua.schedule, Answers | undefined> = defineScript(
   lua.schedule,
-  answersTagged("scheduled"),
+  (reply, operation) =>
+    decodeTagged<Answers | undefined>(operation, reply, {
+      layout: layoutChanged,
+      scheduled: (fields) => ({ nowUs: fields.integer(), answers: unrolled(operation, fields.list()) }),
+    }),
 );
 /** Takes timers back. */
 export const cancelScript: Script<typeof lua.cancel, Answers | undefined> = defineScript(
@@ -92,55 +109,6 @@ export const extendScript: Script<typeof lua.extend, string | undefined> = defin
       extended: (fields) => {
         fields.integer();
         return fields.text();
-      },
-    }),
-);
-
-/** A batch of leased timers. */
-export interface ClaimReply {
-  readonly nowUs: number;
-  /** The fencing token of the whole batch. */
-  readonly token: number;
-  /** End of the lease as the server wrote it; with the token it identifies the lease. */
-  readonly leaseEnd: string;
-  /** Earliest deadline that is not due, or undefined. */
-  readonly nextUs: number | undefined;
-  readonly trouble: string;
-  /** Ids whose acknowledgement is for settle. */
-  readonly refused: readonly string[];
-  /** Id and deadline in microseconds, in turn. */
-  readonly timers: readonly string[];
-  readonly records: readonly (string | null)[];
-  readonly notes: readonly (string | null)[];
-}
-
-/** Takes acknowledgements and leases due timers. */
-export const claimScript: Script<typeof lua.claim, ClaimReply | "outrun" | undefined> = defineScript(
-  lua.claim,
-  (reply, operation) =>
-    decodeTagged<ClaimReply | "outrun" | undefined>(operation, reply, {
-      layout: layoutChanged,
-      outrun: (fields) => {
-        fields.integer();
-        return "outrun";
-      },
-      claimed: (fields) => {
-        const nowUs = fields.integer();
-        const token = fields.text();
-        const leaseEnd = fields.text();
-        const next = fields.text();
-        const trouble = fields.text();
-        return {
-          nowUs,
-          token: Number(token),
-          leaseEnd,
-          nextUs: next === "" ? undefined : Number(next),
-          trouble,
-          refused: fields.list() as string[],
-          timers: fields.list() as string[],
-          records: fields.list() as (string | null)[],
-          notes: fields.list() as (string | null)[],
-        };
       },
     }),
 );
@@ -268,65 +236,4 @@ export const restoreScript: Script<typeof lua.restore, RestoreReply | undefined>
         return { kind: "restored", answers: texts(operation, fields.list()) };
       },
     }),
-);
-
-/** Where a shard stands in a move. */
-export type MoveReply =
-  | { readonly kind: "draining" | "finished" | "other"; readonly layout: string }
-  | { readonly kind: "sealed"; readonly layout: string; readonly floor: string };
-
-/** Takes a shard through a change of the number of shards. */
-export const moveScript: Script<typeof lua.move, MoveReply> = defineScript(lua.move, (reply, operation) =>
-  decodeTagged<MoveReply>(operation, reply, {
-    draining: (fields) => {
-      const layout = fields.text();
-      fields.integer();
-      return { kind: "draining", layout };
-    },
-    sealed: (fields) => ({ kind: "sealed", layout: fields.text(), floor: fields.text() }),
-    finished: (fields) => ({ kind: "finished", layout: fields.text() }),
-    other: (fields) => ({ kind: "other", layout: fields.text() }),
-  }),
-);
-
-/** A part of a sealed shard. */
-export interface Packed {
-  readonly cursor: string;
-  readonly timers: readonly string[];
-  readonly bodies: readonly string[];
-  readonly notes: readonly string[];
-  readonly followings: readonly string[];
-}
-
-/** Reads a part of a sealed shard. */
-export const packScript: Script<typeof lua.pack, Packed | undefined> = defineScript(lua.pack, (reply, operation) =>
-  decodeTagged<Packed | undefined>(operation, reply, {
-    layout: layoutChanged,
-    packed: (fields) => ({
-      cursor: fields.text(),
-      timers: texts(operation, fields.list()),
-      bodies: texts(operation, fields.list()),
-      notes: texts(operation, fields.list()),
-      followings: texts(operation, fields.list()),
-    }),
-  }),
-);
-
-function doneTagged(tag: string): (reply: unknown, operation: string) => true | undefined {
-  return (reply, operation) =>
-    decodeTagged<true | undefined>(operation, reply, {
-      layout: layoutChanged,
-      [tag]: (fields) => {
-        fields.integer();
-        return true;
-      },
-    });
-}
-
-/** Takes over what was packed. */
-export const storeScript: Script<typeof lua.store, true | undefined> = defineScript(lua.store, doneTagged("stored"));
-/** Removes what another shard has taken over. */
-export const discardScript: Script<typeof lua.discard, true | undefined> = defineScript(
-  lua.discard,
-  doneTagged("discarded"),
 );

@@ -2,7 +2,7 @@
  * The way to the shards of a timer: opens each before its first use, so that no client works on timers that are kept in another number
  * of shards (T11), and opens it again when the server has forgotten it or kept it differently since.
  */
-import { NewerFormatError, RedisUnavailableError } from "@holdfast/core";
+import { ambientPatienceMs, NewerFormatError, RedisUnavailableError } from "@holdfast/core";
 import type { Connection } from "@holdfast/core";
 import { ShardsMismatchError, ShardsMovingError } from "./errors.ts";
 import { shardKeys, shardOf } from "./keys.ts";
@@ -124,6 +124,8 @@ export class ShardAccess {
   }
 
   #openShard(shard: number, timeoutMs: number): Promise<OpenShard> {
+    // Whoever must be done earlier than others opens for itself: its deadline is not theirs, and it does not wait as long as they do.
+    if (ambientPatienceMs() < timeoutMs) return this.#openInTurn(shard, timeoutMs);
     const known = this.#opening[shard];
     if (known !== undefined) return known;
     const opening = this.#openInTurn(shard, timeoutMs).finally(() => {

@@ -1,12 +1,32 @@
 /** T6: failures, attempts and dead letters. */
-import { setTimeout as delay } from "node:timers/promises";
 import { pollUntil, RedisServer } from "@holdfast/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { DeadLetterError, RetryInError } from "../src/index.ts";
-import type { Firing } from "../src/index.ts";
+import type { DurableTimer, Firing } from "../src/index.ts";
+import { reap, settle } from "../src/scripts.generated.ts";
+import { withAlteredLua } from "./altered-lua.ts";
 import { Catcher, Desk, freshName, Gate } from "./client.ts";
 
 const noBackoff = { baseMs: 0, delayMaxMs: 0, jitter: 0 };
+
+/** Runs a worker whose process vanishes in its handler; resolves to what it was running when its lease has ended. */
+async function crash(timer: DurableTimer): Promise<Firing<undefined>> {
+  const started = Promise.withResolvers<Firing<undefined>>();
+  const doomed = timer.worker({ leaseMs: 400, pollMs: 20, attemptsMax: 3 }, async (firing) => {
+    started.resolve(firing);
+    await new Promise(() => undefined);
+  });
+  await doomed.start();
+  const firing = await started.promise;
+  await doomed.stop({ graceMs: 0 });
+  return firing;
+}
+
+/** What `await` takes for a promise. */
+function thenableWith(property: PropertyDescriptor): object {
+  // oxlint-disable-next-line unicorn/no-thenable
+  return Object.defineProperty({}, "then", property);
+}
 
 let server: RedisServer;
 beforeAll(async () => {
@@ -15,6 +35,36 @@ beforeAll(async () => {
 afterAll(() => server.stop());
 
 describe("T6 attempts and dead letters", () => {
+  it("T6 a handler whose result throws when it is looked at, or when it is waited for, has failed and delays nobody", async () => {
+    await using desk = new Desk();
+    const timer = desk.timer(server.url, freshName());
+    const results: Record<string, unknown> = {
+      looked: thenableWith({
+        get() {
+          throw new RangeError("do not look");
+        },
+      }),
+      waited: thenableWith({
+        value() {
+          throw new RangeError("do not wait");
+        },
+      }),
+      fine: { value: 1 },
+    };
+    await timer.scheduleMany(Object.keys(results).map((id) => ({ id, afterMs: 0 })));
+    const worker = timer.worker({ attemptsMax: 2, backoff: noBackoff }, ({ id }) => results[id]);
+    await worker.start();
+    await pollUntil("two are dead", async () => (await timer.stats()).dead === 2);
+    await worker.idle();
+    const letters = await timer.dead.list();
+    expect(Object.fromEntries(letters.map(({ id, error }) => [id, error]))).toEqual({
+      looked: "RangeError: do not look",
+      waited: "RangeError: do not wait",
+    });
+    expect(worker.counts()).toMatchObject({ retried: 2, dead: 2, fired: 1, running: 0 });
+    await worker.stop({ graceMs: 1_000 });
+  });
+
   it("T6 a handler that keeps throwing is dead-lettered after attemptsMax with its error", async () => {
     await using desk = new Desk();
     const timer = desk.timer<{ n: number }>(server.url, freshName());
@@ -33,6 +83,23 @@ describe("T6 attempts and dead letters", () => {
     expect(worker.counts()).toMatchObject({ retried: 2, dead: 1, fired: 0 });
     expect(await timer.get("bad")).toBeNull();
     await worker.stop({ graceMs: 1_000 });
+  });
+
+  it("T6 counter-test: when nothing is buried, a handler that keeps throwing runs for ever", async () => {
+    await using desk = new Desk();
+    const timer = desk.timer(server.url, freshName());
+    await timer.schedule({ id: "bad", afterMs: 0 });
+    await withAlteredLua(settle, `elseif verb == "dead" then`, "elseif false then", async () => {
+      let runs = 0;
+      const worker = timer.worker({ attemptsMax: 3, backoff: noBackoff }, () => {
+        runs += 1;
+        throw new RangeError("boom");
+      });
+      await worker.start();
+      await pollUntil("it has run far too often", () => runs > 10);
+      expect(await timer.stats()).toMatchObject({ dead: 0 });
+      await worker.stop({ graceMs: 1_000 });
+    });
   });
 
   it("T6 a dead letter can be redriven with all its attempts, or dropped", async () => {
@@ -130,23 +197,11 @@ describe("T6 attempts and dead letters", () => {
     const name = freshName();
     const timer = desk.timer(server.url, name);
     await timer.schedule({ id: "a", afterMs: 0 });
-    const crash = async (leaseMs: number, runMs: number): Promise<Firing<undefined>> => {
-      const started = Promise.withResolvers<Firing<undefined>>();
-      const doomed = timer.worker({ leaseMs, pollMs: 20, attemptsMax: 3 }, async (firing) => {
-        started.resolve(firing);
-        await new Promise(() => undefined);
-      });
-      await doomed.start();
-      const firing = await started.promise;
-      await delay(runMs);
-      await doomed.stop({ graceMs: 0 });
-      return firing;
-    };
     // The first crash leaves no trace of a start. From then on each start is on record before the handler runs.
-    expect((await crash(400, 0)).attempt).toBe(1);
-    expect((await crash(400, 0)).attempt).toBe(1);
-    expect((await crash(400, 0)).attempt).toBe(2);
-    expect((await crash(400, 0)).attempt).toBe(3);
+    expect((await crash(timer)).attempt).toBe(1);
+    expect((await crash(timer)).attempt).toBe(1);
+    expect((await crash(timer)).attempt).toBe(2);
+    expect((await crash(timer)).attempt).toBe(3);
     const worker = timer.worker({ leaseMs: 400, pollMs: 20, attemptsMax: 3 }, () => undefined);
     await worker.start();
     await pollUntil("it is dead", async () => (await timer.stats()).dead === 1);
@@ -154,6 +209,28 @@ describe("T6 attempts and dead letters", () => {
     expect((await timer.dead.list())[0]?.error).toContain("ended without an answer");
     expect(worker.counts()).toMatchObject({ fired: 0, dead: 1 });
     await worker.stop({ graceMs: 1_000 });
+  });
+
+  it("T6 counter-test: an attempt that counts when the lease lapses is spent although its handler may never have started", async () => {
+    await using desk = new Desk();
+    const timer = desk.timer(server.url, freshName());
+    await timer.schedule({ id: "a", afterMs: 0 });
+    await withAlteredLua(reap, "makeNote(attempts, true,", "makeNote(attempts + 1, true,", async () => {
+      expect((await crash(timer)).attempt).toBe(1);
+      expect((await crash(timer)).attempt).toBeGreaterThan(1);
+    });
+  });
+
+  it("T6 counter-test: without the limit in reap, a timer that kills its process is delivered for ever", async () => {
+    await using desk = new Desk();
+    const timer = desk.timer(server.url, freshName());
+    await timer.schedule({ id: "a", afterMs: 0 });
+    await withAlteredLua(reap, "elseif attempts >= attemptsMax then", "elseif false then", async () => {
+      const attempts: number[] = [];
+      for (let crashes = 0; crashes < 5; crashes += 1) attempts.push((await crash(timer)).attempt);
+      expect(attempts.at(-1)).toBe(4);
+      expect(await timer.stats()).toMatchObject({ dead: 0 });
+    });
   });
 
   it("T6 a heartbeat puts the start on record, so a crash of a handler that ran for a while counts at once", async () => {

@@ -26,7 +26,12 @@ export class Desk implements AsyncDisposable {
     name = "timeouts",
     options: TimerOptions<Payload> = {},
   ): DurableTimer<Payload> {
-    const timer = new DurableTimer<Payload>(this.redis(url), name, {
+    return this.timerOn(this.redis(url), name, options);
+  }
+
+  /** A timer on a client that is there already. */
+  timerOn<Payload = undefined>(redis: Redis, name: string, options: TimerOptions<Payload> = {}): DurableTimer<Payload> {
+    const timer = new DurableTimer<Payload>(redis, name, {
       onEvent: (event) => this.events.push(event),
       ...options,
     });

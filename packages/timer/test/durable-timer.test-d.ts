@@ -2,7 +2,7 @@
 import { Cluster as Cluster6, Redis as Redis6 } from "ioredis";
 import { Cluster as Cluster5, Redis as Redis5 } from "ioredis5";
 import { DurableTimer } from "../src/index.ts";
-import type { CancelResult, Firing, ScheduleResult, StopReport, TimerEvent } from "../src/index.ts";
+import type { CancelResult, Firing, ScheduleResult, StopReport, TimerEvent, WorkerOptions } from "../src/index.ts";
 
 declare const redis: Redis6;
 interface Order {
@@ -21,10 +21,26 @@ export const clients: readonly DurableTimer<Order>[] = [
 export const loose: DurableTimer<Order> = new DurableTimer<Order>(redis, "x", {
   shards: undefined,
   prefix: undefined,
+  payload: undefined,
   pendingMax: undefined,
+  payloadBytesMax: undefined,
+  delayMaxMs: undefined,
+  rememberMs: undefined,
+  commandTimeoutMs: undefined,
+  clock: undefined,
+  random: undefined,
   onEvent: undefined,
   durability: undefined,
 });
+
+/** So do a worker's. */
+export const worker: WorkerOptions = {
+  concurrencyMax: undefined,
+  leaseMs: undefined,
+  attemptsMax: undefined,
+  backoff: { baseMs: undefined, delayMaxMs: undefined, jitter: undefined },
+  pollMs: undefined,
+};
 
 const timer = new DurableTimer<Order>(redis, "x");
 const bare = new DurableTimer(redis, "x");
@@ -93,6 +109,18 @@ export async function refused(): Promise<void> {
   void new DurableTimer(redis, "x", { shard: 1 });
   // @ts-expect-error a client is needed
   void new DurableTimer("redis://localhost", "x");
+  // @ts-expect-error something with a call method is not enough
+  void new DurableTimer({ call: async () => "OK" }, "x");
+  // @ts-expect-error a duration is a number
+  void new DurableTimer(redis, "x", { delayMaxMs: "1d" });
+  // @ts-expect-error options have names
+  timer.worker({ concurrency: 1 }, () => undefined);
+  // @ts-expect-error a cancel takes an id
+  await timer.cancel({ id: "a" });
+  // @ts-expect-error a generation is not to be chosen
+  await timer.schedule({ id: "a", afterMs: 1, payload, generation: 1 });
+  // @ts-expect-error a closed set of answers
+  if ((await timer.cancel("a")).kind === "gone") return;
   // @ts-expect-error reconcile needs a time
   await timer.reconcile([], {});
 }

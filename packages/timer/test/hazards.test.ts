@@ -160,6 +160,10 @@ describe("Redis", () => {
     await timer.scheduleMany(["good", "bad", "long"].map((id) => ({ id, afterMs: 20 })));
     await catcher.caught(2);
     await pollUntil("one is dead", async () => (await timer.stats()).dead === 1);
+    // So many that whole batches are acknowledged at once.
+    await timer.scheduleMany(Array.from({ length: 300 }, (_, index) => ({ id: `many-${index}`, afterMs: 0 })));
+    await catcher.caught(302);
+    await worker.idle();
     await timer.dead.list();
     await timer.dead.redrive("bad");
     await pollUntil("it is dead again", async () => (await timer.stats()).dead === 1);
@@ -247,6 +251,38 @@ describe("timers", () => {
     expect(catcher.firings).toHaveLength(2_000);
     expect(new Set(catcher.ids).size).toBe(2_000);
     await Promise.all(workers.map((worker) => worker.stop({ graceMs: 1_000 })));
+  });
+
+  it("an idle worker that stands still, or is killed, takes no wake-up with it: the other one fires at once, not at its next poll", async () => {
+    await using desk = new Desk();
+    const name = freshName();
+    const env = { REDIS_URL: server.url, TIMER_NAME: name, LEASE_MS: "60000" };
+    const pod = await Pod.start(new URL("pods/replica.ts", import.meta.url), { env });
+    await pod.ready();
+    await pod.request("start");
+    const timer = desk.timer<object>(server.url, name);
+    const catcher = new Catcher<object>();
+    const worker = timer.worker({ pollMs: 60_000 }, catcher.handle);
+    await worker.start();
+    const fires = async (id: string): Promise<unknown> => {
+      await timer.schedule({ id, afterMs: 0, payload: {} });
+      return pollUntil(`${id} has fired`, async () => (await timer.get(id)) === null, { timeoutMs: 20_000 });
+    };
+    await pollUntil("both listen", async () => {
+      const channel = `holdfast:{timer:${name}}:wake`;
+      return ((await server.call("PUBSUB", "NUMSUB", channel)) as [string, number])[1] === 2;
+    });
+    await fires("while both live");
+    await worker.idle();
+    // Its socket takes the hint, and nobody reads it.
+    pod.pause();
+    await fires("while one stands still");
+    await pod.kill();
+    await fires("after it was killed");
+    const fired = catcher.firings.filter(({ id }) => id !== "while both live");
+    expect(fired.map(({ id }) => id)).toEqual(["while one stands still", "after it was killed"]);
+    for (const { latenessMs } of fired) expect(latenessMs).toBeLessThan(5_000);
+    await worker.stop({ graceMs: 1_000 });
   });
 
   it("what happens is told on the channel, with lateness per firing, and a subscriber that throws disturbs nobody", async () => {

@@ -38,15 +38,10 @@ describe("T3 one live lease", () => {
     await timer.schedule({ id: "a", afterMs: 0 });
     const { gate, worker } = await occupied(desk, server.url, name);
     await overtake(desk, server.url, name);
-    await withAlteredLua(
-      claim,
-      "scores[index] ~= ARGV[at + 1] or noted[index] or followings[index]",
-      "false",
-      async () => {
-        gate.open();
-        await worker.idle();
-      },
-    );
+    await withAlteredLua(claim, "scores[index] ~= leaseEnd or noted[index] or followings[index]", "false", async () => {
+      gate.open();
+      await worker.idle();
+    });
     expect(await timer.get("a")).toBeNull();
     await worker.stop({ graceMs: 0 });
   });
@@ -97,7 +92,7 @@ describe("T3 one live lease", () => {
     const twice = proxy.repeat(new RegExp(extend.sha1, "u"), { keep: "last", times: Infinity });
     const gate = new Gate();
     const started = Promise.withResolvers<Firing<undefined>>();
-    const worker = timer.worker({ leaseMs: 150 }, async (firing) => {
+    const worker = timer.worker({ leaseMs: 900 }, async (firing) => {
       started.resolve(firing);
       await gate.opened;
     });

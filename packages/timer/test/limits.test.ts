@@ -1,10 +1,11 @@
 /** Bad input, limits, formats, and what is left when all has ended. */
+import { setTimeout as delay } from "node:timers/promises";
 import { pollUntil, RedisServer } from "@holdfast/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ClosedError, NewerFormatError } from "@holdfast/core";
 import { DurableTimer, PayloadError, PendingLimitError } from "../src/index.ts";
 import type { ScheduleRequest } from "../src/index.ts";
-import { Catcher, Desk, failure, freshName, requests } from "./client.ts";
+import { Catcher, Desk, failure, freshName, requests, serverTimeMs } from "./client.ts";
 
 let server: RedisServer;
 beforeAll(async () => {
@@ -138,6 +139,19 @@ describe("limits and bad input", () => {
     expect(catcher.ids).toEqual(["good"]);
     expect((await timer.dead.list())[0]?.error).toContain("n must be a number");
     await worker.stop({ graceMs: 1_000 });
+  });
+
+  it("a scheduleMany that is refused sends nothing more, and nothing of it is under way when its caller hears", async () => {
+    await using desk = new Desk();
+    const timer = desk.timer<{ n: number }>(server.url, freshName());
+    await timer.stats();
+    const [first, ...others] = requests(20_000, 60_000) as [ReturnType<typeof requests>[number]];
+    const tooFar = { id: first.id, at: (await serverTimeMs(server)) + 400 * 86_400_000, payload: first.payload };
+    expect(await failure(timer.scheduleMany([tooFar, ...others]))).toBeInstanceOf(RangeError);
+    const { pending } = await timer.stats();
+    expect(pending).toBeLessThan(10_000);
+    await delay(300);
+    expect((await timer.stats()).pending).toBe(pending);
   });
 
   it("refuses more than pendingMax timers, and leaves those that are there alone", async () => {

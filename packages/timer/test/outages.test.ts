@@ -1,8 +1,10 @@
 /** Redis is down, read-only, out of memory, flushed, hung; processes die or stand still. */
+import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { Pod, pollUntil, RedisServer } from "@holdfast/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { RedisUnavailableError } from "@holdfast/core";
+import { RedisRefusedError, RedisUnavailableError } from "@holdfast/core";
 import { Catcher, Desk, failure, freshName, Gate, many } from "./client.ts";
 
 let server: RedisServer;
@@ -56,6 +58,35 @@ describe("Redis fails and comes back", () => {
     await worker.stop({ graceMs: 1_000 });
   });
 
+  it("Redis is too old, a command is missing: typed error, nothing half-written; the worker comes back when it was upgraded", async () => {
+    await using desk = new Desk();
+    // ZRANGE is what a Redis before 6.2 has in a form that the scripts do not know.
+    const missing = { "rename-command": 'ZRANGE ""' };
+    await using own = await RedisServer.start({ aof: "always", config: missing });
+    const name = freshName();
+    const timer = desk.timer(own.url, name, { commandTimeoutMs: 500 });
+    const catcher = new Catcher();
+    const worker = timer.worker({ pollMs: 50 }, catcher.handle);
+    await worker.start();
+    const begin = performance.now();
+    const error = await failure(timer.schedule({ id: "a", afterMs: 0 }));
+    expect(performance.now() - begin).toBeLessThan(1_500);
+    expect(error).toBeInstanceOf(RedisRefusedError);
+    expect(error).toMatchObject({ reason: "ERR", effect: "possible" });
+    expect(await own.call("KEYS", "*")).toEqual([`holdfast:{timer:${name}}:state`]);
+    await pollUntil("the worker says so", () => desk.events.some(({ type }) => type === "trouble"));
+    const configuration = join(own.directory, "redis.conf");
+    const lines = (await readFile(configuration, "utf8")).split("\n");
+    await writeFile(configuration, lines.filter((line) => !line.startsWith("rename-command")).join("\n"));
+    await own.restart();
+    await pollUntil("it takes timers", () => timer.schedule({ id: "b", afterMs: 0 }).catch(() => undefined));
+    await catcher.caught(1);
+    await worker.idle();
+    expect(catcher.ids).toEqual(["b"]);
+    expect(desk.events.some(({ type }) => type === "recovered")).toBe(true);
+    await worker.stop({ graceMs: 1_000 });
+  });
+
   it("Redis is out of memory: schedules are refused with nothing written, what is due still fires and is acknowledged (K3)", async () => {
     await using desk = new Desk();
     await using own = await RedisServer.start();
@@ -81,6 +112,40 @@ describe("Redis fails and comes back", () => {
     expect((await timer.stats()).pending).toBe(0);
     expect(worker.counts()).toMatchObject({ fired: 50, retried: 1, stale: 0 });
     await own.call("CONFIG", "SET", "maxmemory", "0");
+    await worker.stop({ graceMs: 1_000 });
+  });
+
+  it("Redis refuses writes since it could not save: typed error, nothing half-written; the worker says so and goes on by itself", async () => {
+    await using desk = new Desk();
+    await using own = await RedisServer.start({ config: { save: "3600 1000000" } });
+    const name = freshName();
+    const timer = desk.timer(own.url, name);
+    const catcher = new Catcher();
+    const worker = timer.worker({ pollMs: 50 }, catcher.handle);
+    await worker.start();
+    await timer.schedule({ id: "due meanwhile", afterMs: 4_000 });
+    const [, directory = ""] = (await own.call("CONFIG", "GET", "dir")) as string[];
+    const [, file = ""] = (await own.call("CONFIG", "GET", "dbfilename")) as string[];
+    const save = (status: "ok" | "err"): Promise<unknown> =>
+      pollUntil(`the last save was ${status}`, async () => {
+        await own.call("BGSAVE").catch(() => undefined);
+        return new RegExp(`rdb_last_bgsave_status:${status}`).test(String(await own.call("INFO", "persistence")));
+      });
+    // A directory in the place of the dump, which it cannot replace.
+    await mkdir(join(directory, file, "in the way"), { recursive: true });
+    await save("err");
+    const before = await own.call("DEBUG", "DIGEST").catch(() => own.call("DBSIZE"));
+    const error = await failure(timer.schedule({ id: "new", afterMs: 0 }));
+    expect(error).toBeInstanceOf(RedisUnavailableError);
+    expect(error).toMatchObject({ reason: "MISCONF", effect: "none" });
+    await pollUntil("the worker says so", () => desk.events.some(({ type }) => type === "trouble"));
+    expect(await own.call("DEBUG", "DIGEST").catch(() => own.call("DBSIZE"))).toBe(before);
+    expect(catcher.firings).toHaveLength(0);
+    await rm(join(directory, file), { recursive: true });
+    await save("ok");
+    await catcher.caught(1);
+    expect(catcher.ids).toEqual(["due meanwhile"]);
+    await pollUntil("it says that it is over", () => desk.events.some(({ type }) => type === "recovered"));
     await worker.stop({ graceMs: 1_000 });
   });
 

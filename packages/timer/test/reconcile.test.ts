@@ -75,6 +75,21 @@ describe("reconcile", () => {
     );
   });
 
+  it("T2 refuses a time before the timers were moved to other shards, since what had ended by then was not carried over", async () => {
+    await using desk = new Desk();
+    const name = freshName();
+    const one = desk.timer<{ n: number }>(server.url, name);
+    const pending = requests(1, 60_000);
+    await one.scheduleMany(pending);
+    const asOfMs = await serverTimeMs(server);
+    await delay(2);
+    await one.cancel("t0");
+    const three = desk.timer<{ n: number }>(server.url, name, { shards: 3 });
+    await three.migrateShards();
+    expect(await failure(three.reconcile(pending, { asOfMs }))).toBeInstanceOf(ReconcileWindowError);
+    expect(await three.get("t0")).toBeNull();
+  });
+
   it("T2 after the server has lost everything, the records of the caller bring all timers back", async () => {
     await using desk = new Desk();
     await using own = await RedisServer.start();
@@ -83,11 +98,8 @@ describe("reconcile", () => {
     const worker = timer.worker({ pollMs: 50 }, catcher.handle);
     await worker.start();
     await timer.scheduleMany(requests(500, 60_000));
+    const asOfMs = await serverTimeMs(own);
     await own.call("FLUSHALL");
-    await timer.stats();
-    await delay(2);
-    const [seconds, microseconds] = (await own.call("TIME")) as string[];
-    const asOfMs = Number(seconds) * 1_000 + Math.floor(Number(microseconds) / 1_000);
     const report = await timer.reconcile(requests(500, 20), { asOfMs });
     expect(report).toEqual({ restored: 500, present: 0, ended: 0, dead: 0 });
     await catcher.caught(500);

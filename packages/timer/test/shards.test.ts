@@ -2,6 +2,8 @@
 import { pollUntil, RedisServer } from "@holdfast/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ShardsMismatchError, ShardsMovingError } from "../src/index.ts";
+import { move, open } from "../src/scripts.generated.ts";
+import { withAlteredLua } from "./altered-lua.ts";
 import { Catcher, Desk, failure, freshName, Gate, requests } from "./client.ts";
 
 let server: RedisServer;
@@ -22,6 +24,20 @@ describe("T11 shards", () => {
     expect(error).toMatchObject({ shards: 1, shardsStored: 4, effect: "none" });
     expect(await failure(desk.timer(server.url, name, { shards: 3 }).cancel("t1"))).toBeInstanceOf(ShardsMismatchError);
     expect((await four.stats()).pending).toBe(20);
+  });
+
+  it("T11 counter-test: let in, it does not see what lies elsewhere, and the same id is there twice", async () => {
+    await using desk = new Desk();
+    const name = freshName();
+    const four = desk.timer<{ n: number }>(server.url, name, { shards: 4 });
+    await four.scheduleMany(requests(20, 60_000));
+    const guard = 'elseif string.sub(layout, 1, #shards + 3) ~= "1:" .. shards .. ":" then';
+    await withAlteredLua(open, guard, "elseif false then", async () => {
+      const one = desk.timer<{ n: number }>(server.url, name);
+      const kinds = (await one.scheduleMany(requests(20, 60_000))).map(({ kind }) => kind);
+      expect(new Set(kinds)).toEqual(new Set(["kept", "scheduled"]));
+    });
+    expect((await four.stats()).pending).toBeGreaterThan(20);
   });
 
   it("T11 a worker with another number of shards says so, claims nothing, and works once the numbers agree", async () => {
@@ -112,6 +128,29 @@ describe("T11 shards", () => {
     expect(await after.stats()).toMatchObject({ due: 0, leased: 0 });
     expect(worker.counts()).toMatchObject({ fired: 5, stale: 0 });
     await worker.stop({ graceMs: 100 });
+  });
+
+  it("T11 counter-test: a migration that does not wait for running firings delivers them a second time", async () => {
+    await using desk = new Desk();
+    const name = freshName();
+    const before = desk.timer<{ n: number }>(server.url, name);
+    await before.scheduleMany(requests(5, 0));
+    const gate = new Gate();
+    const catcher = new Catcher<{ n: number }>();
+    const worker = before.worker({ leaseMs: 1_000 }, async (firing) => {
+      catcher.handle(firing);
+      await gate.opened;
+    });
+    await worker.start();
+    await catcher.caught(5);
+    const after = desk.timer<{ n: number }>(server.url, name, { shards: 3 });
+    await withAlteredLua(move, " and tonumber(kept[2]) <= 0", "", () => after.migrateShards());
+    gate.open();
+    const second = after.worker({ leaseMs: 1_000, pollMs: 20 }, catcher.handle);
+    await second.start();
+    await catcher.caught(10);
+    expect(new Set(catcher.ids).size).toBe(5);
+    await Promise.all([worker.stop({ graceMs: 100 }), second.stop({ graceMs: 1_000 })]);
   });
 
   it("T11 a migration whose caller gave up half-way is brought to its end by the next one", async () => {

@@ -35,7 +35,8 @@ if lastOperation ~= operation then
   if word == "open" and leftUs > 0 then
     return { "open", lastToken, leftUs }
   end
-  lastToken = nextToken(lastToken)
+  -- Whoever knows a newer token than is kept here has seen what was lost.
+  lastToken = nextToken((lastToken and lastToken > seen) and lastToken or seen ~= "0" and seen)
   leftUs = openUs
   write("open", openUs, operation, retentionMs)
   redis.pcall(publish, state, lastToken)

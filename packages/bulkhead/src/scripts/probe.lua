@@ -1,21 +1,26 @@
 --[[
-probe: asks for the right to probe a dependency that has been open long enough. One process at a time has it.
+probe: asks for the right to probe a dependency that has been open long enough. One process at a time has it. Whoever asks has been open
+himself: when nothing newer than what he knows is recorded, his opening never came here or was lost, and is recorded now.
 
 KEYS
   state  HASH  as in open
 ARGV
-  notAfterUs  bound in server time (K1)
-  operation   random id of this request
-  probeUs     how long the right lasts
+  notAfterUs   bound in server time (K1)
+  operation    random id of this request
+  seen         token of the last state that this process knows, "0" for none
+  probeUs      how long the right lasts
+  retentionMs  how long the last token outlives itself as a time
+  publish      PUBLISH or SPUBLISH
 REPLIES
   {"granted", token}         this process probes now
   {"open", token, leftUs}    not yet, or another process probes: ask again in so many microseconds
-  {"closed", token}          the dependency is well
+  {"closed", token}          it was closed after all that this process knows: the dependency is well
   {"newer-format", format}   the record is of a newer version
   {"too-late", nowText}    nothing was done
 ]]
 local state = KEYS[1]
-local notAfterUs, operation, probeUs = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
+local notAfterUs, operation, seen, probeUs = tonumber(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[4])
+local retentionMs, publish = tonumber(ARGV[5]), ARGV[6]
 
 -- @include time
 -- @include bound
@@ -25,7 +30,14 @@ if newerFormat then
   return { "newer-format", newerFormat }
 end
 if word ~= "open" then
-  return { "closed", lastToken or "0" }
+  if lastToken and lastToken > seen then
+    return { "closed", lastToken }
+  end
+  -- Nothing newer is known here, so the token that he knows is the last one.
+  lastToken = nextToken(seen ~= "0" and seen)
+  write("open", 0, operation, retentionMs)
+  redis.pcall(publish, state, lastToken)
+  leftUs, clockWentBack, probe = 0, false, false
 end
 if clockWentBack then
   -- It counts from now on (K8).

@@ -14,7 +14,7 @@ ARGV
   keep         permits it keeps of those it holds
   used         permits in use: they count although its lease has ended
   wanted       permits it could use, those in use included
-  podsMax      most processes
+  podsMax      most live processes: the bound of all loops
   retentionMs  how long the last token outlives itself as a time
   publish      PUBLISH or SPUBLISH
 REPLIES
@@ -35,12 +35,13 @@ local unpack = table.unpack or unpack
 -- @include token
 local told = limit
 local stored = redis.call("HGETALL", pods)
-if #stored > 2 * podsMax + 2 then
-  return { "crowded", podsMax }
-end
 -- @include processes
 if newerFormat then
   return { "newer-format", newerFormat }
+end
+-- A newcomer is refused before he is written, so that the records stay this few; those who are in go on, and the dead make room.
+if not own and #live >= podsMax then
+  return { "crowded", podsMax }
 end
 if own and own.sequence > sequence then
   return { "stale" }

@@ -79,12 +79,12 @@ export async function consumeOnceOnly<Message extends AmqpMessage>(
   };
 
   const handle = async (message: Message): Promise<void> => {
-    const messageId = messageIdOf(message);
-    if (messageId === undefined) {
-      settle(message, () => channel.nack(message, false, false));
-      return;
-    }
     try {
+      const messageId = messageIdOf(message);
+      if (messageId === undefined) {
+        settle(message, () => channel.nack(message, false, false));
+        return;
+      }
       await idempotency.onceOnly({ messageId, tenant: tenant?.(message) }, (attempt) => fn(message, attempt));
       settle(message, () => channel.ack(message));
     } catch (error) {

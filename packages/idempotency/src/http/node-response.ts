@@ -15,8 +15,6 @@ interface HeldCall {
   readonly done: Done | undefined;
 }
 
-const methods = ["writeHead", "write", "end", "flushHeaders"] as const;
-
 /** The arguments of `write` and `end`: a chunk, its encoding and a callback, each of which may be left out. */
 function readCall(args: readonly unknown[]): HeldCall {
   const done = args.find((argument) => typeof argument === "function") as Done | undefined;
@@ -28,13 +26,19 @@ function readCall(args: readonly unknown[]): HeldCall {
   return { chunk: Buffer.from(chunk as Uint8Array), done };
 }
 
+/** As Node does it: what `writeHead` names replaces what was set before, and a list may name a header several times. */
 function setHeaders(response: ServerResponse, headers: Headers): void {
   if (!Array.isArray(headers)) {
     for (const [name, value] of Object.entries(headers)) if (value !== undefined) response.setHeader(name, value);
     return;
   }
-  const flat = headers.flat();
-  for (let at = 0; at + 1 < flat.length; at += 2) response.appendHeader(String(flat[at]), String(flat[at + 1]));
+  // Pairs, or names and values in turn; a value may be a list itself.
+  const flat = Array.isArray(headers[0]) ? (headers as unknown as OutgoingHttpHeader[][]).flat(1) : headers;
+  const pairs = Array.from({ length: Math.floor(flat.length / 2) }, (_, index) => flat.slice(2 * index, 2 * index + 2));
+  for (const [name] of pairs) response.removeHeader(String(name));
+  for (const [name, value] of pairs) {
+    response.appendHeader(String(name), Array.isArray(value) ? value.map(String) : String(value));
+  }
 }
 
 function headersOf(response: ServerResponse): HeaderList {
@@ -49,81 +53,165 @@ export function writeWhole(
   response: ServerResponse,
   { status, headers, body }: WholeResponse,
   headOnly: boolean,
+  end: (body?: Uint8Array) => unknown = (content) => response.end(content),
 ): void {
   response.statusCode = status;
-  for (const [name, value] of headers) response.setHeader(name, value);
+  for (const [name] of headers) response.removeHeader(name);
+  for (const [name, value] of headers) response.appendHeader(name, value);
   const bodiless = status === 204 || status === 304;
   if (!headOnly && !bodiless) response.setHeader("content-length", body.length);
-  response.end(headOnly || bodiless ? undefined : body);
+  end(headOnly || bodiless ? undefined : body);
 }
 
-/** A response that is held back. */
+/** The methods that are ours while a response is held, as they were before: Node's, or those of whoever came earlier. */
+type Methods = Readonly<Record<"writeHead" | "write" | "end" | "flushHeaders" | "destroy" | "emit", Method>>;
+type Method = (...args: unknown[]) => unknown;
+
+function methodsOf(response: ServerResponse): Methods {
+  const method = (name: keyof Methods): Method => {
+    const found = Reflect.get(response, name) as Method;
+    return (...args) => Reflect.apply(found, response, args);
+  };
+  return {
+    writeHead: method("writeHead"),
+    write: method("write"),
+    end: method("end"),
+    flushHeaders: method("flushHeaders"),
+    destroy: method("destroy"),
+    emit: method("emit"),
+  };
+}
+
+/** What frameworks and pipes ask about a response: while it is held the answer is not the connection's. */
+const states = ["writableEnded", "headersSent", "destroyed", "_closed"] as const;
+
+/**
+ * A response that is held back. To its handler it looks open for as long as it is held, also when the client has gone: a pipe would give up
+ * else, and the attempt would never be known to have ended.
+ */
 export class HeldResponse {
-  /** Resolves when the handler has ended its response, or has begun a stream. */
+  /**
+   * Resolves when the handler has ended its response, or has begun a stream. Rejects when it has destroyed it: with its error, or an abort.
+   */
   readonly produced: Promise<Produced>;
   readonly #response: ServerResponse;
   readonly #bytesMax: number;
   readonly #headersBefore: ReturnType<ServerResponse["getHeaders"]>;
+  readonly #originals: Methods;
+  readonly #ours: Methods;
+  /** Own properties that were there before. */
+  readonly #before = new Map<string, PropertyDescriptor | undefined>();
   readonly #calls: HeldCall[] = [];
   readonly #resolve: (produced: Produced) => void;
+  readonly #reject: (error: unknown) => void;
   #length = 0;
   #ended = false;
   #settled = false;
+  #open = false;
+  #clientGone = false;
+  #destroyed: { readonly error: Error | undefined } | undefined;
 
   /** @param bytesMax a body that is longer counts as a stream */
   constructor(response: ServerResponse, bytesMax: number) {
-    const { promise, resolve } = Promise.withResolvers<Produced>();
+    const { promise, resolve, reject } = Promise.withResolvers<Produced>();
     this.produced = promise;
     this.#resolve = resolve;
+    this.#reject = reject;
     this.#response = response;
     this.#bytesMax = bytesMax;
     this.#headersBefore = { ...response.getHeaders() };
-    Object.assign(response, {
-      writeHead: (status: number, ...rest: unknown[]) => this.#writeHead(status, rest),
-      write: (...args: unknown[]) => this.#write(readCall(args)),
-      end: (...args: unknown[]) => this.#end(readCall(args)),
-      flushHeaders: () => this.#settle(undefined),
-    });
-    response.once("close", this.#onClose);
+    this.#originals = methodsOf(response);
+    this.#ours = this.#methods(this.#originals);
+    for (const name of [...Object.keys(this.#ours), ...states])
+      this.#before.set(name, Object.getOwnPropertyDescriptor(response, name));
+    Object.assign(response, this.#ours);
+    const ended = (): boolean => this.#ended;
+    const never = (): boolean => false;
+    const answers = { writableEnded: ended, headersSent: ended, destroyed: never, _closed: never };
+    for (const [name, get] of Object.entries(answers)) {
+      const set = (): void => undefined;
+      Object.defineProperty(response, name, { get, set, configurable: true, enumerable: true });
+    }
+    // Gone before it was held.
+    if (this.#before.get("destroyed")?.value === true) this.#clientGone = true;
   }
 
   /** Sends what is held, and lets everything else through. */
   send(): void {
-    const response = this.#letThrough();
+    const response = this.#response;
+    const { write, end, destroy } = this.#originals;
+    this.#letThrough();
     const calls = this.#calls.splice(0);
     const last = this.#ended ? calls.pop() : undefined;
-    for (const { chunk, done } of calls) response.write(chunk, done);
-    if (last === undefined) {
-      // Whoever pipes into it waits for a sign to go on.
-      response.emit("drain");
-      return;
-    }
-    const { chunk, done } = last;
-    if (chunk.length === 0) response.end(done);
-    else response.end(chunk, done);
+    for (const { chunk, done } of calls) write(chunk, done);
+    if (last !== undefined && last.chunk.length === 0) end(last.done);
+    else if (last !== undefined) end(last.chunk, last.done);
+    else if (this.#destroyed !== undefined) destroy(this.#destroyed.error);
+    // Whoever pipes into it waits for a sign to go on, or to give up.
+    else if (!this.#clientGone) response.emit("drain");
+    this.#tellGone();
   }
 
   /** Sends another answer instead of what is held, on the headers that were there before. */
   replace(answer: WholeResponse, headOnly: boolean): void {
-    const response = this.#letThrough();
+    const response = this.#response;
+    this.#letThrough();
     for (const name of response.getHeaderNames()) response.removeHeader(name);
     for (const [name, value] of Object.entries(this.#headersBefore))
       if (value !== undefined) response.setHeader(name, value);
     response.statusMessage = "";
-    writeWhole(response, answer, headOnly);
+    writeWhole(response, answer, headOnly, this.#originals.end);
+    this.#tellGone();
   }
 
-  #letThrough(): ServerResponse {
-    const response = this.#response;
-    response.off("close", this.#onClose);
-    for (const name of [...methods, "writableEnded", "headersSent"]) Reflect.deleteProperty(response, name);
-    return response;
+  /** Ours while it is held. Others may have wrapped them since, and call them also when it is not held any more. */
+  #methods(originals: Methods): Methods {
+    const held =
+      (name: keyof Methods, act: Method): Method =>
+      (...args) =>
+        this.#open ? originals[name](...args) : act(...args);
+    return {
+      writeHead: held("writeHead", (status, ...rest) => this.#writeHead(status as number, rest)),
+      write: held("write", (...args) => this.#write(readCall(args))),
+      end: held("end", (...args) => this.#end(readCall(args))),
+      flushHeaders: held("flushHeaders", () => this.#settle(undefined)),
+      destroy: held("destroy", (error) => this.#destroy(error as Error | undefined)),
+      emit: held("emit", (...args) => {
+        if (args[0] !== "close") return originals.emit(...args);
+        this.#clientGone = true;
+        return false;
+      }),
+    };
   }
 
-  /** A pipe gives up when the client goes, and never ends the response. */
-  readonly #onClose = (): void => {
-    if (this.#calls.length > 0) this.#settle(undefined);
-  };
+  #letThrough(): void {
+    this.#open = true;
+    const response = this.#response as unknown as Record<string, unknown>;
+    const restore = (name: string): void => {
+      const before = this.#before.get(name);
+      if (before === undefined) Reflect.deleteProperty(response, name);
+      else Object.defineProperty(response, name, before);
+    };
+    for (const [name, ours] of Object.entries(this.#ours)) if (response[name] === ours) restore(name);
+    for (const name of states) restore(name);
+    if (!this.#clientGone) return;
+    for (const name of ["destroyed", "_closed"]) if (this.#before.get(name)?.writable === true) response[name] = true;
+  }
+
+  /** What was kept from the handler: it writes to a closed connection now. */
+  #tellGone(): void {
+    if (this.#clientGone) this.#response.emit("close");
+  }
+
+  #destroy(error: Error | undefined): ServerResponse {
+    this.#destroyed ??= { error };
+    if (!this.#settled) {
+      this.#settled = true;
+      const aborted = Object.assign(new Error("the handler has destroyed its response"), { code: "ABORT_ERR" });
+      this.#reject(error ?? aborted);
+    }
+    return this.#response;
+  }
 
   #writeHead(status: number, rest: readonly unknown[]): ServerResponse {
     const response = this.#response;
@@ -154,9 +242,6 @@ export class HeldResponse {
     this.#ended = true;
     this.#calls.push(call);
     this.#length += call.chunk.length;
-    // Frameworks ask these whether a response was made.
-    for (const name of ["writableEnded", "headersSent"])
-      Object.defineProperty(response, name, { value: true, configurable: true });
     this.#settle(this.#length > this.#bytesMax ? undefined : Buffer.concat(this.#calls.map(({ chunk }) => chunk)));
     return response;
   }

@@ -1,86 +1,149 @@
 --[[
-claim: starts the key's next attempt, or says why there is none to start. A repeat by the same owner gets its first answer (K1).
-A key whose attempt has outlived its lease is taken over under a higher token (K5), unless it stays closed until it is resolved.
+claim: starts the next attempt of some keys, or says for each why there is none to start. A repeat by the same owner gets its first answer
+(K1). A key whose attempt has outlived its lease is taken over under a higher token (K5), unless it stays closed until it is resolved. The
+claims do not depend on each other, so each has its guards before its own writes.
 
 KEYS
-  record      HASH  state, token, owner and result of the key
-  recovering  ZSET  unfinished keys that are recovered after their lease, by the start of their attempt in milliseconds
-  held        ZSET  unfinished keys that stay closed until they are resolved
+  places...  two for each claim, three when they are held
+    STRING  the key's record
+    ZSET    the index of unfinished keys that is to list it, by the start of its attempt in microseconds
+    ZSET    the other index, which may list it when it was claimed under the other rule
 ARGV
-  notAfterUs   the bound in server time
-  owner        names this call, and the attempt that it may start
-  fingerprint  of the payload, or empty when payloads are not compared
-  leaseUs      length of the lease
-  retentionMs  how long the key is remembered after its lease
-  indexMs      how long an unfinished key is listed
-  onUnknown    recover or hold
-  member       the key in the index
+  notAfterUs  the bound in server time
+  leaseUs     length of the lease
+  keepMs      how long the keys are remembered: the lease and the retention
+  indexMs     how long an unfinished key is listed
+  onUnknown   recover or hold
+  claims...   one for each claim, as the record has them: the fingerprint of the payload, or nothing when payloads are not compared, a colon,
+    and the owner, which names this claim and the attempt that it may start
 REPLIES
-  {"granted", token, number, recovered}  recovered is 1 when an earlier attempt may have had an effect
-  {"stored", state, codec, result}
-  {"mismatch"}
-  {"busy", remainingMs}
-  {"unknown"}
-  {"newer-format", version}
+  {"claimed", outcome, ...}  one for each claim
+    granted token number recovered  recovered is 1 when an earlier attempt may have had an effect
+    the record                      of an attempt that has completed or failed
+    mismatch
+    busy remainingMs
+    unknown
+    newer-format version
+    alone                           this claim fails, or its record is too long for one answer with others: it is to come alone
   {"too-late", now}
 ]]
-local record, recovering, held = KEYS[1], KEYS[2], KEYS[3]
-local notAfterUs, owner, fingerprint, leaseUs = tonumber(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[4])
-local retentionMs, indexMs, onUnknown, member = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7], ARGV[8]
+local notAfterUs, leaseUs, keepMs, indexMs = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
+local onUnknown, fixedArgs, lone = ARGV[5], 5, #ARGV == 6
+local keysEach = onUnknown == "hold" and 3 or 2
+-- Bytes of records that one answer may hold when it is for many: all of them are in memory at the same time.
+local room = 1048576
 -- @include time
 -- @include bound
 -- @include token
-local found = redis.call("HMGET", record, "v", "s", "t", "n", "o", "f", "e", "l", "u", "p")
-local version, state, last, number, holder = found[1], found[2], found[3], tonumber(found[4] or 0), found[5]
-local print, leaseEndUs, lengthUs, rule, possible = found[6], tonumber(found[7] or 0), tonumber(found[8] or 0), found[9], found[10]
--- @include format
-if holder == owner and (state == "running" or state == "released") then
-  return { "granted", tonumber(last), number, tonumber(possible) }
-end
--- Another payload is told so whether or not the key is busy (I3).
-if print and print ~= "" and fingerprint ~= "" and print ~= fingerprint then
-  return { "mismatch" }
-end
-if state == "completed" or state == "failed" then
-  local stored = redis.call("HMGET", record, "c", "r")
-  return { "stored", state, stored[1], stored[2] }
-end
-if state == "unknown" and rule == "hold" then
-  return { "unknown" }
-end
-if state == "running" or state == "unknown" then
-  local remainingUs = leaseEndUs - nowUs
-  -- The clock went back: the lease ends at its length from now on (K8).
-  if remainingUs > lengthUs then
-    redis.call("HSET", record, "e", string.format("%.0f", nowUs + lengthUs))
-    remainingUs = lengthUs
+-- @include record
+-- @include expiry
+-- @include lease
+
+-- An index outlives its entries, and gives up those whose records have expired. Of all that claim here the longest time counts, for which
+-- an entry without a name stands, below all others: `stuck` reads from 0. Seldom, since a time is added for which nothing is to be done.
+local function keepIndex(index)
+  local longestMs = -(tonumber(redis.call("ZSCORE", index, "")) or 0)
+  if longestMs < indexMs + 0 then
+    longestMs = indexMs + 0
+    redis.call("ZADD", index, string.format("%.0f", -longestMs), "")
   end
-  if remainingUs > 0 then
-    return { "busy", math.ceil(remainingUs / 1000) }
+  redis.call("ZREMRANGEBYSCORE", index, 0, string.format("%.0f", nowUs - longestMs * 1000))
+  redis.call("PEXPIRE", index, string.format("%.0f", longestMs + math.floor(longestMs / 8)))
+end
+
+local function grant(record, index, otherIndex, claimed, before)
+  local token, number, possible, history = nextToken(before and before.token), "1", "0", "0:"
+  if before then
+    number, possible = string.format("%.0f", before.number + 1), before.possible
+    history = before.refused .. ":" .. before.operations
+    -- Who has no payload to compare does not make the key forget the one that it was used with.
+    if string.sub(claimed, 1, 1) == ":" then
+      claimed = before.print .. claimed
+    end
   end
-  if rule == "hold" then
-    return { "unknown" }
+  -- A growing write comes first: when memory is out nothing is claimed.
+  local listed = redis.pcall("ZADD", index, nowText, memberOf(record))
+  if type(listed) == "table" then
+    return listed
   end
-  possible = "1"
+  local text = "1:running:" .. token .. ":" .. claimed .. ":" .. number .. ":" .. possible .. ":" .. onUnknown
+    .. ":" .. nowText .. ":" .. nowText .. ":" .. leaseUs .. ":" .. history .. ":::"
+  if onUnknown == "hold" then
+    -- Only tidies up: what is wrong there may not fail a claim whose first write is done (K3).
+    redis.pcall("ZREM", otherIndex, memberOf(record))
+    redis.call("SET", record, text)
+  else
+    if before then
+      redis.call("SET", record, text, "PXAT", keptUntil(record, token, true, keepMs))
+    else
+      redis.call("SET", record, text, "PX", keepMs)
+    end
+    if redis.call("PTTL", index) < indexMs + 0 then
+      keepIndex(index)
+    end
+  end
+  return "granted " .. token .. " " .. number .. " " .. possible
 end
-local token = nextToken(last)
-local startedMs = math.floor(nowUs / 1000)
--- A growing write comes first: when memory is out nothing is claimed.
-if onUnknown == "hold" then
-  redis.call("ZADD", held, startedMs, member)
-  redis.call("ZREM", recovering, member)
-else
-  redis.call("ZADD", recovering, startedMs, member)
+
+local function claim(record, index, otherIndex, claimed)
+  local text = redis.pcall("GET", record)
+  if not text then
+    return grant(record, index, otherIndex, claimed)
+  end
+  if type(text) == "table" then
+    return text
+  end
+  local version, state, token, known, holder = headOf(text)
+  if not version then
+    local newer = newerFormat(text)
+    return newer and "newer-format " .. newer or { err = notRecord }
+  end
+  local print, owner = string.match(claimed, "^([^:]*):(.*)$")
+  if holder == owner and (state == "running" or state == "released") then
+    local stored = unpackRecord(text)
+    return stored and "granted " .. token .. " " .. stored.number .. " " .. stored.possible or { err = notRecord }
+  end
+  -- Another payload is told so whether or not the key is busy (I3).
+  if known ~= print and known ~= "" and print ~= "" then
+    return "mismatch"
+  end
+  if state == "completed" or state == "failed" then
+    if #text > room and not lone then
+      return "alone"
+    end
+    room = room - #text
+    return text
+  end
+  local stored = unpackRecord(text)
+  if not stored then
+    return { err = notRecord }
+  end
+  if state == "unknown" and stored.rule == "hold" then
+    return "unknown"
+  end
+  if state == "running" or state == "unknown" then
+    local leftUs = remainingUs(record, stored)
+    if leftUs > 0 then
+      return "busy " .. string.format("%.0f", math.ceil(leftUs / 1000))
+    end
+    if stored.rule == "hold" then
+      return "unknown"
+    end
+    stored.possible = "1"
+  end
+  return grant(record, index, otherIndex, claimed, stored)
 end
-redis.call("ZREMRANGEBYSCORE", recovering, "-inf", startedMs - indexMs)
-redis.call("HSET", record, "v", "1", "s", "running", "t", token, "n", number + 1, "o", owner, "f", fingerprint,
-  "e", string.format("%.0f", nowUs + leaseUs), "l", string.format("%.0f", leaseUs), "u", onUnknown, "p", possible or "0",
-  "b", startedMs)
-if onUnknown == "hold" then
-  redis.call("PERSIST", record)
-else
-  -- The token is remembered for its time plus the retention, also when it is ahead of the clock (K5).
-  redis.call("PEXPIREAT", record, math.floor((math.max(nowUs, tonumber(token)) + leaseUs) / 1000) + retentionMs)
-  redis.call("PEXPIRE", recovering, indexMs)
+
+local outcomes = { "claimed" }
+for position = 1, #ARGV - fixedArgs do
+  local at = (position - 1) * keysEach
+  local outcome = claim(KEYS[at + 1], KEYS[at + 2], KEYS[at + keysEach], ARGV[fixedArgs + position])
+  if type(outcome) == "table" then
+    if lone then
+      return outcome
+    end
+    outcome = "alone"
+  end
+  outcomes[position + 1] = outcome
 end
-return { "granted", tonumber(token), number + 1, tonumber(possible or 0) }
+return outcomes

@@ -2,8 +2,8 @@
 prune: takes a key out of the index whose record is gone. Safe to repeat.
 
 KEYS
-  record  HASH  state, token, owner and result of the key
-  index   ZSET  unfinished keys by the start of their attempt in milliseconds
+  record  STRING  the key's record
+  index   ZSET    unfinished keys by the start of their attempt
 ARGV
   notAfterUs  the bound in server time
   member      the key in the index

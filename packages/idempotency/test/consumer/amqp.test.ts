@@ -81,6 +81,29 @@ describe.runIf(missing === null)("RabbitMQ", () => {
     expect(seen.toSorted()).toEqual(["a", "b"]);
   });
 
+  it("a message whose name cannot be read is told, and comes again, and the consumer goes on", async () => {
+    const idempotency = bench.idempotency();
+    const failures: string[] = [];
+    const processed: string[] = [];
+    const options = {
+      idempotency,
+      requeueAfterMs: 10,
+      messageId: ({ content }: { readonly content: Buffer }) => {
+        if (content.toString() === "poison" && failures.length < 3) throw new SyntaxError("no JSON");
+        return content.toString();
+      },
+      onFailed: (_: unknown, error: unknown) => failures.push(String(error)),
+    };
+    const consumer = await consumeOnceOnly(channel, queue, options, (message) => {
+      processed.push(message.content.toString());
+    });
+    for (const content of ["poison", "a"]) channel.sendToQueue(queue, Buffer.from(content));
+    await pollUntil("all are acknowledged", () => acknowledged === 2);
+    await consumer.stop();
+    expect(failures).toEqual(Array.from({ length: 3 }, () => "SyntaxError: no JSON"));
+    expect(processed).toEqual(["a", "poison"]);
+  });
+
   it("a message whose handler fails comes again, and the next attempt is told", async () => {
     const idempotency = bench.idempotency();
     const attempts: Attempt[] = [];

@@ -24,7 +24,7 @@ httpContract("Express", async (idempotency, options, handler) => {
     const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
     const answer = await handler({ method: request.method, path, query, body, attempt: attemptOf(request) });
     response.status(answer.status);
-    for (const [name, value] of answer.headers) response.setHeader(name, value);
+    for (const [name, value] of answer.headers) response.append(name, value);
     if (!Buffer.isBuffer(answer.body)) pipeline(Readable.from(answer.body), response, () => undefined);
     else if (answer.body.length === 0) response.end();
     else response.send(answer.body);

@@ -27,7 +27,11 @@ httpContract("Fastify", async (idempotency, options, handler) => {
       const attempt = request.idempotency ?? undefined;
       const answer = await handler({ method: request.method, path, query, body, attempt });
       reply.code(answer.status);
-      for (const [name, value] of answer.headers) reply.header(name, value);
+      const names = new Set(answer.headers.map(([name]) => name));
+      for (const name of names) {
+        const values = answer.headers.filter(([other]) => other === name).map(([, value]) => value);
+        reply.header(name, values.length === 1 ? values[0] : values);
+      }
       if (!Buffer.isBuffer(answer.body)) return reply.send(Readable.from(answer.body));
       return answer.body.length === 0 ? reply.send() : reply.send(answer.body);
     },

@@ -19,8 +19,8 @@ httpContract("Hono", async (idempotency, options, handler) => {
     const query = new URL(c.req.url).searchParams;
     const body = Buffer.from(await c.req.arrayBuffer());
     const answer = await handler({ method: c.req.method, path: c.req.path, query, body, attempt });
-    for (const [name, value] of answer.headers) c.header(name, value);
-    if (answer.status === 204) return c.body(null, 204);
+    for (const [name, value] of answer.headers) c.header(name, value, { append: true });
+    if ([204, 205, 304].includes(answer.status)) return c.body(null, answer.status as 204);
     const content = Buffer.isBuffer(answer.body) ? new Uint8Array(answer.body) : ReadableStream.from(answer.body);
     return c.body(content, answer.status as 200);
   });

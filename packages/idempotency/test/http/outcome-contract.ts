@@ -64,6 +64,22 @@ export function outcomeContract(framework: string, http: HttpBench): void {
       expect(http.effects).toEqual(["/slow"]);
     });
 
+    it("before a stream begins: the attempt ends, and the retry does not run", async () => {
+      const idempotency = await http.listen();
+      const first = http.open("/late-stream");
+      first.reply.catch(() => undefined);
+      await http.slow.entered;
+      first.abort();
+      await delay(50);
+      http.slow.open("nobody was there");
+      await pollUntil(
+        "the outcome is stored",
+        async () => (await idempotency.inspect({ key: "k", tenant: "acme" }))?.kind === "completed",
+      );
+      expectProblem(await http.send("/late-stream"), 409, "response-not-stored");
+      expect(http.effects).toEqual(["/late-stream"]);
+    });
+
     it("end their waiting for another attempt, and nothing else", async () => {
       await http.listen({ waitMs: 10_000 }, { leaseMs: 5_000 });
       const first = http.send("/slow");

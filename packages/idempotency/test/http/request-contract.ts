@@ -43,6 +43,28 @@ export function requestContract(framework: string, http: HttpBench): void {
       expect(http.effects).toHaveLength(2);
     });
 
+    it("I6 replays a header that stands several times, and the first answer has all of its cookies", async () => {
+      await http.listen();
+      const first = await http.send("/links");
+      expect(first.headers["set-cookie"]).toEqual(["a=1", "b=2"]);
+      const again = await http.send("/links");
+      expect(first.headers["link"]).toBe("</a>; rel=a, </b>; rel=b");
+      expect(again.headers).toMatchObject({ "idempotency-replayed": "true", link: first.headers["link"] });
+      expect(again.headers["set-cookie"]).toBeUndefined();
+    });
+
+    it.each([204, 205, 304])("I6 replays %i, which has no body", async (code) => {
+      await http.listen();
+      for (const replayed of [undefined, "true"]) {
+        const { status, body, headers } = await http.send(`/empty?code=${code}`);
+        expect({ status, length: body.length, replayed: headers["idempotency-replayed"] }).toEqual({
+          status: code,
+          length: 0,
+          replayed,
+        });
+      }
+    });
+
     it("replays the headers that the options name, and refuses to replay cookies", async () => {
       await http.listen({ replayHeaders: ["X-Shown"] });
       await http.send("/create");

@@ -88,6 +88,18 @@ export function stageHandler({ effects, slow, bytes }: Stage): (call: Call) => P
         return json(200, attemptOf(call));
       case "/status":
         return json(Number(query.get("code")), { attempt: call.attempt?.number });
+      case "/links":
+        return json(200, {}, [
+          ["link", "</a>; rel=a"],
+          ["link", "</b>; rel=b"],
+          ["set-cookie", "a=1"],
+          ["set-cookie", "b=2"],
+        ]);
+      case "/empty":
+        return { status: Number(query.get("code")), headers: [], body: Buffer.alloc(0) };
+      case "/late-stream":
+        await slow.handler();
+        return { status: 200, headers: [["content-type", "text/plain"]], body: chunks() };
       case "/stream":
         return { status: 200, headers: [["content-type", "text/plain"]], body: chunks() };
       case "/big":

@@ -6,7 +6,7 @@ import type { Answer } from "./stage.ts";
 
 function responseOf({ status, headers, body }: Answer): Response {
   const init = { status, headers: headers.map(([name, value]): [string, string] => [name, value]) };
-  if (status === 204) return new Response(null, init);
+  if ([204, 205, 304].includes(status)) return new Response(null, init);
   return new Response(Buffer.isBuffer(body) ? body : ReadableStream.from(body), init);
 }
 

@@ -13,14 +13,11 @@ ARGV
   notAfterUs  bound in server time (K1)
   keepMs      how long a record is kept at least
   rememberMs  for how long it answers
-  expireMax   most holds ended in passing
-  linesMax    about how many lines of them
-  final       "1" when a shortage is a "no", "0" when the units of other buckets come first
-  itemCount   number of orders
-  fieldCount  number of counters
-  items...    fields of the counters; ids of the orders, each once; per order: operation (d decrement, v and holdMs reserve, k restock,
-              j adjust; in capitals when the time of the id in ms follows), the record's last words ("a" to take what there is or "-",
-              order id or reason or "#", lines), number of lines, then per line sku and what is taken from the shelf (below 0: put there)
+  expireMax   most holds ended in passing, and about ten times as many of their lines
+  itemCount   number of orders; below 0 when a shortage is no "no" yet: the units of other buckets come first
+  items...    ids of the orders; the orders: operation (d decrement, v and holdMs reserve, k restock, j adjust; in capitals when
+              the time of the id in ms follows), and the record's last words: "a" to take what there is or "-", order id or reason or
+              "#", sku and quantity per line, each sku once, below 0 for an adjustment that takes; fields of the counters that they need
 REPLIES
   {"form", form}         the bucket is kept in another form
   {"bad-stock", field}   a counter is none, nothing was done
@@ -31,42 +28,39 @@ REPLIES
                          would exceed 2^53
 ]]
 local stock, recordsA, recordsB, due, log = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local layout, notAfterUs, keepMs, rememberMs = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local expireMax, linesMax, final, itemCount, fieldCount =
-  tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8]), tonumber(ARGV[9])
-local input, first = ARGV, 10
+local layout, notAfterUs, keepMs, rememberMs = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+local expireMax, itemCount = ARGV[5], tonumber(ARGV[6])
+local input, first = ARGV, 7
 -- @include time
 -- @include bound
-local wanted = { (table.unpack or unpack)(input, first, first + fieldCount - 1) }
+local final, count = itemCount > 0, itemCount > 0 and itemCount or -itemCount
+local wanted = { (table.unpack or unpack)(input, first + 2 * count) }
 -- @include shelf
 if nextMs <= nowMs then
   -- @include holds
 -- @include expiry
 end
-local idsAt = first + fieldCount
-local at = idsAt + itemCount
-local found = redis.call("HMGET", current, unpack(input, idsAt, at - 1))
-local older = alone and {} or redis.call("HMGET", rest, unpack(input, idsAt, at - 1))
--- @include take
+local found = redis.call("HMGET", current, unpack(input, first, first + count - 1))
+local older = alone and found or redis.call("HMGET", rest, unpack(input, first, first + count - 1))
 
-local answers = {}
-for index = 1, itemCount do
-  local id, kind, tail, count = input[idsAt + index - 1], input[at], input[at + 1], tonumber(input[at + 2])
-  local record, from = fresh[id] or found[index] or older[index], at + 3
-  at = from + 2 * count
-  local holdMs, bornMs = string.sub(kind, 2), 0
-  kind = string.sub(kind, 1, 1)
+local answers, endTexts, skus, took, wrong = {}, {}, {}, {}, false
+for index = 1, count do
+  local id, order, answer = input[first + index - 1], input[first + count + index - 1], false
+  local kind, digits, flag, reference, linesAt = string.match(order, "^(%a)(%d*) (%S) (%S+) ()")
+  local agedMs = 0
   if kind < "a" then
-    kind, holdMs, bornMs = string.lower(kind), string.sub(holdMs, 14), tonumber(string.sub(holdMs, 1, 13))
+    kind, agedMs, digits = string.lower(kind), nowMs - string.sub(digits, 1, 13), string.sub(digits, 14)
   end
+  local record = fresh[id] or found[index] or older[index]
   if record then
     local ended = string.sub(record, 1, 1) ~= "h"
-    answers[index] = ended and nowMs - string.sub(record, 3, 15) > rememberMs and "f" or "=" .. record
-  elseif bornMs > 0 and nowMs - bornMs > rememberMs then
-    answers[index] = "f"
+    answer = ended and nowMs - string.sub(record, 3, 15) > tonumber(rememberMs) and "f" or "=" .. record
+  elseif agedMs > 0 and agedMs > tonumber(rememberMs) then
+    answer = "f"
   else
-    answers[index] = take(id, kind, holdMs, tail, from, at - 1)
+    -- @include take
   end
+  answers[index] = answer
 end
 if bad then
   return { "bad-stock", bad }

@@ -12,8 +12,7 @@ ARGV
   notAfterUs   bound in server time (K1)
   keepMs       how long a record is kept at least
   rememberMs   for how long it answers
-  expireMax    most holds ended in passing
-  linesMax     about how many lines of them
+  expireMax    most holds ended in passing, and about ten times as many of their lines
   operation    id of the extension
   bornMs       time that it carries, or 0
   reservation  id of the reservation
@@ -29,8 +28,8 @@ REPLIES
 ]]
 local stock, recordsA, recordsB, due, log = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local layout, notAfterUs, keepMs, rememberMs = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local expireMax, linesMax, operation, bornMs = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8])
-local reservation, holdMs = ARGV[9], ARGV[10]
+local expireMax, operation, bornMs = tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[7])
+local reservation, holdMs = ARGV[8], ARGV[9]
 -- @include time
 -- @include bound
 local wanted = {}
@@ -40,29 +39,25 @@ local wanted = {}
 local found = records({ operation, reservation })
 local known, record = fresh[operation] or found[operation], fresh[reservation] or found[reservation]
 local agedMs = known and nowMs - string.sub(known, 3, 15) or bornMs > 0 and nowMs - bornMs or 0
-local words = record and wordsOf(record) or { "" }
-local heldNow = string.sub(words[1], 1, 2) == "hv"
+local hold = record and string.sub(record, 1, 2) == "hv" and holdOf(record)
 local reply = false
 if agedMs > rememberMs and not (known and string.sub(known, 1, 1) == "h") then
   reply = { "forgotten" }
 elseif known then
   reply = { "known", known }
-elseif heldNow and tonumber(words[2]) <= nowMs then
-  loadHeld({ words })
-  lapse(reservation, words)
-  reply = { "ended", fresh[reservation], lapsed }
-elseif not heldNow then
+elseif not hold then
   reply = { "ended", record or "", lapsed }
+elseif tonumber(hold.endText) <= nowMs then
+  loadHeld({ hold })
+  lapse(reservation, hold)
+  reply = { "ended", fresh[reservation], lapsed }
 else
-  local endMs = math.max(tonumber(words[2]), nowMs + 1 + holdMs)
-  words[2] = number(endMs)
-  live[placeOf[reservation]] = live[placeOf[reservation]] - 1
-  live[side] = live[side] + 1
-  mark(reservation, words, "h")
-  held[1], held[2] = words[2], reservation
+  hold.endText = string.format("%.0f", math.max(tonumber(hold.endText), nowMs + 1 + holdMs))
+  mark(reservation, hold, "h", "")
+  held[1], held[2] = hold.endText, reservation
   kept[#kept + 1] = operation
-  kept[#kept + 1] = "te" .. nowMsText .. " " .. words[2] .. " " .. reservation .. " " .. holdMs
-  reply = { "extended", words[2], lapsed }
+  kept[#kept + 1] = "te" .. nowMsText .. " " .. hold.endText .. " " .. reservation .. " " .. holdMs
+  reply = { "extended", hold.endText, lapsed }
 end
 if bad then
   return { "bad-stock", bad }

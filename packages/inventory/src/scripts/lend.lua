@@ -47,7 +47,7 @@ if lent <= 0 then
 end
 local parcelNumber = nextToken(pending[2])
 local words = sku .. " " .. string.format("%.0f", lent)
-put(sku, value[sku] - lent)
+value[sku] = value[sku] - lent
 entries[1] = "o" .. nowText .. " " .. from .. ">" .. to .. ":" .. parcelNumber .. " # " .. words
 -- @include write
 redis.call("HSET", transit, "to:" .. to, parcelNumber .. " " .. words, "last:" .. to, parcelNumber)

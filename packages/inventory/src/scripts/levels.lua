@@ -12,8 +12,7 @@ ARGV
   layout      format and number of buckets, each with a colon behind
   notAfterUs  bound in server time (K1)
   keepMs      how long a record is kept at least
-  expireMax   most holds ended in passing
-  linesMax    about how many lines of them
+  expireMax   most holds ended in passing, and about ten times as many of their lines
   skus...     the skus to read
 REPLIES
   {"form", form}         the location is kept in another form
@@ -25,8 +24,8 @@ REPLIES
 ]]
 local stock, recordsA, recordsB, due, log, transit = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local layout, notAfterUs, keepMs = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local expireMax, linesMax = tonumber(ARGV[4]), tonumber(ARGV[5])
-local first = 6
+local expireMax = tonumber(ARGV[4])
+local first = 5
 -- @include time
 -- @include bound
 local wanted = {}
@@ -34,6 +33,7 @@ for at = first, #ARGV do
   wanted[#wanted + 1] = ARGV[at]
   wanted[#wanted + 1] = "r#" .. ARGV[at]
 end
+local asked = #wanted
 -- @include shelf
 -- @include holds
 -- @include expiry
@@ -41,12 +41,12 @@ if bad then
   return { "bad-stock", bad }
 end
 local counters = {}
-for at, field in ipairs(wanted) do
-  counters[at] = number(value[field])
+for at = 1, asked do
+  counters[at] = string.format("%.0f", value[wanted[at]])
 end
+local parcels = redis.call("HGETALL", transit)
 -- @include write
 local newest = redis.call("XREVRANGE", log, "+", "-", "COUNT", 1)[1]
 local head = newest and string.sub(newest[1], 3) .. " " .. newest[2][2] or ""
 local form = control[1] or redis.call("HGET", stock, "#form") or ""
-local parcels = redis.call("HGETALL", transit)
 return { "levels", nowText, lapsed, dueLeft and "1" or "0", form, head, parcels, counters }

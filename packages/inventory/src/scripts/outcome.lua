@@ -13,8 +13,7 @@ ARGV
   notAfterUs  bound in server time (K1)
   keepMs      how long a record is kept at least
   rememberMs  for how long it answers
-  expireMax   most holds ended in passing
-  linesMax    about how many lines of them
+  expireMax   most holds ended in passing, and about ten times as many of their lines
   id          the id
   bornMs      time that it carries, or 0
   seal        "s" to seal it, "f" to say that bucket 0 decides it
@@ -28,7 +27,7 @@ REPLIES
 ]]
 local stock, recordsA, recordsB, due, log = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local layout, notAfterUs, keepMs, rememberMs = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local expireMax, linesMax, id, bornMs, seal = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8]), ARGV[9]
+local expireMax, id, bornMs, seal = tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[7]), ARGV[8]
 -- @include time
 -- @include bound
 local wanted = {}

@@ -35,7 +35,7 @@ if bad then
 end
 local last = redis.call("HGET", transit, "in:" .. from)
 if not last or last < parcelNumber then
-  put(sku, value[sku] + quantity)
+  value[sku] = value[sku] + quantity
   entries[1] = "i" .. nowText .. " " .. from .. ">" .. to .. ":" .. parcelNumber .. " # " .. sku .. " " .. quantity
   -- @include write
   redis.call("HSET", transit, "in:" .. from, parcelNumber)

@@ -13,8 +13,7 @@ ARGV
   notAfterUs  bound in server time (K1)
   keepMs      how long a record is kept at least
   rememberMs  for how long it answers
-  expireMax   most holds ended in passing
-  linesMax    about how many lines of them
+  expireMax   most holds ended in passing, and about ten times as many of their lines
   id          id of the operation
   bornMs      time that it carries, or 0
   content     mark of the content
@@ -28,14 +27,15 @@ REPLIES
   {"forgotten"}          the id is older than what is remembered
   {"known", record, form, head}  what the id was used for before
   {"moved", form, head}  there are later movements, or other ones; head is the number of the newest one, a space, the movement
-  {"below-reserved", sku, reserved}  less on hand than is reserved; nothing was done
+  {"below-reserved", sku, reserved, left}  less on hand than is reserved; nothing was done. left is "1" when due holds are still
+                         unreturned
   {"seeded", form, head}
 ]]
 local stock, recordsA, recordsB, due, log = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local layout, notAfterUs, keepMs, rememberMs = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local expireMax, linesMax, id, bornMs = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8])
-local content, sequence, known = ARGV[9], ARGV[10], ARGV[11]
-local first = 12
+local expireMax, id, bornMs = tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[7])
+local content, sequence, known = ARGV[8], ARGV[9], ARGV[10]
+local first = 11
 -- @include time
 -- @include bound
 local wanted = {}
@@ -69,13 +69,15 @@ for at = first, #ARGV, 2 do
   local sku, onHand = ARGV[at], tonumber(ARGV[at + 1])
   local reserved = value["r#" .. sku]
   if onHand < reserved then
-    return { "below-reserved", sku, number(reserved) }
+    return { "below-reserved", sku, string.format("%.0f", reserved), dueLeft and "1" or "" }
   end
   local change = onHand - reserved - value[sku]
   if change ~= 0 then
-    moved[#moved + 1] = sku .. " " .. number(change)
+    moved[#moved + 1] = sku .. " " .. string.format("%.0f", change)
   end
-  put(sku, onHand - reserved)
+  value[sku] = onHand - reserved
+  -- A sku that was never there is known from now on, also with none on hand.
+  control[at - first + 6] = false
 end
 if moved[1] then
   entries[#entries + 1] = "z" .. nowText .. " " .. id .. " # " .. table.concat(moved, " ")

@@ -11,8 +11,7 @@ ARGV
   layout      format and number of buckets, each with a colon behind
   notAfterUs  bound in server time (K1)
   keepMs      how long a record is kept at least
-  expireMax   most holds ended at a time
-  linesMax    about how many lines of them
+  expireMax   most holds ended at a time, and about ten times as many of their lines
   holdMs      length of a usual hold: those that end later are looked at
 REPLIES
   {"form", form}         the location is kept in another form
@@ -22,7 +21,7 @@ REPLIES
 ]]
 local stock, recordsA, recordsB, due, log = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local layout, notAfterUs, keepMs = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local expireMax, linesMax, holdMs = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local expireMax, holdMs = tonumber(ARGV[4]), tonumber(ARGV[5])
 -- @include time
 -- @include bound
 local wanted = {}
@@ -32,21 +31,21 @@ local wanted = {}
 if bad then
   return { "bad-stock", bad }
 end
-local late = redis.call("ZRANGE", due, number(nowMs + 1 + holdMs + 1), "+inf", "BYSCORE", "LIMIT", 0, expireMax)
+local lateText = string.format("%.0f", nowMs + 1 + holdMs + 1)
+local late = redis.call("ZRANGE", due, lateText, "+inf", "BYSCORE", "LIMIT", 0, expireMax)
 local found = records(late)
 for _, id in ipairs(late) do
-  local words = found[id] and wordsOf(found[id])
-  if words and string.sub(words[1], 1, 2) == "hv" then
+  local record = found[id]
+  if record and string.sub(record, 1, 2) == "hv" then
     -- The end was set at the last change of the record; a later one than the length from there does not exist.
-    local lengthMs = words[2] - string.sub(words[1], 3, 15)
-    if words[2] - nowMs > lengthMs then
-      words[2] = number(nowMs + lengthMs)
-      live[placeOf[id]] = live[placeOf[id]] - 1
-      live[side] = live[side] + 1
-      held[#held + 1] = words[2]
+    local hold = holdOf(record)
+    local lengthMs = hold.endText - string.sub(record, 3, 15)
+    if hold.endText - nowMs > lengthMs then
+      hold.endText = string.format("%.0f", nowMs + lengthMs)
+      held[#held + 1] = hold.endText
       held[#held + 1] = id
       nextMs = math.min(nextMs, nowMs + lengthMs)
-      mark(id, words, "h")
+      mark(id, hold, "h", "")
     end
   end
 end
@@ -55,4 +54,4 @@ if turned and #kept == 0 then
   nextBefore = nil
 end
 -- @include write
-return { "swept", nowText, lapsed, dueLeft and "1" or "0", nextMs < math.huge and number(nextMs) or "" }
+return { "swept", nowText, lapsed, dueLeft and "1" or "0", nextMs < math.huge and string.format("%.0f", nextMs) or "" }

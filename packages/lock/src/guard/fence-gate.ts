@@ -26,7 +26,7 @@ export class FenceGate {
   readonly #guardRetentionMs: number;
   readonly #clockSkewMaxMs: number;
   readonly #clock: Clock;
-  /** In the order of their last use, so that the oldest come first. */
+  /** In the order of their last use, so that the oldest come first; what is ahead of the clock goes round. */
   readonly #highest = new Map<string, { token: number; keepUntilMs: number }>();
 
   /** @throws TypeError, RangeError naming the field, the allowed range and the value got */
@@ -77,13 +77,19 @@ export class FenceGate {
     this.#forget(nowMs);
   }
 
-  /** Two at a time: faster than they come, and never a pause. */
+  /**
+   * Two at a time: faster than they come, and never a pause. A token that is still ahead of the clock goes to the back, or nothing behind it
+   * would be forgotten until its time has passed.
+   */
   #forget(nowMs: number): void {
+    const longestMs = this.#guardRetentionMs + this.#clockSkewMaxMs;
     let looked = 0;
-    for (const [resource, { keepUntilMs }] of this.#highest) {
-      if (keepUntilMs >= nowMs || looked === 2) return;
+    for (const [resource, known] of this.#highest) {
+      const ahead = known.keepUntilMs > nowMs + longestMs;
+      if (looked === 2 || (known.keepUntilMs >= nowMs && !ahead)) return;
       looked += 1;
       this.#highest.delete(resource);
+      if (ahead) this.#highest.set(resource, known);
     }
   }
 }

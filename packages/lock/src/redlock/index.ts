@@ -11,4 +11,5 @@
 export { ClockSkewError, QuorumRefusedError, QuorumUnreachableError, type NodeVote } from "./errors.ts";
 export type { RedlockLike } from "./nodes.ts";
 export type { QuorumLockOptions } from "./options.ts";
-export { QuorumLock, type QuorumAttempt, type QuorumState } from "./quorum-lock.ts";
+export { QuorumLock, type QuorumAttempt } from "./quorum-lock.ts";
+export type { QuorumState } from "./quorum-state.ts";

@@ -33,22 +33,15 @@ import { resolveQuorumOptions } from "./options.ts";
 import type { QuorumLockOptions, ResolvedQuorumOptions } from "./options.ts";
 import { quorumKeys } from "./quorum-keys.ts";
 import { QuorumNode } from "./quorum-node.ts";
-import type { NodeState } from "./quorum-node.ts";
 import type { QuorumHeld } from "./quorum-held.ts";
+import { askState } from "./quorum-state.ts";
+import type { QuorumState } from "./quorum-state.ts";
+import { untilAborted } from "./until-aborted.ts";
 
 /** What one attempt came to. */
 export type QuorumAttempt =
   | { readonly kind: "acquired"; readonly hold: Hold; readonly votes: readonly NodeVote[] }
   | { readonly kind: "refused" | "unreachable" | "skewed"; readonly votes: readonly NodeVote[] };
-
-/** Who holds a quorum lock. */
-export interface QuorumState {
-  readonly owner: string;
-  readonly token: number;
-  /** The shortest rest among the majority. */
-  readonly remainingMs: number;
-  readonly nodes: readonly { readonly node: string; readonly holder: string | null; readonly error?: unknown }[];
-}
 
 /** Locks by name. */
 export class QuorumLock implements AsyncDisposable {
@@ -57,6 +50,8 @@ export class QuorumLock implements AsyncDisposable {
   readonly #events: EventSink<LockEvent>;
   readonly #keeper: LeaseKeeper<QuorumHeld>;
   readonly #closing = new AbortController();
+  readonly #underWay = new Set<Promise<unknown>>();
+  #closed: Promise<void> | undefined;
 
   /**
    * @param clients ioredis clients of independent primaries, or a Redlock 5 whose clients are taken; they are never closed
@@ -115,16 +110,11 @@ export class QuorumLock implements AsyncDisposable {
     for (;;) {
       signal.throwIfAborted();
       const attempt = await this.#attempt(name, request);
-      if (attempt.kind === "acquired") {
-        if (!signal.aborted) return attempt.hold;
-        await attempt.hold.release().catch(() => undefined);
-        signal.throwIfAborted();
-      } else {
-        const delayMs = retryEveryMs * (0.5 + random.unit() * 0.5);
-        const waitedMs = elapsedMs(clock, startedAt);
-        if (waitedMs + delayMs >= endMs) throw this.#failure(resource, attempt, waitedMs);
-        await sleep(clock, delayMs, signal);
-      }
+      if (attempt.kind === "acquired") return attempt.hold;
+      const delayMs = retryEveryMs * (0.5 + random.unit() * 0.5);
+      const waitedMs = elapsedMs(clock, startedAt);
+      if (waitedMs + delayMs >= endMs) throw this.#failure(resource, attempt, waitedMs);
+      await sleep(clock, delayMs, signal);
     }
   }
 
@@ -153,53 +143,53 @@ export class QuorumLock implements AsyncDisposable {
    * @throws QuorumUnreachableError when no majority answers
    */
   async inspect(name: string): Promise<QuorumState | null> {
-    const keys = quorumKeys(this.#options.prefix, name);
-    const answers = await Promise.allSettled(this.#nodes.map((node) => node.inspect(keys)));
-    const nodes = answers.map((answer, place) => {
-      const node = this.#nodes[place]?.name ?? "";
-      return answer.status === "fulfilled"
-        ? { node, holder: answer.value?.value ?? null }
-        : { node, holder: null, error: answer.reason };
-    });
-    const majority = Math.floor(this.#nodes.length / 2) + 1;
-    const states = answers.flatMap((answer) => (answer.status === "fulfilled" ? [answer.value] : []));
-    if (states.length < majority) {
-      const votes = nodes.map(({ node, error }) => ({
-        node,
-        vote: error === undefined ? ("unasked" as const) : ("timed-out" as const),
-        error,
-      }));
-      throw new QuorumUnreachableError(keys.resource, votes);
-    }
-    const held = states.filter((state): state is NodeState => state !== null);
-    const owner = held.find(({ value }) => held.filter((other) => other.value === value).length >= majority)?.value;
-    if (owner === undefined) return null;
-    const owned = held.filter(({ value }) => value === owner);
-    return {
-      owner,
-      token: agreed(
-        owned.map(({ token }) => token),
-        majority,
-      ),
-      remainingMs: Math.max(0, Math.min(...owned.map(({ remainingMs }) => remainingMs))),
-      nodes,
-    };
+    return askState(this.#nodes, quorumKeys(this.#options.prefix, name));
   }
 
   /** Ends all waiting with a ClosedError and gives all holds back. */
-  async close(): Promise<void> {
-    if (this.#closing.signal.aborted) return;
-    this.#closing.abort(new ClosedError("this QuorumLock"));
-    const held = [...this.#keeper.held];
-    for (const lease of held) lease.end("closed");
-    await Promise.allSettled(held.map(({ data }) => data.ballot.release()));
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
 
-  async #attempt(name: string, { ttlMs, renewEveryMs }: ResolvedAcquireOptions): Promise<QuorumAttempt> {
+  async #close(): Promise<void> {
+    this.#closing.abort(new ClosedError("this QuorumLock"));
+    const held = [...this.#keeper.held];
+    for (const lease of held) lease.end("closed");
+    await Promise.allSettled([...held.map(({ data }) => data.ballot.release()), ...this.#underWay]);
+  }
+
+  /**
+   * The caller is told at once that its signal aborted or that the instance is closed. The attempt then ends in the background, where
+   * `close` waits for it, and keeps nothing: what it got is given back, and what cannot be ends with its ttl, since nobody renews it.
+   */
+  #attempt(name: string, request: ResolvedAcquireOptions): Promise<QuorumAttempt> {
+    const own = request.signal === undefined ? [] : [request.signal];
+    const signals = [...own, this.#closing.signal];
+    const attempt = this.#attemptOnce(name, request, signals);
+    this.#track(attempt);
+    return untilAborted(attempt, signals, (unheard) => {
+      if (unheard.kind === "acquired") this.#track(unheard.hold.release());
+    });
+  }
+
+  #track(work: Promise<unknown>): void {
+    this.#underWay.add(work);
+    const settled = (): void => {
+      this.#underWay.delete(work);
+    };
+    work.then(settled, settled);
+  }
+
+  async #attemptOnce(
+    name: string,
+    { ttlMs, renewEveryMs }: ResolvedAcquireOptions,
+    signals: readonly AbortSignal[],
+  ): Promise<QuorumAttempt> {
     const { clock, clockSkewMaxMs, prefix, holdMaxMs } = this.#options;
     const keys = quorumKeys(prefix, name);
     const ballot = new Ballot(this.#nodes, keys);
@@ -207,6 +197,7 @@ export class QuorumLock implements AsyncDisposable {
     const heldMs = ttlMs - leaseMarginMs(ttlMs);
     if (!(await ballot.propose(ttlMs)))
       return { kind: reached(ballot.votes) ? "refused" : "unreachable", votes: ballot.votes };
+    await releaseIfAborted(ballot, signals);
     const round = await ballot.confirm(clock, clockSkewMaxMs, sentAt.monotonicMs + heldMs);
     if (round.kind !== "decided" || elapsedMs(clock, sentAt) >= heldMs) {
       const { votes } = ballot;
@@ -214,6 +205,7 @@ export class QuorumLock implements AsyncDisposable {
       if (round.kind === "skewed") return { kind: "skewed", votes };
       return { kind: reached(votes) ? "refused" : "unreachable", votes };
     }
+    await releaseIfAborted(ballot, signals);
     const { resource } = keys;
     const { token } = round;
     const lease = this.#keeper.keep({
@@ -255,10 +247,12 @@ export class QuorumLock implements AsyncDisposable {
   }
 }
 
-/** The token that a majority remembers; a node outside of it may have proposed a higher one. */
-function agreed(tokens: readonly number[], majority: number): number {
-  const common = tokens.find((token) => tokens.filter((other) => other === token).length >= majority);
-  return common ?? Math.max(...tokens);
+/** Nobody waits for the lock any more: it is given back, and the attempt is over. */
+async function releaseIfAborted(ballot: Ballot, signals: readonly AbortSignal[]): Promise<void> {
+  const aborted = signals.find((signal) => signal.aborted);
+  if (aborted === undefined) return;
+  await ballot.release();
+  throw aborted.reason;
 }
 
 /** Whether a majority answered, be it to refuse. */

@@ -4,7 +4,7 @@ counts the lease anew (L3). While others wait it grants to the first live one of
 
 KEYS
   lease  STRING  the record
-  queue  ZSET    waiters by arrival in microseconds; its name is also the channel of their hints
+  queue  ZSET    waiters by arrival in microseconds; the channels of their hints are named after it
   seen   ZSET    waiters by their last request, sealed owners by the end of the seal
 ARGV
   notAfterUs   bound in server time (K1)
@@ -16,7 +16,7 @@ ARGV
                waiters removed in one step; then PUBLISH or SPUBLISH
 REPLIES
   "granted token"      the owner holds it
-  "waiting ms"         it stands in the queue; the lease ends in so many ms
+  "waiting ms token"   it stands in the queue; the lease ends in so many ms; every later grant has a higher token
   "busy"               it is held and the caller does not wait
   "ended"              the owner has released it or given up: a request that arrives late (K1)
   "newer-format n"     the record is of a newer version
@@ -79,6 +79,6 @@ elseif clockWentBack or (waits == "1" and flag ~= "q") then
   write(token, from, terms, waits == "1" and "q" or flag, holder)
 end
 if waits == "1" then
-  return "waiting " .. string.format("%.0f", math.ceil((openUs - nowUs) / 1000))
+  return "waiting " .. string.format("%.0f", math.ceil((openUs - nowUs) / 1000)) .. " " .. token
 end
 return "busy"

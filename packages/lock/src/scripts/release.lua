@@ -4,7 +4,7 @@ the owner is remembered as gone, so that a request of its acquire that arrives l
 
 KEYS
   lease  STRING  the record
-  queue  ZSET    waiters by arrival; its name is also the channel of their hints
+  queue  ZSET    waiters by arrival; the channels of their hints are named after it
   seen   ZSET    waiters by their last request, sealed owners by the end of the seal
 ARGV
   notAfterUs   bound in server time (K1)
@@ -40,6 +40,7 @@ if flag == "q" or sealMs > 0 then
   leave(owner)
 end
 if sealMs > 0 then
+  forgetSeals()
   redis.call("ZADD", seen, string.format("%.0f", -nowUs - sealMs * 1000), "!" .. owner)
   redis.call("PEXPIRE", seen, retentionMs)
 end

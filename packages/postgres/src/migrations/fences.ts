@@ -1,17 +1,18 @@
 /**
  * Version 1: the highest token of each resource (P1).
  *
- * The UPDATE is the usual path: it takes the row, waits for whoever has it, and looks at the row as it is then. A row that is not there may
- * have been pruned, and its token with it, so a new one has to stand above the floor. The floor is a sequence because a sequence is read as
- * it is now, not as it was at the snapshot: prune raises it before it deletes, so whoever finds a row gone finds the floor raised, under
- * any isolation level.
+ * The UPDATE of `fence_one` is the usual path: it takes the row, waits for whoever has it, and looks at the row as it is then. What it did not
+ * find, `fence_met` makes or refuses. A row that is not there may have been pruned, and its token with it, so a new one has to stand above
+ * the floor. The floor is a sequence because a sequence is read as it is now, not as it was at the snapshot: prune raises it before it
+ * deletes, so whoever finds a row gone finds the floor raised, under any isolation level.
  */
 import { limitIdle } from "./migration.ts";
 import type { Migration } from "./migration.ts";
 
 const sql = `
 CREATE TABLE holdfast.fences (
-  resource text PRIMARY KEY,
+  -- Bytes, not words: compared fast, and the same under every version of a locale.
+  resource text COLLATE "C" PRIMARY KEY,
   token bigint NOT NULL
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE holdfast.fences IS 'The highest token that has been at each resource; written by holdfast.fence alone.';
@@ -19,34 +20,51 @@ COMMENT ON TABLE holdfast.fences IS 'The highest token that has been at each res
 CREATE SEQUENCE holdfast.fence_floor MINVALUE 0 START 0;
 COMMENT ON SEQUENCE holdfast.fence_floor IS 'Tokens below it are refused where no row remembers better.';
 
-CREATE FUNCTION holdfast.fence(resources text[], tokens bigint[], idle_ms integer) RETURNS void
+CREATE FUNCTION holdfast.fence_met(wanted text, granted bigint) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
+DECLARE
+  seen bigint;
+BEGIN
+  INSERT INTO holdfast.fences AS f (resource, token) VALUES (wanted, granted)
+  ON CONFLICT (resource) DO UPDATE SET token = excluded.token WHERE f.token <= excluded.token;
+  IF NOT FOUND THEN
+    SELECT f.token INTO seen FROM holdfast.fences AS f WHERE f.resource = wanted;
+    RAISE EXCEPTION 'stale token % for %: a later holder with token % has been here', granted, wanted, seen
+      USING ERRCODE = 'SF001', DETAIL = json_build_object(
+        'resource', wanted, 'token', granted, 'highest', seen, 'reason', 'superseded');
+  END IF;
+  SELECT last_value INTO seen FROM holdfast.fence_floor;
+  IF granted < seen THEN
+    RAISE EXCEPTION 'stale token % for %: tokens below % are no longer remembered', granted, wanted, seen
+      USING ERRCODE = 'SF001', DETAIL = json_build_object(
+        'resource', wanted, 'token', granted, 'highest', seen, 'reason', 'too-old');
+  END IF;
+END $body$;
+
+CREATE FUNCTION holdfast.fence_one(wanted text, granted bigint, idle_ms integer) RETURNS text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
+BEGIN
+  ${limitIdle("idle_ms")}
+  UPDATE holdfast.fences AS f SET token = granted WHERE f.resource = wanted AND f.token <= granted;
+  IF NOT FOUND THEN
+    PERFORM holdfast.fence_met(wanted, granted);
+  END IF;
+  -- By this the outcome of a COMMIT without answer is found.
+  RETURN pg_current_xact_id();
+END $body$;
+
+CREATE FUNCTION holdfast.fence(resources text[], tokens bigint[], idle_ms integer) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
 DECLARE
   held record;
-  seen bigint;
 BEGIN
-  ${limitIdle("idle_ms")}
   FOR held IN
     SELECT given.resource, given.token FROM unnest(resources, tokens) AS given (resource, token)
     ORDER BY given.resource COLLATE "C", given.token DESC
   LOOP
-    UPDATE holdfast.fences AS f SET token = held.token WHERE f.resource = held.resource AND f.token <= held.token;
-    CONTINUE WHEN FOUND;
-    INSERT INTO holdfast.fences AS f (resource, token) VALUES (held.resource, held.token)
-    ON CONFLICT (resource) DO UPDATE SET token = excluded.token WHERE f.token <= excluded.token;
-    IF NOT FOUND THEN
-      SELECT f.token INTO seen FROM holdfast.fences AS f WHERE f.resource = held.resource;
-      RAISE EXCEPTION 'stale token % for %: a later holder with token % has been here', held.token, held.resource, seen
-        USING ERRCODE = 'SF001', DETAIL = json_build_object(
-          'resource', held.resource, 'token', held.token, 'highest', seen, 'reason', 'superseded');
-    END IF;
-    SELECT last_value INTO seen FROM holdfast.fence_floor;
-    IF held.token < seen THEN
-      RAISE EXCEPTION 'stale token % for %: tokens below % are no longer remembered', held.token, held.resource, seen
-        USING ERRCODE = 'SF001', DETAIL = json_build_object(
-          'resource', held.resource, 'token', held.token, 'highest', seen, 'reason', 'too-old');
-    END IF;
+    PERFORM holdfast.fence_one(held.resource, held.token, idle_ms);
   END LOOP;
+  RETURN pg_current_xact_id();
 END $body$;
 
 CREATE FUNCTION holdfast.prune_fences(retention_ms bigint, rows_max integer) RETURNS integer

@@ -21,13 +21,15 @@ CREATE TABLE holdfast.idempotency_keys (
 CREATE INDEX idempotency_keys_expiry ON holdfast.idempotency_keys (expires_at);
 COMMENT ON TABLE holdfast.idempotency_keys IS 'Keys whose transaction was committed, with its result.';
 
-CREATE FUNCTION holdfast.find_key(wanted_name text, wanted_tenant text, wanted_key text, wanted_fingerprint text,
+-- What an attempt has committed itself it finds also after its retention: it asks because COMMIT got no answer.
+CREATE FUNCTION holdfast.find_key(wanted_name text, wanted_tenant text, wanted_key text, wanted_fingerprint text, own_attempt text,
   OUT state text, OUT result bytea, OUT attempt text)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $body$
   SELECT CASE WHEN k.fingerprint = wanted_fingerprint THEN 'replay' ELSE 'mismatch' END,
     CASE WHEN k.fingerprint = wanted_fingerprint THEN k.result END, k.attempt
   FROM holdfast.idempotency_keys AS k
-  WHERE k.name = wanted_name AND k.tenant = wanted_tenant AND k.key = wanted_key AND k.expires_at > clock_timestamp()
+  WHERE k.name = wanted_name AND k.tenant = wanted_tenant AND k.key = wanted_key
+    AND (k.expires_at > clock_timestamp() OR k.attempt = own_attempt)
 $body$;
 
 CREATE FUNCTION holdfast.claim_key(wanted_name text, wanted_tenant text, wanted_key text, wanted_fingerprint text,
@@ -38,7 +40,7 @@ BEGIN
   ${limitIdle("idle_ms")}
   -- Without the lock, so that two replays do not take each other for a running attempt.
   SELECT found.* INTO state, result, attempt
-  FROM holdfast.find_key(wanted_name, wanted_tenant, wanted_key, wanted_fingerprint) AS found;
+  FROM holdfast.find_key(wanted_name, wanted_tenant, wanted_key, wanted_fingerprint, new_attempt) AS found;
   IF state IS NOT NULL THEN RETURN; END IF;
   IF pg_try_advisory_xact_lock(lock_id) THEN
     INSERT INTO holdfast.idempotency_keys AS k (name, tenant, key, fingerprint, attempt, expires_at)
@@ -53,7 +55,7 @@ BEGIN
   END IF;
   -- Whoever had the lock may have committed since the first look.
   SELECT found.* INTO state, result, attempt
-  FROM holdfast.find_key(wanted_name, wanted_tenant, wanted_key, wanted_fingerprint) AS found;
+  FROM holdfast.find_key(wanted_name, wanted_tenant, wanted_key, wanted_fingerprint, new_attempt) AS found;
   state := coalesce(state, 'busy');
 END $body$;
 

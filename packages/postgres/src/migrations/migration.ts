@@ -12,8 +12,13 @@ export interface Migration {
  * In the function itself, so that it takes no statement of its own, and local, so that it ends with the transaction.
  */
 export function limitIdle(milliseconds: string): string {
-  return `IF current_setting('idle_in_transaction_session_timeout') = '0'
-    OR current_setting('idle_in_transaction_session_timeout')::interval > ${milliseconds} * interval '1 millisecond' THEN
-    PERFORM set_config('idle_in_transaction_session_timeout', ${milliseconds}::text, true);
-  END IF;`;
+  return `DECLARE
+    limited text;
+  BEGIN
+    IF current_setting('idle_in_transaction_session_timeout') = '0'
+      OR current_setting('idle_in_transaction_session_timeout')::interval > ${milliseconds} * interval '1 millisecond' THEN
+      -- Assigned rather than performed: that would be a query.
+      limited := set_config('idle_in_transaction_session_timeout', ${milliseconds}::text, true);
+    END IF;
+  END;`;
 }

@@ -70,6 +70,37 @@ BEGIN
   WHERE o.sequence = failed;
 END $body$;
 
+CREATE FUNCTION holdfast.outbox_dead(of_timer text, after_sequence bigint, rows_max integer)
+RETURNS TABLE (sequence text, id text, action text, payload text, error text, attempts integer, written_at timestamptz, dead_at timestamptz)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
+  SELECT o.sequence::text, o.timer_id, o.action, o.payload, o.error, o.attempts, o.written_at, o.dead_at
+  FROM holdfast.outbox AS o WHERE o.timer = of_timer AND o.dead_at IS NOT NULL AND o.sequence > after_sequence
+  ORDER BY o.sequence LIMIT rows_max
+$body$;
+
+CREATE FUNCTION holdfast.outbox_redrive(of_timer text, dead bigint) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
+DECLARE
+  of_id text;
+BEGIN
+  SELECT o.timer_id INTO of_id FROM holdfast.outbox AS o WHERE o.sequence = dead AND o.timer = of_timer;
+  IF NOT FOUND THEN RETURN false; END IF;
+  -- Waits for the relay that has a later row of this id. One that has just looked, and does not see the redriven row before it, finds the
+  -- later row changed and not yet due, so it leaves it alone: no two rows of an id are told at a time.
+  UPDATE holdfast.outbox AS o SET not_before = greatest(o.not_before, clock_timestamp() + interval '100 milliseconds')
+  WHERE o.timer = of_timer AND o.timer_id = of_id AND o.dead_at IS NULL;
+  UPDATE holdfast.outbox AS o SET dead_at = NULL, attempts = 0, not_before = '-infinity'
+  WHERE o.sequence = dead AND o.dead_at IS NOT NULL;
+  RETURN FOUND;
+END $body$;
+
+CREATE FUNCTION holdfast.outbox_drop(of_timer text, dead bigint) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
+BEGIN
+  DELETE FROM holdfast.outbox AS o WHERE o.sequence = dead AND o.timer = of_timer AND o.dead_at IS NOT NULL;
+  RETURN FOUND;
+END $body$;
+
 CREATE FUNCTION holdfast.outbox_status(of_timer text, OUT pending bigint, OUT dead bigint, OUT oldest_ms bigint)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
   SELECT count(*) FILTER (WHERE o.dead_at IS NULL), count(*) FILTER (WHERE o.dead_at IS NOT NULL),

@@ -28,6 +28,7 @@ local attemptsMax, atLeastUs = tonumber(ARGV[5]), tonumber(ARGV[6])
 -- @include time
 -- @include bound
 -- @include job
+-- @include held
 if not job.format or job.removed then
   return { "stale" }
 end
@@ -48,8 +49,11 @@ elseif job.open or redis.call("ZRANGE", waiting, 0, 0)[1] ~= id then
   return { "wait" }
 elseif job.paused and tonumber(score) > 0 then
   return { "wait" }
-elseif tonumber(job.held or 0) > nowUs then
-  return { "held", math.ceil((tonumber(job.held) - nowUs) / 1000) }
+elseif heldUs > 0 then
+  if heldAnew then
+    redis.call("HSET", state, unpack(heldAnew))
+  end
+  return { "held", math.ceil(heldUs / 1000) }
 elseif tonumber(token) <= tonumber(job.token or 0) then
   return { "lost" }
 else

@@ -23,15 +23,24 @@ local notAfterUs, keepMs, id, overlap, waitingMax = tonumber(ARGV[1]), ARGV[2], 
 -- @include time
 -- @include bound
 -- @include job
+-- @include held
 local answered = redis.call("GET", answer)
 if answered then
   return { answered }
-elseif not job.format or job.removed then
-  return { "absent" }
 end
 local count = redis.call("ZCARD", waiting)
-local busy = job.open or count > 0 or tonumber(job.held or 0) > nowUs
+local first = redis.call("ZRANGE", waiting, 0, 0, "WITHSCORES")
+if not job.format or job.removed then
+  redis.call("SET", answer, "absent", "PX", keepMs)
+  return { "absent" }
+end
+-- While the job is paused, only what was asked for by hand is about to begin.
+local begins = count > 0 and (not job.paused or tonumber(first[2]) < 0)
+local busy = job.open or begins or heldUs > 0
 if count >= waitingMax or (busy and overlap == "skip") then
+  if heldAnew and not job.open then
+    redis.call("HSET", state, unpack(heldAnew))
+  end
   redis.call("SET", answer, "busy", "PX", keepMs)
   return { "busy" }
 end

@@ -36,7 +36,7 @@ elseif verb ~= "ended" and tonumber(token) <= tonumber(job.token) then
   return { "lost" }
 end
 redis.call("LLEN", history)
-redis.call("HDEL", state, "open", "openDue", "attempts", "runner", "started")
+redis.call("HDEL", state, "open", "openDue", "attempts", "runner")
 redis.call("HSET", state, "token", token, "finished", token)
 redis.call("LPUSH", history, record)
 redis.call("LTRIM", history, 0, historyMax - 1)

@@ -8,12 +8,14 @@ REPLIES
   {"format", format}
   {"absent", now}
   {"removed", now, version}
-  {"job", now, version, definition, next, cursor, paused, open, head, headScore, waitingCount}
-       paused: 0 or 1; open, head: occurrence ids or ""
+  {"job", now, version, definition, next, cursor, paused, open, head, headScore, waitingCount, held}
+       paused: 0 or 1; open, head: occurrence ids or ""; held: for how many ms the last run counts as under way yet,
+       0 when that has to be put on record anew first
 ]]
 local state, waiting = KEYS[1], KEYS[2]
 -- @include time
 -- @include job
+-- @include held
 if not job.format then
   return { "absent", nowText }
 elseif job.removed then
@@ -23,4 +25,5 @@ local head = redis.call("ZRANGE", waiting, 0, 0, "WITHSCORES")
 return {
   "job", nowText, job.version, job.definition, job.next, job.cursor, job.paused or "0",
   job.open or "", head[1] or "", head[2] or "0", redis.call("ZCARD", waiting),
+  heldAnew and 0 or math.ceil(heldUs / 1000),
 }

@@ -14,7 +14,8 @@ ARGV
 REPLIES
   {"format", format}
   {"too-late", now}
-  {"removed", next, open}  the occurrence that was next, in ms, and the one under way, or ""
+  {"removed", next, open}  the occurrence that was next, in ms, and the one under way, or ""; 0 and "" for a repeat when there is a job
+                           of this name again
   {"absent"}
 ]]
 local state, waiting, history, answer = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -22,9 +23,12 @@ local notAfterUs, keepMs, buriedMs = tonumber(ARGV[1]), ARGV[2], ARGV[3]
 -- @include time
 -- @include bound
 -- @include job
-if redis.call("GET", answer) then
-  return { "removed", job.next or "0", job.open or "" }
-elseif not job.format or job.removed then
+local answered = redis.call("GET", answer)
+if answered == "removed" then
+  -- What was defined since then is none of this operation's.
+  return { "removed", job.removed and job.next or "0", job.removed and job.open or "" }
+elseif answered or not job.format or job.removed then
+  redis.call("SET", answer, "absent", "PX", keepMs)
   return { "absent" }
 end
 redis.call("DEL", waiting, history)

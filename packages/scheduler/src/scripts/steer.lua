@@ -8,7 +8,7 @@ ARGV
   notAfterUs  bound in server time
   keepMs      how long an answer is remembered
   verb        "pause" or "resume"
-  expected    for resume: the occurrence that is next on record, in ms
+  expected    for resume: the occurrence that is next on record, in ms; for pause: the same when it is due and too many wait, or ""
   next        for resume: the first occurrence from now on, in ms
 REPLIES
   {"format", format}
@@ -16,7 +16,7 @@ REPLIES
   {"paused"}
   {"resumed"}
   {"absent"}
-  {"moved"}  the record was changed meanwhile: look again
+  {"moved"}  the record was changed meanwhile, or an occurrence is due that a pause would pass over: look again
 ]]
 local state, answer = KEYS[1], KEYS[2]
 local notAfterUs, keepMs, verb, expected, next = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], ARGV[5]
@@ -27,9 +27,14 @@ local answered = redis.call("GET", answer)
 if answered then
   return { answered }
 elseif not job.format or job.removed then
+  redis.call("SET", answer, "absent", "PX", keepMs)
   return { "absent" }
 end
 if verb == "pause" then
+  -- What passed before the pause is decided before it, as C2 says.
+  if not job.paused and job.next ~= expected and tonumber(job.next) * 1000 <= nowUs then
+    return { "moved" }
+  end
   redis.call("HSET", state, "paused", "1")
   redis.call("SET", answer, "paused", "PX", keepMs)
   return { "paused" }

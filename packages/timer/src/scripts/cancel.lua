@@ -25,9 +25,7 @@ local itemsAt = 3
 -- @include time
 -- @include bound
 -- @include shard
-if shard[7] then
-  return { "layout", "" }
-end
+-- @include still
 -- @include memory
 -- @include lease
 -- @include record
@@ -42,6 +40,7 @@ local scores = redis.call("ZMSCORE", due, unpack(ids))
 local noted = redis.call("HMGET", notes, unpack(ids))
 local records = redis.call("HMGET", data, unpack(ids))
 local followings = redis.call("HMGET", later, unpack(ids))
+local marks = recallMarks(ids)
 local answers = recall(fields)
 
 local marked, forgotten = {}, {}
@@ -49,6 +48,7 @@ for index, id in ipairs(ids) do
   if not answers[index] then
     if not scores[index] then
       answers[index] = "absent"
+      memorize("i" .. id, marks[index] or nowText)
     elseif isLease(scores[index]) then
       answers[index] = "firing"
       marked[#marked + 1] = id
@@ -57,13 +57,14 @@ for index, id in ipairs(ids) do
       answers[index] = "cancelled"
       conclude(id, records[index], false)
     end
-    if followings[index] then
+    local following = followings[index]
+    if following then
+      -- Whoever set it may ask again: he must hear what he was told, and not set it anew.
+      keepAnswer(id, string.sub(following, string.find(following, " ", 1, true) + 1))
       forgotten[#forgotten + 1] = id
     end
-    memorized[#memorized + 1] = "x" .. id
-    memorized[#memorized + 1] = nowText
-    memorized[#memorized + 1] = fields[index]
-    memorized[#memorized + 1] = answers[index]
+    memorize("x" .. id, nowText)
+    memorize(fields[index], answers[index])
   end
 end
 if #forgotten > 0 then
@@ -73,5 +74,5 @@ writeEnds()
 if #marked > 0 then
   redis.call("HSET", notes, unpack(marked))
 end
-remember(memorized)
+remember()
 return { "cancelled", nowText, answers }

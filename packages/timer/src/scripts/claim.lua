@@ -20,7 +20,8 @@ ARGV
   limit       most timers to lease
   leaseUs     length of a lease
   ackCount    number of acknowledgements
-  acks...     id, end of lease, and the record's answer and operation when it is young (else empty)
+  acks...     runs of acknowledgements with the same end of lease: that end, their number, their ids, then the heads of their records,
+              empty where a record is not young; no id twice
 REPLIES
   {"layout", layout}
   {"too-late", now}
@@ -28,6 +29,9 @@ REPLIES
   {"claimed", now, token, leaseEnd, next, trouble, refused, timers, records, notes}
        next: earliest deadline that is not due, or ""; trouble: "", "lapsed" (leases that reap must see to), or "back" (so did the
        clock); refused: ids for settle; timers: id, deadline; records, notes: in the order of timers, notes empty when there are none
+  "claimed", now, token, leaseEnd, next, trouble, then id, deadline, record of each timer, as the lines of one text, which costs a
+       fraction of that: when nothing was refused, nothing noted, no id or record has a line break of its own, and it is no longer
+       than a client can take as one text
 ]]
 local due, data, notes, later, state, memoryA, memoryB = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
 local layout, notAfterUs, lane, sequence = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
@@ -39,67 +43,71 @@ local acksAt = 8
 -- @include token
 -- @include memory
 -- @include lease
+-- @include acknowledgements
+
+-- Clients have a longest text (512 MB in Node.js), and large records gain nothing from being put together.
+local linesMaxBytes = 1048576
+
+-- The usual answer as lines, or false when it does not fit. Each text that Lua makes costs by its length, so it is put together once.
+local function asLines(head, ids, timers, records)
+  local lines, count, bytes = { head }, 1, 0
+  local lineBreak = string.find(table.concat(ids), "\n", 1, true)
+  for index = 1, #ids do
+    local record = records[index] or ""
+    lines[count + 1], lines[count + 2], lines[count + 3] = timers[index * 2 - 1], timers[index * 2], record
+    count = count + 3
+    bytes = bytes + #record
+    lineBreak = lineBreak or string.find(record, "\n", 1, true)
+  end
+  return not lineBreak and bytes <= linesMaxBytes and table.concat(lines, "\n")
+end
 
 local trouble = tonumber(shard[2]) > nowUs + 1000000 and "back" or ""
-local crashedOrRetried = redis.call("EXISTS", notes, later) > 0
 
--- A repeat: what of its batch is still leased as it was. The rest has lapsed and been taken over.
+-- The last request of this lane: its sequence, the token, the end of lease, what was refused, then the batch, between bytes that no id
+-- has, since ids are UTF-8. Of a repeat's batch, what is leased as it was is given again; the rest has lapsed and been taken over.
 local earlier = recall({ "w" .. lane })[1]
-local first = earlier and cmsgpack.unpack(earlier)
-if first and tonumber(first[1]) > tonumber(sequence) then
+local last = earlier and string.match(earlier, "^%d+")
+if last and tonumber(last) > tonumber(sequence) then
   return { "outrun", nowText }
-elseif first and first[1] == sequence then
+elseif last == sequence then
+  local token, leaseEnd, refusals, batch = string.match(earlier, "^%d+ (%d*) (%d*) ([^\254]*)\254(.*)$")
   local ids, timers = {}, {}
-  for at = 1, #first[5], 2 do
-    if redis.call("ZSCORE", due, first[5][at]) == first[3] then
-      ids[#ids + 1] = first[5][at]
-      timers[#timers + 1] = first[5][at]
-      timers[#timers + 1] = first[5][at + 1]
+  for id in string.gmatch(refusals, "[^\255]+") do
+    refused[#refused + 1] = id
+  end
+  for id, deadline in string.gmatch(batch, "([^\255]+)\255([^\255]+)") do
+    if redis.call("ZSCORE", due, id) == leaseEnd then
+      ids[#ids + 1] = id
+      timers[#timers + 1] = id
+      timers[#timers + 1] = deadline
     end
   end
   local records = #ids > 0 and redis.call("HMGET", data, unpack(ids)) or {}
   local noted = #ids > 0 and redis.call("HMGET", notes, unpack(ids)) or {}
-  return { "claimed", nowText, first[2], first[3], nowText, trouble, first[4], timers, records, noted }
+  return { "claimed", nowText, token, leaseEnd, nowText, trouble, refused, timers, records, noted }
 end
 
-local removed, refused, memorized = {}, {}, {}
-if ackCount > 0 then
-  local acked = {}
-  for at = acksAt, #ARGV, 3 do
-    acked[#acked + 1] = ARGV[at]
-  end
-  local scores = redis.call("ZMSCORE", due, unpack(acked))
-  local noted = crashedOrRetried and redis.call("HMGET", notes, unpack(acked)) or {}
-  local followings = crashedOrRetried and redis.call("HMGET", later, unpack(acked)) or {}
-  for index, id in ipairs(acked) do
-    local at = acksAt + (index - 1) * 3
-    if scores[index] ~= ARGV[at + 1] or noted[index] or followings[index] then
-      refused[#refused + 1] = id
-    else
-      removed[#removed + 1] = id
-      memorized[#memorized + 1] = "i" .. id
-      memorized[#memorized + 1] = nowText
-      local young = ARGV[at + 2]
-      local space = string.find(young, " ", 1, true)
-      if space then
-        memorized[#memorized + 1] = "o" .. string.sub(young, space + 1) .. " " .. id
-        memorized[#memorized + 1] = string.sub(young, 1, space - 1)
-      end
-    end
-  end
-end
-
+checkAcknowledgements(ARGV, acksAt)
 local ids, timers = {}, {}
 local records, noted, nextDue = {}, {}, ""
 if limit > 0 and not shard[7] then
   local found = redis.call("ZRANGE", due, "-inf", nowText, "BYSCORE", "LIMIT", 0, limit, "WITHSCORES")
+  timers = found
   for at = 1, #found, 2 do
     if isLease(found[at + 1]) then
       trouble = trouble == "" and "lapsed" or trouble
     else
       ids[#ids + 1] = found[at]
-      timers[#timers + 1] = found[at]
-      timers[#timers + 1] = found[at + 1]
+    end
+  end
+  if #ids * 2 < #found then
+    timers = {}
+    for at = 1, #found, 2 do
+      if not isLease(found[at + 1]) then
+        timers[#timers + 1] = found[at]
+        timers[#timers + 1] = found[at + 1]
+      end
     end
   end
   if #found == limit * 2 then
@@ -111,15 +119,15 @@ end
 if #ids > 0 then
   records = redis.call("HMGET", data, unpack(ids))
   noted = crashedOrRetried and redis.call("HMGET", notes, unpack(ids)) or {}
+else
+  redis.call("HLEN", data)
 end
 if #ids + ackCount == 0 then
   return { "claimed", nowText, "", "", nextDue, trouble, refused, timers, records, noted }
 end
 
-if #removed > 0 then
-  redis.call("ZREM", due, unpack(removed))
-  redis.call("HDEL", data, unpack(removed))
-else
+local ended = writeAcknowledgements()
+if ended == 0 then
   -- Deletes nothing. Once a freeing write was made, Redis lets the others pass when it is out of memory (K3): what is due still fires.
   redis.call("HDEL", state, "")
 end
@@ -128,18 +136,19 @@ if #ids > 0 then
   token = nextToken(shard[2])
   leaseEnd = leaseEndText(leaseUs)
   local leases = {}
-  for index, id in ipairs(ids) do
-    leases[index * 2 - 1] = leaseEnd
-    leases[index * 2] = id
+  for index = 1, #ids do
+    leases[index * 2 - 1], leases[index * 2] = leaseEnd, ids[index]
   end
   redis.call("ZADD", due, unpack(leases))
 end
-local leased = string.format("%.0f", tonumber(shard[3]) + #ids - #removed)
+local leased = string.format("%.0f", tonumber(shard[3]) + #ids - ended)
 redis.call("HSET", state, "floor", token ~= "" and token or shard[2], "leased", leased)
 if leaseUs > tonumber(shard[8] or 0) then
   redis.call("HSET", state, "leaseMaxUs", string.format("%.0f", leaseUs))
 end
-memorized[#memorized + 1] = "w" .. lane
-memorized[#memorized + 1] = cmsgpack.pack({ sequence, token, leaseEnd, refused, timers })
-remember(memorized)
-return { "claimed", nowText, token, leaseEnd, nextDue, trouble, refused, timers, records, noted }
+local answered = table.concat({ sequence, token, leaseEnd, table.concat(refused, "\255") .. "\254" .. table.concat(timers, "\255") }, " ")
+memorize("w" .. lane, answered)
+remember()
+local plain = #ids > 0 and #refused == 0 and #noted == 0
+local head = table.concat({ "claimed", nowText, token, leaseEnd, nextDue, trouble }, "\n")
+return plain and asLines(head, ids, timers, records) or { "claimed", nowText, token, leaseEnd, nextDue, trouble, refused, timers, records, noted }

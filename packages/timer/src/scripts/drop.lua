@@ -22,9 +22,7 @@ local layout, notAfterUs, id, operation = ARGV[1], tonumber(ARGV[2]), ARGV[3], A
 -- @include time
 -- @include bound
 -- @include shard
-if shard[7] then
-  return { "layout", "" }
-end
+-- @include still
 -- @include memory
 
 local field = "o" .. operation .. " " .. id
@@ -38,5 +36,6 @@ if answer == "dropped" then
   redis.call("ZREM", dead, id)
   redis.call("HDEL", deadData, id)
 end
-remember({ field, answer })
+memorize(field, answer)
+remember()
 return { "dropped", nowText, { answer } }

@@ -23,9 +23,7 @@ local layout, notAfterUs, publish, id, operation = ARGV[1], tonumber(ARGV[2]), A
 -- @include time
 -- @include bound
 -- @include shard
-if shard[7] then
-  return { "layout", "" }
-end
+-- @include still
 -- @include memory
 -- @include lease
 
@@ -44,7 +42,8 @@ elseif isLease(score) then
 elseif tonumber(score) > nowMs * 1000 then
   redis.call("ZADD", due, string.format("%.0f", nowMs * 1000), id)
 end
-remember({ field, answer })
+memorize(field, answer)
+remember()
 if answer == "due" then
   redis.pcall(publish, wake, string.format("%.0f", nowMs))
 end

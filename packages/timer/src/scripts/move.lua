@@ -33,13 +33,13 @@ elseif layout and string.sub(layout, 1, #sealed) == sealed then
     return { "sealed", layout, kept[4] }
   end
   redis.call("HDEL", state, "moving")
-  redis.call("HSET", state, "layout", after .. nowText, "openedUs", nowText, "floor", floor)
+  redis.call("HSET", state, "layout", after .. nowText, "movedUs", nowText, "floor", floor)
   return { "finished", after .. nowText }
 elseif layout and (string.sub(layout, 1, #before) ~= before or (moving and moving ~= to)) then
   return { "other", layout }
 elseif not layout then
   layout = sealed .. nowText
-  redis.call("HSET", state, "layout", layout, "openedUs", nowText, "floor", nowText, "leased", "0", "side", "A", "sideUs", "0")
+  redis.call("HSET", state, "layout", layout, "movedUs", nowText, "floor", nowText, "leased", "0", "side", "A", "sideUs", "0")
   redis.call("HSET", state, "keepUs", "60000000", "moving", to)
   return { "sealed", layout, nowText }
 elseif step == "seal" and moving == to and tonumber(kept[2]) <= 0 then

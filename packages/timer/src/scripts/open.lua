@@ -38,7 +38,7 @@ end
 boundUs = math.max(boundUs, tonumber(kept[2] or 0))
 keepUs = math.max(keepUs, boundUs, tonumber(kept[3] or 0))
 if not kept[1] then
-  redis.call("HSET", state, "layout", layout, "openedUs", nowText, "floor", nowText, "leased", "0", "side", "A", "sideUs", "0")
+  redis.call("HSET", state, "layout", layout, "floor", nowText, "leased", "0", "side", "A", "sideUs", "0")
 end
 if boundUs ~= tonumber(kept[2]) or keepUs ~= tonumber(kept[3]) then
   redis.call("HSET", state, "boundUs", string.format("%.0f", boundUs), "keepUs", string.format("%.0f", keepUs))

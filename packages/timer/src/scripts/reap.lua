@@ -54,6 +54,7 @@ for index = 1, #stranded do
   ids[#ids + 1] = stranded[index]
 end
 if #ids == 0 then
+  noteRewind()
   return { "reaped", nowText, 0, graves }
 end
 local noted = redis.call("HMGET", notes, unpack(ids))
@@ -82,6 +83,7 @@ for index, id in ipairs(ids) do
   end
 end
 redis.call("HDEL", state, "")
+noteRewind()
 writeEnds()
 writeBurials()
 if #rescored > 0 then
@@ -89,5 +91,5 @@ if #rescored > 0 then
   redis.call("HSET", notes, unpack(renoted))
 end
 redis.call("HSET", state, "leased", string.format("%.0f", tonumber(shard[3]) - #ids))
-remember(memorized)
+remember()
 return { "reaped", nowText, #ids, graves }

@@ -29,9 +29,7 @@ local layout, notAfterUs, publish, id, operation = ARGV[1], tonumber(ARGV[2]), A
 -- @include time
 -- @include bound
 -- @include shard
-if shard[7] then
-  return { "layout", "" }
-end
+-- @include still
 -- @include token
 -- @include memory
 -- @include lease
@@ -43,6 +41,7 @@ local answered = recall({ field })[1]
 if answered then
   return { "redriven", nowText, { answered } }
 end
+local mark = recallMarks({ id })[1]
 local epitaph = redis.call("HGET", deadData, id)
 local score = redis.call("ZSCORE", due, id)
 redis.call("ZSCORE", dead, id)
@@ -53,8 +52,7 @@ if not epitaph then
 elseif score then
   answer = "exists"
 end
-memorized[#memorized + 1] = field
-memorized[#memorized + 1] = answer
+memorize(field, answer)
 if answer == "redriven" then
   local first = string.find(epitaph, " ", 1, true)
   local second = string.find(epitaph, " ", first + 1, true)
@@ -63,7 +61,8 @@ if answer == "redriven" then
   local payload = string.sub(record, (string.find(record, " ", space + 1, true) or 0) + 1)
   redis.call("ZREM", dead, id)
   redis.call("HDEL", deadData, id)
-  set("s", id, operation, math.floor(nowUs / 1000), payload)
+  keepMark(id, mark)
+  set("s", id, math.floor(nowUs / 1000), operation .. " " .. payload)
 end
 write()
 if answer == "redriven" then

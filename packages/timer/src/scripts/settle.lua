@@ -77,8 +77,7 @@ for index, id in ipairs(ids) do
       renoted[#renoted + 1] = id
       renoted[#renoted + 1] = makeNote(tonumber(attempts), isSuspect(note) and verb == "release", false, "")
     end
-    memorized[#memorized + 1] = fields[index]
-    memorized[#memorized + 1] = answers[index]
+    memorize(fields[index], answers[index])
   end
 end
 if #memorized == 0 then
@@ -92,7 +91,7 @@ if #rescored > 0 then
   redis.call("HSET", notes, unpack(renoted))
 end
 redis.call("HSET", state, "leased", string.format("%.0f", leased))
-remember(memorized)
+remember()
 local againUs = math.huge
 for _, scores in ipairs({ rescored, installedScores }) do
   for at = 1, #scores, 2 do

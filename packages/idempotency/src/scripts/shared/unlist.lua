@@ -3,12 +3,13 @@ unlist: takes a key out of the index of unfinished keys. Frees memory, so that w
 (K3).
 
 Needs
-  recovering, held, member  from KEYS and ARGV
-  rule                      what the record says of a dead attempt: recover, hold, or false when the record is lost
+  record, recovering, held  from KEYS
+  memberOf                  from record
+  stored                    the fields of the record, or false when it is lost
 ]]
-if rule ~= "hold" then
-  redis.call("ZREM", recovering, member)
+if not stored or stored.rule ~= "hold" then
+  redis.call("ZREM", recovering, memberOf(record))
 end
-if rule ~= "recover" then
-  redis.call("ZREM", held, member)
+if not stored or stored.rule ~= "recover" then
+  redis.call("ZREM", held, memberOf(record))
 end

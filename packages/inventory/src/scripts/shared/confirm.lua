@@ -2,96 +2,63 @@
 confirm: confirms a reservation of settle's, as a whole or in part, or takes an expired one again if stock is left.
 
 Needs
-  the names of shelf, holds and expiry; final
+  the names of shelf, holds and expiry; final; id; hold, and its state, held or expired; request, and where the part to confirm begins in
+  it (linesAt); operation
 Gives
-  confirm(order, id, words)    the letter of the answer; the order has its mark, the number of its lines, and what is wanted by sku
-  takeAgain(order, id, words)  the same for one that has expired
+  answer  the letter of the answer
 ]]
--- What is confirmed of each line, or false when it is more than is held.
-local function parts(order, words)
-  local first, lines, left = firstHeld(words), {}, order.lines
-  local whole = left == 0
-  for held = first, lastHeld(words, first), 2 do
-    local sku, quantity = words[held], tonumber(words[held + 1])
-    local part = whole and quantity or order.wanted[sku]
-    if part and part > quantity then
-      return false
-    end
-    left = part and left - 1 or left
-    lines[#lines + 1] = { sku = sku, quantity = quantity, part = part or 0 }
+local whole, parts, exceeds = linesAt > #request, hold.counts, false
+if not whole then
+  local asked, left = {}, 0
+  for sku, text in string.gmatch(string.sub(request, linesAt), "(%S+) (%S+)") do
+    asked[sku], left = tonumber(text), left + 1
   end
-  return (whole or left == 0) and lines, whole
+  parts = {}
+  for at, sku in ipairs(hold.skus) do
+    local part = asked[sku]
+    exceeds = exceeds or part and not (part >= 1 and part <= tonumber(hold.counts[at]) and part % 1 == 0)
+    parts[at], left = string.format("%.0f", part or 0), part and left - 1 or left
+  end
+  exceeds = exceeds or left > 0
 end
-
-local function setPart(words, lines, whole)
-  local upTo = lastHeld(words, firstHeld(words))
-  for word = #words, upTo + 1, -1 do
-    words[word] = nil
+-- Words of the movement: what is confirmed and, of a hold, what was held of each line, or all lines of what is taken again.
+local moved, there, short, more = {}, {}, false, ""
+for at, sku in ipairs(hold.skus) do
+  local words = sku .. " " .. parts[at]
+  if state == "h" then
+    moved[at] = words .. " " .. hold.counts[at]
+  elseif parts[at] ~= "0" then
+    moved[#moved + 1], there[#there + 1] = words, words .. " " .. string.format("%.0f", value[sku])
+    short = short or value[sku] < tonumber(parts[at])
   end
-  if not whole then
-    if firstHeld(words) == 7 then
-      words[#words + 1] = "#"
-    end
-    words[#words + 1] = "#"
-    for _, line in ipairs(lines) do
-      words[#words + 1] = line.part > 0 and line.sku .. " " .. number(line.part) or nil
-    end
+  if not whole and parts[at] ~= "0" then
+    more = more .. " " .. words
   end
 end
-
-local function confirm(order, id, words)
-  local lines, whole = parts(order, words)
-  if not lines then
-    return "e"
-  end
-  local moved = {}
-  for _, line in ipairs(lines) do
-    local reserved = value["r#" .. line.sku] - line.quantity
-    if reserved < 0 then
-      bad = "r#" .. line.sku
+-- The lines of a part as the record has them: behind what was asked for and what was taken.
+more = whole and "" or (hold.taken and " #" or " # #") .. more
+if exceeds then
+  answer = "e"
+elseif short and dueLeft then
+  answer = "b"
+elseif short and not final then
+  answer = "s"
+elseif short then
+  -- The "no" stays: a confirmation that comes late must not take what its caller was told is not there (V2).
+  hold.mark = operation
+  mark(id, hold, "y", (whole and (hold.taken and " # " or " # # ") .. hold.held or more) .. " # " .. table.concat(there, " "))
+  answer = "i"
+else
+  hold.mark = operation
+  if state == "h" then
+    finish(id, hold, "c", more, parts)
+  else
+    for at, sku in ipairs(hold.skus) do
+      value[sku] = value[sku] - parts[at]
     end
-    put("r#" .. line.sku, reserved)
-    put(line.sku, value[line.sku] + line.quantity - line.part)
-    moved[#moved + 1] = line.sku .. " " .. number(line.part) .. " " .. number(line.quantity)
+    mark(id, hold, "c", more)
   end
-  entries[#entries + 1] = "c" .. nowText .. " " .. id .. " " .. words[6] .. " " .. table.concat(moved, " ")
-  free(id)
-  words[4] = order.mark
-  setPart(words, lines, whole)
-  mark(id, words, "c")
-  return "c"
-end
-
-local function takeAgain(order, id, words)
-  local lines, whole = parts(order, words)
-  if not lines then
-    return "e"
-  end
-  local moved, short, left = {}, false, {}
-  for _, line in ipairs(lines) do
-    short = short or value[line.sku] < line.part
-    if line.part > 0 then
-      moved[#moved + 1] = line.sku .. " " .. number(line.part)
-      left[#left + 1] = line.sku .. " " .. number(line.part) .. " " .. number(value[line.sku])
-    end
-  end
-  if short and dueLeft then
-    return "b"
-  elseif short and final ~= "1" then
-    return "s"
-  end
-  setPart(words, lines, whole and not short)
-  words[4] = order.mark
-  if short then
-    -- The "no" stays: a confirmation that comes late must not take what its caller was told is not there (V2).
-    words[#words + 1] = "# " .. table.concat(left, " ")
-    mark(id, words, "y")
-    return "i"
-  end
-  for _, line in ipairs(lines) do
-    put(line.sku, value[line.sku] - line.part)
-  end
-  entries[#entries + 1] = "t" .. nowText .. " " .. id .. " " .. words[6] .. " " .. table.concat(moved, " ")
-  mark(id, words, "c")
-  return "c"
+  local head = (state == "h" and "c" or "t") .. nowText .. " " .. id .. " "
+  entries[#entries + 1] = head .. hold.reference .. " " .. table.concat(moved, " ")
+  answer = "c"
 end

@@ -3,35 +3,35 @@ expiry: ends the holds that are past their end, the oldest first and a bounded n
 
 Needs
   the names of shelf and holds
-  expireMax, linesMax  most holds ended in one script, and about how many lines of them
+  expireMax  most holds ended in one script, and about ten times as many of their lines
 Gives
-  lapse(id, words)  ends a hold by time
-  dueLeft           whether holds past their end are still unreturned
-  lapsed            how many were ended
+  lapse(id, hold)  ends a hold by time
+  dueLeft          whether holds past their end are still unreturned
+  lapsed           how many were ended
 ]]
-local function lapse(id, words)
+local function lapse(id, hold)
   lapsed = lapsed + 1
-  entries[#entries + 1] = "x" .. nowText .. " " .. id .. " " .. words[6] .. " " .. unreserve(words, whole)
-  free(id)
-  mark(id, words, "x")
+  entries[#entries + 1] = "x" .. nowText .. " " .. id .. " " .. hold.reference .. " " .. hold.held
+  finish(id, hold, "x", "")
 end
 
 if nextMs <= nowMs then
   local ids = redis.call("ZRANGE", due, "-inf", nowMsText, "BYSCORE", "LIMIT", 0, expireMax)
   local found, ended, lines, count = records(ids), {}, 0, 0
-  for _, id in ipairs(ids) do
-    local words = found[id] and wordsOf(found[id]) or {}
-    count = count + 1
-    ended[count] = words
-    lines = lines + #words / 2
-    if lines >= linesMax then
+  for at, id in ipairs(ids) do
+    count = at
+    if found[id] and string.sub(found[id], 1, 2) == "hv" then
+      ended[at] = holdOf(found[id])
+      lines = lines + #ended[at].skus
+    end
+    if lines >= expireMax * 10 then
       break
     end
   end
   loadHeld(ended)
-  for at, words in ipairs(ended) do
-    if words[1] and string.sub(words[1], 1, 1) == "h" then
-      lapse(ids[at], words)
+  for at = 1, count do
+    if ended[at] then
+      lapse(ids[at], ended[at])
     else
       freed[#freed + 1] = ids[at]
     end

@@ -13,35 +13,15 @@ A movement is words too: kind and time in µs, id, order id or "#", sku and numb
 Needs
   the names of shelf
 Gives
-  records(ids)             by id, those that are remembered; placeOf[id] is the side that has it
-  wordsOf(record)
-  firstHeld(words), lastHeld(words)  where the lines that are held begin and end
-  loadHeld(list)           loads the counters of all lines of records, given as lists of words
-  mark(id, words, state)   the record after a change of state
-  free(id)                 takes a hold off the list of live ones
-  unreserve(words, back)   takes what a hold reserves off the shelf; whole is the usual `back`
-  fresh                    records by id that changed in this script
-  number(n)                a whole number as text with all its digits
+  records(ids)            by id, those that are remembered; placeOf[id] is the side that has it
+  holdOf(record)          a reservation taken apart: state, endText, holdMs, mark, reference; request (from word 5 on) and, while it is
+                          held or expired, its lines: held as text, skus, and counts as text
+  loadHeld(list)          loads the counters of all lines of holds
+  mark(id, hold, state, more)  the record after a change of state, with more words behind; counts it where it lives now
+  finish(id, hold, state, more, parts)  ends a hold: takes it off the list of live ones and what it reserves off the shelf; all is
+                          available again, or all but the parts
+  fresh                   records by id that changed in this script
 ]]
-local function number(n)
-  return string.format("%.0f", n)
-end
-
-local function load(fields)
-  for from = 1, #fields, 4000 do
-    local upTo = math.min(from + 3999, #fields)
-    local texts = redis.call("HMGET", stock, unpack(fields, from, upTo))
-    for at = from, upTo do
-      local count = tonumber(texts[at - from + 1] or 0)
-      if not count or count < 0 or count > 9007199254740991 or count % 1 ~= 0 then
-        bad = fields[at]
-      end
-      value[fields[at]] = count or 0
-    end
-  end
-end
-
-local placeOf = {}
 local function records(ids)
   local found, missing = {}, {}
   if #ids == 0 then
@@ -63,76 +43,83 @@ local function records(ids)
   return found
 end
 
-local function wordsOf(record)
-  local words = {}
-  for word in string.gmatch(record, "%S+") do
-    words[#words + 1] = word
-  end
-  return words
-end
-
-local function lastHeld(words, first)
-  for at = first, #words do
-    if words[at] == "#" then
-      return at - 1
+local function holdOf(record)
+  local state, endText, holdMs, operation, request, reference, lines =
+    string.match(record, "^(%l)v%d+ (%d+) (%d+) (%S+) (%S+ (%S+) (.+))$")
+  local skus, counts, held, taken = {}, {}, lines, false
+  if state == "h" or state == "x" then
+    taken = string.find(lines, "#", 1, true)
+    held = taken and string.sub(lines, taken + 2) or lines
+    for sku, count in string.gmatch(held, "(%S+) (%S+)") do
+      skus[#skus + 1], counts[#counts + 1] = sku, count
     end
   end
-  return #words
-end
-
-local function firstHeld(words)
-  local asked = lastHeld(words, 7)
-  local next = words[asked + 2]
-  return next and next ~= "#" and asked + 2 or 7
+  return {
+    state = state,
+    endText = endText,
+    holdMs = holdMs,
+    mark = operation,
+    request = request,
+    reference = reference,
+    held = held,
+    taken = taken,
+    skus = skus,
+    counts = counts,
+  }
 end
 
 local function loadHeld(list)
-  local fields, listed = {}, {}
-  for _, words in ipairs(list) do
-    local first = firstHeld(words)
-    for at = first, lastHeld(words, first), 2 do
-      local sku = words[at]
-      if not listed[sku] and not value[sku] then
-        fields[#fields + 1] = sku
+  local first = #wanted + 1
+  for _, hold in pairs(list) do
+    for _, sku in ipairs(hold.skus) do
+      if not value[sku] then
+        value[sku], wanted[#wanted + 1] = 0, sku
       end
-      if not listed[sku] and not value["r#" .. sku] then
-        fields[#fields + 1] = "r#" .. sku
+      local field = "r#" .. sku
+      if not value[field] then
+        value[field], wanted[#wanted + 1] = 0, field
       end
-      listed[sku] = true
     end
   end
-  load(fields)
+  for from = first, #wanted, 4000 do
+    local texts = redis.call("HMGET", stock, unpack(wanted, from, math.min(from + 3999, #wanted)))
+    for at, text in ipairs(texts) do
+      local count, place = tonumber(text or 0), from + at - 1
+      if not count or count < 0 or count > 9007199254740991 or count % 1 ~= 0 then
+        bad = wanted[place]
+      end
+      count = count or 0
+      control[place + 5], value[wanted[place]] = count, count
+    end
+  end
 end
 
-local function mark(id, words, state)
-  words[1] = state .. string.sub(words[1], 2, 2) .. nowMsText
-  local record = table.concat(words, " ")
-  fresh[id] = record
+local function mark(id, hold, state, more)
+  local head = state .. "v" .. nowMsText .. " " .. hold.endText .. " "
+  local record = head .. hold.holdMs .. " " .. hold.mark .. " " .. hold.request .. more
+  if hold.state == "h" then
+    if placeOf[id] == side then
+      liveHere = liveHere - 1
+    else
+      liveThere = liveThere - 1
+    end
+  end
+  if state == "h" then
+    liveHere = liveHere + 1
+  end
+  hold.state, placeOf[id], fresh[id] = state, side, record
   kept[#kept + 1] = id
   kept[#kept + 1] = record
 end
 
-local function free(id)
-  freed[#freed + 1] = id
-  live[placeOf[id]] = live[placeOf[id]] - 1
-  placeOf[id] = side
-end
-
--- Takes what a hold reserves off the shelf; `back` is how much of a line is available again.
-local function unreserve(words, back)
-  local first = firstHeld(words)
-  for at = first, lastHeld(words, first), 2 do
-    local sku, quantity = words[at], tonumber(words[at + 1])
-    local reserved = value["r#" .. sku] - quantity
-    if reserved < 0 then
-      bad = "r#" .. sku
+local function finish(id, hold, state, more, parts)
+  for at, sku in ipairs(hold.skus) do
+    local count, field = tonumber(hold.counts[at]), "r#" .. sku
+    value[field], value[sku] = value[field] - count, value[sku] + count - (parts and parts[at] or 0)
+    if value[field] < 0 then
+      bad = field
     end
-    put("r#" .. sku, reserved)
-    put(sku, value[sku] + back(sku, quantity))
   end
-  return table.concat(words, " ", first, lastHeld(words, first))
-end
-
-local function whole(_, quantity)
-  return quantity
+  freed[#freed + 1] = id
+  mark(id, hold, state, more)
 end

@@ -13,20 +13,22 @@ Needs
   stock, recordsA, recordsB, layout, keepMs, nowText
   wanted  fields of counters
 Gives
-  unpack, nowMs, nowMsText, control
+  unpack, nowMs, nowMsText
+  control                 what was read: the fields of the bucket itself as texts, then the counters by their place in `wanted`
   side, resting, current, rest  the hash in use and the one at rest; when their turn has come they have changed places here (turned)
   alone                   whether there is nothing at rest
-  live                    live holds by side
-  value                   counters by field
+  liveHere, liveThere     live holds whose record is in the hash in use, in the one at rest
+  value                   counters by field; those that differ from `control` are written
   bad                     a field that is no counter, or false
-  put(field, count)       sets a counter
   entries, kept, held, freed  to be written: movements; id and record in turn; end and id of holds in turn; ids of ended holds
   nextMs                  the earliest end of a hold
-  fresh  see holds; lapsed, dueLeft  see expiry
+  fresh, placeOf  see holds; lapsed, dueLeft  see expiry
+
+A script makes all its tables and functions anew each time it runs, so the hot path has few of either.
 ]]
 local unpack = table.unpack or unpack
 local nowMsText = string.sub(nowText, 1, 13)
-local nowMs = tonumber(nowMsText)
+local nowMs = (nowUs - nowUs % 1000) / 1000
 local control = redis.call("HMGET", stock, "#form", "#next", "#side", "#liveA", "#liveB", unpack(wanted))
 if control[1] and string.sub(control[1], 1, #layout) ~= layout then
   return { "form", control[1] }
@@ -39,17 +41,16 @@ if control[3] then
   resting = side == "B" and "A" or "B"
   side = alone and "A" or side
 end
-local live = { A = tonumber(control[4] or 0), B = tonumber(control[5] or 0) }
-local turned = nowMs - sinceMs >= keepMs and live[resting] == 0
-if turned then
-  side, resting, alone = resting, side, false
-end
-local current, rest = recordsA, recordsB
+local current, rest, liveHere, liveThere = recordsA, recordsB, control[4] or 0, control[5] or 0
 if side == "B" then
-  current, rest = recordsB, recordsA
+  current, rest, liveHere, liveThere = rest, current, liveThere, liveHere
+end
+local turned = nowMs - sinceMs >= keepMs and tonumber(liveThere) == 0
+if turned then
+  side, resting, current, rest, liveHere, liveThere, alone = resting, side, rest, current, liveThere, liveHere, false
 end
 local nextMs = control[2] and tonumber(control[2]) or math.huge
-local nextBefore = nextMs
+local nextBefore, thereBefore = nextMs, liveThere
 
 local value, bad = {}, false
 for at = 1, #wanted do
@@ -57,16 +58,8 @@ for at = 1, #wanted do
   if not count or count < 0 or count > 9007199254740991 or count % 1 ~= 0 then
     bad = wanted[at]
   end
-  value[wanted[at]] = count or 0
-end
-
-local changed, changes = {}, {}
-local function put(field, count)
-  if not changed[field] then
-    changed[field] = true
-    changes[#changes + 1] = field
-  end
-  value[field] = count
+  count = count or 0
+  control[at + 5], value[wanted[at]] = count, count
 end
 local entries, kept, held, freed = {}, {}, {}, {}
-local fresh, lapsed, dueLeft = {}, 0, false
+local fresh, placeOf, lapsed, dueLeft = {}, {}, 0, false

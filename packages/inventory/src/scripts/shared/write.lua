@@ -1,6 +1,7 @@
 --[[
 write: writes what shelf has collected. Nothing can fail after the first write: what was not read yet is read first, so that a wrong type
-under a key shows; what frees memory comes first, so that a script goes on when memory is out (K3).
+under a key shows; what frees memory comes first, so that a script goes on when memory is out (K3). Where ZREM is the first write it
+shows the type of `due` itself.
 
 Needs
   the names of shelf; stock, due, log, layout, nowText
@@ -8,7 +9,7 @@ Needs
 if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
   local chunk = 4000
   local holdsChange = held[1] or freed[1]
-  if holdsChange then
+  if holdsChange and (turned or not freed[1]) then
     redis.call("ZCARD", due)
   end
   if freed[1] or turned then
@@ -24,9 +25,18 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
     redis.call("XADD", log, "0-*", "m", entries[at])
   end
   local words, length = {}, 0
-  for at = 1, #changes do
-    words[length + 1], words[length + 2] = changes[at], value[changes[at]]
-    length = length + 2
+  if holdsChange then
+    words, length = { "#live" .. side, liveHere }, 2
+    if liveThere ~= thereBefore then
+      words[3], words[4], length = "#live" .. resting, liveThere, 4
+    end
+  end
+  for at = 1, #wanted do
+    local field = wanted[at]
+    if value[field] ~= control[at + 5] then
+      words[length + 1], words[length + 2] = field, value[field]
+      length = length + 2
+    end
   end
   if not control[1] then
     words[length + 1], words[length + 2] = "#form", layout .. nowText
@@ -40,10 +50,6 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
   if nextMs ~= nextBefore then
     words[length + 1], words[length + 2] = "#next", nextMs < math.huge and string.format("%.0f", nextMs) or ""
     length = length + 2
-  end
-  if holdsChange then
-    words[length + 1], words[length + 2], words[length + 3], words[length + 4] = "#liveA", live.A, "#liveB", live.B
-    length = length + 4
   end
   for from = 1, length, chunk do
     redis.call("HSET", stock, unpack(words, from, math.min(from + chunk - 1, length)))

@@ -8,15 +8,17 @@ Needs
   queue, seen, nowUs, nowText, nextToken, token and write from record
   rules  lapse in ms, most dead waiters removed in one step, 8 digits each, and the command that sends hints
 Gives
-  lapseUs      the lapse in microseconds
+  lapseUs, publishCommand   the lapse in microseconds; the command
   liveHead()   the first live waiter, or false; the dead are removed together on the way
   leave(who)   takes an owner out of the queue
+  forgetSeals()  removes those whose time is over
   flagNow()    the record's flag as the queue stands
+  channelOf(who) where a waiter hears its hints: the place that its id names before the first slash, so that one service is told, not all
   handTo(head) grants to a waiter and tells it
 ]]
 local unpack = table.unpack or unpack
 local lapseMs, sweepMax = string.sub(rules, 1, 8), tonumber(string.sub(rules, 9, 16))
-local lapseUs = tonumber(lapseMs) * 1000
+local lapseUs, publishCommand = tonumber(lapseMs) * 1000, string.sub(rules, 17)
 
 local function liveHead()
   local earliest = string.format("%.0f", nowUs - lapseUs)
@@ -47,13 +49,29 @@ local function leave(who)
   redis.call("ZREM", seen, who)
 end
 
+local function forgetSeals()
+  local over = redis.call("ZRANGEBYSCORE", seen, "(-" .. nowText, "(0", "LIMIT", 0, sweepMax)
+  if #over > 0 then
+    redis.call("ZREM", seen, unpack(over))
+  end
+end
+
 local function flagNow()
-  return redis.call("EXISTS", queue, seen) > 0 and "q" or "-"
+  if redis.call("EXISTS", queue) == 1 then
+    return "q"
+  end
+  forgetSeals()
+  return redis.call("EXISTS", seen) == 1 and "q" or "-"
+end
+
+local function channelOf(who)
+  local place = string.match(who, "^([^/]*)/")
+  return place and queue .. ":" .. place or queue
 end
 
 local function handTo(head)
   local number = nextToken(token)
   leave(head)
   write(number, nowText, lapseMs .. "00000000", flagNow(), head)
-  redis.pcall(string.sub(rules, 17), queue, head .. " " .. number .. " " .. lapseMs)
+  redis.pcall(publishCommand, channelOf(head), head .. " " .. number .. " " .. lapseMs)
 end

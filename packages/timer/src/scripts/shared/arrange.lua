@@ -2,20 +2,21 @@
 arrange: sets timers that are not there, and decides about those that are. Collects what is to be written; write() does it.
 
 Needs
-  nowUs, nowText, nextToken, shard, unpack, remember, keepUs, isLease, generationOf, answerOf, operationOf
+  nowUs, nowText, nextToken, shard, unpack, memorize, remember, isLease, generationOf, answerOf, operationOf, keepAnswer
   due, data, notes, later, state
 Gives
-  dueMsOf(when)                                     the deadline that an item asks for
-  set(kind, id, operation, dueMs, payload)          a timer that is not there; returns its answer
-  rearrange(id, score, operation, when, payload)    one that is there; returns its answer
-  write()                                           all of it, freeing writes first (K3)
-  earliestMs                                        the earliest deadline that was set
+  dueMsOf(when)                     the deadline that an item asks for
+  setAll(kind, ids, bodies, first, last, dueMs)  timers with one deadline; a body is operation, a space, payload; returns their answer
+  set(kind, id, dueMs, body)        one, or what follows the running generation
+  rearrange(id, score, when, body)  one that is there; returns its answer
+  write()                           all of it, freeing writes first (K3)
+  earliestMs                        the earliest deadline that was set
 ]]
 local generation = nextToken(shard[2])
 local bornMs = math.floor(tonumber(generation) / 1000)
 local nowMs = math.ceil(nowUs / 1000)
 local earliestMs = math.huge
-local scored, recorded, followed, memorized, unnoted = {}, {}, {}, {}, {}
+local scored, recorded, followed, unnoted = {}, {}, {}, {}
 
 local born, number = "", tonumber(generation)
 for _ = 1, 10 do
@@ -25,7 +26,7 @@ for _ = 1, 10 do
 end
 
 -- Writing numbers as text is what costs most here, and many timers of a batch share their delay. ".." keeps the 13 digits of a time in ms.
-local dueMsByWhen, offsetByDueMs, scoreByDueMs = {}, {}, {}
+local dueMsByWhen, scoreByDueMs, answersByKind = {}, {}, { s = {}, r = {}, f = {} }
 
 local function dueMsOf(when)
   local dueMs = dueMsByWhen[when]
@@ -37,45 +38,44 @@ local function dueMsOf(when)
   return dueMs
 end
 
--- An operation whose timer ends while a repeat of it can still arrive is remembered.
-local function keepAnswer(id, record)
-  if generationOf(record) > nowUs - keepUs then
-    memorized[#memorized + 1] = "o" .. operationOf(record) .. " " .. id
-    memorized[#memorized + 1] = answerOf(record)
-  end
-end
-
-local function set(kind, id, operation, dueMs, payload)
-  if not scoreByDueMs[dueMs] then
-    offsetByDueMs[dueMs] = dueMs - bornMs .. ""
-    scoreByDueMs[dueMs] = dueMs .. "000"
-  end
-  local answer = kind .. born .. offsetByDueMs[dueMs]
-  local record = answer .. " " .. operation .. " " .. payload
-  if kind == "f" then
-    followed[#followed + 1] = id
-    followed[#followed + 1] = dueMs .. " " .. record
-    return answer
-  end
-  local count = #scored
-  scored[count + 1] = scoreByDueMs[dueMs]
-  scored[count + 2] = id
-  recorded[count + 1] = id
-  recorded[count + 2] = record
-  if dueMs < earliestMs then
-    earliestMs = dueMs
+local function answerWith(kind, dueMs)
+  local answer = answersByKind[kind][dueMs]
+  if not answer then
+    answer = kind .. born .. dueMs - bornMs
+    answersByKind[kind][dueMs], scoreByDueMs[dueMs] = answer, dueMs .. "000"
   end
   return answer
 end
 
-local function rearrange(id, score, operation, when, payload)
+local function setAll(kind, ids, bodies, first, last, dueMs)
+  local answer = answerWith(kind, dueMs)
+  local head, score, count = answer .. " ", scoreByDueMs[dueMs], #scored
+  for index = first, last do
+    local id = ids[index]
+    scored[count + 1], scored[count + 2] = score, id
+    recorded[count + 1], recorded[count + 2] = id, head .. bodies[index]
+    count = count + 2
+  end
+  earliestMs = math.min(earliestMs, dueMs)
+  return answer
+end
+
+local function set(kind, id, dueMs, body)
+  if kind ~= "f" then
+    return setAll(kind, { id }, { body }, 1, 1, dueMs)
+  end
+  local answer, count = answerWith(kind, dueMs), #followed
+  followed[count + 1], followed[count + 2] = id, dueMs .. " " .. answer .. " " .. body
+  return answer
+end
+
+local function rearrange(id, score, when, body)
+  local operation = operationIn(body)
   local record, following = redis.call("HGET", data, id), redis.call("HGET", later, id)
   if record and operationOf(record) == operation then
     return answerOf(record)
   end
-  local leased = isLease(score)
-  local rival = record
-  local rivalMs = tonumber(score) / 1000
+  local leased, rival, rivalMs = isLease(score), record, tonumber(score) / 1000
   if following then
     local space = string.find(following, " ", 1, true)
     local next = string.sub(following, space + 1)
@@ -93,8 +93,7 @@ local function rearrange(id, score, operation, when, payload)
   if rival and (mode == "k" or (mode == "e" and dueMs >= rivalMs)) then
     local offsetMs = rivalMs - math.floor(generationOf(rival) / 1000)
     local answer = "k" .. string.sub(rival, 2, 11) .. string.format("%.0f", offsetMs)
-    memorized[#memorized + 1] = "o" .. operation .. " " .. id
-    memorized[#memorized + 1] = answer
+    memorize("o" .. operation .. " " .. id, answer)
     return answer
   end
   if rival then
@@ -104,10 +103,10 @@ local function rearrange(id, score, operation, when, payload)
     keepAnswer(id, string.sub(following, string.find(following, " ", 1, true) + 1))
   end
   if leased then
-    return set("f", id, operation, dueMs, payload)
+    return set("f", id, dueMs, body)
   end
   unnoted[#unnoted + 1] = id
-  return set("r", id, operation, dueMs, payload)
+  return set("r", id, dueMs, body)
 end
 
 local function write()
@@ -125,5 +124,5 @@ local function write()
   if #scored + #followed > 0 then
     redis.call("HSET", state, "floor", generation)
   end
-  remember(memorized)
+  remember()
 end

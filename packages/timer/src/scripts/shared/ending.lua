@@ -2,26 +2,24 @@
 ending: ends the running generation of timers: what follows it takes its place, else the timer is gone and its end is remembered.
 
 Needs
-  nowText, unpack, remember, keepUs, nowUs, generationOf, answerOf, operationOf
+  nowText, unpack, memorize, keepUs, nowUs, generationOf, headOf, keepAnswer
   due, data, notes, later
 Gives
   conclude(id, record, following)  collects the end of one timer; record and following may be false
   writeEnds()                      writes them, freeing writes first (K3)
   installedScores                  deadline and id, in turn, of what takes the place of something
-  memorized                        pairs for remember, which the caller calls last
 ]]
-local memorized, removed, installedScores, installedRecords, followedIds = {}, {}, {}, {}, {}
+local removed, installedScores, installedRecords, followedIds = {}, {}, {}, {}, {}
 
 local function conclude(id, record, following)
-  memorized[#memorized + 1] = "i" .. id
-  memorized[#memorized + 1] = nowText
-  if record and generationOf(record) > nowUs - keepUs then
-    memorized[#memorized + 1] = "o" .. operationOf(record) .. " " .. id
-    memorized[#memorized + 1] = answerOf(record)
-  end
   if not following then
+    local young = record and generationOf(record) > nowUs - keepUs
+    memorize("i" .. id, young and nowText .. " " .. headOf(record) or nowText)
     removed[#removed + 1] = id
     return
+  end
+  if record then
+    keepAnswer(id, record)
   end
   local space = string.find(following, " ", 1, true)
   local count = #installedScores

@@ -15,7 +15,8 @@ Gives
   isCancelled(note), tokenOf(note)
 ]]
 local function isLease(score)
-  return score and tonumber(score) % 1000 ~= 0
+  -- Most scores end in three zeros; a server may write a number with an exponent.
+  return score and string.sub(score, -3) ~= "000" and tonumber(score) % 1000 ~= 0
 end
 
 local function leaseEndText(lengthUs)

@@ -3,24 +3,38 @@ memory: what has just ended, in two hashes that take turns: each is emptied by o
 purged one by one. A record is kept for one turn at least (keepUs) and two at most.
 
 Fields
-  "o" operation " " id   the answer that the operation got (K1)
+  "i" id                 mark: when the timer ended in any way (reconcile), and, if what had set it can still be repeated, a space and the
+                         head of its record (K1)
+  "o" operation " " id   the answer that an operation got (K1)
   "x" id                 when the timer was cancelled (T5)
-  "i" id                 when it ended in any way (reconcile)
   "w" worker lane        the last request of a worker's lane (K7)
+
+Whatever is remembered of a timer that is not there, its mark is there and younger: without a mark, nobody needs to look further.
 
 Needs
   nowUs, nowText  from time
   shard, unpack   from shard
   state, memoryA, memoryB
 Gives
-  recall(fields)    values in order, false where nothing is remembered
-  remember(pairs)   writes field and value in turn; a growing write, so it comes last (K3)
+  recall(fields)             values in order, nil or false where nothing is remembered
+  recallMarks(ids)           marks in order, likewise
+  answerInMark(mark, operation)  the answer that this operation got, or nil
+  keepMark(id, mark)         collects what a mark knows, before the next end of the timer writes another one; mark may be nil
+  memorize(field, value)     collects
+  remember()                 writes it; a growing write, so it comes last (K3)
   keepUs
 ]]
 local keepUs = tonumber(shard[6])
 local inUse, atRest = memoryA, memoryB
 if shard[4] == "B" then
   inUse, atRest = memoryB, memoryA
+end
+
+local memorized, memorizedCount = {}, 0
+
+local function memorize(field, value)
+  memorized[memorizedCount + 1], memorized[memorizedCount + 2] = field, value
+  memorizedCount = memorizedCount + 2
 end
 
 local function recall(fields)
@@ -35,8 +49,37 @@ local function recall(fields)
   return found
 end
 
-local function remember(pairs)
-  if #pairs == 0 then
+local function recallMarks(ids)
+  if redis.call("EXISTS", inUse, atRest) == 0 then
+    return {}
+  end
+  local fields = {}
+  for index = 1, #ids do
+    fields[index] = "i" .. ids[index]
+  end
+  return recall(fields)
+end
+
+local timeEnd = 16
+local function answerInMark(mark, operation)
+  if not mark or #mark == timeEnd then
+    return nil
+  end
+  local space = string.find(mark, " ", timeEnd + 2, true)
+  if string.sub(mark, space + 1) == operation then
+    return string.sub(mark, timeEnd + 2, space - 1)
+  end
+end
+
+local function keepMark(id, mark)
+  if mark and #mark > timeEnd then
+    local space = string.find(mark, " ", timeEnd + 2, true)
+    memorize("o" .. string.sub(mark, space + 1) .. " " .. id, string.sub(mark, timeEnd + 2, space - 1))
+  end
+end
+
+local function remember()
+  if #memorized == 0 then
     return
   end
   local ageUs = nowUs - tonumber(shard[5])
@@ -48,7 +91,7 @@ local function remember(pairs)
     -- The clock went back: the turn begins anew, or it would last until the clock has caught up (K8).
     redis.call("HSET", state, "sideUs", nowText)
   end
-  redis.call("HSET", inUse, unpack(pairs))
+  redis.call("HSET", inUse, unpack(memorized))
   if ageUs >= keepUs then
     redis.call("PEXPIRE", inUse, string.format("%.0f", keepUs * 3 / 1000))
   end

@@ -4,10 +4,16 @@ record: reads what arrange writes: kind, generation, deadline minus the generati
 The generation has 10 digits to the base of 36, enough until 2085. With decimal digits, most records would need a larger block of the
 server's memory.
 
+Needs
+  nowUs           from time
+  memorize, keepUs  from memory
 Gives
   generationOf(record)  number
   answerOf(record)      the record up to the first space
   operationOf(record)
+  headOf(record)        both, and the space between them
+  operationIn(body)     body is a record without its answer
+  keepAnswer(id, record)  an operation whose timer ends or is overtaken while a repeat of it can still arrive is remembered (K1)
 ]]
 local function generationOf(record)
   return tonumber(string.sub(record, 2, 11), 36)
@@ -20,4 +26,18 @@ end
 local function operationOf(record)
   local from = string.find(record, " ", 1, true)
   return string.sub(record, from + 1, string.find(record, " ", from + 1, true) - 1)
+end
+
+local function headOf(record)
+  return string.sub(record, 1, string.find(record, " ", string.find(record, " ", 1, true) + 1, true) - 1)
+end
+
+local function operationIn(body)
+  return string.sub(body, 1, string.find(body, " ", 1, true) - 1)
+end
+
+local function keepAnswer(id, record)
+  if generationOf(record) > nowUs - keepUs then
+    memorize("o" .. operationOf(record) .. " " .. id, answerOf(record))
+  end
 end

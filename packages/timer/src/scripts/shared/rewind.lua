@@ -2,17 +2,20 @@
 rewind: finds the leases that a clock which went back has left standing for too long (K8), a bounded number at a time.
 
 Needs
-  nowUs, nowText, shard, isLease, state, due, leaseUs
+  nowUs, nowText, shard, isLease, unpack, state, due, leaseUs
 Gives
-  strandedLeases(limit)  ids; notes in state how far it came
+  strandedLeases(limit)  ids
+  noteRewind()           writes to state how far it came, after all guards (K3)
 ]]
+local backFields
+
 local function strandedLeases(limit)
   local kept = redis.call("HMGET", state, "backUs", "backTopUs", "backAtUs", "leaseMaxUs")
   local lengthUs = math.max(leaseUs, tonumber(kept[4] or 0))
   if not kept[1] then
     if tonumber(shard[2]) > nowUs + 1000000 then
       local top = string.format("%.0f", tonumber(shard[2]) + lengthUs)
-      redis.call("HSET", state, "backUs", nowText, "backTopUs", top, "backAtUs", "0")
+      backFields = { "backUs", nowText, "backTopUs", top, "backAtUs", "0" }
     end
     return {}
   elseif nowUs < tonumber(kept[1]) + lengthUs then
@@ -27,11 +30,22 @@ local function strandedLeases(limit)
     end
   end
   if #found < limit * 2 then
-    redis.call("HDEL", state, "backUs", "backTopUs", "backAtUs")
+    backFields = {}
   else
     -- Leases of one claim share their end: they are looked at again rather than left out.
     local last = tonumber(found[#found])
-    redis.call("HSET", state, "backAtUs", string.format("%.0f", isLease(found[#found]) and last - 1 or last))
+    backFields = { "backAtUs", string.format("%.0f", isLease(found[#found]) and last - 1 or last) }
   end
   return ids
+end
+
+local function noteRewind()
+  if not backFields then
+    return
+  end
+  if #backFields == 0 then
+    redis.call("HDEL", state, "backUs", "backTopUs", "backAtUs")
+  else
+    redis.call("HSET", state, unpack(backFields))
+  end
 end

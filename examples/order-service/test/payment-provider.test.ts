@@ -1,0 +1,71 @@
+/**
+ * What a caller of the provider is told: above all, whether the provider was asked.
+ */
+import { CallTimeoutError } from "@holdfast/bulkhead";
+import { openScope, ScopeShutdownError } from "@holdfast/scope";
+import { pollUntil } from "@holdfast/testkit";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { PaymentProvider, ProviderNotAskedError } from "../src/payment-provider.ts";
+import { TestProvider } from "./provider.ts";
+
+let provider: TestProvider;
+let answers: PromiseWithResolvers<void>;
+beforeEach(async () => {
+  provider = await TestProvider.start();
+  answers = Promise.withResolvers();
+  provider.beforeAnswer = () => answers.promise;
+});
+afterEach(() => provider[Symbol.asyncDispose]());
+
+/** What a charge fails with, or its result. */
+function failureOf(charge: Promise<unknown>): Promise<unknown> {
+  return charge.catch((error: unknown) => error);
+}
+
+/** A provider with one call in flight. */
+async function busy(timeoutMs: number): Promise<{ payments: PaymentProvider; first: Promise<unknown> }> {
+  const payments = new PaymentProvider({ url: provider.url, concurrencyMax: 1, queueMax: 10, timeoutMs });
+  const first = failureOf(payments.charge("key-1", "order-1", 100));
+  await pollUntil("the first call is with the provider", () => provider.requests === 1);
+  return { payments, first };
+}
+
+/** The whole process stands still. */
+function standStill(ms: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+}
+
+describe("a charge that waits for a permit", () => {
+  it("was not sent when every deadline passes at once, in a process that stood still", async () => {
+    const { payments, first } = await busy(1_000);
+    const second = failureOf(payments.charge("key-2", "order-2", 100));
+    standStill(1_500);
+    expect(await second).toMatchObject({ name: "ProviderNotAskedError", effect: "none", statusCode: 503 });
+    expect(await first).toBeInstanceOf(CallTimeoutError);
+    expect(provider.requests).toBe(1);
+  });
+
+  it("was not sent when the scope of its request ends first", async () => {
+    const { payments, first } = await busy(60_000);
+    const request = openScope({ name: "request", timeoutMs: 60_000 });
+    const second = Promise.withResolvers<unknown>();
+    const charge = request.fork("charge", () =>
+      failureOf(payments.charge("key-2", "order-2", 100)).then(second.resolve),
+    );
+    await Promise.all([expect(charge).rejects.toBeInstanceOf(ScopeShutdownError), request.close()]);
+    expect(await second.promise).toBeInstanceOf(ProviderNotAskedError);
+    answers.resolve();
+    expect(await first).toEqual({ kind: "charged" });
+    expect(provider.requests).toBe(1);
+  });
+
+  it("was not sent when the replica stops", async () => {
+    const { payments, first } = await busy(60_000);
+    const second = failureOf(payments.charge("key-2", "order-2", 100));
+    await payments.stop(0);
+    expect(await second).toBeInstanceOf(ProviderNotAskedError);
+    expect(await failureOf(payments.charge("key-3", "order-3", 100))).toBeInstanceOf(ProviderNotAskedError);
+    expect(await first).toMatchObject({ name: "DrainedError", effect: "possible" });
+    expect(provider.requests).toBe(1);
+  });
+});

@@ -1,0 +1,163 @@
+import { randomUUID } from "node:crypto";
+import { FencedLock } from "@holdfast/lock";
+import { Scheduler, type Run } from "@holdfast/scheduler";
+import { pollUntil } from "@holdfast/testkit";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { JOBS } from "../src/jobs.ts";
+import { Settlement } from "../src/settlement.ts";
+import { TestDatabase } from "./database.ts";
+import { TestProvider } from "./provider.ts";
+import { Replica } from "./replica.ts";
+import { TestServers } from "./servers.ts";
+
+const LEASE_MS = 600;
+
+let servers: TestServers;
+beforeAll(async () => {
+  servers = await TestServers.start();
+});
+afterAll(() => servers.stop());
+
+let database: TestDatabase;
+let provider: TestProvider;
+let env: Record<string, string>;
+beforeEach(async () => {
+  database = await TestDatabase.create(servers.postgres);
+  provider = await TestProvider.start();
+  env = {
+    DATABASE_URL: database.url,
+    REDIS_URL: servers.redis.url,
+    REDIS_PREFIX: new URL(database.url).pathname.slice(1),
+    PAYMENT_PROVIDER_URL: provider.url,
+    TIMER_LEASE_MS: String(LEASE_MS),
+    TIMER_POLL_MS: "100",
+  };
+});
+afterEach(async () => {
+  await provider[Symbol.asyncDispose]();
+  await database[Symbol.asyncDispose]();
+});
+
+interface Settled {
+  readonly orders: number;
+  readonly total_cents: string;
+  readonly payout: string;
+}
+
+async function settlements(): Promise<Settled[]> {
+  const { rows } = await database.pool.query<Settled>(
+    "SELECT orders, total_cents, payout FROM settlements ORDER BY id",
+  );
+  return rows;
+}
+
+async function payOne(replica: Replica): Promise<void> {
+  const id = await replica.place();
+  expect((await replica.pay(id)).status).toBe(200);
+}
+
+/** As an operator does. */
+function operator(): Scheduler {
+  return new Scheduler(servers.client, JOBS, { prefix: env["REDIS_PREFIX"] });
+}
+
+describe("the settlement", () => {
+  it("runs once for three replicas, and has every paid order", async () => {
+    const replicas = await Promise.all([1, 2, 3].map(() => Replica.start(env)));
+    await using stack = new AsyncDisposableStack();
+    for (const replica of replicas) stack.use(replica);
+    await Promise.all(replicas.map((replica) => replica.ready()));
+    await Promise.all(replicas.map(payOne));
+    const scheduler = operator();
+    expect(await scheduler.runNow("settlement", { operationId: "tonight" })).toMatchObject({ kind: "queued" });
+    await pollUntil("the settlement has run", async () => (await scheduler.history("settlement")).runs.length > 0);
+    const { runs } = await scheduler.history("settlement");
+    expect(runs).toMatchObject([{ outcome: "completed", attempts: 1 }]);
+    expect(await settlements()).toEqual([{ orders: 3, total_cents: "5997", payout: "po_1" }]);
+    expect(provider.payouts).toHaveLength(1);
+    await scheduler.stop({ graceMs: 0 });
+  });
+
+  it("that was stopped in the middle is done by another replica, and refused when it wakes up", async () => {
+    // The provider is told apart who asks.
+    const replicas = await Promise.all(
+      [0, 1].map((index) => Replica.start({ ...env, PAYMENT_PROVIDER_URL: `${provider.url}/${index}` })),
+    );
+    await using stack = new AsyncDisposableStack();
+    for (const replica of replicas) stack.use(replica);
+    await Promise.all(replicas.map((replica) => replica.ready()));
+    await payOne(replicas[0] as Replica);
+    const asked = Promise.withResolvers<Replica>();
+    const wake = Promise.withResolvers<void>();
+    let payouts = 0;
+    provider.beforePayout = (path) => {
+      payouts += 1;
+      if (payouts > 1) return Promise.resolve();
+      asked.resolve(replicas[Number(path.split("/")[1])] as Replica);
+      return wake.promise;
+    };
+    const scheduler = operator();
+    await scheduler.runNow("settlement");
+    const runner = await asked.promise;
+    runner.pod.pause();
+    await pollUntil("the other replica has settled", async () => (await settlements()).length === 1);
+    wake.resolve();
+    runner.pod.resume();
+    await runner.pod.waitForLine(/a job (failed|was overtaken)/);
+    await runner.ready();
+    expect(await settlements()).toEqual([{ orders: 1, total_cents: "1999", payout: "po_1" }]);
+    expect(new Set(provider.payouts).size).toBe(1);
+    await scheduler.stop({ graceMs: 0 });
+  });
+});
+
+describe("housekeeping", () => {
+  it("forgets old fences, however many, and keeps those that somebody could still be late for", async () => {
+    await using replica = await Replica.start(env);
+    await replica.ready();
+    await payOne(replica);
+    const fences = async (): Promise<number> =>
+      (await database.pool.query<{ count: number }>("SELECT count(*)::int AS count FROM holdfast.fences")).rows[0]
+        ?.count ?? 0;
+    const fresh = await fences();
+    expect(fresh).toBeGreaterThan(0);
+    await database.pool.query("INSERT INTO holdfast.fences SELECT 'old ' || n, n FROM generate_series(1, 2500) AS n");
+    const scheduler = operator();
+    await scheduler.runNow("housekeeping");
+    await pollUntil("the old ones are gone", async () => (await fences()) === fresh);
+    await scheduler.stop({ graceMs: 0 });
+  });
+});
+
+describe("a settlement with a token that was overtaken", () => {
+  /** A run as the scheduler makes it. */
+  function runWith(token: number, occurrenceId: string): Run {
+    const signal = new AbortController().signal;
+    const resource = "scheduler:orders/settlement";
+    return { job: "settlement", occurrenceId, scheduledForMs: 0, attempt: 1, version: 1, resource, token, signal };
+  }
+
+  it("writes nothing", async () => {
+    await using replica = await Replica.start(env);
+    await replica.ready();
+    await payOne(replica);
+    await using lock = new FencedLock(servers.client, { prefix: randomUUID() });
+    const settlement = new Settlement(database.pool, lock, undefined);
+    const token = Date.now() * 1_000;
+    await settlement.run(runWith(token + 1, "second"));
+    await expect(settlement.run(runWith(token, "first"))).rejects.toMatchObject({ name: "StaleTokenError" });
+    expect(await settlements()).toMatchObject([{ orders: 1 }]);
+  });
+
+  it("counter-test: with a higher one it writes, an empty settlement that has no order twice", async () => {
+    await using replica = await Replica.start(env);
+    await replica.ready();
+    await payOne(replica);
+    await using lock = new FencedLock(servers.client, { prefix: randomUUID() });
+    const settlement = new Settlement(database.pool, lock, undefined);
+    const token = Date.now() * 1_000;
+    await settlement.run(runWith(token, "first"));
+    await settlement.run(runWith(token + 1, "second"));
+    expect(await settlements()).toMatchObject([{ orders: 1 }, { orders: 0 }]);
+  });
+});

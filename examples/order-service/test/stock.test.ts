@@ -1,0 +1,133 @@
+import { randomUUID } from "node:crypto";
+import { Inventory, type Level } from "@holdfast/inventory";
+import { ledgerCursor } from "@holdfast/postgres";
+import { pollUntil } from "@holdfast/testkit";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { TestDatabase } from "./database.ts";
+import { Replica, type Answer } from "./replica.ts";
+import { TestServers } from "./servers.ts";
+
+const MUG = "mug";
+const TIMEOUT_MS = 1_500;
+/** Whatever a replica that is killed had begun is free for another one after this. */
+const LEASE_MS = 2_000;
+
+let servers: TestServers;
+beforeAll(async () => {
+  servers = await TestServers.start();
+});
+afterAll(() => servers.stop());
+
+let database: TestDatabase;
+let stock: Inventory;
+let env: Record<string, string>;
+beforeEach(async () => {
+  database = await TestDatabase.create(servers.postgres);
+  const prefix = new URL(database.url).pathname.slice(1);
+  stock = new Inventory(servers.client, "warehouse-1", { prefix });
+  await stock.restock({ operationId: "delivery", lines: [{ sku: MUG, quantity: 3 }] });
+  env = {
+    DATABASE_URL: database.url,
+    REDIS_URL: servers.redis.url,
+    REDIS_PREFIX: prefix,
+    STOCK_NAME: "warehouse-1",
+    STOCK_LEDGER_EVERY_MS: "100",
+    PAYMENT_TIMEOUT_MS: String(TIMEOUT_MS),
+    TIMER_POLL_MS: "100",
+    TIMER_LEASE_MS: String(LEASE_MS),
+  };
+});
+afterEach(() => database[Symbol.asyncDispose]());
+
+function order(replica: Replica, quantity: number, key: string = randomUUID()): Promise<Answer> {
+  return replica.send("POST", "/orders", { body: { amountCents: 1_000, lines: [{ sku: MUG, quantity }] }, key });
+}
+
+/** Resolves when the stock is at this level, with the ledger at the end of its log. */
+async function stands(wanted: Level): Promise<void> {
+  await pollUntil(`stock and ledger stand at ${JSON.stringify(wanted)}`, async () => {
+    const level = await stock.level(MUG);
+    if (JSON.stringify(level) !== JSON.stringify(wanted)) return false;
+    const [{ sequence }, log] = [await ledgerCursor(database.pool, "warehouse-1"), await stock.cursor()];
+    if (sequence !== log.sequence) return false;
+    const { rows } = await database.pool.query<{ on_hand: string; reserved: string }>(
+      "SELECT on_hand, reserved FROM holdfast.ledger_balances WHERE sku = $1",
+      [MUG],
+    );
+    return Number(rows[0]?.on_hand) === wanted.onHand && Number(rows[0]?.reserved) === wanted.reserved;
+  });
+}
+
+describe("the stock", () => {
+  it("is reserved with the order, taken with the payment, and the ledger has every movement", async () => {
+    await using replica = await Replica.start({ ...env, PAYMENT_TIMEOUT_MS: "60000" });
+    await replica.ready();
+    const { status, body } = await order(replica, 2);
+    expect(status).toBe(201);
+    await stands({ onHand: 3, reserved: 2, available: 1 });
+    expect((await replica.pay(String(body["id"]))).status).toBe(200);
+    await stands({ onHand: 1, reserved: 0, available: 1 });
+  });
+
+  it("is free again after the timeout", async () => {
+    await using replica = await Replica.start(env);
+    await replica.ready();
+    const { body } = await order(replica, 2);
+    await database.becomes(String(body["id"]), "PAYMENT_TIMEOUT");
+    await stands({ onHand: 3, reserved: 0, available: 3 });
+  });
+
+  it("is reserved once for a request that comes twice", async () => {
+    await using replica = await Replica.start({ ...env, PAYMENT_TIMEOUT_MS: "60000" });
+    await replica.ready();
+    const key = randomUUID();
+    const first = await order(replica, 2, key);
+    expect(await order(replica, 2, key)).toEqual({ ...first, replayed: true });
+    await stands({ onHand: 3, reserved: 2, available: 1 });
+  });
+
+  it("goes to as many as there are: ten customers at once, three mugs", async () => {
+    await using replica = await Replica.start({ ...env, PAYMENT_TIMEOUT_MS: "60000" });
+    await replica.ready();
+    const answers = await Promise.all(Array.from({ length: 10 }, () => order(replica, 1)));
+    expect(answers.filter(({ status }) => status === 201)).toHaveLength(3);
+    const refused = answers.filter(({ status }) => status === 409);
+    expect(refused).toHaveLength(7);
+    expect(refused[0]?.body["shortages"]).toEqual([{ sku: MUG, wanted: 1, available: 0 }]);
+    await stands({ onHand: 3, reserved: 3, available: 0 });
+  });
+
+  it("is confirmed by another replica when the one that took the payment is killed", async () => {
+    await using victim = await Replica.start({ ...env, PAYMENT_TIMEOUT_MS: "60000" });
+    await victim.ready();
+    const { body } = await order(victim, 1);
+    expect((await victim.pay(String(body["id"]))).status).toBe(200);
+    await victim.pod.kill();
+    await using fresh = await Replica.start({ ...env, PAYMENT_TIMEOUT_MS: "60000" });
+    await fresh.ready();
+    await stands({ onHand: 2, reserved: 0, available: 2 });
+  });
+
+  it("stands in the ledger although the replica that was writing it is killed", async () => {
+    await using victim = await Replica.start({ ...env, PAYMENT_TIMEOUT_MS: "60000" });
+    await victim.ready();
+    await stands({ onHand: 3, reserved: 0, available: 3 });
+    const release = await database.holdLedger("warehouse-1");
+    expect((await order(victim, 1)).status).toBe(201);
+    await database.waiting(1);
+    await victim.pod.kill();
+    await using fresh = await Replica.start({ ...env, PAYMENT_TIMEOUT_MS: "60000" });
+    await fresh.ready();
+    await release();
+    await stands({ onHand: 3, reserved: 1, available: 2 });
+  });
+});
+
+describe("an order", () => {
+  it("needs lines where there is a stock", async () => {
+    await using replica = await Replica.start(env);
+    await replica.ready();
+    expect((await replica.send("POST", "/orders", { body: { amountCents: 1 } })).status).toBe(400);
+    expect((await order(replica, 0)).status).toBe(400);
+  });
+});

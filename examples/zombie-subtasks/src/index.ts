@@ -1,0 +1,4 @@
+/**
+ * The scenario for the demo: `npm run demo -- --only zombie-subtasks`.
+ */
+export { zombieSubtasks } from "./zombie-subtasks.ts";

@@ -1,0 +1,95 @@
+/**
+ * The run: on each side a service and its slow dependency, real processes, both sides at the same time. Requests come, are answered, and
+ * then it is seen what still runs.
+ */
+import { setTimeout as sleep } from "node:timers/promises";
+import { StagePods, type Stage } from "@holdfast-examples/stage";
+import type { Pod } from "@holdfast/testkit";
+import { SIDES, type Course, type Side } from "./course.ts";
+import type { Outcome, RecommenderFigures } from "./outcome.ts";
+import type { ShopFigures, ShopSettings } from "./shop-pod.ts";
+import { Traffic } from "./traffic.ts";
+
+const SHOP = new URL("shop-pod.ts", import.meta.url);
+const RECOMMENDER = new URL("recommender-pod.ts", import.meta.url);
+const START_TIMEOUT_MS = 30_000;
+const LOOK_EVERY_MS = 50;
+const SHOW_EVERY_MS = 500;
+/** Twice what the slowest subtask takes is more than enough. */
+const PATIENCE = 2;
+
+interface Running {
+  readonly shop: Pod;
+  readonly recommender: Pod;
+  readonly url: string;
+  readonly traffic: Traffic;
+}
+
+/** Runs the course. Leaves no process behind. */
+export async function runCourse(course: Course, stage: Stage): Promise<Readonly<Record<Side, Outcome>>> {
+  await using pods = new StagePods(stage);
+  const shown = new AbortController();
+  try {
+    const [race, scope] = await Promise.all([startSide("race", course, pods), startSide("scope", course, pods)]);
+    const sides = { race, scope };
+    stage.signal.throwIfAborted();
+    stage.say("  two services with their dependencies are ready");
+    void show(sides, stage, shown.signal);
+    const outcomes = SIDES.map(async (side) => [side, await runSide(sides[side], course, stage)] as const);
+    return Object.fromEntries(await Promise.all(outcomes)) as Record<Side, Outcome>;
+  } catch (error) {
+    stage.signal.throwIfAborted();
+    throw error;
+  } finally {
+    shown.abort();
+  }
+}
+
+async function startSide(side: Side, course: Course, pods: StagePods): Promise<Running> {
+  const recommender = await pods.start(RECOMMENDER, { WORK_MS: String(course.recommendationsMs) });
+  const recommendationsUrl = await recommender.ready<string>({ timeoutMs: START_TIMEOUT_MS });
+  const settings: ShopSettings = { side, course, recommendationsUrl };
+  const shop = await pods.start(SHOP, { SHOP: JSON.stringify(settings) });
+  const url = await shop.ready<string>({ timeoutMs: START_TIMEOUT_MS });
+  return { shop, recommender, url, traffic: new Traffic() };
+}
+
+async function runSide({ shop, recommender, url, traffic }: Running, course: Course, stage: Stage): Promise<Outcome> {
+  await traffic.offer(url, course.requests, 1_000 / course.requestsPerSecond, stage.signal);
+  const lastAnswerMs = performance.now();
+  // Subtasks have the grace on both sides, and the service notes after it what runs on.
+  await sleep(course.graceMs + LOOK_EVERY_MS, undefined, { signal: stage.signal });
+  let figures = await shop.request<ShopFigures>("figures");
+  const runningAtTheEnd = figures.running;
+  let endedMs = lastAnswerMs;
+  while (figures.running > 0 && performance.now() - lastAnswerMs < PATIENCE * course.recommendationsMs) {
+    await sleep(LOOK_EVERY_MS, undefined, { signal: stage.signal });
+    figures = await shop.request<ShopFigures>("figures");
+    endedMs = performance.now();
+  }
+  return {
+    traffic: traffic.read(),
+    shop: figures,
+    recommender: await recommender.request<RecommenderFigures>("figures"),
+    runningAtTheEnd,
+    afterLastAnswerMs: endedMs - lastAnswerMs,
+  };
+}
+
+/** Shows how it goes, until it is over. */
+async function show(sides: Readonly<Record<Side, Running>>, stage: Stage, over: AbortSignal): Promise<void> {
+  while (!over.aborted) {
+    const lines = SIDES.map(async (side) => {
+      const { shop, recommender, traffic } = sides[side];
+      const [{ running }, { working }] = await Promise.all([
+        shop.request<ShopFigures>("figures"),
+        recommender.request<RecommenderFigures>("figures"),
+      ]);
+      const { answered, timedOut } = traffic.read();
+      return `  ${side.padEnd(6)} ${answered} answered, ${timedOut} of them with a timeout · ${running} subtasks run · the dependency works on ${working} requests`;
+    });
+    const shown = await Promise.all(lines).catch(() => []);
+    if (!over.aborted) stage.show(shown);
+    await sleep(SHOW_EVERY_MS, undefined, { signal: over }).catch(() => undefined);
+  }
+}

@@ -1,0 +1,112 @@
+/** A distributed bulkhead at its edges: closed while it asks, closed with work that goes on, answered late, back with more than it told. */
+import { systemClock } from "@holdfast/core";
+import type { Clock } from "@holdfast/core";
+import { FaultProxy } from "@holdfast/testkit";
+import { describe, expect, it } from "vitest";
+import { DistributedBulkhead } from "../src/index.ts";
+import type { DistributedBulkheadOptions } from "../src/index.ts";
+import { testPlace } from "./place.ts";
+import { openCalls, settled, watch } from "./work.ts";
+
+const place = testPlace();
+
+function pod(options: Partial<DistributedBulkheadOptions> = {}, url: string = place.server.url): DistributedBulkhead {
+  const redis = place.client(url);
+  const settings = { concurrencyMax: 4, timeoutMs: 20_000, leaseMs: 20_000, pollMs: 50, ...options };
+  const one = new DistributedBulkhead(redis, "payments", settings);
+  return place.closing(one);
+}
+
+const records = async (): Promise<readonly string[]> =>
+  ((await place.server.call("HKEYS", "holdfast:{bulkhead:payments}:pods")) as string[]).filter(
+    (field) => field !== "#token",
+  );
+
+describe("closing", () => {
+  it("B7 closed while it asks for its first permits, it gives them back and does not keep them for a lease", async () => {
+    await using proxy = await FaultProxy.start(place.server);
+    // The script is known to the server.
+    const first = pod();
+    await first.run(() => 1);
+    await first.close();
+    const one = pod({}, proxy.url);
+    const held = proxy.hold("reply", "evalsha");
+    const call = watch(one.run(() => "no"));
+    await held.hit;
+    expect(await records()).toHaveLength(1);
+    const closing = one.close();
+    held.release();
+    await closing;
+    expect(call.done).toBe(true);
+    expect(await records()).toEqual([]);
+  });
+
+  it("B7 closed with work that does not listen, it gives back the other permits; those in use stay until the lease ends", async () => {
+    const one = pod({ leaseMs: 600 });
+    const deaf = openCalls(one, 3);
+    await settled(() => deaf.running() === 3, "three run");
+    const other = pod({ leaseMs: 600 });
+    const waiting = openCalls(other, 4);
+    await one.close();
+    expect(one.snapshot().zombies).toBe(3);
+    await settled(() => waiting.running() === 1, "one permit was not in use");
+    const closedAtMs = performance.now();
+    await settled(() => waiting.running() === 4, "the others have all permits once the lease is over");
+    expect(performance.now() - closedAtMs).toBeGreaterThan(200);
+    for (const work of [...deaf.works, ...waiting.works]) work.resolve("");
+  });
+});
+
+describe("late answers", () => {
+  it("B7 an answer that comes late renews nothing from the time of a later question", async () => {
+    let stoodStillMs = 0;
+    const clock: Clock = {
+      ...systemClock,
+      monotonicMs: () => systemClock.monotonicMs() + stoodStillMs,
+      wallMs: () => systemClock.wallMs() + stoodStillMs,
+    };
+    await using proxy = await FaultProxy.start(place.server);
+    const leaseMs = 3_000;
+    const one = pod({ leaseMs, clock, commandTimeoutMs: 5_000, pollMs: 60_000 }, proxy.url);
+    await one.run(() => 1);
+    const held = proxy.hold("reply", "evalsha");
+    const askedAtMs = performance.now();
+    const calls = openCalls(one, 2);
+    await held.hit;
+    // Meanwhile the background wants to renew, a third of the lease after the first answer.
+    await new Promise((resolve) => setTimeout(resolve, 0.5 * leaseMs));
+    // Nothing is answered any more but what is held, which Redis has counted from the question on.
+    const nothing = proxy.hold("request", "evalsha", { times: Infinity });
+    held.release();
+    await settled(() => calls.running() === 2, "both run");
+    stoodStillMs = askedAtMs + leaseMs + 50 - performance.now();
+    const late = openCalls(one, 1);
+    expect(one.snapshot()).toMatchObject({ held: 0, limit: 0 });
+    nothing.release();
+    await settled(() => late.running() === 1, "with a new lease");
+    for (const work of [...calls.works, ...late.works]) work.resolve("");
+    // It leaves through the proxy.
+    await one.close();
+  });
+});
+
+describe("back from its local share", () => {
+  it("B7 tells at once of the calls that it has begun while it was asking", async () => {
+    await using proxy = await FaultProxy.start(place.server);
+    const options = { whenUnreachable: "local-share", leaseMs: 1_000, pollMs: 60_000 } as const;
+    const one = pod({ ...options, commandTimeoutMs: 400 }, proxy.url);
+    await one.run(() => 1);
+    proxy.blackhole();
+    await settled(() => one.snapshot().held === 0 && one.snapshot().limit === 4, "it goes on alone");
+    await proxy.heal({ held: "drop" });
+    const held = proxy.hold("reply", "evalsha");
+    await held.hit;
+    const calls = openCalls(one, 4);
+    expect(calls.running()).toBe(4);
+    const other = openCalls(pod({ ...options, commandTimeoutMs: 400 }), 1);
+    held.release();
+    await settled(() => one.snapshot().held === 4, "it has told of all four");
+    for (const work of [...calls.works, ...other.works]) work.resolve("");
+    await settled(() => other.running() === 1, "and gives them back");
+  });
+});

@@ -1,0 +1,106 @@
+import { pollUntil, PostgresServer } from "@holdfast/testkit";
+import pg from "pg";
+import { afterAll, beforeAll, beforeEach, afterEach, expect, it } from "vitest";
+import { Bulkhead, CallTimeoutError, wrapPool } from "../src/index.ts";
+import type { BulkheadOptions } from "../src/index.ts";
+import { turn, watch } from "./work.ts";
+
+let server: PostgresServer;
+let pool: pg.Pool;
+
+beforeAll(async () => {
+  server = await PostgresServer.start();
+});
+afterAll(() => server.stop());
+beforeEach(() => {
+  pool = new pg.Pool({ connectionString: server.url, max: 4 });
+});
+afterEach(() => pool.end());
+
+function bulkhead(options: BulkheadOptions = {}): Bulkhead {
+  return new Bulkhead("db", { concurrencyMax: 2, timeoutMs: 20_000, ...options });
+}
+
+it("takes queries in each form of pg's that returns a promise", async () => {
+  const { query } = wrapPool(bulkhead(), pool);
+  expect((await query("SELECT 1 AS one")).rows).toEqual([{ one: 1 }]);
+  expect((await query("SELECT $1::int AS value", [7])).rows).toEqual([{ value: 7 }]);
+  expect((await query({ text: "SELECT $1::int", values: [8], rowMode: "array" })).rows).toEqual([[8]]);
+  const { rows } = await query<{ value: number }>("SELECT 9 AS value");
+  expect(rows[0]?.value satisfies number | undefined).toBe(9);
+});
+
+it("an error of the server passes through and counts as a failure", async () => {
+  const one = bulkhead();
+  await expect(wrapPool(one, pool).query("SELECT nothing")).rejects.toMatchObject({ code: "42703" });
+  expect(one.snapshot().outcomes).toMatchObject({ failed: 1, success: 0 });
+});
+
+it("B1 no more queries are at work than there are permits, though the pool has connections", async () => {
+  const one = bulkhead();
+  const { query } = wrapPool(one, pool);
+  let most = 0;
+  const looking = setInterval(() => (most = Math.max(most, pool.totalCount - pool.idleCount)), 1);
+  await Promise.all(Array.from({ length: 12 }, () => query("SELECT pg_sleep(0.02)")));
+  clearInterval(looking);
+  expect(most).toBe(2);
+  expect(one.snapshot()).toMatchObject({ inFlight: 0, queued: 0 });
+});
+
+it("a transaction holds its permit from the connection to the release", async () => {
+  const one = bulkhead({ concurrencyMax: 1 });
+  const wrapped = wrapPool(one, pool);
+  await wrapped.query("CREATE TABLE IF NOT EXISTS orders (id int)");
+  const client = await wrapped.connect();
+  await client.query("BEGIN");
+  await client.query("INSERT INTO orders VALUES (1)");
+  const outside = watch(wrapped.query("SELECT count(*)::int AS count FROM orders"));
+  await turn();
+  expect(one.snapshot()).toMatchObject({ inFlight: 1, queued: 1 });
+  expect(outside.done).toBe(false);
+  await client.query("COMMIT");
+  client.release();
+  await pollUntil("it has its turn", () => Promise.resolve(outside.done));
+  expect((outside.value as pg.QueryResult).rows).toEqual([{ count: 1 }]);
+});
+
+it("a connection that was handed out and released can be used and released again, each time under a permit", async () => {
+  const one = bulkhead({ concurrencyMax: 1 });
+  const wrapped = wrapPool(one, pool);
+  for (let round = 0; round < 3; round += 1) {
+    const client = await wrapped.connect();
+    expect(one.snapshot().inFlight).toBe(1);
+    await client.query("SELECT 1");
+    client.release();
+    await turn();
+    expect(one.snapshot().inFlight).toBe(0);
+  }
+  expect([pool.totalCount, pool.idleCount]).toEqual([1, 1]);
+});
+
+it("B1 a query whose caller has stopped waiting keeps its permit as long as the server works on it", async () => {
+  const one = bulkhead({ concurrencyMax: 1, timeoutMs: 100 });
+  const { query } = wrapPool(one, pool);
+  await expect(query("SELECT pg_sleep(0.6)")).rejects.toBeInstanceOf(CallTimeoutError);
+  expect(one.snapshot()).toMatchObject({ inFlight: 1, zombies: 1 });
+  await pollUntil("the server is done", () => Promise.resolve(one.snapshot().inFlight === 0));
+  expect(one.snapshot()).toMatchObject({ zombies: 0, leaked: 0 });
+});
+
+it("a connection that comes after its caller has given up goes back to the pool", async () => {
+  const all = await Promise.all(Array.from({ length: 4 }, () => pool.connect()));
+  const one = bulkhead({ timeoutMs: 50 });
+  await expect(wrapPool(one, pool).connect()).rejects.toBeInstanceOf(CallTimeoutError);
+  for (const client of all) client.release();
+  await pollUntil("the permit is back", () => Promise.resolve(one.snapshot().inFlight === 0));
+  expect(pool.idleCount).toBe(4);
+});
+
+it("a database that is away is refused by the pool, and the permit comes back", async () => {
+  const away = new pg.Pool({ host: "127.0.0.1", port: 1, max: 1 });
+  const one = bulkhead();
+  await expect(wrapPool(one, away).connect()).rejects.toMatchObject({ code: "ECONNREFUSED" });
+  await expect(wrapPool(one, away).query("SELECT 1")).rejects.toMatchObject({ code: "ECONNREFUSED" });
+  expect(one.snapshot()).toMatchObject({ inFlight: 0, outcomes: { failed: 2 } });
+  await away.end();
+});

@@ -1,0 +1,195 @@
+/** What is held back of a response of Node's http server, beside others that change its methods, too. */
+import { once } from "node:events";
+import { Agent, createServer } from "node:http";
+import type { ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { pipeline, Readable } from "node:stream";
+import { createGzip, gunzipSync } from "node:zlib";
+import { afterEach, describe, expect, it } from "vitest";
+import { pollUntil } from "@holdfast/testkit";
+import { idempotent } from "../../src/express/index.ts";
+import type { ExpressRequest } from "../../src/express/index.ts";
+import type { Idempotency } from "../../src/index.ts";
+import { gate, useBench } from "../fixture.ts";
+import { openRequest } from "./client.ts";
+import type { Reply, Sent } from "./client.ts";
+
+type Handler = (response: ServerResponse) => void;
+
+const bench = useBench();
+const ends: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const end of ends.splice(0)) await end();
+});
+
+interface Site {
+  readonly idempotency: Idempotency;
+  readonly open: (path?: string) => Sent;
+  readonly send: (path?: string) => Promise<Reply>;
+}
+
+/** A server without a framework: what is before the guard, the guard, the handler behind it. */
+async function serve(before: Handler, handler: Handler): Promise<Site> {
+  const idempotency = bench.idempotency({ leaseMs: 500 });
+  const guard = idempotent(idempotency, { tenant: () => "acme" });
+  const server = createServer((request, response) => {
+    before(response);
+    guard(Object.assign(request, { originalUrl: request.url }) as ExpressRequest, response, () => handler(response));
+  });
+  const agent = new Agent({ keepAlive: false });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  ends.push(
+    () => agent.destroy(),
+    () => new Promise((resolve) => server.close(resolve)),
+  );
+  const open: Site["open"] = (path = "/") => openRequest((server.address() as AddressInfo).port, agent, path);
+  return { idempotency, open, send: (path) => open(path).reply };
+}
+
+/** As on-headers does it: adds a header when the head is about to be sent. */
+function stampsHead(response: ServerResponse): void {
+  const writeHead = response.writeHead.bind(response) as (...args: unknown[]) => ServerResponse;
+  response.writeHead = (...args: unknown[]) => {
+    response.setHeader("x-stamped", "yes");
+    return writeHead(...args);
+  };
+}
+
+/** As compression does it: what is written goes through gzip first. */
+function compresses(response: ServerResponse): void {
+  const write = response.write.bind(response) as (chunk: Buffer) => boolean;
+  const end = response.end.bind(response) as () => ServerResponse;
+  const gzip = createGzip();
+  gzip.on("data", (chunk: Buffer) => {
+    if (!write(chunk)) gzip.pause();
+  });
+  gzip.on("end", () => end());
+  response.on("drain", () => gzip.resume());
+  Object.assign(response, {
+    write(chunk: Buffer | string) {
+      if (!response.headersSent) response.setHeader("content-encoding", "gzip");
+      return gzip.write(chunk);
+    },
+    end(chunk?: Buffer | string) {
+      if (!response.headersSent) response.setHeader("content-encoding", "gzip");
+      if (!response.headersSent) response.removeHeader("content-length");
+      gzip.end(chunk);
+      return response;
+    },
+  });
+}
+
+const nothing: Handler = () => undefined;
+
+describe("others that change a response's methods", () => {
+  it("keep them, when they came before the guard: the head is stamped, the body compressed once", async () => {
+    const { send } = await serve(
+      (response) => {
+        compresses(response);
+        stampsHead(response);
+      },
+      (response) => response.end("a body"),
+    );
+    for (const replayed of [undefined, "true"]) {
+      const { headers, body } = await send();
+      expect({ stamped: headers["x-stamped"], replayed: headers["idempotency-replayed"] }).toEqual({
+        stamped: "yes",
+        replayed,
+      });
+      expect(gunzipSync(body).toString()).toBe("a body");
+    }
+  });
+
+  it("keep them, when they come behind the guard: a stream stays compressed to its end", async () => {
+    const { send } = await serve(nothing, (response) => {
+      stampsHead(response);
+      compresses(response);
+      response.write("x".repeat(1_000));
+      setTimeout(() => {
+        response.write("y".repeat(1_000));
+        response.end();
+      }, 30);
+    });
+    const { headers, body } = await send();
+    expect(headers["x-stamped"]).toBe("yes");
+    expect(gunzipSync(body).toString()).toBe("x".repeat(1_000) + "y".repeat(1_000));
+  });
+});
+
+describe("writeHead", () => {
+  it.each<[string, Parameters<ServerResponse["writeHead"]>[1]]>([
+    [
+      "names and values in turn",
+      ["Content-Type", "text/plain", "Link", "</a>", "Link", "</b>", "Set-Cookie", ["a", "b"]] as never,
+    ],
+    [
+      "pairs",
+      [
+        ["Content-Type", "text/plain"],
+        ["Link", "</a>"],
+        ["Link", "</b>"],
+        ["Set-Cookie", ["a", "b"]],
+      ] as never,
+    ],
+    ["an object", { "Content-Type": "text/plain", link: ["</a>", "</b>"], "set-cookie": ["a", "b"] }],
+  ])("takes %s, which replace what was set before", async (_, headers) => {
+    const { send } = await serve(nothing, (response) => {
+      response.setHeader("content-type", "text/html");
+      response.writeHead(202, headers);
+      response.end("x");
+    });
+    const first = await send();
+    expect(first.headers).toMatchObject({ "content-type": "text/plain", link: "</a>, </b>", "set-cookie": ["a", "b"] });
+    expect((await send()).headers).toMatchObject({ "content-type": "text/plain", link: "</a>, </b>" });
+  });
+});
+
+describe("a handler that gives its response up", () => {
+  it("has an unknown outcome when it destroys it: 504, and the key recovers after its lease", async () => {
+    let calls = 0;
+    const { idempotency, send } = await serve(nothing, (response) => {
+      calls += 1;
+      if (calls === 1) response.destroy();
+      else response.end("x");
+    });
+    expect((await send()).status).toBe(504);
+    expect((await idempotency.inspect({ key: "k", tenant: "acme" }))?.kind).toBe("unknown");
+    await pollUntil("the lease is over", async () => (await send()).status === 200);
+    expect(calls).toBe(2);
+  });
+
+  it("has thrown when it destroys it with an error: the key is free, and the connection is closed", async () => {
+    let calls = 0;
+    const { send } = await serve(nothing, (response) => {
+      calls += 1;
+      if (calls > 1) response.end("x");
+      else response.destroy(new Error("no source"));
+    });
+    await expect(send()).rejects.toThrow();
+    expect((await send()).status).toBe(200);
+  });
+
+  it("to a pipeline of which the client has heard nothing looks open, and what it writes is kept", async () => {
+    const work = gate<string>();
+    const { idempotency, open, send } = await serve(nothing, (response) => {
+      void work.handler().then(async (said) => {
+        response.setHeader("content-length", said.length);
+        pipeline(Readable.from([Buffer.from(said)]), response, () => undefined);
+      });
+    });
+    const first = open();
+    first.reply.catch(() => undefined);
+    await work.entered;
+    first.abort();
+    await new Promise((resolve) => {
+      setTimeout(resolve, 50);
+    });
+    work.open("all of it");
+    await pollUntil(
+      "it is stored",
+      async () => (await idempotency.inspect({ key: "k", tenant: "acme" }))?.kind === "completed",
+    );
+    expect((await send()).body.toString()).toBe("all of it");
+  });
+});

@@ -1,0 +1,74 @@
+/**
+ * Counting over all buckets: what each has of a sku is summed, so that callers see one place however many slots it is spread over. Counting in
+ * one bucket is in stock-taking.ts.
+ */
+import { integerOr } from "@holdfast/core";
+import type { ResolvedInventoryOptions } from "./options.ts";
+import { escapeWord } from "./packed-text.ts";
+import type { Level, SweepResult } from "./results.ts";
+import { StockTaking } from "./stock-taking.ts";
+import type { Stockroom } from "./stockroom.ts";
+
+const none: Level = { onHand: 0, reserved: 0, available: 0 };
+
+/** All buckets of one inventory, counted. */
+export class Census {
+  readonly #stockroom: Stockroom;
+  readonly #counting: readonly StockTaking[];
+
+  constructor(stockroom: Stockroom, options: ResolvedInventoryOptions) {
+    this.#stockroom = stockroom;
+    this.#counting = stockroom.buckets.map((bucket) => new StockTaking(bucket, options));
+  }
+
+  /** One bucket, the first unless told which. @throws TypeError, RangeError */
+  of(index: number | undefined): StockTaking {
+    return this.#counting[integerOr(0, "bucket", index, { min: 0, max: this.#counting.length - 1 })] as StockTaking;
+  }
+
+  /** Stock of skus; holds that are due are returned first. */
+  async levels(skus: readonly string[]): Promise<Map<string, Level>> {
+    const words = [...new Set(skus.map((sku) => escapeWord(sku)))];
+    if (this.#counting.length > 1) {
+      await this.#stockroom.opened();
+      // Units on their way would be counted nowhere.
+      await this.#stockroom.gathering.deliverAll();
+    }
+    const counts = await Promise.all(this.#counting.map((bucket) => bucket.levels(words)));
+    const sum = new Map<string, Level>();
+    for (const { levels } of counts) {
+      for (const [sku, { onHand, reserved, available }] of levels) {
+        const before = sum.get(sku) ?? none;
+        sum.set(sku, {
+          onHand: before.onHand + onHand,
+          reserved: before.reserved + reserved,
+          available: before.available + available,
+        });
+      }
+    }
+    return sum;
+  }
+
+  /** All skus that were ever there, each once. */
+  async *skus(): AsyncGenerator<string, void, undefined> {
+    const seen = new Set<string>();
+    for (const bucket of this.#counting) {
+      for await (const sku of bucket.skus()) {
+        if (!seen.has(sku)) yield sku;
+        seen.add(sku);
+      }
+    }
+  }
+
+  /** Returns holds that are due, in each bucket so many at most. */
+  async sweep(holdsMax: number): Promise<SweepResult> {
+    if (this.#counting.length > 1) await this.#stockroom.opened();
+    const replies = await Promise.all(this.#stockroom.buckets.map((bucket) => bucket.sweep(holdsMax)));
+    const next = replies.map(({ nextMs }) => nextMs).filter((nextMs) => nextMs !== null);
+    return {
+      expired: replies.reduce((sum, { lapsed }) => sum + lapsed, 0),
+      more: replies.some(({ left }) => left),
+      nextExpiryAtMs: next.length === 0 ? null : Math.min(...next),
+    };
+  }
+}

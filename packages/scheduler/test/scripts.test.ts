@@ -1,0 +1,316 @@
+/** What each script refuses to do with a job's record, asked of it directly. */
+import { NewerFormatError } from "@holdfast/core";
+import { pollUntil, RedisServer } from "@holdfast/testkit";
+import type { Redis } from "ioredis";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { catchUpMax } from "../src/plan.ts";
+import type { JobStore } from "../src/job-store.ts";
+import { enqueue } from "../src/scripts.generated.ts";
+import { Desk, freshName } from "./desk.ts";
+import { definitionOf, dueJob, liveView, storeOf } from "./stored.ts";
+
+/** A time that the server's clock does not reach. */
+const farMs = 8_000_000_000_000;
+const definition = definitionOf();
+const dayMs = 86_400_000;
+/** A time that it has passed. */
+const pastMs = 20_000 * dayMs;
+
+let server: RedisServer;
+beforeAll(async () => {
+  server = await RedisServer.start();
+});
+afterAll(() => server.stop());
+
+/** A record whose next occurrence is at `nextMs`. */
+async function stored(desk: Desk, nextMs = farMs): Promise<{ redis: Redis; store: JobStore }> {
+  const redis = desk.redis(server.url);
+  const store = storeOf(redis, freshName());
+  await dueJob(redis, store, definition, nextMs);
+  return { redis, store };
+}
+
+/** Decides the occurrence at `dueMs`, which runs under the id `id`. */
+function admissionOf(id: string, dueMs: number) {
+  return { runs: [{ id, dueMs }], cursorMs: dueMs, followingMs: dueMs + dayMs, skipped: "", missed: "" };
+}
+
+describe("admit", () => {
+  it("C1 decides nothing before the server's clock says that it is due, whatever a replica's clock says", async () => {
+    await using desk = new Desk();
+    const { store } = await stored(desk);
+    expect(await store.admit(await liveView(store), admissionOf("early", farMs))).toBe("moved");
+    expect(await liveView(store)).toMatchObject({ nextMs: farMs, head: "" });
+  });
+
+  it("C2 decides nothing while as many wait as may, and loses nothing by it", async () => {
+    await using desk = new Desk();
+    const { redis, store } = await stored(desk, pastMs);
+    const crowd = Array.from({ length: catchUpMax }, (_, index) => [index + 1, `waiting-${index}`]).flat();
+    await redis.zadd(store.keys.waiting, ...crowd);
+    const view = await liveView(store);
+    expect(await store.admit(view, admissionOf("one more", pastMs))).toBe("full");
+    expect(await liveView(store)).toMatchObject({ nextMs: pastMs, cursorMs: 0, waitingCount: catchUpMax });
+    await redis.zremrangebyrank(store.keys.waiting, 0, 0);
+    expect(await store.admit(view, admissionOf("one more", pastMs))).toBe("admitted");
+  });
+
+  it("C1 decides nothing for a job that was paused or removed after the look", async () => {
+    await using desk = new Desk();
+    const { store } = await stored(desk, pastMs);
+    const view = await liveView(store);
+    await store.pause("pause", view);
+    expect(await store.admit(view, admissionOf("a", pastMs))).toBe("moved");
+    await store.remove("remove");
+    expect(await store.admit(view, admissionOf("a", pastMs))).toBe("moved");
+  });
+});
+
+describe("begin", () => {
+  it("C1 begins nothing of a job that was removed, not even another attempt of what was under way", async () => {
+    await using desk = new Desk();
+    const { store } = await stored(desk);
+    await store.enqueue("op", "now-op", "queue");
+    expect(await store.begin("now-op", 10, definition)).toMatchObject({ kind: "run" });
+    await store.remove("remove");
+    expect(await store.begin("now-op", 11, definition)).toEqual({ kind: "stale" });
+  });
+
+  it("while a job is paused what its rhythm brought waits, and what was asked for by hand begins", async () => {
+    await using desk = new Desk();
+    const { store } = await stored(desk, pastMs);
+    await store.admit(await liveView(store), admissionOf("due", pastMs));
+    await store.pause("pause", await liveView(store));
+    expect(await store.begin("due", 10, definition)).toEqual({ kind: "wait" });
+    await store.enqueue("op", "now-op", "queue");
+    expect(await store.begin("now-op", 11, definition)).toMatchObject({ kind: "run", attempt: 1 });
+  });
+
+  it("C1 gives no token that is not higher than that of the occurrence before", async () => {
+    await using desk = new Desk();
+    const { store } = await stored(desk);
+    await store.enqueue("one", "now-one", "queue");
+    await store.enqueue("two", "now-two", "queue");
+    const first = (await liveView(store)).head;
+    const second = first === "now-one" ? "now-two" : "now-one";
+    await store.begin(first, 10, definition);
+    await store.finish(first, 10, "ended", `"good"`);
+    expect(await store.begin(second, 10, definition)).toEqual({ kind: "lost" });
+    expect(await store.begin(second, 11, definition)).toMatchObject({ kind: "run" });
+  });
+
+  it("C1 lets nobody pass the one that goes first, and nothing begin that was never admitted", async () => {
+    await using desk = new Desk();
+    const { store } = await stored(desk, pastMs);
+    await store.admit(await liveView(store), admissionOf("due", pastMs));
+    await store.enqueue("op", "now-op", "queue");
+    expect(await store.begin("due", 10, definition)).toEqual({ kind: "wait" });
+    expect(await store.begin("nobody's", 10, definition)).toEqual({ kind: "stale" });
+    await store.begin("now-op", 10, definition);
+    expect(await store.begin("due", 11, definition)).toEqual({ kind: "wait" });
+  });
+});
+
+describe("finish", () => {
+  it("C1 records nothing for an occurrence that is not under way, or of a job that was removed", async () => {
+    await using desk = new Desk();
+    const { redis, store } = await stored(desk);
+    await store.enqueue("op", "now-op", "queue");
+    await store.begin("now-op", 10, definition);
+    expect(await store.finish("another", 10, "ended", `"wrong"`)).toEqual({ kind: "lost" });
+    await store.remove("remove");
+    expect(await store.finish("now-op", 10, "ended", `"late"`)).toEqual({ kind: "lost" });
+    expect(await redis.lrange(store.keys.history, 0, -1)).toEqual([]);
+  });
+
+  it("C1 only a later delivery says that no attempt was left", async () => {
+    await using desk = new Desk();
+    const { redis, store } = await stored(desk);
+    await store.enqueue("op", "now-op", "queue");
+    await store.begin("now-op", 10, definition);
+    expect(await store.finish("now-op", 10, "exhausted", `"itself"`)).toEqual({ kind: "lost" });
+    expect(await store.finish("now-op", 11, "exhausted", `"later"`)).toEqual({ kind: "recorded", head: "" });
+    expect(await redis.lrange(store.keys.history, 0, -1)).toEqual([`"later"`]);
+  });
+});
+
+describe("steer", () => {
+  it("C2 a pause does not pass over what is due, unless whoever asks has seen that too many wait", async () => {
+    await using desk = new Desk();
+    const { redis, store } = await stored(desk, pastMs);
+    const view = await liveView(store);
+    expect(await store.pause("one")).toBe("moved");
+    expect((await liveView(store)).paused).toBe(false);
+    await redis.hset(store.keys.state, "next", pastMs + 1);
+    expect(await store.pause("two", view)).toBe("moved");
+    expect(await store.pause("three", await liveView(store))).toBe("paused");
+    expect((await liveView(store)).paused).toBe(true);
+  });
+
+  it("resumes only from what is on record, and never from what was decided", async () => {
+    await using desk = new Desk();
+    const { redis, store } = await stored(desk);
+    await store.pause("pause");
+    const view = await liveView(store);
+    expect(await store.resume("one", { ...view, nextMs: 1 }, farMs + dayMs)).toBe("moved");
+    await redis.hset(store.keys.state, "cursor", farMs);
+    expect(await store.resume("two", view, farMs)).toBe("moved");
+    expect(await store.resume("three", view, farMs + 1)).toBe("resumed");
+    expect(await liveView(store)).toMatchObject({ paused: false, nextMs: farMs + 1 });
+  });
+
+  it("K1 a repeat gets the first answer and does nothing", async () => {
+    await using desk = new Desk();
+    const { store } = await stored(desk);
+    await store.pause("one");
+    const view = await liveView(store);
+    expect(await store.resume("two", view, farMs)).toBe("resumed");
+    expect(await store.pause("one")).toBe("paused");
+    expect((await liveView(store)).paused).toBe(false);
+    await store.pause("three");
+    expect(await store.resume("two", view, farMs)).toBe("resumed");
+    expect((await liveView(store)).paused).toBe(true);
+  });
+});
+
+describe("enqueue", () => {
+  it("answers busy while as many wait as may, and K1 the same to a repeat when there is room", async () => {
+    await using desk = new Desk();
+    const { redis, store } = await stored(desk);
+    const crowd = Array.from({ length: catchUpMax }, (_, index) => [index + 1, `waiting-${index}`]).flat();
+    await redis.zadd(store.keys.waiting, ...crowd);
+    expect(await store.enqueue("one", "now-one", "queue")).toBe("busy");
+    await redis.del(store.keys.waiting);
+    expect(await store.enqueue("one", "now-one", "queue")).toBe("busy");
+    expect(await store.enqueue("two", "now-two", "queue")).toBe("queued");
+    expect(await store.enqueue("three", "now-three", "skip")).toBe("busy");
+    expect(await liveView(store)).toMatchObject({ head: "now-two", waitingCount: 1 });
+  });
+
+  it("answers busy for what is about to begin: while the job is paused, that is only what was asked for by hand", async () => {
+    await using desk = new Desk();
+    const { store } = await stored(desk, pastMs);
+    await store.admit(await liveView(store), admissionOf("due", pastMs));
+    expect(await store.enqueue("one", "now-one", "skip")).toBe("busy");
+    await store.pause("pause", await liveView(store));
+    expect(await store.enqueue("two", "now-two", "skip")).toBe("queued");
+    expect(await store.enqueue("three", "now-three", "skip")).toBe("busy");
+  });
+
+  it("K8 a hold that the clock going back would prolong counts from first sight, and one of no length not at all", async () => {
+    await using desk = new Desk();
+    const { redis, store } = await stored(desk);
+    await store.enqueue("a", "now-a", "queue");
+    await store.begin("now-a", 10, definition);
+    await store.finish("now-a", 10, "ended", "{}");
+    const laterUs = (Date.now() + 3_600_000) * 1_000;
+    await redis.hset(store.keys.state, "started", laterUs, "held", laterUs);
+    expect(await store.enqueue("b", "now-b", "skip")).toBe("queued");
+    expect(await store.begin("now-b", 11, definition)).toMatchObject({ kind: "run" });
+    await store.finish("now-b", 11, "ended", "{}");
+    await redis.hset(store.keys.state, "started", laterUs, "held", laterUs + 200_000);
+    expect(await store.enqueue("c", "now-c", "skip")).toBe("busy");
+    await pollUntil("it is over", async () => (await store.enqueue(freshName(), "now-d", "skip")) === "queued");
+    await redis.hset(store.keys.state, "started", laterUs, "held", laterUs + 200_000);
+    expect((await liveView(store)).heldMs).toBe(0);
+    expect(await store.begin("now-d", 12, definition)).toMatchObject({ kind: "held" });
+    expect((await liveView(store)).heldMs).toBeLessThanOrEqual(200);
+    await pollUntil("it may begin", async () => (await store.begin("now-d", 13, definition)).kind === "run");
+  });
+
+  it("K1 does nothing when it is executed after its bound", async () => {
+    await using desk = new Desk();
+    const { redis, store } = await stored(desk);
+    const keys = [store.keys.state, store.keys.waiting, store.keys.answer("runNow", "op")];
+    expect(enqueue.keys).toEqual(["state", "waiting", "answer"]);
+    const reply = await redis.eval(enqueue.source, keys.length, ...keys, 1, 60_000, "now-op", "queue", catchUpMax);
+    expect(reply).toEqual(["too-late", expect.any(String)]);
+    expect(await redis.exists(store.keys.waiting)).toBe(0);
+  });
+});
+
+describe("a job that is not there", () => {
+  it("is absent to whoever looks or asks for something, removed until its version is forgotten, and has no history", async () => {
+    await using desk = new Desk();
+    const never = storeOf(desk.redis(server.url), freshName());
+    const { store } = await stored(desk);
+    const view = await liveView(store);
+    expect((await never.look()).kind).toBe("absent");
+    expect(await store.remove("remove")).toMatchObject({ kind: "removed", nextMs: farMs });
+    expect(await store.look()).toMatchObject({ kind: "removed", version: 1 });
+    for (const absent of [never, store]) {
+      expect(await absent.pause("pause")).toBe("absent");
+      expect(await absent.resume("resume", view, farMs)).toBe("absent");
+      expect(await absent.enqueue("op", "now-op", "queue")).toBe("absent");
+      expect(await absent.recall()).toBeNull();
+      expect(await absent.remove("again")).toEqual({ kind: "absent" });
+      expect(await absent.begin("now-op", 10, definition)).toEqual({ kind: "stale" });
+    }
+    expect((await store.remove("remove")).kind).toBe("removed");
+  });
+
+  it("K1 a removal that is repeated after the job was defined anew does not take it out again", async () => {
+    await using desk = new Desk();
+    const { store } = await stored(desk);
+    await store.remove("remove");
+    expect(await store.define(definition, await store.look(), farMs)).toBe("kept");
+    expect(await store.define(definitionOf({ version: 2 }), await store.look(), farMs)).toBe("defined");
+    // Nor does it name anything of the new one that its caller would cancel.
+    expect(await store.remove("remove")).toEqual({ kind: "removed", nextMs: 0, open: "" });
+    expect(await liveView(store)).toMatchObject({ version: 2, nextMs: farMs });
+  });
+
+  it("K1 whoever was answered absent is answered that again, and does nothing to a job that came since", async () => {
+    await using desk = new Desk();
+    const store = storeOf(desk.redis(server.url), freshName());
+    const ask = async (): Promise<unknown[]> => [
+      await store.enqueue("op", "now-op", "queue"),
+      await store.pause("op"),
+      await store.resume("op", await store.look(), farMs),
+      (await store.remove("op")).kind,
+    ];
+    expect(await ask()).toEqual(["absent", "absent", "absent", "absent"]);
+    expect(await store.define(definition, await store.look(), farMs)).toBe("defined");
+    expect(await ask()).toEqual(["absent", "absent", "absent", "absent"]);
+    expect(await liveView(store)).toMatchObject({ paused: false, waitingCount: 0 });
+  });
+});
+
+describe("define", () => {
+  it("C5 defines nothing by an old look, while something is due, or before what was decided", async () => {
+    await using desk = new Desk();
+    const { redis, store } = await stored(desk);
+    const newer = definitionOf({ version: 2 });
+    const view = await liveView(store);
+    expect(await store.define(newer, { ...view, nextMs: 1 }, farMs)).toBe("moved");
+    await redis.hset(store.keys.state, "next", pastMs);
+    expect(await store.define(newer, await liveView(store), farMs)).toBe("moved");
+    await redis.hset(store.keys.state, "next", farMs, "cursor", farMs);
+    expect(await store.define(newer, view, farMs)).toBe("moved");
+    expect(await store.define(newer, view, farMs + 1)).toBe("defined");
+  });
+
+  it("C5 while as many wait as may, it begins with what is due and cannot be decided, and passes over nothing", async () => {
+    await using desk = new Desk();
+    const { redis, store } = await stored(desk, pastMs);
+    const newer = definitionOf({ version: 2 });
+    const view = await liveView(store);
+    expect(await store.define(newer, view, pastMs, pastMs - 1)).toBe("moved");
+    const crowd = Array.from({ length: catchUpMax }, (_, index) => [index + 1, `waiting-${index}`]).flat();
+    await redis.zadd(store.keys.waiting, ...crowd);
+    expect(await store.define(newer, view, pastMs + dayMs, pastMs)).toBe("moved");
+    expect(await store.define(newer, view, pastMs, pastMs - 1)).toBe("defined");
+    expect(await liveView(store)).toMatchObject({ version: 2, nextMs: pastMs, waitingCount: catchUpMax });
+  });
+});
+
+describe("a record of a newer format", () => {
+  it("is left alone by reads and writes alike", async () => {
+    await using desk = new Desk();
+    const { redis, store } = await stored(desk);
+    await redis.hset(store.keys.state, "format", "2");
+    await expect(store.look()).rejects.toBeInstanceOf(NewerFormatError);
+    await expect(store.enqueue("op", "now-op", "queue")).rejects.toBeInstanceOf(NewerFormatError);
+    expect(await redis.exists(store.keys.waiting)).toBe(0);
+  });
+});

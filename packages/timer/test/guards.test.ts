@@ -1,0 +1,163 @@
+/** Guards of the Lua files that no other test would miss: each is asked for what it keeps out. */
+import { RedisServer } from "@holdfast/testkit";
+import type { Redis } from "ioredis";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import type { ShardKeys } from "../src/keys.ts";
+import * as lua from "../src/scripts.generated.ts";
+import { withAlteredLua } from "./altered-lua.ts";
+import { Desk } from "./client.ts";
+import { ScriptShard } from "./script-shard.ts";
+
+let server: RedisServer;
+let redis: Redis;
+let shard: ScriptShard;
+let keys: ShardKeys;
+let tag = 0;
+const desk = new Desk();
+beforeAll(async () => {
+  server = await RedisServer.start();
+  redis = desk.redis(server.url);
+});
+afterAll(async () => {
+  await desk[Symbol.asyncDispose]();
+  await server.stop();
+});
+beforeEach(async () => {
+  tag += 1;
+  shard = await ScriptShard.open(redis, `g${tag}`);
+  keys = shard.keys;
+});
+
+async function schedule(id: string, operation: string, when: string): Promise<string> {
+  const reply = await shard.call(lua.schedule, { pendingMax: 0, delayMaxMs: 1e12 }, [when, 1, id, `${operation} {}`]);
+  return (reply[2] as [string])[0];
+}
+
+function move(step: string, from = 1, to = 2): Promise<unknown[]> {
+  return shard.call(lua.move, { step, from, to, floor: "1795312345678901" });
+}
+
+describe("a shard whose timers move", () => {
+  it("T11 is changed by nobody else, says so to whoever opens it, and lets running firings end", async () => {
+    await shard.set("a", "dead");
+    const { leaseEnd, token } = await shard.lease();
+    await shard.call(lua.settle, {}, ["dead", leaseEnd, token, "1", "dead", 1, "why"]);
+    expect((await move("drain"))[0]).toBe("draining");
+    const item = { id: "dead", operation: "9" };
+    const changes: Promise<unknown[]>[] = [
+      shard.call(lua.cancel, {}, ["a", "1"]),
+      shard.call(lua.drop, item),
+      shard.call(lua.hasten, item),
+      shard.call(lua.redrive, item),
+      shard.call(lua.restore, { asOfUs: 1 }, ["b", "k+1", "2 {}"]),
+      shard.call(lua.schedule, { pendingMax: 0, delayMaxMs: 1e9 }, ["k+1", 1, "b", "2 {}"]),
+    ];
+    for (const reply of await Promise.all(changes)) expect(reply).toEqual(["layout", ""]);
+    const opening = { shards: 1, boundUs: 1, keepUs: 1, found: "1" };
+    expect((await shard.call(lua.open, opening))[0]).toBe("moving");
+    expect((await shard.call(lua.settle, {}, ["a", leaseEnd, token, "2", "done", 1, ""]))[2]).toEqual(["ended"]);
+  });
+
+  it("T11 goes one way at a time, and every step may be repeated", async () => {
+    expect((await move("drain", 3, 2))[0]).toBe("other");
+    expect((await move("drain"))[0]).toBe("draining");
+    expect((await move("drain", 1, 4))[0]).toBe("other");
+    const [, layout] = await move("seal");
+    for (const step of ["seal", "drain"]) expect((await move(step)).slice(0, 2)).toEqual(["sealed", layout]);
+    expect((await move("drain", 1, 4))[0]).toBe("other");
+    expect((await move("finish"))[0]).toBe("finished");
+  });
+
+  it("T11 a shard that nobody has founded is sealed at once: nothing is in it", async () => {
+    await redis.del(keys.state);
+    expect((await move("drain"))[0]).toBe("sealed");
+    expect(await redis.hget(keys.state, "layout")).toMatch(/^1:1>2:\d{16}$/u);
+  });
+});
+
+describe("what is asked again", () => {
+  it("K1 a fireNow whose timer fires by now answers as at first", async () => {
+    await schedule("a", "1", "k+60000");
+    const hasten = (): Promise<unknown[]> => shard.call(lua.hasten, { id: "a", operation: "2" });
+    expect((await hasten())[2]).toEqual(["due"]);
+    await shard.lease();
+    expect((await hasten())[2]).toEqual(["due"]);
+  });
+
+  it("K1 a schedule that is pending, follows a firing, or has ended answers as at first", async () => {
+    const first = await schedule("a", "1", "k@1000");
+    expect(await schedule("a", "1", "r+60000")).toBe(first);
+    const { leaseEnd, token } = await shard.lease();
+    const next = await schedule("a", "2", "k+60000");
+    expect(next).toMatch(/^f/u);
+    expect(await schedule("a", "2", "r+5")).toBe(next);
+    expect(await redis.hlen(keys.later)).toBe(1);
+    await shard.call(lua.settle, {}, ["a", leaseEnd, token, "3", "done", 1, ""]);
+    expect(await schedule("a", "1", "k+1")).toBe(first);
+    await shard.call(lua.cancel, {}, ["a", "4"]);
+    expect(await schedule("a", "2", "k+1")).toBe(next);
+    expect(await redis.zcard(keys.due)).toBe(0);
+  });
+
+  it("K1 the last of two schedules that have both ended answers as at first, too", async () => {
+    for (const [round, operation] of ["1", "2"].entries()) {
+      const answer = await schedule("a", operation, "k@1000");
+      const { leaseEnd } = await shard.lease(1, round * 2 + 1);
+      const record = (await redis.hget(keys.data, "a")) as string;
+      const acknowledge = { lane: "w.0", sequence: round * 2 + 2, limit: 0, leaseUs: 1_000_000, ackCount: 1 };
+      await shard.call(lua.claim, acknowledge, [leaseEnd, 1, "a", record.slice(0, record.lastIndexOf(" "))]);
+      expect(await schedule("a", operation, "k+1")).toBe(answer);
+    }
+  });
+});
+
+describe("numbers and times", () => {
+  it("K5 a clock that went back gives tokens and generations above the highest so far", async () => {
+    await redis.hset(keys.state, "floor", "7000000000000000");
+    await shard.set("a");
+    expect(await redis.hget(keys.state, "floor")).toBe("7000000000000001");
+    expect((await shard.lease()).token).toBe("7000000000000002");
+  });
+
+  it("K8 leases that a clock left standing lapse one lease after that was seen, no sooner", async () => {
+    const reap = { limit: 10, attemptsMax: 3, leaseUs: 1_000_000, error: "gone" };
+    await shard.set("a");
+    await shard.lease();
+    await redis.call("zadd", [keys.due, "7000000000000001", "a"]);
+    await redis.hset(keys.state, "floor", "7000000000000000", "leaseMaxUs", "1000000");
+    expect((await shard.call(lua.reap, reap))[2]).toBe(0);
+    expect((await shard.call(lua.reap, reap))[2]).toBe(0);
+    expect(await redis.zscore(keys.due, "a")).toBe("7000000000000001");
+    const backUs = Number(await redis.hget(keys.state, "backUs"));
+    await redis.hset(keys.state, "backUs", String(backUs - 2_000_000));
+    expect((await shard.call(lua.reap, reap))[2]).toBe(1);
+  });
+
+  /** A tombstone from before the clock went back is met by a late schedule, and by another one when its turn of the memory is over. */
+  async function lateSchedulesAfterClockWentBack(): Promise<string> {
+    await shard.call(lua.cancel, {}, ["another", "0"]);
+    const side = await redis.hget(keys.state, "side");
+    const atRest = side === "A" ? keys.memoryB : keys.memoryA;
+    await redis.hset(atRest, "xa", "7000000000000000", "ia", "7000000000000000");
+    expect(await schedule("a", "1", "k+60000")).toMatch(/^x/u);
+    await redis.del(atRest);
+    return schedule("a", "1", "k+60000");
+  }
+
+  it("T5 K8 a tombstone from a later time is kept by the new clock, and its mark with it", async () => {
+    expect(await lateSchedulesAfterClockWentBack()).toMatch(/^x/u);
+  });
+
+  it("T5 K8 counter-test: without its mark it is overlooked", async () => {
+    await withAlteredLua(lua.schedule, `memorize("i" .. id, mark or nowText)`, "", async () => {
+      expect(await lateSchedulesAfterClockWentBack()).toMatch(/^s/u);
+    });
+  });
+
+  it("T10 a claim that finds nothing and acknowledges nothing writes nothing", async () => {
+    const before = await redis.hgetall(keys.state);
+    await shard.lease();
+    expect(await redis.hgetall(keys.state)).toEqual(before);
+    expect(await redis.exists(keys.memoryA, keys.memoryB)).toBe(0);
+  });
+});

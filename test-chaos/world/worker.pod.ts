@@ -1,0 +1,87 @@
+/** The program of every pod: loads the scenarios it is told, works, and says when it is quiet. */
+import { setTimeout as delay } from "node:timers/promises";
+import { History, random, reportReady, servePod } from "@holdfast/testkit";
+import { Redis } from "ioredis";
+import type { ChaosEvent } from "../history/event.ts";
+import type { ScenarioModule } from "../scenarios/scenario.ts";
+import { Workplace } from "../scenarios/workplace.ts";
+import { connect } from "./client.ts";
+import { collectFor } from "./long-collection.ts";
+import type { PodOrder } from "./pod-order.ts";
+
+const order = JSON.parse(process.env["CHAOS_POD"] ?? "") as PodOrder;
+const history = new History<ChaosEvent>({ path: order.historyPath, process: order.pod });
+const quiet = new AbortController();
+const stopping = new AbortController();
+const lookEveryMs = 20;
+const gapMs = 120;
+/** What Kubernetes would give in half a minute, in proportion to leases that are a second long. */
+const graceMs = 3_000;
+let turns = 0;
+
+function watchLoop(): void {
+  let lastMs = performance.now();
+  setInterval(() => {
+    const nowMs = performance.now();
+    const forMs = nowMs - lastMs;
+    lastMs = nowMs;
+    if (forMs > gapMs) history.record({ kind: "stood", forMs });
+  }, lookEveryMs).unref();
+}
+
+async function work(): Promise<void> {
+  const redis = connect(order.redis);
+  const ledger = new Redis({ ...order.ledger, retryStrategy: () => 50 });
+  ledger.on("error", () => undefined);
+  const modules = await Promise.all(order.modules.map((url) => import(url) as Promise<ScenarioModule>));
+  const works = modules.map(({ scenario }) =>
+    scenario.work(
+      new Workplace({
+        scenario: scenario.name,
+        pod: order.pod,
+        redis,
+        ledger,
+        prefix: order.prefix,
+        random: random(`${order.seed}/${order.pod}/${scenario.name}`),
+        history,
+        turn: () => (turns += 1),
+        quiet: quiet.signal,
+        stopping: stopping.signal,
+        conditions: order.conditions,
+        given: order.given[scenario.name] ?? {},
+      }),
+    ),
+  );
+  reportReady();
+  process.stdout.write("at work\n");
+  await Promise.all(works);
+  redis.disconnect();
+  ledger.disconnect();
+}
+
+servePod({
+  quiet: () => quiet.abort(),
+  collect: (ms: number) => {
+    // Answered first: the asker waits for the beginning, not for the end.
+    setTimeout(() => collectFor(ms), 5);
+  },
+});
+process.on("SIGTERM", () => {
+  quiet.abort();
+  stopping.abort();
+  void delay(graceMs).then(() => process.exit(3));
+});
+// In a container there is no channel to a runner: it says what it has to say by signals and reads a line.
+process.on("SIGUSR2", () => quiet.abort());
+process.on("unhandledRejection", (error) => {
+  history.record({
+    kind: "noted",
+    scenario: "process",
+    what: "unhandled",
+    resource: order.pod,
+    values: { error: error instanceof Error ? (error.stack ?? error.message).slice(0, 500) : String(error) },
+  });
+});
+watchLoop();
+await work();
+process.exit(0);
