@@ -3,6 +3,7 @@
  * is told to be slow.
  */
 import { setTimeout as sleep } from "node:timers/promises";
+import { watchStandStill } from "@holdfast-examples/stage";
 import { random, reportReady, servePod } from "@holdfast/testkit";
 import { fastify } from "fastify";
 
@@ -18,6 +19,7 @@ const SPREAD = 0.1;
 
 const { beforeMs, afterMs, seed } = JSON.parse(process.env["DEPENDENCY"] ?? "") as DependencySettings;
 const chance = random(seed);
+const stoodStillMs = watchStandStill();
 let answerMs = beforeMs;
 
 const app = fastify();
@@ -30,5 +32,6 @@ servePod({
     answerMs = afterMs;
     return answerMs;
   },
+  stoodStillMs,
 });
 reportReady(await app.listen({ host: "127.0.0.1", port: 0 }));

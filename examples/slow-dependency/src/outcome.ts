@@ -13,16 +13,20 @@ export interface Outcome {
   readonly openings: number;
   /** What the operator was told, by any of the replicas. */
   readonly advice: string | null;
+  /** The longest time for which one of the replicas did not run. */
   readonly stoodStillMs: number;
+  /** The same for the dependencies that they called. */
+  readonly dependenciesStoodStillMs: number;
 }
 
 /** Adds up what the replicas have seen. */
-export function outcomeOf(replicas: readonly ReplicaFigures[]): Outcome {
+export function outcomeOf(replicas: readonly ReplicaFigures[], dependenciesStoodStillMs = 0): Outcome {
   return {
     payments: together(replicas.map(({ payments }) => payments)),
     profiles: together(replicas.map(({ profiles }) => profiles)),
     openings: replicas.reduce((sum, { openings }) => sum + openings, 0),
     advice: replicas.find(({ advice }) => advice !== null)?.advice ?? null,
     stoodStillMs: Math.max(0, ...replicas.map(({ stoodStillMs }) => stoodStillMs)),
+    dependenciesStoodStillMs,
   };
 }

@@ -1,8 +1,8 @@
 /**
  * One replica: calls both dependencies at fixed times, however long the answers take, as its own callers would make it.
  */
-import { monitorEventLoopDelay } from "node:perf_hooks";
 import { setTimeout as sleep } from "node:timers/promises";
+import { watchStandStill } from "@holdfast-examples/stage";
 import { reportReady, servePod } from "@holdfast/testkit";
 import { BreakerAroundPool } from "./breaker-around-pool.ts";
 import { Bulkheads } from "./bulkheads.ts";
@@ -20,7 +20,7 @@ export interface ReplicaSettings extends OutboundOptions {
   readonly everyMs: number;
 }
 
-/** What a replica has seen since it was told to count. */
+/** What a replica has seen since it was told to count, and how long it stood still since it was told to start. */
 export interface ReplicaFigures {
   readonly payments: CallFigures;
   readonly profiles: CallFigures;
@@ -35,11 +35,10 @@ const OUTBOUNDS: Readonly<Record<Side, new (options: OutboundOptions) => Outboun
   opossum: BreakerAroundPool,
   bulkhead: Bulkheads,
 };
-const NANOSECONDS_PER_MS = 1e6;
 
 const settings = JSON.parse(process.env["REPLICA"] ?? "") as ReplicaSettings;
 const outbound = new OUTBOUNDS[settings.side](settings);
-const loop = monitorEventLoopDelay({ resolution: 5 });
+let stoodStillMs = (): number => 0;
 let tallies = newTallies();
 let openingsBefore = 0;
 const offering = { goesOn: true };
@@ -74,17 +73,19 @@ function figures(): ReplicaFigures {
     profiles: tallies.profiles.read(),
     openings: outbound.openings - openingsBefore,
     advice: outbound.advice,
-    stoodStillMs: loop.max / NANOSECONDS_PER_MS,
+    stoodStillMs: stoodStillMs(),
   };
 }
 
 servePod({
-  start: () => void offer(),
+  start: () => {
+    stoodStillMs = watchStandStill();
+    void offer();
+  },
   /** What was before does not count. */
   count: () => {
     tallies = newTallies();
     openingsBefore = outbound.openings;
-    loop.enable();
   },
   figures,
   finish: async () => {

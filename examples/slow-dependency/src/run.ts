@@ -38,8 +38,9 @@ export async function runCourse(course: Course, stage: Stage): Promise<Readonly<
     stage.say(`  payments answers in ${String(answerMs)} ms from now on, and fails never`);
     await watch(all, course, stage);
     const figures = await ask(all, "finish");
+    const stoodStillMs = await Promise.all([payments, profiles].map(({ pod }) => pod.request<number>("stoodStillMs")));
     stage.signal.throwIfAborted();
-    const outcome = (side: Side): Outcome => outcomeOf(figures.get(side) ?? []);
+    const outcome = (side: Side): Outcome => outcomeOf(figures.get(side) ?? [], Math.max(...stoodStillMs));
     return { pool: outcome("pool"), opossum: outcome("opossum"), bulkhead: outcome("bulkhead") };
   } catch (error) {
     stage.signal.throwIfAborted();

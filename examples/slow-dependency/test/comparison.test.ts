@@ -9,6 +9,7 @@ const pool: Outcome = {
   openings: 0,
   advice: null,
   stoodStillMs: 4,
+  dependenciesStoodStillMs: 3,
 };
 const opossum: Outcome = { ...pool, openings: 9, payments: { offered: 1_300, inTime: 40, longestMs: 519 } };
 const bulkhead: Outcome = {
@@ -17,6 +18,7 @@ const bulkhead: Outcome = {
   openings: 0,
   advice: "at 33 calls/s and p99 400 ms you need 14 permits, you have 4",
   stoodStillMs: 4,
+  dependenciesStoodStillMs: 3,
 };
 
 function problemsOf(held: Partial<Outcome>): readonly string[] {
@@ -52,12 +54,23 @@ describe("the comparison", () => {
     expect(problemsOf({ payments, stoodStillMs: 149 })).toHaveLength(1);
   });
 
+  it("blames nobody for the shares of a run in which the machine stood still, and says so", () => {
+    const starved = { openings: 3, profiles: { offered: 100, inTime: 77, longestMs: 500 } };
+    expect(problemsOf({ ...starved, stoodStillMs: 250 })).toHaveLength(2);
+    expect(problemsOf({ ...starved, stoodStillMs: 251 })).toEqual([]);
+    expect(problemsOf({ ...starved, dependenciesStoodStillMs: 251 })).toEqual([]);
+    const { notes } = compare({ pool, opossum, bulkhead: { ...bulkhead, stoodStillMs: 2_345 } }, FULL);
+    expect(notes.at(-1)).toContain("stood still for 2345 ms");
+    expect(problemsOf({ stoodStillMs: 251, payments: { offered: 100, inTime: 90, longestMs: 802 } })).toHaveLength(1);
+  });
+
   it("adds up the replicas of a side", () => {
     const replica = { ...bulkhead, openings: 2, stoodStillMs: 9 };
-    expect(outcomeOf([bulkhead, replica])).toMatchObject({
+    expect(outcomeOf([bulkhead, replica], 7)).toMatchObject({
       payments: { offered: 2_600, inTime: 1_940, longestMs: 520 },
       openings: 2,
       stoodStillMs: 9,
+      dependenciesStoodStillMs: 7,
     });
     expect(outcomeOf([])).toMatchObject({ advice: null, stoodStillMs: 0 });
   });

@@ -7,10 +7,11 @@ describe("the scenario", () => {
     const shown: string[] = [];
     const report = await rehearse(slowDependency, { show: (lines) => void shown.push(...lines) });
     expect(report.problems).toEqual([]);
-    const row = (label: string): string[] => cellsOf(report, label).map(({ tone }) => tone);
-    expect(row("openings of its breaker")).toEqual(["plain", "bad", "good"]);
-    expect(row("profiles, healthy")).toEqual(["bad", "bad", "good"]);
-    expect(row("longest wait")[0]).toBe("bad");
+    // What the bulkheads hold is among the problems, unless the machine stood still; that the others do not hold shows on any machine.
+    const tones = (label: string): string[] => cellsOf(report, label).map(({ tone }) => tone);
+    expect(tones("openings of its breaker").slice(0, 2)).toEqual(["plain", "bad"]);
+    expect(tones("profiles, healthy").slice(0, 2)).toEqual(["bad", "bad"]);
+    expect(tones("longest wait")[0]).toBe("bad");
     expect(shown).toContainEqual(expect.stringMatching(/^ {2}bulkhead +payments in time \d+ %/u));
   });
 

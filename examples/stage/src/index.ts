@@ -22,3 +22,4 @@ export {
 } from "./scenario.ts";
 export { StagePods } from "./stage-pods.ts";
 export { StageServers } from "./stage-servers.ts";
+export { watchStandStill } from "./stand-still.ts";
