@@ -13,6 +13,7 @@ import type { Database } from "./transaction.ts";
 /** How the timer is kept. */
 export interface CommittedTimerOptions {
   readonly prefix: string;
+  readonly commandTimeoutMs: number;
   readonly leaseMs: number;
   readonly pollMs: number;
   /** From this age of its oldest row on the outbox counts as stuck. */
@@ -39,12 +40,12 @@ export class CommittedTimer<Payload> {
     pool: Pool,
     name: string,
     log: Log,
-    { prefix, leaseMs, pollMs, outboxLagMaxMs }: CommittedTimerOptions,
+    { prefix, commandTimeoutMs, leaseMs, pollMs, outboxLagMaxMs }: CommittedTimerOptions,
     handle: (firing: Firing<Payload>) => Promise<void>,
   ) {
     this.pool = pool;
     this.outboxLagMaxMs = outboxLagMaxMs;
-    this.timer = new DurableTimer<Payload>(redis, name, { prefix });
+    this.timer = new DurableTimer<Payload>(redis, name, { prefix, commandTimeoutMs });
     this.worker = this.timer.worker(
       { concurrencyMax: CONCURRENCY_MAX, leaseMs, pollMs, attemptsMax: ATTEMPTS_MAX, backoff: BACKOFF },
       handle,

@@ -16,6 +16,8 @@ export interface Config {
   /** Empty with `timeouts: "memory"`, which needs no Redis. */
   readonly redisUrl: string;
   readonly redisPrefix: string;
+  /** How long one command may take; after that it is not known what became of it. */
+  readonly redisTimeoutMs: number;
   /** How long a customer has to pay. */
   readonly paymentTimeoutMs: number;
   /** From SIGTERM on: how long the service still takes requests, until every load balancer has noticed that it is not ready. */
@@ -84,6 +86,7 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     timeouts,
     redisUrl: timeouts === "memory" ? "" : read.url("REDIS_URL", ["redis:", "rediss:"]),
     redisPrefix: read.text("REDIS_PREFIX", "holdfast"),
+    redisTimeoutMs: read.integer("REDIS_TIMEOUT_MS", 2_000, 10, 600_000),
     paymentTimeoutMs: read.integer("PAYMENT_TIMEOUT_MS", 60_000, 50, DAY_MS),
     drainDelayMs: read.integer("DRAIN_DELAY_MS", 0, 0, 300_000),
     shutdownGraceMs: read.integer("SHUTDOWN_GRACE_MS", 25_000, 100, 3_600_000),

@@ -31,15 +31,17 @@ export class Coordination {
   private readonly jobs: Jobs;
 
   constructor(config: Config, pool: Pool, log: Log, onTimeout: OnTimeout) {
-    const { redisPrefix: prefix, leaseMs, pollMs, outboxLagMaxMs, paymentTimeoutMs } = config;
+    const { redisPrefix: prefix, redisTimeoutMs: commandTimeoutMs, leaseMs, pollMs, outboxLagMaxMs } = config;
+    const common = { prefix, commandTimeoutMs };
     this.pool = pool;
     this.redis = new Redis(config.redisUrl);
     this.redis.on("error", (error) => log.warn({ err: error }, "the connection to Redis failed"));
-    this.idempotency = new Idempotency(this.redis, "orders", { prefix, leaseMs });
-    this.lock = new FencedLock(this.redis, { prefix, ttlMs: leaseMs });
+    this.idempotency = new Idempotency(this.redis, "orders", { ...common, leaseMs });
+    this.lock = new FencedLock(this.redis, { ...common, ttlMs: leaseMs });
     this.provider = config.provider && new PaymentProvider(config.provider);
-    this.stock = config.stock && new Stock(this.redis, pool, { ...config.stock, prefix, paymentTimeoutMs });
-    const timerOptions: CommittedTimerOptions = { prefix, leaseMs, pollMs, outboxLagMaxMs };
+    const { stock, paymentTimeoutMs } = config;
+    this.stock = stock && new Stock(this.redis, pool, { ...stock, ...common, paymentTimeoutMs });
+    const timerOptions: CommittedTimerOptions = { ...common, leaseMs, pollMs, outboxLagMaxMs };
     this.timeouts = new DurableTimeouts(
       this.redis,
       pool,
@@ -58,7 +60,7 @@ export class Coordination {
       );
     const settlement = new Settlement(pool, this.lock, this.provider);
     this.jobs = new Jobs(this.redis, pool, { settlement, stock: this.stock }, log, {
-      prefix,
+      ...common,
       leaseMs,
       pollMs,
       version: config.jobsVersion,

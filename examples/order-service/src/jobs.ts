@@ -12,6 +12,7 @@ import type { Stock } from "./stock.ts";
 /** When the jobs run. */
 export interface JobsOptions {
   readonly prefix: string;
+  readonly commandTimeoutMs: number;
   readonly leaseMs: number;
   readonly pollMs: number;
   readonly version: number;
@@ -36,9 +37,10 @@ export class Jobs {
   private readonly scheduler: Scheduler;
 
   constructor(redis: Redis, pool: Pool, { settlement, stock }: JobParts, log: Log, options: JobsOptions) {
-    const { prefix, leaseMs, pollMs, version, settlementCron, ledgerEveryMs } = options;
+    const { prefix, commandTimeoutMs, leaseMs, pollMs, version, settlementCron, ledgerEveryMs } = options;
     this.scheduler = new Scheduler(redis, JOBS, {
       prefix,
+      commandTimeoutMs,
       leaseMs,
       pollMs,
       onEvent: (event) => report(event, log),

@@ -22,6 +22,7 @@ export type NotReserved =
 export interface StockOptions {
   readonly name: string;
   readonly prefix: string;
+  readonly commandTimeoutMs: number;
   readonly paymentTimeoutMs: number;
 }
 
@@ -33,9 +34,10 @@ export class Stock {
   private readonly pool: Pool;
   private readonly inventory: Inventory;
 
-  constructor(redis: Redis, pool: Pool, { name, prefix, paymentTimeoutMs }: StockOptions) {
+  constructor(redis: Redis, pool: Pool, { name, prefix, commandTimeoutMs, paymentTimeoutMs }: StockOptions) {
     this.pool = pool;
-    this.inventory = new Inventory(redis, name, { prefix, holdMs: paymentTimeoutMs + HOLD_LONGER_MS });
+    const holdMs = paymentTimeoutMs + HOLD_LONGER_MS;
+    this.inventory = new Inventory(redis, name, { prefix, commandTimeoutMs, holdMs });
   }
 
   /** Reserves everything or nothing. Safe to repeat: the order's id decides. */

@@ -33,7 +33,7 @@ beforeEach(async () => {
   timeouts = new MemoryTimeouts(() => Promise.resolve(), SILENT);
   checkout = new Checkout(database.pool, 60_000, {
     timeouts,
-    provider: new PaymentProvider({ url: provider.url, concurrencyMax: 4, queueMax: 100, timeoutMs: 2_000 }),
+    provider: new PaymentProvider({ url: provider.url, concurrencyMax: 4, queueMax: 100, timeoutMs: 60_000 }),
     stock: undefined,
     followUps: undefined,
   });
@@ -52,7 +52,7 @@ type Work = (attempt: Attempt) => Promise<unknown>;
 
 /** Two attempts under one key: the first begins its work when the second one has ended. Resolves to what became of the first one's work. */
 async function overtaken(key: string, first: Work, second: Work): Promise<unknown> {
-  const idempotency = new Idempotency(servers.client, "checkout");
+  const idempotency = new Idempotency(servers.client, "checkout", { leaseMs: 60_000, commandTimeoutMs: 60_000 });
   const begun = Promise.withResolvers<undefined>();
   const over = Promise.withResolvers<undefined>();
   let outcome: unknown;

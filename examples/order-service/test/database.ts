@@ -5,6 +5,9 @@ import { randomUUID } from "node:crypto";
 import { pollUntil, type PostgresServer } from "@holdfast/testkit";
 import pg from "pg";
 
+/** Reached by what never comes, not by what comes late. */
+const WAIT_MAX_MS = 120_000;
+
 /** One empty database. */
 export class TestDatabase implements AsyncDisposable {
   readonly url: string;
@@ -42,9 +45,9 @@ export class TestDatabase implements AsyncDisposable {
   }
 
   /** Resolves when the order has this status. */
-  async becomes(orderId: string, status: string, timeoutMs = 10_000): Promise<void> {
+  async becomes(orderId: string, status: string): Promise<void> {
     await pollUntil(`order ${orderId} is ${status}`, async () => (await this.statusOf(orderId)) === status, {
-      timeoutMs,
+      timeoutMs: WAIT_MAX_MS,
     });
   }
 
@@ -68,14 +71,15 @@ export class TestDatabase implements AsyncDisposable {
     };
   }
 
-  /** Resolves when this many statements wait for a lock. */
+  /** Resolves when this many statements wait for a lock, or more. */
   async waiting(count: number): Promise<void> {
-    await pollUntil(`${count} statements wait for a lock`, async () => {
+    const isSo = async (): Promise<boolean> => {
       const { rows } = await this.pool.query<{ waiting: number }>(
         `SELECT count(*)::int AS waiting FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
       );
-      return rows[0]?.waiting === count;
-    });
+      return (rows[0]?.waiting ?? 0) >= count;
+    };
+    await pollUntil(`${count} statements wait for a lock`, isSo, { timeoutMs: WAIT_MAX_MS });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

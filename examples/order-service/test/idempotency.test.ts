@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { readConfig } from "../src/config.ts";
 import { OrderService } from "../src/order-service.ts";
 import { TestDatabase } from "./database.ts";
-import { send, type Answer, type Request } from "./replica.ts";
+import { PATIENT, send, type Answer, type Request } from "./replica.ts";
 
 let postgres: PostgresServer;
 let redis: RedisServer;
@@ -15,6 +15,8 @@ beforeAll(async () => {
   database = await TestDatabase.create(postgres);
   service = await OrderService.start(
     readConfig({
+      ...PATIENT,
+      TIMER_LEASE_MS: "60000",
       DATABASE_URL: database.url,
       REDIS_URL: redis.url,
       HOST: "127.0.0.1",

@@ -34,7 +34,7 @@ describe("timeouts in memory", () => {
       if (attempts < 3) throw new Error("no database");
     }, new LogBook());
     await timeouts.schedule(NO_TX, "order", 1);
-    await pollUntil("the third attempt", () => attempts === 3);
+    await pollUntil("the third attempt", () => attempts === 3, { timeoutMs: 60_000 });
     await timeouts.stop(0);
   });
 
@@ -44,7 +44,7 @@ describe("timeouts in memory", () => {
     await timeouts.schedule(NO_TX, "cancelled", 1);
     timeouts.forget("cancelled");
     await timeouts.schedule(NO_TX, "other", 20);
-    await pollUntil("the other one", () => fired.includes("other"));
+    await pollUntil("the other one", () => fired.includes("other"), { timeoutMs: 60_000 });
     expect(fired).toEqual(["other"]);
   });
 
@@ -70,8 +70,7 @@ describe("timeouts in memory", () => {
 
   it("stop at once when there is nothing to wait for", async () => {
     const timeouts = new MemoryTimeouts(async () => undefined, new LogBook());
-    const startMs = performance.now();
-    await timeouts.stop(30_000);
-    expect(performance.now() - startMs).toBeLessThan(5_000);
+    // Far longer than a test may take.
+    await timeouts.stop(3_600_000);
   });
 });

@@ -1,32 +1,40 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
-import { pollUntil, PostgresServer, RedisServer } from "@holdfast/testkit";
+import { pollUntil } from "@holdfast/testkit";
+import { DurableTimer } from "@holdfast/timer";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { readConfig } from "../src/config.ts";
 import { OrderService } from "../src/order-service.ts";
 import { TestDatabase } from "./database.ts";
 import { TestProvider } from "./provider.ts";
-import { send, type Answer } from "./replica.ts";
+import { insist, PATIENT, send, type Answer } from "./replica.ts";
+import { TestServers } from "./servers.ts";
 
-/** Long enough to reach the provider on a slow machine. */
-const PROVIDER_TIMEOUT_MS = 500;
+/** Where a provider that does not answer is given up. */
+const HASTY = { PAYMENT_PROVIDER_TIMEOUT_MS: "500" };
 /** For how long a key stays closed after a 504. */
-const SHORT_LEASE = { TIMER_LEASE_MS: "1000" };
+const LEASE_MS = 1_000;
+const SHORT_LEASE = { TIMER_LEASE_MS: String(LEASE_MS) };
+/** Orders time out when the test says so. */
+const LATER = { PAYMENT_TIMEOUT_MS: "3600000" };
+/** Reached by what never comes. */
+const WAIT = { timeoutMs: 120_000 };
 /** One call in flight, another one in the queue. */
 const ONE_WAITS = { PAYMENT_PROVIDER_CONCURRENCY_MAX: "1", PAYMENT_PROVIDER_QUEUE_MAX: "1" };
 
-let postgres: PostgresServer;
-let redis: RedisServer;
+let servers: TestServers;
 beforeAll(async () => {
-  [postgres, redis] = await Promise.all([PostgresServer.start(), RedisServer.start()]);
+  servers = await TestServers.start();
 });
-afterAll(() => Promise.all([postgres.stop(), redis.stop()]));
+afterAll(() => servers.stop());
 
 let database: TestDatabase;
 let provider: TestProvider;
+let prefix: string;
 let service: OrderService | undefined;
 beforeEach(async () => {
-  database = await TestDatabase.create(postgres);
+  database = await TestDatabase.create(servers.postgres);
+  prefix = new URL(database.url).pathname.slice(1);
   provider = await TestProvider.start();
 });
 afterEach(async () => {
@@ -38,15 +46,16 @@ afterEach(async () => {
 async function start(env: Record<string, string> = {}): Promise<void> {
   service = await OrderService.start(
     readConfig({
+      ...PATIENT,
       DATABASE_URL: database.url,
-      REDIS_URL: redis.url,
-      REDIS_PREFIX: new URL(database.url).pathname.slice(1),
+      REDIS_URL: servers.redis.url,
+      REDIS_PREFIX: prefix,
       HOST: "127.0.0.1",
       PORT: "0",
       LOG_LEVEL: "silent",
       PAYMENT_PROVIDER_URL: provider.url,
-      PAYMENT_PROVIDER_TIMEOUT_MS: String(PROVIDER_TIMEOUT_MS),
-      TIMER_LEASE_MS: "2000",
+      PAYMENT_PROVIDER_TIMEOUT_MS: "60000",
+      TIMER_LEASE_MS: "60000",
       ...env,
     }),
   );
@@ -57,55 +66,73 @@ function neverAnswerTheFirst(): void {
   provider.beforeAnswer = (request) => (request === 1 ? new Promise(() => undefined) : Promise.resolve());
 }
 
-function post(path: string, body?: object, key?: string): Promise<Answer> {
-  return send(`http://127.0.0.1:${service?.port}`, "POST", path, { body, key });
+function url(): string {
+  return `http://127.0.0.1:${service?.port}`;
 }
 
-/** As a good client does: repeats the request under its key until the answer is final. */
-async function postUntilFinal(path: string, body?: object): Promise<Answer> {
-  const key = randomUUID();
-  for (;;) {
-    const answer = await post(path, body, key);
-    if (answer.body["type"] === undefined) return answer;
-    await sleep(50);
-  }
+function pay(id: string, key?: string): Promise<Answer> {
+  return send(url(), "POST", `/orders/${id}/payment`, { key });
 }
 
 async function place(): Promise<string> {
-  const { status, body } = await postUntilFinal("/orders", { amountCents: 1_999 });
+  const { status, body } = await insist(url(), "/orders", { body: { amountCents: 1_999 } });
   if (status !== 201) throw new Error(`POST /orders answered ${status} ${JSON.stringify(body)}.`);
   return String(body["id"]);
 }
 
+interface Heard {
+  readonly status: number;
+  readonly askedMs: number;
+  readonly answeredMs: number;
+}
+
 /** A client that repeats its request, under its key or each time under another one, until it hears something final. */
-async function payUntilFinal(id: string, keyOf: () => string): Promise<number[]> {
-  const statuses: number[] = [];
+async function payUntilFinal(id: string, keyOf: () => string): Promise<Heard[]> {
+  const heard: Heard[] = [];
   for (;;) {
-    const { status, body } = await post(`/orders/${id}/payment`, undefined, keyOf());
-    statuses.push(status);
-    if (status < 400 || typeof body["status"] === "string") return statuses;
-    if (statuses.length > 200) throw new Error(`no answer: ${statuses.join(" ")}`);
+    const askedMs = performance.now();
+    const { status, body } = await pay(id, keyOf());
+    heard.push({ status, askedMs, answeredMs: performance.now() });
+    if (status < 400 || typeof body["status"] === "string") return heard;
     await sleep(30);
   }
 }
 
+/** Pays until the charge is with the provider: a call whose time was over before it was sent has not got there. */
+async function payInVain(id: string): Promise<number> {
+  for (;;) {
+    const { status } = await pay(id);
+    if (provider.requests > 0) return status;
+  }
+}
+
+/** The time to pay is over, now. */
+async function timesOut(id: string): Promise<void> {
+  await using timeouts = new DurableTimer(servers.client, "payment-timeout", { prefix, commandTimeoutMs: 60_000 });
+  await pollUntil("the relay has told the timer", async () => (await timeouts.fireNow(id)).kind !== "absent", WAIT);
+  await database.becomes(id, "PAYMENT_TIMEOUT");
+}
+
 describe("a provider that charges and does not answer in time", () => {
   it("has charged once when the client has heard 200, after its retries under one key", async () => {
-    await start(SHORT_LEASE);
+    await start({ ...HASTY, ...SHORT_LEASE });
     const id = await place();
     neverAnswerTheFirst();
     const key = randomUUID();
-    const statuses = await payUntilFinal(id, () => key);
-    expect(statuses[0]).toBe(504);
-    expect(statuses).toContain(409);
-    expect(statuses.at(-1)).toBe(200);
+    const heard = await payUntilFinal(id, () => key);
+    expect(heard.at(-1)?.status).toBe(200);
+    const first = heard.findIndex(({ status }) => status === 504);
+    const [unknown, repeat] = [heard[first], heard[first + 1]];
+    if (unknown === undefined || repeat === undefined) throw new Error("nobody was told that it is not known");
+    // The key is closed for a lease at least; whether the client comes back within it is for the machine to say.
+    if (repeat.answeredMs - unknown.askedMs < LEASE_MS) expect(repeat.status).toBe(409);
     expect(provider.requests).toBeGreaterThan(1);
     expect(provider.takenFor(id)).toBe(1);
     expect(await database.history(id)).toEqual(["placed", "paid"]);
   });
 
   it("has charged once when the client takes another key for each retry, since the order has one key of its own", async () => {
-    await start(SHORT_LEASE);
+    await start({ ...HASTY, ...SHORT_LEASE });
     const id = await place();
     neverAnswerTheFirst();
     await payUntilFinal(id, () => randomUUID());
@@ -113,56 +140,62 @@ describe("a provider that charges and does not answer in time", () => {
     expect(provider.takenFor(id)).toBe(1);
   });
 
-  it("counter-test: charges twice when it does not know keys", async () => {
-    await start(SHORT_LEASE);
+  it("counter-test: charges again when it does not know keys", async () => {
+    await start({ ...HASTY, ...SHORT_LEASE });
     provider.knowsKeys = false;
     const id = await place();
     neverAnswerTheFirst();
     const key = randomUUID();
     await payUntilFinal(id, () => key);
-    expect(provider.takenFor(id)).toBe(2);
+    expect(provider.takenFor(id)).toBeGreaterThan(1);
   });
 });
 
 describe("a payment that meets the timeout", () => {
   it("is voided when the order has timed out while the provider was charging", async () => {
-    await start({ PAYMENT_TIMEOUT_MS: "2000", PAYMENT_PROVIDER_TIMEOUT_MS: "60000" });
+    await start(LATER);
     const id = await place();
-    provider.beforeAnswer = () => database.becomes(id, "PAYMENT_TIMEOUT");
-    expect(await postUntilFinal(`/orders/${id}/payment`)).toMatchObject({
+    provider.beforeAnswer = (request) => (request === 1 ? timesOut(id) : Promise.resolve());
+    expect(await insist(url(), `/orders/${id}/payment`)).toMatchObject({
       status: 409,
       body: { status: "PAYMENT_TIMEOUT" },
     });
-    await pollUntil("the charge is voided", () => provider.takenFor(id) === 0 && provider.charges.size === 1);
+    await pollUntil("the charge is voided", () => provider.takenFor(id) === 0, WAIT);
+    expect(provider.charges.size).toBe(1);
     expect((await database.history(id)).filter((kind) => kind === "paid")).toEqual([]);
   });
 
   it("and whose client gave up leaves no charge behind", async () => {
-    await start({ PAYMENT_TIMEOUT_MS: "2000" });
+    await start({ ...LATER, ...HASTY });
     const id = await place();
     neverAnswerTheFirst();
-    expect((await post(`/orders/${id}/payment`)).status).toBe(504);
+    expect(await payInVain(id)).toBe(504);
     expect(provider.takenFor(id)).toBe(1);
-    await database.becomes(id, "PAYMENT_TIMEOUT");
-    await pollUntil("the charge is voided", () => provider.takenFor(id) === 0);
+    await timesOut(id);
+    await pollUntil("the charge is voided", () => provider.takenFor(id) === 0, WAIT);
   });
 
   it("leaves the customer charged if and only if the order is paid, forty times at the deadline", async () => {
-    await start({ PAYMENT_TIMEOUT_MS: "400", PAYMENT_PROVIDER_TIMEOUT_MS: "5000" });
+    await start({ PAYMENT_TIMEOUT_MS: "400" });
     provider.beforeAnswer = (request) => sleep((request % 2) * 40);
-    const payments = await Promise.all(
-      Array.from({ length: 40 }, async (_, index) => {
-        const id = await place();
-        await sleep(340 + index * 3);
-        const { status } = await postUntilFinal(`/orders/${id}/payment`);
-        return { id, status };
-      }),
-    );
+    const together = (spreadMs: number): Promise<{ readonly id: string; readonly status: number }[]> =>
+      Promise.all(
+        Array.from({ length: 40 }, async (_, index) => {
+          const id = await place();
+          await sleep(Math.max(0, 400 + (index - 20) * spreadMs));
+          const { status } = await insist(url(), `/orders/${id}/payment`);
+          return { id, status };
+        }),
+      );
+    // On a busy machine timeouts are late, too, and all customers may still be in time: then others come, and wait for longer.
+    const payments = await together(3);
+    for (let spreadMs = 12; payments.every(({ status }) => status === 200); spreadMs *= 4)
+      payments.push(...(await together(spreadMs)));
     for (const { id, status } of payments) {
-      await pollUntil("the order is decided", async () => (await database.statusOf(id)) !== "PENDING_PAYMENT");
+      await pollUntil("the order is decided", async () => (await database.statusOf(id)) !== "PENDING_PAYMENT", WAIT);
       expect(status === 200).toBe((await database.statusOf(id)) === "PAID");
       const wanted = status === 200 ? 1 : 0;
-      await pollUntil("the provider has what the order says", () => provider.takenFor(id) === wanted);
+      await pollUntil("the provider has what the order says", () => provider.takenFor(id) === wanted, WAIT);
     }
     expect(payments.some(({ status }) => status === 409)).toBe(true);
   });
@@ -174,25 +207,25 @@ describe("a provider", () => {
     const id = await place();
     provider.declines = true;
     const key = randomUUID();
-    expect((await post(`/orders/${id}/payment`, undefined, key)).status).toBe(402);
+    expect((await pay(id, key)).status).toBe(402);
     provider.declines = false;
-    expect(await post(`/orders/${id}/payment`, undefined, key)).toMatchObject({ status: 402, replayed: true });
-    expect((await post(`/orders/${id}/payment`)).status).toBe(200);
+    expect(await pay(id, key)).toMatchObject({ status: 402, replayed: true });
+    expect((await pay(id)).status).toBe(200);
     expect(provider.takenFor(id)).toBe(1);
   });
 
   it("that is overloaded is asked by as many as it can take, and the others hear 503, charged with nothing", async () => {
-    await start({ ...ONE_WAITS, PAYMENT_PROVIDER_TIMEOUT_MS: "60000" });
+    await start(ONE_WAITS);
     const answers = Promise.withResolvers<void>();
     provider.beforeAnswer = () => answers.promise;
     const ids = await Promise.all(Array.from({ length: 6 }, () => place()));
     const refused: string[] = [];
     const statuses = ids.map(async (id) => {
-      const { status } = await post(`/orders/${id}/payment`);
+      const { status } = await pay(id);
       if (status === 503) refused.push(id);
       return status;
     });
-    await pollUntil("all but one in flight and one in the queue are refused", () => refused.length === 4);
+    await pollUntil("all but one in flight and one in the queue are refused", () => refused.length === 4, WAIT);
     answers.resolve();
     const paid = (await Promise.all(statuses)).filter((status) => status !== 503);
     expect(paid).toEqual([200, 200]);

@@ -10,7 +10,12 @@ import { TestProvider } from "./provider.ts";
 import { Replica } from "./replica.ts";
 import { TestServers } from "./servers.ts";
 
+/** After so long another replica takes over what a paused one has begun. */
 const LEASE_MS = 600;
+/** Where nobody is paused or killed nothing is taken over, however long the machine stands still. */
+const CALM = { TIMER_LEASE_MS: "60000" };
+/** Reached by what never comes. */
+const WAIT = { timeoutMs: 120_000 };
 
 let servers: TestServers;
 beforeAll(async () => {
@@ -29,6 +34,9 @@ beforeEach(async () => {
     REDIS_URL: servers.redis.url,
     REDIS_PREFIX: new URL(database.url).pathname.slice(1),
     PAYMENT_PROVIDER_URL: provider.url,
+    PAYMENT_PROVIDER_TIMEOUT_MS: "60000",
+    // Not by night: the tests say when.
+    SETTLEMENT_CRON: "0 0 29 2 *",
     TIMER_LEASE_MS: String(LEASE_MS),
     TIMER_POLL_MS: "100",
   };
@@ -58,19 +66,23 @@ async function payOne(replica: Replica): Promise<void> {
 
 /** As an operator does. */
 function operator(): Scheduler {
-  return new Scheduler(servers.client, JOBS, { prefix: env["REDIS_PREFIX"] });
+  return new Scheduler(servers.client, JOBS, { prefix: env["REDIS_PREFIX"], commandTimeoutMs: 60_000 });
 }
 
 describe("the settlement", () => {
   it("runs once for three replicas, and has every paid order", async () => {
-    const replicas = await Promise.all([1, 2, 3].map(() => Replica.start(env)));
+    const replicas = await Promise.all([1, 2, 3].map(() => Replica.start({ ...env, ...CALM })));
     await using stack = new AsyncDisposableStack();
     for (const replica of replicas) stack.use(replica);
     await Promise.all(replicas.map((replica) => replica.ready()));
     await Promise.all(replicas.map(payOne));
     const scheduler = operator();
     expect(await scheduler.runNow("settlement", { operationId: "tonight" })).toMatchObject({ kind: "queued" });
-    await pollUntil("the settlement has run", async () => (await scheduler.history("settlement")).runs.length > 0);
+    await pollUntil(
+      "the settlement has run",
+      async () => (await scheduler.history("settlement")).runs.length > 0,
+      WAIT,
+    );
     const { runs } = await scheduler.history("settlement");
     expect(runs).toMatchObject([{ outcome: "completed", attempts: 1 }]);
     expect(await settlements()).toEqual([{ orders: 3, total_cents: "5997", payout: "po_1" }]);
@@ -100,10 +112,10 @@ describe("the settlement", () => {
     await scheduler.runNow("settlement");
     const runner = await asked.promise;
     runner.pod.pause();
-    await pollUntil("the other replica has settled", async () => (await settlements()).length === 1);
+    await pollUntil("the other replica has settled", async () => (await settlements()).length === 1, WAIT);
     wake.resolve();
     runner.pod.resume();
-    await runner.pod.waitForLine(/a job (failed|was overtaken)/);
+    await runner.pod.waitForLine(/a job (failed|was overtaken)/, WAIT.timeoutMs);
     await runner.ready();
     expect(await settlements()).toEqual([{ orders: 1, total_cents: "1999", payout: "po_1" }]);
     expect(new Set(provider.payouts).size).toBe(1);
@@ -113,7 +125,7 @@ describe("the settlement", () => {
 
 describe("housekeeping", () => {
   it("forgets old fences, however many, and keeps those that somebody could still be late for", async () => {
-    await using replica = await Replica.start(env);
+    await using replica = await Replica.start({ ...env, ...CALM });
     await replica.ready();
     await payOne(replica);
     const fences = async (): Promise<number> =>
@@ -124,7 +136,7 @@ describe("housekeeping", () => {
     await database.pool.query("INSERT INTO holdfast.fences SELECT 'old ' || n, n FROM generate_series(1, 2500) AS n");
     const scheduler = operator();
     await scheduler.runNow("housekeeping");
-    await pollUntil("the old ones are gone", async () => (await fences()) === fresh);
+    await pollUntil("the old ones are gone", async () => (await fences()) === fresh, WAIT);
     await scheduler.stop({ graceMs: 0 });
   });
 });
@@ -138,10 +150,10 @@ describe("a settlement with a token that was overtaken", () => {
   }
 
   it("writes nothing", async () => {
-    await using replica = await Replica.start(env);
+    await using replica = await Replica.start({ ...env, ...CALM });
     await replica.ready();
     await payOne(replica);
-    await using lock = new FencedLock(servers.client, { prefix: randomUUID() });
+    await using lock = new FencedLock(servers.client, { prefix: randomUUID(), commandTimeoutMs: 60_000 });
     const settlement = new Settlement(database.pool, lock, undefined);
     const token = Date.now() * 1_000;
     await settlement.run(runWith(token + 1, "second"));
@@ -150,10 +162,10 @@ describe("a settlement with a token that was overtaken", () => {
   });
 
   it("counter-test: with a higher one it writes, an empty settlement that has no order twice", async () => {
-    await using replica = await Replica.start(env);
+    await using replica = await Replica.start({ ...env, ...CALM });
     await replica.ready();
     await payOne(replica);
-    await using lock = new FencedLock(servers.client, { prefix: randomUUID() });
+    await using lock = new FencedLock(servers.client, { prefix: randomUUID(), commandTimeoutMs: 60_000 });
     const settlement = new Settlement(database.pool, lock, undefined);
     const token = Date.now() * 1_000;
     await settlement.run(runWith(token, "first"));

@@ -4,6 +4,11 @@ import { MIGRATION_LOCK } from "../src/migrations.ts";
 import { TestDatabase } from "./database.ts";
 import { Replica } from "./replica.ts";
 
+const DRAIN_MS = 2_000;
+const GRACE_MS = 2_000;
+/** Far longer than any grace period below: what ends by itself has ended by itself. */
+const KILL_AFTER_MS = 90_000;
+
 let postgres: PostgresServer;
 let redis: RedisServer;
 let database: TestDatabase;
@@ -18,29 +23,48 @@ beforeEach(async () => {
 });
 afterEach(() => database[Symbol.asyncDispose]());
 
+/** Whether it takes no connection any more. */
+function isGone(replica: Replica): Promise<boolean> {
+  return replica.send("GET", "/healthz").then(
+    () => false,
+    () => true,
+  );
+}
+
+/** Asks until it says that it drains; false when it was gone before. */
+async function untilDraining(replica: Replica): Promise<boolean> {
+  for (;;) {
+    const answer = await replica.send("GET", "/readyz").catch(() => undefined);
+    if (answer === undefined) return false;
+    if (answer.status === 503 && answer.body["phase"] === "draining") return true;
+  }
+}
+
 describe("SIGTERM", () => {
   it("takes the readiness away first, and every request that still comes is answered until the last one is", async () => {
-    await using replica = await Replica.start({ ...env, DRAIN_DELAY_MS: "1000", SHUTDOWN_GRACE_MS: "8000" });
-    await replica.ready();
-    const id = await replica.place();
-    const release = await database.hold(id);
-    const payment = replica.send("POST", `/orders/${id}/payment`);
-    await database.waiting(1);
-    const ended = replica.pod.term(20_000);
-    await pollUntil("the replica drains", async () => {
-      const { status, body } = await replica.send("GET", "/readyz");
-      return status === 503 && body["phase"] === "draining";
-    });
-    expect((await replica.send("POST", "/orders", { body: { amountCents: 1 } })).status).toBe(201);
-    await pollUntil("no connection is taken any more", () =>
-      replica.send("GET", "/healthz").then(
-        () => false,
-        () => true,
-      ),
-    );
-    await release();
-    expect(await payment).toMatchObject({ status: 200, body: { status: "PAID" } });
-    expect(await ended).toMatchObject({ graceful: true, code: 0 });
+    // A machine that stands still for as long as the replica drains sees nothing of it: once more, then.
+    for (let inTime = false; !inTime;) {
+      await using replica = await Replica.start({
+        ...env,
+        DRAIN_DELAY_MS: String(DRAIN_MS),
+        SHUTDOWN_GRACE_MS: String(KILL_AFTER_MS / 2),
+      });
+      await replica.ready();
+      const id = await replica.place();
+      const release = await database.hold(id);
+      const payment = replica.send("POST", `/orders/${id}/payment`);
+      await database.waiting(1);
+      const signalledMs = performance.now();
+      const ended = replica.pod.term(KILL_AFTER_MS);
+      const draining = await untilDraining(replica);
+      const order = await replica.send("POST", "/orders", { body: { amountCents: 1 } }).catch(() => undefined);
+      inTime = performance.now() - signalledMs < DRAIN_MS;
+      if (inTime) expect([draining, order?.status]).toEqual([true, 201]);
+      await pollUntil("no connection is taken any more", () => isGone(replica), { timeoutMs: KILL_AFTER_MS });
+      await release();
+      expect(await payment).toMatchObject({ status: 200, body: { status: "PAID" } });
+      expect(await ended).toMatchObject({ graceful: true, code: 0 });
+    }
   });
 
   it("does not wait for a request that hangs longer than the grace period", async () => {
@@ -50,7 +74,7 @@ describe("SIGTERM", () => {
     const release = await database.hold(id);
     const payment = replica.send("POST", `/orders/${id}/payment`).catch(() => "cut");
     await database.waiting(1);
-    expect(await replica.pod.term(8_000)).toMatchObject({ graceful: true });
+    expect(await replica.pod.term(KILL_AFTER_MS)).toMatchObject({ graceful: true });
     expect(await payment).toBe("cut");
     await release();
   });
@@ -60,26 +84,32 @@ describe("SIGTERM", () => {
     await client.query("SELECT pg_advisory_lock($1)", [MIGRATION_LOCK]);
     await using replica = await Replica.start({ ...env, SHUTDOWN_GRACE_MS: "500" });
     await database.waiting(1);
-    expect(await replica.pod.term(8_000)).toMatchObject({ graceful: true, code: 1 });
+    expect(await replica.pod.term(KILL_AFTER_MS)).toMatchObject({ graceful: true, code: 1 });
     client.release(true);
   });
 
   it("fires what comes due within the grace period when timeouts are in memory, and logs what is lost", async () => {
-    await using replica = await Replica.start({
-      ...env,
-      TIMEOUTS: "memory",
-      PAYMENT_TIMEOUT_MS: "3000",
-      SHUTDOWN_GRACE_MS: "2000",
-    });
-    await replica.ready();
-    const early = await replica.place();
-    await new Promise((resolve) => setTimeout(resolve, 2_000));
-    const late = await replica.place();
-    expect(await replica.pod.term(10_000)).toMatchObject({ graceful: true, code: 0 });
-    expect(await database.statusOf(early)).toBe("PAYMENT_TIMEOUT");
-    expect(await database.statusOf(late)).toBe("PENDING_PAYMENT");
-    expect(replica.pod.output).toContain("payment timeouts lost");
-    expect(replica.pod.output).toContain(late);
+    for (let inTime = false; !inTime;) {
+      await using replica = await Replica.start({
+        ...env,
+        TIMEOUTS: "memory",
+        PAYMENT_TIMEOUT_MS: "3000",
+        SHUTDOWN_GRACE_MS: String(GRACE_MS),
+      });
+      await replica.ready();
+      const early = await replica.place();
+      await new Promise((resolve) => setTimeout(resolve, 2_000));
+      const late = await replica.place();
+      const { graceful, code, tookMs } = await replica.pod.term(KILL_AFTER_MS);
+      expect(graceful).toBe(true);
+      const [first, second] = [await database.statusOf(early), await database.statusOf(late)];
+      // On a machine that stands still the second one is due before the end as well, or the end comes before both: once more, then.
+      inTime = tookMs < GRACE_MS && second === "PENDING_PAYMENT";
+      if (!inTime) continue;
+      expect([first, code]).toEqual(["PAYMENT_TIMEOUT", 0]);
+      expect(replica.pod.output).toContain("payment timeouts lost");
+      expect(replica.pod.output).toContain(late);
+    }
   });
 
   it("loses nothing when timeouts are durable: another replica fires them", async () => {
@@ -89,7 +119,7 @@ describe("SIGTERM", () => {
     const id = await old.place();
     await using fresh = await Replica.start(durable);
     await fresh.ready();
-    expect(await old.pod.term(10_000)).toMatchObject({ graceful: true, code: 0 });
+    expect(await old.pod.term(KILL_AFTER_MS)).toMatchObject({ graceful: true, code: 0 });
     await database.becomes(id, "PAYMENT_TIMEOUT");
     expect(await database.history(id)).toEqual(["placed", "timed-out"]);
   });
