@@ -1,13 +1,11 @@
 /**
- * Owns what the job does, the same on both sides: a mail to each customer, into an outbox. How far it has come is written together with
- * each mail, so that whoever takes an hour over goes on where the one before stopped.
+ * Owns what the job does, the same on both sides: a mail to each customer, into an outbox that knows how far it has come, so that whoever
+ * takes an hour over goes on where the one before stopped.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Redis } from "ioredis";
 
-/** Where mails go, and how long each takes. */
+/** What a mailing is. */
 export interface Mailing {
-  readonly prefix: string;
   readonly customers: number;
   readonly mailMs: number;
   readonly replica: string;
@@ -21,36 +19,45 @@ export interface Mail {
   readonly replica: string;
 }
 
-/** The list of mails sent. */
+/** Where mails go. */
+export interface Outbox {
+  /** The first customer who has no mail of this job. */
+  next(job: string): Promise<number>;
+  /** Sends a mail, and notes with it how far the job has come. */
+  put(job: string, mail: Mail): Promise<void>;
+}
+
+/** The key of the list of all mails. */
 export function outboxKey(prefix: string): string {
-  return `${prefix}:outbox`;
+  return `${prefix}:{mailing}:outbox`;
+}
+
+/** The key of how far each job has come. */
+export function progressKey(prefix: string): string {
+  return `${prefix}:{mailing}:progress`;
 }
 
 /**
- * Mails every customer who has not been mailed by this job so far.
+ * Sends the mails of an hour.
  *
- * @param job under which name progress is kept: the occurrence, or what a replica without one makes up.
- * @param onMail is told of each mail.
+ * @param job under which name the progress is kept: who has the same one goes on
+ * @param onMail told of each mail, and waited for
+ * @param signal ends it early
  */
 export async function sendMails(
-  redis: Redis,
-  { prefix, customers, mailMs, replica }: Mailing,
+  outbox: Outbox,
+  { customers, mailMs, replica }: Mailing,
   job: string,
   hourMs: number,
-  onMail: (mail: Mail) => void,
+  onMail: (mail: Mail) => Promise<void>,
   signal?: AbortSignal,
 ): Promise<void> {
-  const progress = `${prefix}:progress`;
-  const from = Number((await redis.hget(progress, job)) ?? 0);
+  const from = await outbox.next(job);
   for (let customer = from; customer < customers; customer += 1) {
     signal?.throwIfAborted();
     const mail: Mail = { hourMs, customer, replica };
-    await redis
-      .multi()
-      .rpush(outboxKey(prefix), JSON.stringify(mail))
-      .hset(progress, job, customer + 1)
-      .exec();
-    onMail(mail);
+    await outbox.put(job, mail);
+    await onMail(mail);
     await sleep(mailMs);
   }
 }

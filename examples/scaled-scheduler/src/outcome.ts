@@ -18,28 +18,43 @@ export interface Outcome {
   readonly takenOver: number;
 }
 
-/** @param killed name of the replica that was killed in the second hour */
+/** A replica that was killed, and the hour that it was at. */
+export interface Killed {
+  readonly replica: string;
+  readonly hourMs: number;
+}
+
+/** Mails that were not sent. */
+export function missingOf(mails: readonly Mail[], hours: readonly number[], customers: number): number {
+  return hours.length * customers - countsOf(mails).size;
+}
+
+/** What the outbox says about a run. */
 export function outcomeOf(
   mails: readonly Mail[],
   hours: readonly number[],
   customers: number,
-  killed: string,
+  killed: Killed | null,
 ): Outcome {
+  const beginners = (hour: number): number =>
+    mails.filter(({ hourMs, customer }) => hourMs === hour && customer === 0).length;
+  const interrupted = mails.filter(({ hourMs }) => hourMs === killed?.hourMs);
+  const last = interrupted.findLastIndex(({ replica }) => replica === killed?.replica);
+  return {
+    due: hours.length * customers,
+    sent: mails.length,
+    repeated: [...countsOf(mails).values()].filter((count) => count > 1).length,
+    missing: missingOf(mails, hours, customers),
+    doubledHours: hours.filter((hour) => beginners(hour) > 1).length,
+    takenOver: last === -1 ? 0 : interrupted.slice(last + 1).length,
+  };
+}
+
+function countsOf(mails: readonly Mail[]): Map<string, number> {
   const counts = new Map<string, number>();
   for (const { hourMs, customer } of mails) {
     const key = `${hourMs} ${customer}`;
     counts.set(key, (counts.get(key) ?? 0) + 1);
   }
-  const beginners = (hour: number): number =>
-    mails.filter(({ hourMs, customer }) => hourMs === hour && customer === 0).length;
-  const interrupted = mails.filter(({ hourMs }) => hourMs === hours[1]);
-  const last = interrupted.findLastIndex(({ replica }) => replica === killed);
-  return {
-    due: hours.length * customers,
-    sent: mails.length,
-    repeated: [...counts.values()].filter((count) => count > 1).length,
-    missing: hours.length * customers - counts.size,
-    doubledHours: hours.filter((hour) => beginners(hour) > 1).length,
-    takenOver: last === -1 ? 0 : interrupted.slice(last + 1).length,
-  };
+  return counts;
 }

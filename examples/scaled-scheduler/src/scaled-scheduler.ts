@@ -13,14 +13,20 @@ const QUICK: Course = { hourMs: 1_000, hours: 4, customers: 5, mailMs: 60, lease
 export const scaledScheduler: Scenario = {
   name: "scaled-scheduler",
   failure: "an hourly job runs once per replica: every customer is mailed three times",
-  holds: ["@holdfast/scheduler"],
+  holds: ["@holdfast/scheduler", "@holdfast/lock"],
   run,
 };
 
 async function run(stage: Stage): Promise<ScenarioReport> {
   const course = stage.quick ? QUICK : FULL;
   stage.say(`  an hour → ${course.hourMs} ms; each hour ${course.customers} customers get a mail`);
-  const usual = await runCourse("cron", course, stage);
-  const held = await runCourse("holdfast", course, stage);
-  return compare(usual, held, course);
+  try {
+    const usual = await runCourse("cron", course, stage);
+    const held = await runCourse("holdfast", course, stage);
+    return compare(usual, held, course);
+  } catch (error) {
+    // Whatever was interrupted says so in its own words.
+    stage.signal.throwIfAborted();
+    throw error;
+  }
 }

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { compare } from "../src/comparison.ts";
 import type { Mail } from "../src/mailing.ts";
-import { outcomeOf } from "../src/outcome.ts";
+import { outcomeOf, type Killed } from "../src/outcome.ts";
 import type { RunResult } from "../src/run.ts";
 
 const hours = [1_000, 2_000];
@@ -11,10 +11,12 @@ function mailsOf(replica: string, hourMs: number, ...customers: readonly number[
   return customers.map((customer) => ({ hourMs, customer, replica }));
 }
 
-function resultOf(mails: readonly Mail[], killed: string | null = "a"): RunResult {
+const KILLED: Killed = { replica: "a", hourMs: 2_000 };
+
+function resultOf(mails: readonly Mail[], killed: Killed | null = KILLED): RunResult {
   return {
-    outcome: outcomeOf(mails, hours, course.customers, killed ?? ""),
-    killed: killed === null ? null : { replica: killed, hourMs: 2_000 },
+    outcome: outcomeOf(mails, hours, course.customers, killed),
+    killed,
   };
 }
 
