@@ -54,7 +54,7 @@ export interface BookkeeperOptions {
 }
 
 /** How long a posting waits for its lock. */
-export const LOCK_WAIT_MS = 15_000;
+export const LOCK_WAIT_MS = 60_000;
 
 /** The monotonic clock of the machine, in milliseconds: the same for all processes, and it goes on while one is stopped. */
 export function machineMs(): number {

@@ -21,6 +21,13 @@ import {
 import type { Posting } from "./course.ts";
 import { balanceOf, enter } from "./ledger.ts";
 
+/**
+ * Who is paused here is paused between two requests: a machine that stands still in the middle of one is not what this is about, and neither
+ * Redis nor PostgreSQL shall be taken for gone.
+ */
+const PATIENCE_MS = 60_000;
+const IDLE = { idleMs: PATIENCE_MS };
+
 /** Posts under a FencedLock; a posting that was refused is done again from the start. */
 export class FencedBookkeeper implements Bookkeeper {
   private readonly options: BookkeeperOptions;
@@ -32,7 +39,8 @@ export class FencedBookkeeper implements Bookkeeper {
     this.options = options;
     this.redis = new Redis(options.redisUrl);
     this.pool = new pg.Pool({ connectionString: options.databaseUrl });
-    this.lock = new FencedLock(this.redis, { prefix: options.prefix, ttlMs: options.ttlMs });
+    const { prefix, ttlMs } = options;
+    this.lock = new FencedLock(this.redis, { prefix, ttlMs, commandTimeoutMs: PATIENCE_MS });
   }
 
   async post(posting: Posting, checked: () => Promise<void>): Promise<Posted> {
@@ -66,17 +74,20 @@ export class FencedBookkeeper implements Bookkeeper {
   }
 
   private read(hold: Hold, account: string): Promise<number> {
-    return withFence(this.pool, hold, (tx) => balanceOf(tx, account));
+    return withFence(this.pool, hold, IDLE, (tx) => balanceOf(tx, account));
   }
 
   /** Both writes are sent, also when the first is refused, so that both guards are seen. */
   private async write({ resource, token }: Hold, posting: Posting, balanceCents: number): Promise<Try> {
     // As a service of its own would get it: the token alone. With the hold, withFence would ask that first, and not even begin.
     const fenced = { resource, token };
-    const ledger = await writeOf(withFence(this.pool, fenced, (tx) => enter(tx, posting, balanceCents)));
+    const ledger = await writeOf(withFence(this.pool, fenced, IDLE, (tx) => enter(tx, posting, balanceCents)));
     const { prefix } = this.options;
     const shown = await writeOf(
-      fencedSet(this.redis, shownKey(prefix, posting.account), balanceCents, fenced, { prefix }),
+      fencedSet(this.redis, shownKey(prefix, posting.account), balanceCents, fenced, {
+        prefix,
+        commandTimeoutMs: PATIENCE_MS,
+      }),
     );
     return { ledger, shown };
   }

@@ -14,8 +14,8 @@ import { auditLedger, openLedger } from "./ledger.ts";
 import { tally, type Outcome, type RoundResult } from "./outcome.ts";
 
 const PROGRAM = new URL("./bookkeeper-pod.ts", import.meta.url);
-const START_TIMEOUT_MS = 20_000;
-const ANSWER_TIMEOUT_MS = 30_000;
+const START_TIMEOUT_MS = 60_000;
+const ANSWER_TIMEOUT_MS = 120_000;
 
 /** Runs the course with one kind of lock. Leaves no process behind; database and keys stay, for who wants to look. */
 export async function runCourse(kind: LockKind, course: Course, stage: Stage): Promise<Outcome> {
@@ -50,7 +50,7 @@ export async function runCourse(kind: LockKind, course: Course, stage: Stage): P
     results.push(result);
     say(`round ${index + 1}: ${sentenceOf(result, stopped, successor)}`);
   }
-  for (const pod of pods) await pod.request("close");
+  for (const pod of pods) await pod.request("close", undefined, ANSWER_TIMEOUT_MS);
   const shown = await redis.mget(accountsOf(course).map((account) => shownKey(prefix, account)));
   return tally(results, await auditLedger(pool), shown.map(Number), expectedOf(course));
 }
