@@ -7,7 +7,7 @@ import { Pod, pollUntil } from "@holdfast/testkit";
 export type ReplicaState = "starting" | "ready" | "terminating" | "killed" | "gone";
 
 const PROGRAM = import.meta.resolve("@holdfast-examples/order-service/main");
-const START_TIMEOUT_MS = 60_000;
+const START_TIMEOUT_MS = 120_000;
 
 /** One process. */
 export class Replica {
@@ -47,17 +47,19 @@ export class Replica {
   }
 
   /**
-   * SIGTERM, and SIGKILL when the grace period is over. Resolves when the process has ended; true when it ended by itself.
+   * SIGTERM, and SIGKILL when the grace period is over. Resolves when the process has ended; true when it ended in time.
    *
    * @throws Error when it ended by itself and says that something went wrong.
    */
   async terminate(graceMs: number): Promise<boolean> {
     this.state = "terminating";
-    const { graceful, code } = await this.pod.term(graceMs);
+    const { graceful, code, tookMs } = await this.pod.term(graceMs);
     this.state = "gone";
-    if (graceful && code !== null && code !== 0)
+    // On a machine that stands still it may find for itself that its time is over, before SIGKILL comes.
+    const inTime = graceful && tookMs <= graceMs;
+    if (inTime && code !== null && code !== 0)
       throw new Error(`${this.name} ended with status ${code}:\n${this.pod.output}`);
-    return graceful;
+    return inTime;
   }
 
   /** SIGKILL, with no warning. */

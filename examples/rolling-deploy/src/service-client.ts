@@ -18,9 +18,10 @@ export class AnswerLostError extends Error {
 const ATTEMPTS_MAX = 20;
 const PAUSE_MS = 25;
 /** A replica that was killed or paused blocks the key of its request for as long as its lease. */
-const REPEATS_MAX = 40;
+const REPEATS_MAX = 160;
 const REPEAT_AFTER_MS = 250;
-const REQUEST_TIMEOUT_MS = 5_000;
+/** Of a replica that was killed nothing is heard in less: its connections break. */
+const REQUEST_TIMEOUT_MS = 30_000;
 
 /** Requests to whatever replicas there are at the moment. */
 export class ServiceClient {
@@ -86,8 +87,9 @@ async function postOnce(url: string, key: string, body: object | undefined): Pro
   }
 }
 
-/** Another attempt under the key is under way, or it is not known what became of it. */
-function isToBeRepeated({ body }: Answer): boolean {
+/** Another attempt under the key is under way, or it is not known what became of it, or the service says that it could not answer. */
+function isToBeRepeated({ status, body }: Answer): boolean {
+  if (status === 500) return true;
   const type = typeof body === "object" && body !== null && "type" in body ? String(body.type) : "";
   return type.endsWith("#in-progress") || type.endsWith("#outcome-unknown");
 }

@@ -62,13 +62,15 @@ describe("a request", () => {
     expect(hits).toBe(1);
   });
 
-  it("is repeated under its key when the service says that it does not know what became of it", async () => {
+  it.each([
+    ["does not know what became of it", 504, { type: "https://service.example#outcome-unknown" }],
+    ["could not answer", 500, { error: "the service could not answer; try again" }],
+  ])("is repeated under its key when the service says that it %s", async (_words, status, problem) => {
     const keys: unknown[] = [];
-    const problem = { type: "https://service.example#outcome-unknown" };
     const url = await listen((request, response) => {
       keys.push(request.headers["idempotency-key"]);
       if (keys.length > 2) response.end('{"well":true}');
-      else response.writeHead(504).end(JSON.stringify(problem));
+      else response.writeHead(status).end(JSON.stringify(problem));
     });
     const client = new ServiceClient(() => [url]);
     expect(await client.post("/orders")).toEqual({ status: 200, body: { well: true } });
