@@ -29,10 +29,10 @@ export interface ReplicaOptions {
 }
 
 const PROGRAM = new URL("./billing-pod.ts", import.meta.url);
-const START_TIMEOUT_MS = 60_000;
+const START_TIMEOUT_MS = 120_000;
 /** Charges that the provider has booked and the replica has not heard of, when it is killed. */
 const UNANSWERED_MIN = 2;
-const MOMENT_MAX_MS = 10_000;
+const MOMENT_MAX_MS = 60_000;
 /** Between two replacements. */
 const CALM_MS = 200;
 

@@ -54,10 +54,11 @@ async function billed(make: (options: BillingOptions, onDelivery: (id: string) =
     deliveries += 1;
   });
   await billing.start();
-  await pollUntil("every message is acknowledged", async () => {
+  const isAcknowledged = async (): Promise<boolean> => {
     const [summary] = (await redis.xpending(streamKey("test"), GROUP)) as [number];
     return summary === 0 && deliveries > 0;
-  });
+  };
+  await pollUntil("every message is acknowledged", isAcknowledged, { timeoutMs: 120_000 });
   await billing.stop();
   return deliveries;
 }
