@@ -12,10 +12,12 @@ import type { Orders } from "./orders.ts";
 import type { Shop, ShopSettings } from "./shop.ts";
 
 const LEDGER_EVERY_MS = 250;
+/** A machine that stands still for seconds is no Redis that does not answer. */
+const COMMAND_TIMEOUT_MS = 30_000;
 
 /** The inventory of the sale, the same for all replicas. */
 export function saleInventory(redis: Redis, prefix: string, holdMs: number): Inventory {
-  return new Inventory(redis, "sale", { prefix, holdMs });
+  return new Inventory(redis, "sale", { prefix, holdMs, commandTimeoutMs: COMMAND_TIMEOUT_MS });
 }
 
 /** The shop that holds. */
@@ -34,8 +36,12 @@ export class HoldfastShop implements Shop {
   }
 
   async take(request: string): Promise<string | null> {
-    const taken = await this.stock.reserve({ reservationId: request, lines: [{ sku: SKU, quantity: 1 }] });
-    return taken.kind === "reserved" && taken.state === "held" ? request : null;
+    for (;;) {
+      const taken = await this.stock.reserve({ reservationId: request, lines: [{ sku: SKU, quantity: 1 }] });
+      // Units of carts that have ended are still being returned: that is no "sold out".
+      if (taken.kind === "busy") continue;
+      return taken.kind === "reserved" && taken.state === "held" ? request : null;
+    }
   }
 
   async pay(cart: string, buyer: string): Promise<boolean> {

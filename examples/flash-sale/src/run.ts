@@ -3,7 +3,7 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { StagePods, type Stage } from "@holdfast-examples/stage";
-import { migrate } from "@holdfast/postgres";
+import { applyMovements, migrate } from "@holdfast/postgres";
 import type { Pod } from "@holdfast/testkit";
 import { Redis } from "ioredis";
 import pg from "pg";
@@ -39,7 +39,7 @@ interface Ground {
 
 const REPLICAS = 3;
 const PROGRAM = new URL("replica-pod.ts", import.meta.url);
-const START_TIMEOUT_MS = 20_000;
+const START_TIMEOUT_MS = 120_000;
 const LOOK_EVERY_MS = 100;
 const STOP_GRACE_MS = 3_000;
 
@@ -140,6 +140,8 @@ async function count({ kind, prefix, redis, pool }: Ground, course: Course, coun
   if (kind === "holdfast") {
     await using stock = saleInventory(redis, prefix, course.holdMs);
     ({ available: onShelf } = await stock.level(SKU));
+    // The replicas are gone, wherever they were with it.
+    await applyMovements(pool, stock);
     ledger = await readLedger(pool, stock);
   } else {
     onShelf = Number(await redis.get(counterKey(prefix)));
