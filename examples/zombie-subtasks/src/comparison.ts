@@ -67,8 +67,9 @@ function notesOf(scope: Outcome, { timeoutMs, graceMs, recommendationsMs, deafEv
 
 /** What Holdfast promised and did not keep. */
 function failuresOf(scope: Outcome, { timeoutMs, graceMs, requests, deafEvery }: Course): string[] {
-  const { shop, recommender, traffic } = scope;
+  const { shop, recommender, traffic, customersStoodStillMs } = scope;
   const deaf = Math.floor(requests / deafEvery);
+  const mostMs = timeoutMs + graceMs + SLACK_MS + shop.stoodStillMs + customersStoodStillMs;
   return [
     ...(unknownOf(scope) > 0 ? [`scope: ${unknownOf(scope)} subtasks ran on that have no name`] : []),
     ...(shop.outlived > deaf
@@ -77,9 +78,7 @@ function failuresOf(scope: Outcome, { timeoutMs, graceMs, requests, deafEvery }:
     ...(shop.running > 0 || recommender.working > 0
       ? [`scope: ${shop.running} subtasks and ${recommender.working} requests to the dependency never ended`]
       : []),
-    ...(traffic.longestMs > timeoutMs + graceMs + SLACK_MS
-      ? [`scope: an answer took ${Math.round(traffic.longestMs)} ms`]
-      : []),
+    ...(traffic.longestMs > mostMs ? [`scope: an answer took ${Math.round(traffic.longestMs)} ms`] : []),
   ];
 }
 

@@ -22,6 +22,8 @@ export interface Outcome {
   readonly runningAtTheEnd: number;
   /** From the last answer to the end of the last subtask, in milliseconds. */
   readonly afterLastAnswerMs: number;
+  /** The longest time for which the process did not run that has sent the requests. */
+  readonly customersStoodStillMs: number;
 }
 
 /** Subtasks that ran after their request and that the service knows by name. */

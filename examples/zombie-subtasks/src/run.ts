@@ -3,7 +3,7 @@
  * then it is seen what still runs.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import { StagePods, type Stage } from "@holdfast-examples/stage";
+import { StagePods, watchStandStill, type Stage } from "@holdfast-examples/stage";
 import type { Pod } from "@holdfast/testkit";
 import { SIDES, type Course, type Side } from "./course.ts";
 import type { Outcome, RecommenderFigures } from "./outcome.ts";
@@ -12,11 +12,11 @@ import { Traffic } from "./traffic.ts";
 
 const SHOP = new URL("shop-pod.ts", import.meta.url);
 const RECOMMENDER = new URL("recommender-pod.ts", import.meta.url);
-const START_TIMEOUT_MS = 30_000;
+const START_TIMEOUT_MS = 120_000;
 const LOOK_EVERY_MS = 50;
 const SHOW_EVERY_MS = 500;
 /** Twice what the slowest subtask takes is more than enough. */
-const PATIENCE = 2;
+const PATIENCE_MS = 60_000;
 
 interface Running {
   readonly shop: Pod;
@@ -55,24 +55,33 @@ async function startSide(side: Side, course: Course, pods: StagePods): Promise<R
 }
 
 async function runSide({ shop, recommender, url, traffic }: Running, course: Course, stage: Stage): Promise<Outcome> {
+  const stoodStillMs = watchStandStill();
   await traffic.offer(url, course.requests, 1_000 / course.requestsPerSecond, stage.signal);
   const lastAnswerMs = performance.now();
   // Subtasks have the grace on both sides, and the service notes after it what runs on.
   await sleep(course.graceMs + LOOK_EVERY_MS, undefined, { signal: stage.signal });
-  let figures = await shop.request<ShopFigures>("figures");
+  const isPatient = (): boolean => performance.now() - lastAnswerMs < PATIENCE_MS;
+  let figures = await shop.request<ShopFigures>("figures", undefined, PATIENCE_MS);
   const runningAtTheEnd = figures.running;
   let endedMs = lastAnswerMs;
-  while (figures.running > 0 && performance.now() - lastAnswerMs < PATIENCE * course.recommendationsMs) {
+  while (figures.running > 0 && isPatient()) {
     await sleep(LOOK_EVERY_MS, undefined, { signal: stage.signal });
-    figures = await shop.request<ShopFigures>("figures");
+    figures = await shop.request<ShopFigures>("figures", undefined, PATIENCE_MS);
     endedMs = performance.now();
+  }
+  // That a client has gone away is heard a little later.
+  let dependency = await recommender.request<RecommenderFigures>("figures", undefined, PATIENCE_MS);
+  while (dependency.working > 0 && isPatient()) {
+    await sleep(LOOK_EVERY_MS, undefined, { signal: stage.signal });
+    dependency = await recommender.request<RecommenderFigures>("figures", undefined, PATIENCE_MS);
   }
   return {
     traffic: traffic.read(),
     shop: figures,
-    recommender: await recommender.request<RecommenderFigures>("figures"),
+    recommender: dependency,
     runningAtTheEnd,
     afterLastAnswerMs: endedMs - lastAnswerMs,
+    customersStoodStillMs: stoodStillMs(),
   };
 }
 

@@ -2,6 +2,7 @@
  * The service: one page over HTTP, built from subtasks. `GET /product/:number` answers 200 with the page, or 504 when it is not ready in time.
  */
 import { reportReady, servePod } from "@holdfast/testkit";
+import { watchStandStill } from "@holdfast-examples/stage";
 import { cancellableFetch } from "@holdfast/scope";
 import { fastify } from "fastify";
 import type { Course, Side } from "./course.ts";
@@ -21,6 +22,8 @@ export interface ShopSettings {
 export interface ShopFigures extends WorkFigures {
   /** Subtasks that it knows to have run after their request, by name. */
   readonly known: Readonly<Record<string, number>>;
+  /** The longest time for which the process did not run since it was ready. */
+  readonly stoodStillMs: number;
 }
 
 const { side, course, recommendationsUrl } = JSON.parse(process.env["SHOP"] ?? "") as ShopSettings;
@@ -43,7 +46,8 @@ app.get<{ Params: { number: string } }>("/product/:number", async ({ params }, r
     setTimeout(() => work.requestIsOver(request), course.graceMs);
   }
 });
+const stoodStillMs = watchStandStill();
 servePod({
-  figures: (): ShopFigures => ({ ...work.read(), known: pages.zombies() }),
+  figures: (): ShopFigures => ({ ...work.read(), known: pages.zombies(), stoodStillMs: stoodStillMs() }),
 });
 reportReady(await app.listen({ host: "127.0.0.1", port: 0 }));

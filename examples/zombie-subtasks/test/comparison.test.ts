@@ -6,17 +6,19 @@ import type { Outcome } from "../src/outcome.ts";
 const traffic = { answered: 160, timedOut: 160, longestMs: 480 };
 const race: Outcome = {
   traffic,
-  shop: { running: 0, mostAtOnce: 108, outlived: 168, wastedMs: 736_000, known: {} },
+  shop: { running: 0, mostAtOnce: 108, outlived: 168, wastedMs: 736_000, known: {}, stoodStillMs: 4 },
   recommender: { working: 0, mostAtOnce: 104, abandoned: 0 },
   runningAtTheEnd: 92,
   afterLastAnswerMs: 4_700,
+  customersStoodStillMs: 5,
 };
 const scope: Outcome = {
   traffic,
-  shop: { running: 0, mostAtOnce: 14, outlived: 8, wastedMs: 7_600, known: { "legacy-audit": 8 } },
+  shop: { running: 0, mostAtOnce: 14, outlived: 8, wastedMs: 7_600, known: { "legacy-audit": 8 }, stoodStillMs: 4 },
   recommender: { working: 0, mostAtOnce: 9, abandoned: 160 },
   runningAtTheEnd: 1,
   afterLastAnswerMs: 1_100,
+  customersStoodStillMs: 5,
 };
 
 describe("the comparison", () => {
@@ -43,6 +45,13 @@ describe("the comparison", () => {
     expect(problemsOf({ shop: more })[0]).toContain("9 subtasks ran on after their request, 8 of them do not listen");
     expect(problemsOf({ recommender: { ...scope.recommender, working: 1 } })[0]).toContain("never ended");
     expect(problemsOf({ traffic: { ...traffic, longestMs: 1_500 } })[0]).toContain("an answer took 1500 ms");
+    const late = { ...traffic, longestMs: 3_500 };
+    expect(
+      problemsOf({ traffic: late, customersStoodStillMs: 1_000, shop: { ...scope.shop, stoodStillMs: 1_051 } }),
+    ).toEqual([]);
+    expect(
+      problemsOf({ traffic: late, customersStoodStillMs: 1_000, shop: { ...scope.shop, stoodStillMs: 1_049 } })[0],
+    ).toContain("an answer took 3500 ms");
     expect(problemsOf({ traffic: { ...traffic, timedOut: 159 } })).toEqual(["scope: 159 of 160 requests timed out"]);
   });
 });
