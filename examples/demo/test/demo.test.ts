@@ -9,6 +9,9 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 const MAIN = new URL("../src/main.ts", import.meta.url);
 const run = promisify(execFile);
 
+/** Reached by what never comes: a whole scenario is played before. */
+const WAIT_MS = 170_000;
+
 /** Everything that the demo writes or starts carries this path: its files in the name, its processes in command line or environment. */
 let directory: string;
 beforeEach(async () => {
@@ -31,7 +34,7 @@ async function leftovers(): Promise<string[]> {
 describe("the demo", () => {
   it("shows that timeouts in memory are lost and durable ones are not, keeps the servers when told, and leaves nothing", async () => {
     await using pod = await start("--only", "rolling-deploy", "--quick", "--keep");
-    const address = await pod.waitForLine(/redis-cli -u/, 55_000);
+    const address = await pod.waitForLine(/redis-cli -u/, WAIT_MS);
     expect(pod.output).toMatch(/stuck in PENDING_PAYMENT +│ +[1-9]\d* │ +0 │/);
     expect(pod.output).toMatch(/timed out twice +│ +0 │ +0 │/);
     expect(pod.output).toMatch(/rolling-deploy +│ [1-9]\d* of \d+ stuck +│ 0 of \d+ stuck +│ ✓ held/);
@@ -46,7 +49,7 @@ describe("the demo", () => {
 
   it("ends with 130 on Ctrl-C in the middle, and leaves nothing", async () => {
     await using pod = await start("--only", "rolling-deploy", "--quick");
-    await pod.waitForLine(/gets SIGTERM/, 30_000);
+    await pod.waitForLine(/gets SIGTERM/, WAIT_MS);
     process.kill(pod.pid, "SIGINT");
     expect(await pod.exited).toMatchObject({ code: 130 });
     expect(await leftovers()).toEqual([]);
