@@ -40,7 +40,7 @@ function withinLimit(round: RoundRecord, visits: readonly Visit[]): Verdict {
   const rule = new Rule(scenario, `B7 calls in flight of processes that nothing happens to are at most ${limit}`);
   const stood = new StandStill(round.entries);
   const isClean = ({ process, inMs, outMs }: Visit): boolean =>
-    !stood.touches(process, inMs, outMs, suspectMs) &&
+    !stood.cutsOff(process, inMs, outMs, suspectMs) &&
     !round.faults.some(
       ({ pods, beginMs, endMs }) =>
         beginMs < outMs && endMs + suspectMs > inMs && pods.some((pod) => isLifeOf(process, pod)),
@@ -83,7 +83,7 @@ export function checkBulkhead(round: RoundRecord): Verdict[] {
     findings?.besideEachOther === limit,
     () => `${findings?.besideEachOther} of ${limit} permits can be had`,
   );
-  const after = visits.filter(({ inMs }) => inMs > round.healedAtMs + round.conditions.healedWithinMs);
+  const after = visits.filter(({ inMs }) => inMs > round.calmAtMs);
   return [
     enough(scenario, {
       "calls to the shared dependency": [visits.length, 60],

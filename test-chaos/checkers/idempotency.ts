@@ -204,10 +204,7 @@ export function checkIdempotency(round: RoundRecord): Verdict[] {
       "keys answered": [answered.length, 60],
       "answers replayed": [answered.filter(({ answer }) => answer["replayed"] === true).length, 10],
       attempts: [notesOf(round.entries, scenario, "attempt").length, 30],
-      "keys answered after the healing": [
-        answered.filter(({ askedAtMs }) => askedAtMs > round.healedAtMs + round.conditions.healedWithinMs).length,
-        5,
-      ],
+      "keys answered after the healing": [answered.filter(({ askedAtMs }) => askedAtMs > round.calmAtMs).length, 5],
     }),
     ...effects(round, findings),
     ...answersAreEqual(round, calls, findings),

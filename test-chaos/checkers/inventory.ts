@@ -155,10 +155,7 @@ export function checkInventory(round: RoundRecord): Verdict[] {
       confirmations: [told("confirmed"), 5],
       shortages: [told("insufficient"), 3],
       movements: [findings.movements.length, 20],
-      "orders answered after the healing": [
-        answered.filter(({ askedAtMs }) => askedAtMs > round.healedAtMs + round.conditions.healedWithinMs).length,
-        10,
-      ],
+      "orders answered after the healing": [answered.filter(({ askedAtMs }) => askedAtMs > round.calmAtMs).length, 10],
     }),
     ...logIsState(findings),
     ...idsOnce(findings),

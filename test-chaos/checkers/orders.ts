@@ -70,10 +70,7 @@ export function checkOrders(round: RoundRecord): Verdict[] {
       orders: [orders.length, 30],
       "orders paid": [of("PAID"), 5],
       "orders timed out": [of("PAYMENT_TIMEOUT"), 5],
-      "requests answered after the healing": [
-        answered.filter(({ askedAtMs }) => askedAtMs > round.healedAtMs + round.conditions.healedWithinMs).length,
-        5,
-      ],
+      "requests answered after the healing": [answered.filter(({ askedAtMs }) => askedAtMs > round.calmAtMs).length, 5],
     }),
     ...ordersAreDecided(orders, round.conditions.stepsClock),
     ...answersAreTrue(calls, orders, round.conditions.forgets),

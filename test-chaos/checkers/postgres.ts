@@ -68,9 +68,7 @@ export function checkPostgres(round: RoundRecord): Verdict[] {
   const none: PostgresFindings = { logs: {}, counts: {}, effects: [], outboxRows: -1 };
   const findings = (round.findings[scenario] as PostgresFindings | undefined) ?? none;
   const calls = round.operations.filter((each) => each.scenario === scenario);
-  const after = calls.filter(
-    ({ outcome, askedAtMs }) => outcome === "ok" && askedAtMs > round.healedAtMs + round.conditions.healedWithinMs,
-  );
+  const after = calls.filter(({ outcome, askedAtMs }) => outcome === "ok" && askedAtMs > round.calmAtMs);
   return [
     enough(scenario, {
       "writes under a lock": [Object.values(findings.logs).flat().length, 20],

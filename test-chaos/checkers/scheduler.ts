@@ -84,7 +84,7 @@ export function checkScheduler(round: RoundRecord): Verdict[] {
       early.check(note.atMs >= dueMs - 2, () => `${note.resource} began ${(dueMs - note.atMs).toFixed(1)} ms early`);
     }
   }
-  const after = ended.filter(({ atMs }) => atMs > round.healedAtMs + round.conditions.healedWithinMs);
+  const after = ended.filter(({ atMs }) => atMs > round.calmAtMs);
   return [
     enough(scenario, {
       "occurrences on record": [runs.length, 8],

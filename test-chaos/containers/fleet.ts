@@ -10,6 +10,8 @@ import type { Address } from "../world/client.ts";
 const repository = join(import.meta.dirname, "../..");
 const redisPort = 6379;
 const freezeTriesMax = 10;
+/** Reached by what never starts, not by what a busy machine delays. */
+const startTimeoutMs = 180_000;
 /** By it, what a run that was killed has left is found again. */
 export const label = "holdfast.chaos";
 
@@ -82,6 +84,7 @@ export class ContainerFleet implements AsyncDisposable {
       .withExposedPorts({ container: redisPort, host: port })
       // A scratch image has no shell, which the default check of ports needs.
       .withWaitStrategy(Wait.forLogMessage("Ready to accept connections"))
+      .withStartupTimeout(startTimeoutMs)
       .start();
     this.started.add(container);
     return { alias, container };
@@ -118,6 +121,7 @@ export class ContainerFleet implements AsyncDisposable {
         { source: folder, target: folder, mode: "rw" },
       ])
       .withWaitStrategy(Wait.forLogMessage("at work"))
+      .withStartupTimeout(startTimeoutMs)
       .start();
     this.started.add(container);
     return { alias: name, container };

@@ -14,6 +14,8 @@ import { callsHit } from "../history/window.ts";
 import type { Bench, ScenarioModule } from "../scenarios/scenario.ts";
 import { ContainerFleet } from "./fleet.ts";
 import type { Member } from "./fleet.ts";
+import { workCalmly } from "../world/calm.ts";
+import { watchLoop } from "../world/loop-watch.ts";
 import { freeLoopbackPort } from "./free-port.ts";
 
 /** What a round in containers is. */
@@ -33,8 +35,7 @@ export interface ContainerResult {
 
 const conditions: Conditions = { topology: "single", forgets: false, stepsClock: false, healedWithinMs: 3_500 };
 const podNames = ["pod-1", "pod-2", "pod-3"];
-const calmMs = 2_500;
-const podEndsWithinMs = 6_000;
+const podEndsWithinMs = 60_000;
 /** The names of the faults, in the order of this file. */
 export const containerFaults: readonly string[] = [
   "pod-kill",
@@ -139,6 +140,8 @@ export async function playInContainers(
   const scenarios = modules.map(({ scenario }) => scenario);
   const runnerPath = join(plan.folder, "runner.jsonl");
   using history = new History<ChaosEvent>({ path: runnerPath, process: "runner" });
+  const over = new AbortController();
+  watchLoop(history, over.signal);
   await using fleet = await ContainerFleet.make(client, image, { ...plan, conditions });
   const ports = { redis: await freeLoopbackPort(), ledger: await freeLoopbackPort() };
   const server = await fleet.startRedis("redis", ports.redis);
@@ -166,9 +169,9 @@ export async function playInContainers(
     const round = new ContainerRound(fleet, history, server, plan.seed);
     await round.startPods();
     await round.torment();
-    await pollUntil("Redis answers", () => redis.ping());
+    await pollUntil("Redis answers", () => redis.ping(), { timeoutMs: 60_000 });
     history.record({ kind: "phase", phase: "healed" });
-    await delay(conditions.healedWithinMs + calmMs);
+    await workCalmly(conditions.healedWithinMs, { history, read, report: () => undefined });
     await round.quiet();
     for (const scenario of scenarios) await scenario.settle?.(benchOf(scenario.name));
     await round.end();
@@ -181,6 +184,7 @@ export async function playInContainers(
       if (callsHit(window, record.operations) > 0) struck[window.nemesis] = (struck[window.nemesis] ?? 0) + 1;
     return { record, verdicts: scenarios.flatMap((scenario) => scenario.check(record)), struck };
   } finally {
+    over.abort();
     redis.disconnect();
     ledger.disconnect();
   }

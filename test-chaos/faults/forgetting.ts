@@ -9,7 +9,7 @@ import { everywhere } from "./nemesis.ts";
 import { aMaster } from "./redis.ts";
 import type { Nemesis } from "./nemesis.ts";
 
-const failoverTimeoutMs = 30_000;
+const failoverTimeoutMs = 120_000;
 
 /** Waits until somebody else has the part of this server. */
 async function replaced(world: World, old: RedisServer, slot: number | undefined): Promise<void> {

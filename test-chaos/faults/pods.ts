@@ -9,6 +9,7 @@ import type { Nemesis } from "./nemesis.ts";
 const longMs = { min: 1_100, max: 2_000 };
 const shortMs = { min: 150, max: 500 };
 const graceMs = 5_000;
+const answersWithinMs = 60_000;
 
 function solid(name: string, strike: Nemesis["strike"]): Nemesis {
   return { name, lane: "pods", topologies: everywhere, ground: "solid", strike };
@@ -46,7 +47,7 @@ const collect = solid("collect", async (world, chance) => {
   const place = world.place(chance);
   const forMs = chance.int(longMs.min, longMs.max);
   const fault = async (): Promise<void> => {
-    await place.pod.request("collect", forMs);
+    await place.pod.request("collect", forMs, answersWithinMs);
     await delay(forMs);
   };
   await world.strike("collect", `${place.name} collects garbage for ${forMs} ms`, fault, [place]);

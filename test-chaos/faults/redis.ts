@@ -8,10 +8,11 @@ import type { Nemesis } from "./nemesis.ts";
 
 /** A master at random; waits while there is none. */
 export async function aMaster(world: World, chance: SeededRandom): Promise<RedisServer> {
-  return pollUntil("there is a master", async () => {
+  const pick = async (): Promise<RedisServer | false> => {
     const masters = await world.topology.masters();
     return masters.length > 0 && chance.pick(masters);
-  });
+  };
+  return pollUntil("there is a master", pick, { timeoutMs: 60_000 });
 }
 
 const restart: Nemesis = {
@@ -103,7 +104,7 @@ const reshard: Nemesis = {
             strike.hit(await cluster.moveSlots(slots, to, { onStep: () => delay(2) }));
             return true;
           },
-          { timeoutMs: 30_000, intervalMs: 200 },
+          { timeoutMs: 120_000, intervalMs: 200 },
         );
       },
     );

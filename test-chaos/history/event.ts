@@ -40,10 +40,12 @@ export interface Noted {
   readonly values: Values;
 }
 
-/** The event loop of a pod stood still: a pause, a block or a collection, seen from inside. */
+/** An event loop stood still: a pause, a block, a collection or a busy machine, seen from inside. */
 export interface Stood {
   readonly kind: "stood";
   readonly forMs: number;
+  /** `redis`: not the process that says so, but a server, which did not answer it. */
+  readonly who?: "redis";
 }
 
 /** A fault begins or ends. */
@@ -64,7 +66,8 @@ export interface FaultMark {
 /** The run goes on to its next part. */
 export interface PhaseMark {
   readonly kind: "phase";
-  readonly phase: "faults" | "healed" | "finished";
+  /** `calm`: from here on all has to be as it should be; the last one counts. */
+  readonly phase: "faults" | "healed" | "calm" | "finished";
 }
 
 /** Anything in a history. */

@@ -27,6 +27,8 @@ export interface RoundRecord {
   readonly conditions: Conditions;
   /** When the faults ended; Infinity when they never did. */
   readonly healedAtMs: number;
+  /** From when on everything has to be as it should be again. */
+  readonly calmAtMs: number;
   readonly finishedAtMs: number;
   /** What the resources say at the end, by scenario. */
   readonly findings: Readonly<Record<string, unknown>>;
@@ -40,12 +42,14 @@ export function recordOf(
 ): RoundRecord {
   const phaseAt = (phase: string): number =>
     entries.find((entry) => entry.kind === "phase" && entry.phase === phase)?.atMs ?? Number.POSITIVE_INFINITY;
+  const calm = entries.findLast((entry) => entry.kind === "phase" && entry.phase === "calm");
   return {
     entries,
     operations: operationsOf(entries),
     faults: windowsOf(entries),
     conditions,
     healedAtMs: phaseAt("healed"),
+    calmAtMs: calm?.atMs ?? phaseAt("healed") + conditions.healedWithinMs,
     finishedAtMs: phaseAt("finished"),
     findings,
   };

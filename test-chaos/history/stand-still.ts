@@ -7,16 +7,20 @@ interface Gap {
   readonly toMs: number;
 }
 
-/** The spans in which processes stood still, as they noticed afterwards themselves. */
+/** The runner carries what pods and servers say to one another; what is asked of all of them stands still with it, or with the server. */
+const betweenAll = ["runner", "redis"];
+
+/** The spans in which processes stood still, as they noticed afterwards themselves, and servers, as was noticed of them. */
 export class StandStill {
   private readonly gaps = new Map<string, Gap[]>();
 
   constructor(entries: readonly ChaosEntry[]) {
     for (const entry of entries) {
       if (entry.kind !== "stood") continue;
-      const gaps = this.gaps.get(entry.process) ?? [];
+      const { who = entry.process } = entry;
+      const gaps = this.gaps.get(who) ?? [];
       gaps.push({ fromMs: entry.atMs - entry.forMs, toMs: entry.atMs });
-      this.gaps.set(entry.process, gaps);
+      this.gaps.set(who, gaps);
     }
   }
 
@@ -24,5 +28,16 @@ export class StandStill {
   touches(process: string, fromMs: number, toMs: number, marginMs = 0): boolean {
     const gaps = this.gaps.get(process) ?? [];
     return gaps.some((gap) => gap.fromMs < toMs + marginMs && gap.toMs > fromMs - marginMs);
+  }
+
+  /** The same of the process or whatever lies between it and the others. */
+  cutsOff(process: string, fromMs: number, toMs: number, marginMs = 0): boolean {
+    return [process, ...betweenAll].some((each) => this.touches(each, fromMs, toMs, marginMs));
+  }
+
+  /** The longest time for which anything stood still that did so at some moment of the span; 0 when nothing did. */
+  longestIn(fromMs: number, toMs: number): number {
+    const gaps = [...this.gaps.values()].flat().filter((gap) => gap.fromMs < toMs && gap.toMs > fromMs);
+    return Math.max(0, ...gaps.map((gap) => gap.toMs - gap.fromMs));
   }
 }

@@ -14,7 +14,7 @@ export const limit = 5;
 /** Calls in flight of one pod to its own dependency. */
 export const localLimit = 3;
 const leaseMs = 600;
-const returnedWithinMs = 8_000;
+const returnedWithinMs = 60_000;
 
 function open(place: Pick<Workplace, "redis" | "prefix">): DistributedBulkhead {
   return new DistributedBulkhead(place.redis, "dependency", {

@@ -12,6 +12,8 @@ import type { Bench, Scenario } from "./scenario.ts";
 import type { Workplace } from "./workplace.ts";
 
 const commandTimeoutMs = 400;
+/** Where nothing fails there is no hurry, and the machine may be busy. */
+const patienceMs = 60_000;
 /** A key is asked for by every pod within such a span. */
 const keysPerSecond = 12;
 
@@ -146,7 +148,11 @@ export interface IdempotencyFindings {
 }
 
 async function inspect(bench: Bench): Promise<IdempotencyFindings> {
-  await using idempotency = new Idempotency(bench.redis, "payments", { prefix: bench.prefix, leaseMs });
+  await using idempotency = new Idempotency(bench.redis, "payments", {
+    prefix: bench.prefix,
+    commandTimeoutMs: patienceMs,
+    leaseMs: patienceMs,
+  });
   const keys = new Set<string>();
   for (const entry of await bench.entries())
     if (entry.kind === "asked" && entry.scenario === "idempotency" && entry.call === "run") keys.add(entry.resource);
@@ -154,7 +160,7 @@ async function inspect(bench: Bench): Promise<IdempotencyFindings> {
   const answers: Record<string, string> = {};
   const one = async (key: string): Promise<void> => {
     answers[key] = await idempotency
-      .run(key, { waitMs: 5_000, fingerprint: { key } }, (attempt) =>
+      .run(key, { waitMs: patienceMs, fingerprint: { key } }, (attempt) =>
         effectOf(bench, key, attempt, () => Promise.resolve(null)),
       )
       // Nothing fails any more: an error is not the answer that everybody else got.

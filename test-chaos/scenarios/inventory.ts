@@ -10,10 +10,10 @@ import type { Called, Workplace } from "./workplace.ts";
 const skus = ["mug", "cup", "jar"];
 const commandTimeoutMs = 400;
 /** Where nothing fails there is no hurry, and the machine may be busy. */
-const benchTimeoutMs = 10_000;
+const benchTimeoutMs = 60_000;
 const holdMs = 500;
 const slotMs = 120;
-const sweptWithinMs = 10_000;
+const sweptWithinMs = 60_000;
 /** Longer than any round: no id is forgotten. */
 const rememberMs = 3_600_000;
 

@@ -18,7 +18,7 @@ const ttlMs = 600;
 const commandTimeoutMs = 400;
 const slotMs = 150;
 const timerName = "reminders";
-const relayedWithinMs = 15_000;
+const relayedWithinMs = 60_000;
 
 const tables = `
   CREATE TABLE fenced_log (id bigserial PRIMARY KEY, name text NOT NULL, token bigint NOT NULL, operation text NOT NULL UNIQUE);

@@ -14,7 +14,10 @@ export const job = "job";
 /** The name of the scheduler. */
 export const schedulerName = "chaos";
 const historyMax = 1_000;
-const catchUpWithinMs = 20_000;
+const catchUpWithinMs = 60_000;
+const commandTimeoutMs = 400;
+/** Where nothing fails there is no hurry, and the machine may be busy. */
+const benchTimeoutMs = 60_000;
 
 const options = {
   everyMs,
@@ -38,11 +41,11 @@ async function act(place: Workplace, run: Run): Promise<void> {
   place.note("ended", occurrenceId, { attempt, token, aborted: signal.aborted });
 }
 
-function schedulerOf(place: Pick<Workplace, "redis" | "prefix">, runner: string): Scheduler {
+function schedulerOf(place: Pick<Workplace, "redis" | "prefix">, runner: string, timeoutMs: number): Scheduler {
   return new Scheduler(place.redis, schedulerName, {
     prefix: place.prefix,
     runner,
-    commandTimeoutMs: 400,
+    commandTimeoutMs: timeoutMs,
     leaseMs: 700,
     pollMs: 150,
     historyMax,
@@ -63,7 +66,7 @@ function prepare(bench: Bench): Promise<void> {
 }
 
 async function work(place: Workplace): Promise<void> {
-  const scheduler = schedulerOf(place, place.pod);
+  const scheduler = schedulerOf(place, place.pod, commandTimeoutMs);
   scheduler.job(job, options, (run) => act(place, run));
   await scheduler.start();
   await aborted(place.stopping);
@@ -87,7 +90,7 @@ export interface SchedulerFindings {
 
 async function settle(bench: Bench): Promise<void> {
   readClock(bench);
-  const scheduler = schedulerOf(bench, "bench");
+  const scheduler = schedulerOf(bench, "bench", benchTimeoutMs);
   await pollUntil(
     "the occurrence before now has been completed",
     async () => {
@@ -104,7 +107,7 @@ async function settle(bench: Bench): Promise<void> {
 }
 
 async function inspect(bench: Bench): Promise<SchedulerFindings> {
-  const scheduler = schedulerOf(bench, "bench");
+  const scheduler = schedulerOf(bench, "bench", benchTimeoutMs);
   const { runs } = await scheduler.history(job);
   await scheduler.stop({ graceMs: 0 });
   return {

@@ -57,4 +57,11 @@ describe("the checker of bulkheads", () => {
     const story = crowd(6).add({ kind: "stood", forMs: 500 }, "pod-2.1");
     expect(broken(checkBulkhead(story.record(all)))).not.toContain(limitRule);
   });
+
+  it("does not count calls during which nobody could be reached: by the word of the runner, or of a server", () => {
+    const carrier = crowd(6).add({ kind: "stood", forMs: 500 }, "runner");
+    expect(broken(checkBulkhead(carrier.record(all)))).not.toContain(limitRule);
+    const server = crowd(6).add({ kind: "stood", forMs: 500, who: "redis" }, "runner");
+    expect(broken(checkBulkhead(server.record(all)))).not.toContain(limitRule);
+  });
 });

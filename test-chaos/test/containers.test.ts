@@ -11,7 +11,7 @@ import { moduleOf, scenarioNames } from "../scenarios/catalog.ts";
 const engine = await findEngine();
 const seed = process.env["HOLDFAST_SEED"] ?? "20261122";
 
-describe.runIf(engine !== null)("pods and Redis in containers (needs a Docker engine)", { timeout: 300_000 }, () => {
+describe.runIf(engine !== null)("pods and Redis in containers (needs a Docker engine)", { timeout: 900_000 }, () => {
   it("keep every rule under kill, pause, disconnect and restart, and each of them hits work in flight", async () => {
     if (engine === null) throw new Error("there is no engine");
     const context = await mkdtemp(join(tmpdir(), "holdfast-image-"));

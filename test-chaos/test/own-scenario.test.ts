@@ -6,7 +6,7 @@ import { playRound } from "../world/round.ts";
 
 const file = join(import.meta.dirname, "fixtures/refunds.ts");
 
-it("a module that exports a scenario is played, and its rules are checked", { timeout: 120_000 }, async () => {
+it("a module that exports a scenario is played, and its rules are checked", { timeout: 600_000 }, async () => {
   const { modules } = readCommandLine(["--scenario", file]);
   const folder = join(import.meta.dirname, "../../.reports/chaos/test-own-scenario");
   const nemeses = ["kill", "swallow-reply"];

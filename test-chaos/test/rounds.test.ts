@@ -66,7 +66,7 @@ const rounds: readonly ShortRound[] = [
   },
 ];
 
-describe("every nemesis over all primitives", { timeout: 180_000 }, () => {
+describe("every nemesis over all primitives", { timeout: 900_000 }, () => {
   const witnessed: (readonly Witness[])[] = [];
 
   it.each(rounds)(

@@ -17,7 +17,7 @@ const runs = 25;
 /** Together with the runs before it well within the time of a test. */
 const shrinkMs = 60_000;
 
-describe.runIf(await canStepClocks())("schedules", { timeout: 180_000 }, () => {
+describe.runIf(await canStepClocks())("schedules", { timeout: 900_000 }, () => {
   let theatre: Theatre & AsyncDisposable;
   beforeAll(async () => {
     theatre = await openTheatre();

@@ -6,6 +6,7 @@ import { broken, refusesNothing, solid, Story } from "./story.ts";
 
 const atRest: TimerFindings = { pending: 0, leased: 0, dead: {} };
 const asked = { afterMs: 50, behaviour: "plain" } as const;
+const granted = { kind: "scheduled", generation: 3 } as const;
 
 function scheduled(generation = 3): Story {
   return new Story("timer").call("schedule", "t", "s1", { kind: "scheduled", generation }, { asked });
@@ -163,5 +164,35 @@ describe("the checker of timers", () => {
   it("does not ask for a cancel that a failover may have taken back", () => {
     const story = delivered(scheduled().wait(60).call("cancel", "t", "c1", { kind: "cancelled" }));
     expect(broken(checkTimer(story.record(atRest, { ...solid, forgets: true })))).toEqual([]);
+  });
+
+  it("asks for punctuality from where the history says that all is calm, and from the last such place", () => {
+    const late = (story: Story): Story => delivered(story.call("schedule", "t", "s1", granted, { asked }).wait(9_000));
+    const calm = { kind: "phase", phase: "calm" } as const;
+    const rule = "T8 after the healing no timer is more than 2500 ms late";
+    const healed = (): Story => new Story("timer").healed();
+    expect(broken(checkTimer(late(healed().add(calm, "runner")).record(atRest)))).toContain(rule);
+    const again = late(healed().add(calm, "runner")).add(calm, "runner");
+    expect(broken(checkTimer(again.record(atRest)))).not.toContain(rule);
+  });
+
+  it("grants a timer the time for which something stood still", () => {
+    const stood = (forMs: number): readonly string[] => {
+      const story = new Story("timer").healed().call("schedule", "t", "s1", granted, { asked }).wait(5_000);
+      const round = delivered(story.add({ kind: "stood", forMs, who: "redis" }, "runner"));
+      return broken(checkTimer(round.record(atRest)));
+    };
+    expect(stood(3_000)).toEqual([]);
+    expect(stood(2_000)).toEqual(["T8 after the healing no timer is more than 2500 ms late"]);
+  });
+
+  it("lets a timer be delivered again whose worker can have lost its lease to the machine", () => {
+    const twice = (forMs: number): readonly string[] => {
+      const story = delivered(new Story("timer").healed().call("schedule", "t", "s1", granted, { asked }).wait(300));
+      const round = delivered(story.add({ kind: "stood", forMs }, "pod-1.1"), { token: 8, attempt: 2 });
+      return broken(checkTimer(round.record(atRest)));
+    };
+    expect(twice(300)).toEqual([]);
+    expect(twice(200)).toEqual(["T2 after the healing a timer that succeeds is delivered once"]);
   });
 });

@@ -7,7 +7,7 @@ import type { PodOrder } from "./pod-order.ts";
 import type { Topology } from "./topology.ts";
 
 const program = new URL("./worker.pod.ts", import.meta.url);
-const startTimeoutMs = 30_000;
+const startTimeoutMs = 120_000;
 const nodeArgs = ["--conditions=@holdfast/source", "--expose-gc", "--max-old-space-size=2048"];
 
 /** What every life of every pod is told. */

@@ -16,9 +16,11 @@ import type { Conditions, RoundRecord, TopologyName } from "../history/record.ts
 import { hasStruck, witnessesOf } from "../checkers/witness.ts";
 import type { Witness } from "../checkers/witness.ts";
 import type { Bench, Scenario, ScenarioModule } from "../scenarios/scenario.ts";
+import { workCalmly } from "./calm.ts";
 import { connect } from "./client.ts";
 import { Place } from "./fleet.ts";
 import type { FleetOrder } from "./fleet.ts";
+import { watchLoop, watchServers } from "./loop-watch.ts";
 import { startTopology } from "./topology.ts";
 import type { Topology } from "./topology.ts";
 import { World } from "./world.ts";
@@ -52,13 +54,13 @@ export interface RoundResult {
 export type OnProgress = (words: string) => void;
 
 const healedWithinMs = 3_500;
-/** Work without faults, after the time in which everything has to have recovered. */
-const calmMs = 2_500;
 /** On a busy machine it takes longer until each nemesis has come once; at most so much longer. */
 const patienceMs = 60_000;
 const strikesAgainMax = 5;
-const atWorkWithinMs = 15_000;
-const podEndsWithinMs = 8_000;
+const atWorkWithinMs = 60_000;
+/** For a pod that hangs; on a busy machine any other takes its time. */
+const podEndsWithinMs = 60_000;
+const answersWithinMs = 60_000;
 
 class Round {
   private readonly plan: RoundPlan;
@@ -101,13 +103,15 @@ class Round {
     await Promise.all(places.map((place) => place.start()));
     const read = (): Promise<ChaosEntry[]> =>
       History.read<ChaosEvent>(this.runnerPath, ...places.flatMap(({ histories }) => histories));
+    this.watch(stack, [...topology.servers, ledger]);
     await this.atWork(scenarios, places, read);
     const deck = deckOf(plan.topology, plan.ground, plan.nemeses, await canStepClocks());
     await this.torment(world, deck);
     await this.tormentAgain(world, deck, async () => recordOf(await read(), conditions, {}));
     await this.heal(world);
-    await this.calm();
-    for (const place of places) await place.pod.request("quiet");
+    const { report, signal } = this;
+    await workCalmly(healedWithinMs, { history: this.history, read, report, signal });
+    for (const place of places) await place.pod.request("quiet", undefined, answersWithinMs);
     this.report("coming to rest");
     for (const scenario of scenarios) await scenario.settle?.(bench(scenario.name, read));
     await Promise.all(places.map((place) => place.pod.term(podEndsWithinMs)));
@@ -231,9 +235,15 @@ class Round {
     this.history.record({ kind: "phase", phase: "healed" });
   }
 
-  private async calm(): Promise<void> {
-    this.report("working without faults");
-    await delay(healedWithinMs + calmMs, undefined, { signal: this.signal });
+  /** What the machine does belongs into the history, as what is done to it: this process carries all that is said, the servers answer it. */
+  private watch(stack: AsyncDisposableStack, servers: readonly RedisServer[]): void {
+    const over = new AbortController();
+    watchLoop(this.history, over.signal);
+    const watching = watchServers(this.history, servers, over.signal);
+    stack.defer(() => {
+      over.abort();
+      return watching;
+    });
   }
 
   private async inspect(

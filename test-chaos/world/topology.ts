@@ -20,7 +20,7 @@ export interface Topology extends AsyncDisposable {
   ready(): Promise<void>;
 }
 
-const readyTimeoutMs = 60_000;
+const readyTimeoutMs = 120_000;
 /** What a kill of the process cannot lose: written to the operating system before the answer. */
 const aof = "no";
 

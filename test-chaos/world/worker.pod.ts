@@ -7,27 +7,16 @@ import type { ScenarioModule } from "../scenarios/scenario.ts";
 import { Workplace } from "../scenarios/workplace.ts";
 import { connect } from "./client.ts";
 import { collectFor } from "./long-collection.ts";
+import { watchLoop } from "./loop-watch.ts";
 import type { PodOrder } from "./pod-order.ts";
 
 const order = JSON.parse(process.env["CHAOS_POD"] ?? "") as PodOrder;
 const history = new History<ChaosEvent>({ path: order.historyPath, process: order.pod });
 const quiet = new AbortController();
 const stopping = new AbortController();
-const lookEveryMs = 20;
-const gapMs = 120;
-/** What Kubernetes would give in half a minute, in proportion to leases that are a second long. */
-const graceMs = 3_000;
+/** Whoever asks it to end kills it after less; this is for a pod that nobody waits for. */
+const graceMs = 30_000;
 let turns = 0;
-
-function watchLoop(): void {
-  let lastMs = performance.now();
-  setInterval(() => {
-    const nowMs = performance.now();
-    const forMs = nowMs - lastMs;
-    lastMs = nowMs;
-    if (forMs > gapMs) history.record({ kind: "stood", forMs });
-  }, lookEveryMs).unref();
-}
 
 async function work(): Promise<void> {
   const redis = connect(order.redis);
@@ -82,6 +71,6 @@ process.on("unhandledRejection", (error) => {
     values: { error: error instanceof Error ? (error.stack ?? error.message).slice(0, 500) : String(error) },
   });
 });
-watchLoop();
+watchLoop(history);
 await work();
 process.exit(0);
