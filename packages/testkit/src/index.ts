@@ -37,3 +37,4 @@ export { ClockSkew } from "./clock-skew.ts";
 export { History, type HistoryEntry, type HistoryOptions } from "./history.ts";
 export { ManualClock, type ManualClockOptions, type ManualTimerHandle } from "./manual-clock.ts";
 export { random, SeededRandom } from "./seeded-random.ts";
+export { Stopwatch } from "./stopwatch.ts";

@@ -30,9 +30,8 @@ export interface PodTermination extends ProcessExit {
 }
 
 const outputLinesMax = 500;
-const defaultTimeoutMs = 10_000;
-/** A process has to load its modules first, which takes its time on a busy machine. */
-const readyTimeoutMs = 30_000;
+/** A process has to load its modules first, and a starved machine lets nobody run for seconds. */
+const defaultTimeoutMs = 30_000;
 
 /** A child process that never outlives this one. */
 export class Pod implements AsyncDisposable {
@@ -119,7 +118,7 @@ export class Pod implements AsyncDisposable {
    * @throws Error when the process ends before, or after `timeoutMs` (default 30 000).
    */
   async ready<T = unknown>(options: { readonly line?: RegExp; readonly timeoutMs?: number } = {}): Promise<T> {
-    const { line, timeoutMs = readyTimeoutMs } = options;
+    const { line, timeoutMs = defaultTimeoutMs } = options;
     let value: unknown;
     if (line === undefined) {
       const what = `${this.#file} calls reportReady()`;
@@ -143,7 +142,7 @@ export class Pod implements AsyncDisposable {
   /**
    * Asks the program, which answers with `servePod({ [name]: handler })`.
    *
-   * @throws Error with the handler's message, when the process ends first, or after `timeoutMs` (default 10 000).
+   * @throws Error with the handler's message, when the process ends first, or after `timeoutMs` (default 30 000).
    */
   async request<T = unknown>(name: string, payload?: unknown, timeoutMs: number = defaultTimeoutMs): Promise<T> {
     this.#requests += 1;
@@ -164,7 +163,7 @@ export class Pod implements AsyncDisposable {
    * Takes the oldest message of the program (`process.send`) that `accepts` accepts, waiting for it when there is none. A message is
    * taken once.
    *
-   * @throws Error when the process ends before, or after `timeoutMs` (default 10 000).
+   * @throws Error when the process ends before, or after `timeoutMs` (default 30 000).
    */
   waitForMessage(
     accepts: (message: unknown) => boolean = () => true,

@@ -5,7 +5,7 @@ import { setTimeout as delay } from "node:timers/promises";
 
 /** How {@link pollUntil} waits. */
 export interface PollOptions {
-  /** The longest wait before it gives up, in milliseconds. Default 10 000. */
+  /** The longest wait before it gives up, in milliseconds. Default 30 000. */
   readonly timeoutMs?: number;
   /** The pause between two probes, in milliseconds. Default 5. */
   readonly intervalMs?: number;
@@ -27,7 +27,7 @@ export async function pollUntil<T>(
   probe: () => Answer<T> | Promise<Answer<T>>,
   options: PollOptions = {},
 ): Promise<T & {}> {
-  const { timeoutMs = 10_000, intervalMs = 5 } = options;
+  const { timeoutMs = 30_000, intervalMs = 5 } = options;
   const deadline = performance.now() + timeoutMs;
   let lastError: unknown;
   for (;;) {

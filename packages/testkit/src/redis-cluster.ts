@@ -1,6 +1,7 @@
 /**
  * A real Redis Cluster on loopback ports. Owns how it is formed and who is master of what; slot-move.ts owns resharding.
  */
+import { ask } from "./ask.ts";
 import { slotCount, slotOfKey } from "./cluster-slot.ts";
 import { type ClusterNodeView, decodeClusterNodes, ownsSlot } from "./cluster-view.ts";
 import { freePort, releasePort } from "./loopback-port.ts";
@@ -16,7 +17,7 @@ export interface RedisClusterOptions extends Pick<RedisServerOptions, "aof" | "b
   readonly masters?: number;
   /** Default 1. */
   readonly replicasPerMaster?: number;
-  /** After this many milliseconds without an answer a node counts as failing. Default 2 000. */
+  /** After this many milliseconds without an answer a node counts as failing. Default 5 000. */
   readonly nodeTimeoutMs?: number;
   /** Further redis.conf directives for every node. */
   readonly config?: RedisConfig;
@@ -24,8 +25,12 @@ export interface RedisClusterOptions extends Pick<RedisServerOptions, "aof" | "b
 
 const busPortAttemptsMax = 5;
 const formTimeoutMs = 30_000;
-/** A node that does not answer a question about itself for this long counts as paused. */
-const askTimeoutMs = 500;
+/** Detection, and a second election when the first one found too few who heard of it in time. */
+const failoverMs = 60_000;
+/** A longer stand-still of the whole machine would let healthy nodes take one another for dead. */
+const nodeTimeoutDefaultMs = 5_000;
+/** A replica that cannot take over within this time forgets that it was asked. */
+const manualFailoverMs = 5_000;
 
 /** Masters and replicas, formed and ready. Kill, pause and restart its nodes one by one. */
 export class RedisCluster implements AsyncDisposable {
@@ -98,7 +103,7 @@ export class RedisCluster implements AsyncDisposable {
    *
    * @returns the new master.
    */
-  waitForNewMaster(slotOrKey: number | string, old: RedisServer, timeoutMs = 30_000): Promise<RedisServer> {
+  waitForNewMaster(slotOrKey: number | string, old: RedisServer, timeoutMs: number = failoverMs): Promise<RedisServer> {
     return pollUntil(
       `another node than ${old.port} is master of ${slotOrKey}`,
       async () => {
@@ -117,9 +122,13 @@ export class RedisCluster implements AsyncDisposable {
    */
   async failover(node: RedisServer): Promise<RedisServer> {
     const replica = (await this.replicasOf(node))[0] ?? node;
-    await replica.call("CLUSTER", "FAILOVER");
     const id = this.idOf(replica);
+    let askAgainMs = 0;
     await pollUntil(`every node knows ${replica.port} as a master`, async () => {
+      if (performance.now() >= askAgainMs && String(await replica.call("ROLE")).startsWith("slave")) {
+        await replica.call("CLUSTER", "FAILOVER");
+        askAgainMs = performance.now() + manualFailoverMs + 1_000;
+      }
       const views = await Promise.all(this.nodes.filter((peer) => peer.isRunning).map(viewOf));
       return views.every((view) => view.some((peer) => peer.id === id && peer.slots.length > 0));
     });
@@ -189,7 +198,7 @@ export class RedisCluster implements AsyncDisposable {
       const from = Math.floor((index * slotCount) / masters);
       await node.call("CLUSTER", "ADDSLOTSRANGE", from, Math.floor(((index + 1) * slotCount) / masters) - 1);
     }
-    for (const node of others) await first?.call("CLUSTER", "MEET", node.host, node.port, await busPortOf(node));
+    if (first !== undefined) await this.#introduce(first, others);
     await Promise.all(
       this.nodes.slice(masters).map((replica, index) => {
         const master = this.nodes[index % masters] ?? replica;
@@ -202,6 +211,25 @@ export class RedisCluster implements AsyncDisposable {
       }),
     );
     await this.ready();
+  }
+
+  /** A handshake that takes longer than the node time-out is forgotten, so strangers are introduced again. */
+  async #introduce(first: RedisServer, others: readonly RedisServer[]): Promise<void> {
+    const busPorts = new Map<RedisServer, number>();
+    for (const node of others) busPorts.set(node, await busPortOf(node));
+    await pollUntil(
+      `${first.port} has met every node`,
+      async () => {
+        const view = await viewOf(first);
+        const seenOf = (node: RedisServer) => view.find((seen) => seen.port === node.port);
+        for (const node of others) {
+          if (seenOf(node) === undefined)
+            await first.call("CLUSTER", "MEET", node.host, node.port, busPorts.get(node) ?? 0);
+        }
+        return others.every((node) => seenOf(node)?.flags.includes("handshake") === false);
+      },
+      { timeoutMs: formTimeoutMs, intervalMs: 20 },
+    );
   }
 
   async #isComplete(): Promise<boolean> {
@@ -242,12 +270,7 @@ function isHealthy(node: ClusterNodeView): boolean {
 }
 
 async function viewOf(node: RedisServer): Promise<ClusterNodeView[]> {
-  const probe = await RedisProbe.open(node.address, askTimeoutMs);
-  try {
-    return decodeClusterNodes(await probe.call("CLUSTER", "NODES"));
-  } finally {
-    probe.close();
-  }
+  return decodeClusterNodes(await ask(node, "CLUSTER", "NODES"));
 }
 
 async function busPortOf(node: RedisServer): Promise<number> {
@@ -255,7 +278,13 @@ async function busPortOf(node: RedisServer): Promise<number> {
 }
 
 async function startNode(options: RedisClusterOptions): Promise<RedisServer> {
-  const { nodeTimeoutMs = 2_000, config = {}, masters: _masters, replicasPerMaster: _replicas, ...server } = options;
+  const {
+    nodeTimeoutMs = nodeTimeoutDefaultMs,
+    config = {},
+    masters: _masters,
+    replicasPerMaster: _replicas,
+    ...server
+  } = options;
   for (let attempt = 1; ; attempt += 1) {
     const busPort = await freePort();
     try {

@@ -13,6 +13,9 @@ export interface RedisAddress {
   readonly password?: string | undefined;
 }
 
+/** So long that only a server which is really stuck is given up: a starved machine makes everybody wait for some seconds. */
+const answerTimeoutMs = 30_000;
+
 /** One connection; commands are answered in order. */
 export class RedisProbe {
   readonly #socket: Socket;
@@ -37,10 +40,10 @@ export class RedisProbe {
   /**
    * Connects, and authenticates when the address has a password.
    *
-   * @param timeoutMs the longest time without an answer before the connection is given up. Default 2 000.
+   * @param timeoutMs the longest time without an answer before the connection is given up. Default 30 000.
    * @throws Error when nothing listens there, or the password is refused.
    */
-  static async open(address: RedisAddress, timeoutMs = 2_000): Promise<RedisProbe> {
+  static async open(address: RedisAddress, timeoutMs: number = answerTimeoutMs): Promise<RedisProbe> {
     const socket = connect({ host: address.host, port: address.port });
     const probe = new RedisProbe(socket);
     socket.setTimeout(timeoutMs, () => {

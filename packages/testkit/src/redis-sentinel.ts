@@ -1,9 +1,9 @@
 /**
  * A master with replicas watched by Sentinels, all real, on loopback ports.
  */
+import { ask } from "./ask.ts";
 import { pollUntil } from "./poll.ts";
 import type { RedisConfig } from "./redis-config.ts";
-import { RedisProbe } from "./redis-probe.ts";
 import { RedisServer, type RedisServerOptions } from "./redis-server.ts";
 import type { RespValue } from "./resp-reader.ts";
 
@@ -23,11 +23,16 @@ export interface RedisSentinelOptions extends Pick<RedisServerOptions, "aof" | "
   readonly config?: RedisConfig;
 }
 
-const readyTimeoutMs = 30_000;
-/** A server that does not answer for this long counts as paused. */
-const askTimeoutMs = 500;
-/** Sentinels usually ask for news every 10 s and greet one another every 2 s; the first failover needs both. */
-const fastPeriods = ["INFO-PERIOD", 500, "PUBLISH-PERIOD", 200] as const;
+const readyTimeoutMs = 60_000;
+const downAfterDefaultMs = 1_000;
+const failoverTimeoutDefaultMs = 5_000;
+/**
+ * Sentinels usually ask for news every 10 s and greet one another every 2 s; the first failover needs both. One that stood still takes no
+ * part for a while, since it cannot tell its own pause from that of the master: usually after 2 s, for 30 s. On a starved machine they all
+ * stand still again and again, and would never fail over; half of the time after which the master counts as down is noticed, too, and a
+ * second is enough to hear from everybody again.
+ */
+const fastPeriods = ["INFO-PERIOD", 500, "PUBLISH-PERIOD", 200, "TILT-PERIOD", 1_000] as const;
 
 /** One master, its replicas and their Sentinels, ready to fail over. */
 export class RedisSentinel implements AsyncDisposable {
@@ -38,16 +43,24 @@ export class RedisSentinel implements AsyncDisposable {
   /** The Sentinel processes, to be killed and paused like servers. */
   readonly sentinelServers: readonly RedisServer[];
 
-  private constructor(masterName: string, servers: readonly RedisServer[], sentinels: readonly RedisServer[]) {
+  readonly #failoverTimeoutMs: number;
+
+  private constructor(
+    options: RedisSentinelOptions,
+    masterName: string,
+    servers: readonly RedisServer[],
+    sentinels: readonly RedisServer[],
+  ) {
     this.masterName = masterName;
     this.servers = servers;
     this.sentinelServers = sentinels;
+    this.#failoverTimeoutMs = options.failoverTimeoutMs ?? failoverTimeoutDefaultMs;
   }
 
   /**
    * Starts everything and waits until every Sentinel knows the others and all replicas.
    *
-   * @throws Error when a process does not start, or they do not find one another in 30 s.
+   * @throws Error when a process does not start, or they do not find one another in a minute.
    */
   static async start(options: RedisSentinelOptions = {}): Promise<RedisSentinel> {
     const { masterName = "holdfast" } = options;
@@ -67,7 +80,7 @@ export class RedisSentinel implements AsyncDisposable {
       const sentinels = await all(options.sentinels ?? 3, async () =>
         keep(await startSentinel(options, masterName, master)),
       );
-      const group = new RedisSentinel(masterName, [master, ...replicas], sentinels);
+      const group = new RedisSentinel(options, masterName, [master, ...replicas], sentinels);
       await group.ready();
       return group;
     } catch (error) {
@@ -103,24 +116,29 @@ export class RedisSentinel implements AsyncDisposable {
    * @returns the new master.
    */
   waitForFailover(old: RedisServer, timeoutMs: number = readyTimeoutMs): Promise<RedisServer> {
-    return pollUntil(
-      `another server than ${old.port} is master`,
-      async () => {
-        const master = await this.currentMaster();
-        if (master === old) return undefined;
-        const [role] = [await ask(master, "ROLE")].flat();
-        return role === "master" ? master : undefined;
-      },
-      { timeoutMs, intervalMs: 20 },
-    );
+    return pollUntil(`another server than ${old.port} is master`, () => this.#successorOf(old), {
+      timeoutMs,
+      intervalMs: 20,
+    });
   }
 
   /** Asks the Sentinels for a failover without a fault. Returns the new master. */
   async failover(): Promise<RedisServer> {
     const old = await this.currentMaster();
-    const [sentinel] = this.sentinelServers.filter((server) => server.isRunning);
-    await sentinel?.call("SENTINEL", "FAILOVER", this.masterName);
-    return this.waitForFailover(old);
+    const [sentinel] = this.sentinelServers.filter((server) => server.isRunning && !server.isPaused);
+    let askAgainMs = 0;
+    return pollUntil(
+      `another server than ${old.port} is master, as it was asked for`,
+      async () => {
+        const master = await this.#successorOf(old);
+        if (master !== undefined || performance.now() < askAgainMs) return master;
+        // Refused while no replica is known to be fit, and given up without a word when it takes longer than its time-out.
+        await sentinel?.call("SENTINEL", "FAILOVER", this.masterName);
+        askAgainMs = performance.now() + this.#failoverTimeoutMs + 1_000;
+        return undefined;
+      },
+      { timeoutMs: readyTimeoutMs, intervalMs: 20 },
+    );
   }
 
   /** Waits until every running Sentinel knows all running ones, sees the master up and every running replica linked to it. */
@@ -138,6 +156,13 @@ export class RedisSentinel implements AsyncDisposable {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.stop();
+  }
+
+  async #successorOf(old: RedisServer): Promise<RedisServer | undefined> {
+    const master = await this.currentMaster();
+    if (master === old) return undefined;
+    const [role] = [await ask(master, "ROLE")].flat();
+    return role === "master" ? master : undefined;
   }
 
   async #isReady(): Promise<boolean> {
@@ -177,7 +202,8 @@ function startData(options: RedisSentinelOptions, master?: RedisServer): Promise
 }
 
 async function startSentinel(options: RedisSentinelOptions, name: string, master: RedisServer): Promise<RedisServer> {
-  const { binary, env, sentinels = 3, downAfterMs = 1_000, failoverTimeoutMs = 5_000 } = options;
+  const { binary, env, sentinels = 3, downAfterMs = downAfterDefaultMs } = options;
+  const { failoverTimeoutMs = failoverTimeoutDefaultMs } = options;
   const password = options.config?.["requirepass"];
   const sentinel = await RedisServer.start({
     ...(binary === undefined ? {} : { binary }),
@@ -193,7 +219,8 @@ async function startSentinel(options: RedisSentinelOptions, name: string, master
     },
   });
   // Known since Redis 7; without it everything takes a few seconds more.
-  await sentinel.call("SENTINEL", "DEBUG", ...fastPeriods).catch(() => undefined);
+  const tiltTriggerMs = Math.ceil(downAfterMs / 2);
+  await sentinel.call("SENTINEL", "DEBUG", ...fastPeriods, "TILT-TRIGGER", tiltTriggerMs).catch(() => undefined);
   return sentinel;
 }
 
@@ -203,15 +230,6 @@ async function all<T>(count: number, start: () => Promise<T>): Promise<T[]> {
     if (result.status === "rejected") throw result.reason;
     return result.value;
   });
-}
-
-async function ask(server: RedisServer, ...command: readonly string[]): Promise<RespValue> {
-  const probe = await RedisProbe.open(server.address, askTimeoutMs);
-  try {
-    return await probe.call(...command);
-  } finally {
-    probe.close();
-  }
 }
 
 /** A reply of names and values in turn. */

@@ -23,7 +23,7 @@ export interface RedisServerOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** Extra arguments of the program, such as `--sentinel`. */
   readonly args?: readonly string[];
-  /** The longest wait until it answers, in milliseconds. Default 10 000. */
+  /** The longest wait until it answers, in milliseconds. Default 30 000. */
   readonly startTimeoutMs?: number;
 }
 
@@ -46,6 +46,7 @@ export class RedisServer implements AsyncDisposable {
   readonly #options: RedisServerOptions;
   readonly #directoryPath: string | undefined;
   #child: GuardedChild | undefined;
+  #paused = false;
   #stopped = false;
 
   private constructor(url: string, options: RedisServerOptions, directory: string | undefined) {
@@ -116,6 +117,11 @@ export class RedisServer implements AsyncDisposable {
       : this.#child !== undefined && this.#child.exit === undefined;
   }
 
+  /** Whether {@link pause} has frozen it and {@link resume} has not come since. */
+  get isPaused(): boolean {
+    return this.#paused && this.isRunning;
+  }
+
   /** Sends one command over a connection of its own. For set-up and checks; use a client library for anything else. */
   call(...args: readonly (string | number)[]): Promise<RespValue> {
     return callRedis(this.address, ...args);
@@ -149,11 +155,13 @@ export class RedisServer implements AsyncDisposable {
   /** Freezes the server with SIGSTOP: connections stay open and nothing is answered. */
   pause(): void {
     this.#running("pause").signalAll("SIGSTOP");
+    this.#paused = true;
   }
 
   /** Continues a paused server. */
   resume(): void {
     this.#running("resume").signalAll("SIGCONT");
+    this.#paused = false;
   }
 
   /** Ends the server and removes its directory. Safe to repeat; an external server is left alone. */
@@ -183,10 +191,11 @@ export class RedisServer implements AsyncDisposable {
     const binary = options.binary ?? process.env["HOLDFAST_REDIS_SERVER"] ?? "redis-server";
     const child = await this.#spawn(binary);
     this.#child = child;
+    this.#paused = false;
 
     try {
       await pollUntil(`redis-server answers on port ${this.port}`, () => this.#isReady(child), {
-        timeoutMs: options.startTimeoutMs ?? 10_000,
+        timeoutMs: options.startTimeoutMs ?? 30_000,
         intervalMs: 3,
       });
     } catch (error) {

@@ -70,7 +70,7 @@ describe("FaultProxy", () => {
 
   it("holds requests in an upward blackhole and delivers them late, after their client has given up", async () => {
     const client = open({ commandTimeout: 50 });
-    await client.ping();
+    await pollUntil("the client is ready", () => client.status === "ready");
     proxy.blackhole("up");
     await expect(client.incr("n")).rejects.toThrow("Command timed out");
     expect(await server.call("GET", "n")).toBe(null);
@@ -188,7 +188,7 @@ describe("FaultProxy", () => {
 
   it("holds a matching request until it is released, when its client has long gone", async () => {
     const client = open({ commandTimeout: 50 });
-    await client.ping();
+    await pollUntil("the client is ready", () => client.status === "ready");
     const fault = proxy.hold("request", "set");
     await expect(client.set("a", "late")).rejects.toThrow("Command timed out");
     await fault.hit;

@@ -7,8 +7,8 @@ describe("RedisCluster", () => {
   let client: Cluster;
 
   beforeAll(async () => {
-    cluster = await RedisCluster.start({ nodeTimeoutMs: 1_000, aof: "always" });
-    client = new Cluster(cluster.addresses, { slotsRefreshTimeout: 2_000 });
+    cluster = await RedisCluster.start({ aof: "always" });
+    client = new Cluster(cluster.addresses, { slotsRefreshTimeout: 20_000 });
   });
   afterAll(async () => {
     client.disconnect();
@@ -97,5 +97,5 @@ describe("RedisCluster", () => {
     await cluster.ready();
     expect(await cluster.replicasOf(promoted)).toEqual([old]);
     expect(await client.set("killed", "back")).toBe("OK");
-  });
+  }, 120_000);
 });

@@ -11,7 +11,6 @@ describe("RedisSentinel", () => {
     client = new Redis({
       sentinels: group.sentinels,
       name: group.masterName,
-      commandTimeout: 500,
       retryStrategy: () => 20,
       sentinelRetryStrategy: () => 20,
     });
@@ -39,7 +38,7 @@ describe("RedisSentinel", () => {
     await old.restart();
     await group.ready();
     expect([await old.call("ROLE")].flat()[0]).toBe("slave");
-  });
+  }, 120_000);
 
   it("fails over when the master is paused", async () => {
     const old = await group.currentMaster();
@@ -48,11 +47,12 @@ describe("RedisSentinel", () => {
     expect(promoted).not.toBe(old);
     old.resume();
     await group.ready();
-    expect(await group.currentMaster()).toBe(promoted);
-  });
+    // Whether the new one is still the master is up to the Sentinels: on a starved machine they may have failed over again.
+    expect([await old.call("ROLE")].flat()[0]).toBe("slave");
+  }, 120_000);
 
   it("fails over on request", async () => {
     const old = await group.currentMaster();
     expect(await group.failover()).not.toBe(old);
-  });
+  }, 120_000);
 });

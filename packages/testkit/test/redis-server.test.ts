@@ -70,9 +70,13 @@ describe("RedisServer", () => {
       return answer;
     });
     await pollUntil("the server is stopped", () => !answered && isStopped(server.pid));
-    expect(answered).toBe(false);
+    expect([answered, server.isPaused]).toEqual([false, true]);
     server.resume();
     expect(await reply).toBe("PONG");
+    expect(server.isPaused).toBe(false);
+    server.pause();
+    await server.restart();
+    expect(server.isPaused).toBe(false);
   });
 
   it("passes directives on, also a password, which is then part of the url", async () => {
@@ -152,12 +156,16 @@ describe("RedisServer", () => {
   it("is still guarded after somebody killed the guardian", async () => {
     const script = await startScript(`
       import { execFileSync } from "node:child_process";
-      import { RedisServer } from "@holdfast/testkit";
+      import { pollUntil, RedisServer } from "@holdfast/testkit";
       const server = await RedisServer.start();
-      const children = execFileSync("ps", ["-o", "pid=,args=", "--ppid", String(process.pid)], { encoding: "utf8" }).split("\\n");
-      const guardian = children.find((line) => line.includes("guardian-process"));
-      process.kill(Number(guardian.trim().split(" ")[0]), "SIGKILL");
-      setTimeout(() => console.log(JSON.stringify(server.pid)), 100);
+      const guardian = () => {
+        const children = execFileSync("ps", ["-o", "pid=,args=", "--ppid", String(process.pid)], { encoding: "utf8" }).split("\\n");
+        return children.find((line) => line.includes("guardian-process"))?.trim().split(" ")[0];
+      };
+      const killed = guardian();
+      process.kill(Number(killed), "SIGKILL");
+      await pollUntil("there is another guardian", () => ![undefined, killed].includes(guardian()));
+      console.log(JSON.stringify(server.pid));
       setInterval(() => {}, 1000);
     `);
     const pid: number = JSON.parse(await script.line());
