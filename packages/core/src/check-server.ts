@@ -140,8 +140,10 @@ async function readServer(redis: RedisLike, clock: Clock, timeoutMs: number): Pr
   const time = await attempt("time");
   if (!Array.isArray(time)) return { info, clockOffsetMs: null, findings };
   const serverMs = Number(time[0]) * 1_000 + Number(time[1]) / 1_000;
-  const clockOffsetMs = Math.round((sentAt.wallMs + clock.wallMs()) / 2 - serverMs);
-  if (Math.abs(clockOffsetMs) > clockOffsetWarnMs) {
+  const receivedMs = clock.wallMs();
+  const clockOffsetMs = Math.round((sentAt.wallMs + receivedMs) / 2 - serverMs);
+  // What a slow answer explains is no difference of the clocks.
+  if (Math.abs(clockOffsetMs) - Math.abs(receivedMs - sentAt.wallMs) / 2 > clockOffsetWarnMs) {
     const message = `the clocks of this process and of Redis differ by ${clockOffsetMs} ms; timers follow Redis; run NTP on both`;
     findings.push(warning("clock", message));
   }

@@ -3,6 +3,9 @@ import { Redis, type RedisOptions } from "ioredis";
 import { afterEach } from "vitest";
 import { pollUntil } from "@holdfast/testkit";
 
+/** For a call that has to succeed: a starved machine may stand still for seconds in the middle of it. */
+export const patientMs = 30_000;
+
 interface Target {
   readonly url: string;
 }
