@@ -62,9 +62,10 @@ it("signals have their listeners for themselves, and a cancelled registration do
 
 it("50,000 registrations on one signal take no time that grows with their number", () => {
   const { signal } = new AbortController();
-  const startMs = performance.now();
+  const before = process.cpuUsage();
   const all = Array.from({ length: 50_000 }, () => onAbort(signal, () => undefined));
   for (const registration of all) registration.cancel();
-  // On the signal itself this takes some ten seconds.
-  expect(performance.now() - startMs).toBeLessThan(2_000);
+  // On the signal itself this takes some ten seconds. Of the processor, since a machine that lets us wait says nothing about it.
+  const { user, system } = process.cpuUsage(before);
+  expect((user + system) / 1_000).toBeLessThan(2_000);
 });

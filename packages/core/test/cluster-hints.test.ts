@@ -7,7 +7,7 @@ import { Connection, keySpace, slotOf } from "../src/index.ts";
 
 let cluster: RedisCluster;
 beforeAll(async () => {
-  cluster = await RedisCluster.start({ nodeTimeoutMs: 1_000 });
+  cluster = await RedisCluster.start();
 });
 afterAll(() => cluster.stop());
 

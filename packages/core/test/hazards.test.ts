@@ -5,11 +5,11 @@ import { pollUntil, RedisServer } from "@holdfast/testkit";
 import { Cluster as Cluster5, Redis as Redis5 } from "ioredis5";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { checkServer, Connection } from "../src/index.ts";
-import { failure, openClients } from "./clients.ts";
+import { failure, openClients, patientMs } from "./clients.ts";
 import { apply, testScript } from "./test-script.ts";
 
 const open = openClients();
-const call = { operation: "test", operationId: "1", timeoutMs: 2_000 };
+const call = { operation: "test", operationId: "1", timeoutMs: patientMs };
 let server: RedisServer;
 
 beforeAll(async () => {
@@ -69,7 +69,11 @@ describe("a user with exactly the rights of the README", () => {
       await connection.run(tell, told, { publish: "PUBLISH", text: "x" }, call);
       return heard.includes("x");
     });
-    expect((await checkServer(connection.redis)).findings.filter(({ topic }) => topic === "access")).toEqual([]);
+    expect(
+      (await checkServer(connection.redis, { commandTimeoutMs: patientMs })).findings.filter(
+        ({ topic }) => topic === "access",
+      ),
+    ).toEqual([]);
     await connection.close();
   });
 });

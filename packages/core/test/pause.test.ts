@@ -1,9 +1,11 @@
 /** A process that is stopped in the middle of a call (SIGSTOP, a long garbage collection) and continued. */
 import { FaultProxy, Pod, pollUntil, RedisServer } from "@holdfast/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { patientMs } from "./clients.ts";
 
-const timeoutMs = 1_000;
-const pauseMs = 3_000;
+/** Longer than what a starved machine takes until the process is paused. */
+const timeoutMs = 4_000;
+const pauseMs = timeoutMs + 500;
 
 let server: RedisServer;
 
@@ -25,8 +27,8 @@ async function inScene(play: (scene: Scene) => Promise<void>): Promise<void> {
   await using pod = await Pod.start(new URL("caller.pod.ts", import.meta.url), { env: { URL: proxy.url } });
   await pod.ready();
   const add = (id: string, withinMs = timeoutMs): Promise<unknown> =>
-    pod.request("add", { id, timeoutMs: withinMs }, 20_000);
-  await add("0", 5_000);
+    pod.request("add", { id, timeoutMs: withinMs }, 2 * patientMs);
+  await add("0", patientMs);
   await play({ pod, proxy, add, count: async () => Number(await server.call("GET", "{k}count")) });
 }
 
@@ -59,7 +61,7 @@ describe("a process that was paused for longer than its call waits", () => {
       await pausedFor(pod, () => undefined);
       expect(await answer).toEqual({ name: "OutcomeUnknownError", effect: "possible" });
       held.release();
-      expect(await add("1", 5_000)).toEqual(["applied", "2", "1"]);
+      expect(await add("1", patientMs)).toEqual(["applied", "2", "1"]);
       expect(await count()).toBe(2);
     });
   });
@@ -76,7 +78,7 @@ describe("a process that was paused for longer than its call waits", () => {
         effect: expect.any(String),
       });
       expect(await count()).toBe(1);
-      expect(await add("1", 5_000)).toEqual(["applied", 2, "1"]);
+      expect(await add("1", patientMs)).toEqual(["applied", 2, "1"]);
     });
   });
 });

@@ -3,7 +3,7 @@ import { EventEmitter } from "node:events";
 import { describe, expect, it } from "vitest";
 import { Connection } from "../src/index.ts";
 import type { RedisLike } from "../src/index.ts";
-import { failure } from "./clients.ts";
+import { failure, patientMs } from "./clients.ts";
 import { apply } from "./test-script.ts";
 
 /** Tells the time at once, and answers scripts when it is told to. */
@@ -49,7 +49,7 @@ describe("a call whose caller has given up", () => {
     client.answers[0]?.(["too-late", `${hourAgo}000000`]);
     await turn();
     expect(client.sent).toHaveLength(1);
-    const next = call(2_000);
+    const next = call(patientMs);
     await turn();
     expect(notAfterUs(client.sent[1])).toBeGreaterThan(1_800_000_000_000_000);
     client.answers[1]?.(["applied", "1"]);

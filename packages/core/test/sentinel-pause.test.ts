@@ -1,9 +1,9 @@
 /** A master behind Sentinel that stands still, as a virtual machine does, and comes back after its successor was named. */
-import { pollUntil, RedisSentinel } from "@holdfast/testkit";
+import { pollUntil, RedisSentinel, Stopwatch } from "@holdfast/testkit";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { checkServer, Connection } from "../src/index.ts";
-import { failure } from "./clients.ts";
+import { failure, patientMs } from "./clients.ts";
 import { apply } from "./test-script.ts";
 
 let group: RedisSentinel;
@@ -43,19 +43,19 @@ async function insist(connection: Connection, id: string): Promise<Set<string>> 
   await pollUntil(
     `${id} is done`,
     async () => {
-      const startedMs = performance.now();
+      using watch = Stopwatch.start();
       const error = await add(connection, id).then(
         () => undefined,
         (reason: unknown) => reason as Error,
       );
       if (error !== undefined) {
         expect(error.name).toMatch(isTyped);
-        expect(performance.now() - startedMs).toBeLessThan(timeoutMs + 1_500);
+        expect(watch.ranMs).toBeLessThan(timeoutMs + 1_500);
         names.add(error.name);
       }
       return error === undefined;
     },
-    { timeoutMs: 30_000 },
+    { timeoutMs: 60_000 },
   );
   return names;
 }
@@ -77,9 +77,12 @@ it("a paused master: with failoverDetector calls go on with its successor; witho
   await insist(wary, "wary after");
   expect(await next.call("EXISTS", "{k}record:in flight", "{k}record:wary after")).toBe(2);
 
-  // Counter-test: without it each call waits for its whole timeout, for as long as the old master stands still.
+  // Counter-test: without it each call waits for its whole timeout, for as long as the old master stands still. When that has taken long,
+  // the server's time is not known any more, and the call waits for that.
   for (const id of ["hung", "hung again"]) {
-    expect(await failure(add(trusting, id))).toMatchObject({ name: "OutcomeUnknownError" });
+    const startedMs = performance.now();
+    expect((await failure(add(trusting, id))).name).toMatch(/^(OutcomeUnknown|RedisUnavailable)Error$/);
+    expect(performance.now() - startedMs).toBeGreaterThanOrEqual(timeoutMs - 1);
   }
   // And once that one is back it takes writes, until Sentinel has told it that it is no master any more.
   for (const sentinel of group.sentinelServers) sentinel.pause();
@@ -101,9 +104,11 @@ it("a paused master: with failoverDetector calls go on with its successor; witho
   expect(await next.call("EXISTS", "{k}record:trusting after")).toBe(1);
 
   const topics = async (client: Redis): Promise<string[]> =>
-    (await checkServer(client)).findings.filter(({ topic }) => topic === "client").map(({ message }) => message);
+    (await checkServer(client, { commandTimeoutMs: patientMs })).findings
+      .filter(({ topic }) => topic === "client")
+      .map(({ message }) => message);
   expect(await topics(careful)).toEqual([]);
   expect(await topics(careless)).toEqual([expect.stringMatching(/^failoverDetector is off/)]);
   careful.disconnect();
   careless.disconnect();
-}, 120_000);
+}, 240_000);

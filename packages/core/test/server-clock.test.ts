@@ -4,11 +4,11 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { Connection } from "../src/index.ts";
 import { ServerClock } from "../src/server-clock.ts";
-import { openClients } from "./clients.ts";
+import { openClients, patientMs } from "./clients.ts";
 import { apply } from "./test-script.ts";
 
 const open = openClients();
-const call = { operation: "apply", operationId: "1", timeoutMs: 5_000 };
+const call = { operation: "apply", operationId: "1", timeoutMs: patientMs };
 
 /** A server whose time runs beside a manual clock, and answers when the test says so. */
 function setting(offsetMs = 1_000_000) {

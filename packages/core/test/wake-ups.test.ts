@@ -3,7 +3,7 @@ import { FaultProxy, pollUntil, RedisServer } from "@holdfast/testkit";
 import type { RedisOptions } from "ioredis";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { Connection, withAmbientDeadline, ambientRemainingMs } from "../src/index.ts";
-import { openClients } from "./clients.ts";
+import { openClients, patientMs } from "./clients.ts";
 
 const open = openClients();
 let server: RedisServer;
@@ -165,7 +165,7 @@ describe("the subscriber", () => {
     const connection = connect({ username: "deaf", password: "p" });
     const { heard, listener } = ear();
     connection.wakeUps.listen("c", listener);
-    expect(await connection.read("ping", [], { operation: "ping", timeoutMs: 2_000 })).toBe("PONG");
+    expect(await connection.read("ping", [], { operation: "ping", timeoutMs: patientMs })).toBe("PONG");
     expect(heard).toEqual([]);
     await server.call("ACL", "SETUSER", "deaf", "&c");
     await publishUntilHeard("c", "allowed", heard);
