@@ -1,4 +1,4 @@
-import { pollUntil, PostgresServer } from "@holdfast/testkit";
+import { ManualClock, pollUntil, PostgresServer } from "@holdfast/testkit";
 import pg from "pg";
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
 import { cancellableQuery, scope, ScopeTimeoutError } from "../src/index.ts";
@@ -76,20 +76,29 @@ it("stops the query also when it holds the pool's only connection", async () => 
 
 it("counter-test: a query that is merely not awaited any more goes on on the server", async () => {
   const pool = poolOf(1);
-  const running = scope({ name: "report", timeoutMs: 200, graceMs: 0 }, (s) =>
-    s.fork("reads", () => pool.query("SELECT pg_sleep(2) AS goes_on")),
-  );
-  await expect(running).rejects.toBeInstanceOf(ScopeTimeoutError);
+  const clock = new ManualClock();
+  const query = pool.query("SELECT pg_sleep(600) AS goes_on");
+  const running = scope({ name: "report", timeoutMs: 200, graceMs: 0, clock }, (s) => s.fork("reads", () => query));
+  const ended = running.catch((error: unknown) => error);
+  await pollUntil("the server works on it", async () => (await atWork("goes_on")) === 1);
+  await clock.advance(200);
+  expect(await ended).toBeInstanceOf(ScopeTimeoutError);
   expect(await atWork("goes_on")).toBe(1);
+  await admin.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%AS goes_on'");
+  await expect(query).rejects.toThrow();
 });
 
 it("a query that waits for a connection when its scope ends is never sent", async () => {
   const pool = poolOf(1);
   const held = await pool.connect();
-  const running = scope({ name: "report", timeoutMs: 50, graceMs: 0 }, (s) =>
+  const clock = new ManualClock();
+  const running = scope({ name: "report", timeoutMs: 50, graceMs: 0, clock }, (s) =>
     s.fork("reads", () => cancellableQuery(pool, "SELECT pg_sleep(60) AS never_sent")),
   );
-  await expect(running).rejects.toBeInstanceOf(ScopeTimeoutError);
+  const ended = running.catch((error: unknown) => error);
+  await pollUntil("it waits", () => Promise.resolve(pool.waitingCount === 1));
+  await clock.advance(50);
+  expect(await ended).toBeInstanceOf(ScopeTimeoutError);
   held.release();
   await pollUntil("it has let go", () => Promise.resolve(pool.waitingCount === 0));
   await pool.query("SELECT 1");

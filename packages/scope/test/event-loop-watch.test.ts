@@ -31,7 +31,7 @@ it("reports a blocked event loop with its length and the fork that was running",
   using watch = watchEventLoop({ thresholdMs: 50, onEvent: (event) => events.push(event) });
   const report = (): Promise<unknown> =>
     scope({ name: "report" }, (s) =>
-      s.fork("render", { timeoutMs: 5_000 }, async () => {
+      s.fork("render", { timeoutMs: 60_000 }, async () => {
         await new Promise((resolve) => setTimeout(resolve, 30));
         block(200);
       }),

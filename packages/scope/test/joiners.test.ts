@@ -6,7 +6,7 @@ import { hang, untilAborted } from "./work.ts";
 it("firstSuccess resolves to the winner's value and cancels the rest with a reason of its own", async () => {
   let reason: unknown;
   const value = await firstSuccess(
-    { name: "replicas", timeoutMs: 1_000 },
+    { name: "replicas", timeoutMs: 1_000, clock: new ManualClock() },
     { a: ({ signal }) => untilAborted(signal, (why) => (reason = why)), b: () => Promise.resolve("b's") },
   );
   expect(value).toBe("b's");

@@ -22,7 +22,8 @@ function reportOf(events: readonly ScopeEvent[]): ScopeReport {
 
 describe("the result of a scope", () => {
   it("is the value of its function once all forks have succeeded", async () => {
-    const page = await scope({ name: "checkout", timeoutMs: 350, graceMs: 100 }, async (s) => {
+    const clock = new ManualClock();
+    const page = await scope({ name: "checkout", timeoutMs: 350, graceMs: 100, clock }, async (s) => {
       const user = s.fork("user", () => Promise.resolve("ada"));
       const cart = s.fork("cart", { timeoutMs: 200 }, () => 3);
       return { user: await user, cart: await cart };
@@ -33,7 +34,7 @@ describe("the result of a scope", () => {
   it("is the first failure, and the rest is cancelled with a reason that names the failed fork", async () => {
     let reason: unknown;
     const failure = new Error("no such user");
-    const run = scope({ name: "checkout", timeoutMs: 350 }, async (s) => {
+    const run = scope({ name: "checkout", timeoutMs: 350, clock: new ManualClock() }, async (s) => {
       const slow = s.fork("slow", ({ signal }) => untilAborted(signal, (why) => (reason = why)));
       const user = s.fork("user", async () => Promise.reject(failure));
       return [await slow, await user];
@@ -157,7 +158,7 @@ describe("S1 deadlines", () => {
 describe("S2 the end of a scope", () => {
   it("S2 waits for forks that nobody awaits", async () => {
     let done = false;
-    await scope({ name: "x", timeoutMs: 5_000 }, (s) => {
+    await scope({ name: "x", timeoutMs: 5_000, clock: new ManualClock() }, (s) => {
       void s.fork("background", async () => {
         await new Promise(setImmediate);
         done = true;
