@@ -2,7 +2,7 @@
  * A transaction that commits once per key, together with the key and its result (P3). Nothing is left to a lease: while the transaction is
  * open its lock is the claim, and when the client dies PostgreSQL takes both back.
  */
-import { ambientRemainingMs, callback, integerOr, OutcomeUnknownError } from "@holdfast/core";
+import { ambientRemainingMs, callback, integerOr, OutcomeUnknownError, withAmbientDeadline } from "@holdfast/core";
 import type { Codec } from "@holdfast/idempotency";
 import { FingerprintMismatchError, InProgressError, jsonCodec } from "@holdfast/idempotency";
 import { claimKey, completeKey, prepareKey } from "./idempotency-claim.ts";
@@ -10,6 +10,7 @@ import type { PreparedKey, TransactionKey } from "./idempotency-claim.ts";
 import { PostgresUnavailableError, TransactionIdleError } from "./errors.ts";
 import { resolveTransactionOptions } from "./options.ts";
 import type { ResolvedTransactionOptions, TransactionOptions } from "./options.ts";
+import { waitFor } from "./patience.ts";
 import type { PoolLike } from "./pool.ts";
 import { pause, runTransaction } from "./run-transaction.ts";
 import { CommitLostError } from "./session.ts";
@@ -115,7 +116,8 @@ async function run<Value>(
 
 /**
  * Finds out what became of a COMMIT without answer: the row is there with this attempt's id, or the lock is free and it is not. As long as
- * the server has not noticed that the connection is gone, the lock is held and it is asked again.
+ * the server has not noticed that the connection is gone, the lock is held and it is asked again. A question may get no answer either: its
+ * deadline gives its connection back, and it is not waited for beyond that.
  * @returns the committed result, or undefined when nothing was committed
  */
 async function resolveCommit<Value>(
@@ -124,13 +126,16 @@ async function resolveCommit<Value>(
   id: string,
   lost: CommitLostError,
 ): Promise<IdempotentResult<Value> | undefined> {
-  const { clock, operation, events, resolveMs } = settings;
+  const { clock, signal, operation, events, resolveMs } = settings;
   const askUntilMs = clock.monotonicMs() + Math.min(resolveMs, ambientRemainingMs());
   /** Taken back with the transaction, so that to look is not to claim. */
   class NotCommitted extends Error {}
+  const ask = (): Promise<IdempotentResult<Value>> =>
+    run<Value>(pool, settings, id, () => Promise.reject(new NotCommitted()));
   for (let attempt = 1; ; attempt += 1) {
+    const timeoutMs = Math.max(askUntilMs - clock.monotonicMs(), 1);
     try {
-      const found = await run<Value>(pool, settings, id, () => Promise.reject(new NotCommitted()));
+      const found = await waitFor(withAmbientDeadline(timeoutMs, ask, clock), { clock, signal, timeoutMs });
       events.emit(() => ({ type: "commit-resolved", operation, committed: true }));
       return found;
     } catch (error) {

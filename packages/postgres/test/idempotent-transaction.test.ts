@@ -241,13 +241,14 @@ describe("a COMMIT whose answer is lost", () => {
     const far = database.open({ max: 4 }, proxy);
     const { events, onEvent } = collector();
     let bodies = 0;
-    const result = await idempotentTransaction(far, { ...charge, key, onEvent, commitTimeoutMs: 100 }, async (tx) => {
+    const result = await idempotentTransaction(far, { ...charge, key, onEvent }, async (tx) => {
       bodies += 1;
       await write(tx);
       if (bodies === 1) {
         beforeCommit(tx, () => {
           proxy.blackhole("both");
-          setTimeout(() => void proxy.heal({ held: "drop" }), 150);
+          // COMMIT is on its way by then, and goes no further; its connection is cut.
+          setImmediate(() => void proxy.heal({ held: "drop" }).then(() => proxy.reset()));
         });
       }
       return bodies;
@@ -278,23 +279,27 @@ describe("a COMMIT whose answer is lost", () => {
 
   it("P3 is an unknown outcome, too, when the caller's deadline or signal ends the questions", async () => {
     await using proxy = await FaultProxy.start(database.server, { protocol: "tcp" });
-    const far = database.open({ max: 4, connectionTimeoutMillis: 100 }, proxy);
     for (const way of ["deadline", "signal"]) {
-      await far.query("SELECT 1");
+      // A pool of its own: a connection that one way leaves behind would take the question of the other.
+      const far = database.open({ max: 4 }, proxy);
       const controller = new AbortController();
       let isAsking = false;
-      const onEvent = ({ type }: { readonly type: string }): void => {
-        if (way !== "signal" || type !== "commit-lost") return;
-        void proxy.refuse();
-        isAsking = true;
-      };
-      // Questions are refused at once and arm no timer, so the first one is that of a pause between two of them.
+      let passedMs = 0;
       const clock: Clock = {
         ...systemClock,
+        monotonicMs: () => systemClock.monotonicMs() + passedMs,
         setTimer(callback, delayMs, weak) {
-          if (isAsking) queueMicrotask(() => controller.abort(new Error("enough")));
-          return systemClock.setTimer(callback, delayMs, weak);
+          const isPause = delayMs < 10_000;
+          // The signal comes in the first pause, which follows a question that was refused. Behind the deadline there is none.
+          if (isAsking && isPause) queueMicrotask(() => controller.abort(new Error("enough")));
+          // A question that nobody answers waits for the deadline.
+          const jumps = isAsking && way === "deadline" && !isPause && passedMs === 0;
+          if (jumps) passedMs = delayMs;
+          return systemClock.setTimer(callback, jumps ? 0 : delayMs, weak);
         },
+      };
+      const onEvent = ({ type }: { readonly type: string }): void => {
+        if (type === "commit-lost") isAsking = true;
       };
       const more = {
         key: `${key}-${way}`,
@@ -307,12 +312,34 @@ describe("a COMMIT whose answer is lost", () => {
       const run = (): Promise<unknown> =>
         idempotentTransaction(far, { ...charge, ...more }, async (tx) => {
           await write(tx);
-          beforeCommit(tx, () => proxy.blackhole("down"));
+          beforeCommit(tx, () => {
+            proxy.blackhole("down");
+            if (way === "signal") void proxy.refuse();
+          });
         });
-      const error = await failure(way === "deadline" ? withAmbientDeadline(2_000, run) : run());
+      const error = await failure(way === "deadline" ? withAmbientDeadline(300_000, run, clock) : run());
       expect(error).toBeInstanceOf(OutcomeUnknownError);
+      expect(controller.signal.aborted).toBe(way === "signal");
       await proxy.heal({ held: "drop" });
     }
+  });
+
+  it("P3 is an unknown outcome after resolveMs, too, when a connection that the pool has kept answers no question", async () => {
+    await using proxy = await FaultProxy.start(database.server, { protocol: "tcp" });
+    const far = database.open({ max: 2 }, proxy);
+    const idle = [await far.connect(), await far.connect()];
+    for (const client of idle) client.release();
+    const error = await failure(
+      idempotentTransaction(far, { ...charge, key, commitTimeoutMs: 100, resolveMs: 100 }, async (tx) => {
+        await write(tx);
+        beforeCommit(tx, () => proxy.blackhole("down"));
+      }),
+    );
+    expect(error).toBeInstanceOf(OutcomeUnknownError);
+    // Nor does the question keep its connection.
+    await pollUntil("it is closed", () => far.totalCount === 0);
+    await proxy.heal({ held: "drop" });
+    expect(await idempotentTransaction(pool, { ...charge, key }, write)).toEqual({ value: undefined, replayed: true });
   });
 
   it("P3 counter-test: a caller who repeats a plain transaction after a lost COMMIT writes twice", async () => {
