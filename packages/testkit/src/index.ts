@@ -34,6 +34,7 @@ export { RedisSentinel, type RedisSentinelOptions } from "./redis-sentinel.ts";
 export { type MoveOptions, type MoveStep } from "./slot-move.ts";
 export { PostgresServer, type PostgresServerOptions } from "./postgres-server.ts";
 export { ClockSkew } from "./clock-skew.ts";
+export { LeapClock } from "./leap-clock.ts";
 export { History, type HistoryEntry, type HistoryOptions } from "./history.ts";
 export { ManualClock, type ManualClockOptions, type ManualTimerHandle } from "./manual-clock.ts";
 export { random, SeededRandom } from "./seeded-random.ts";
