@@ -21,6 +21,8 @@ let redisServer: RedisServer;
 let redis: Redis;
 let stocks = 0;
 let stock: Inventory;
+/** A machine that stands still loses no answer. */
+const patient = { commandTimeoutMs: 60_000 };
 
 beforeAll(async () => {
   [database, redisServer] = await Promise.all([Database.start(), RedisServer.start()]);
@@ -33,7 +35,7 @@ afterAll(async () => {
 });
 beforeEach(() => {
   stocks += 1;
-  stock = new Inventory(redis, `warehouse-${stocks}`);
+  stock = new Inventory(redis, `warehouse-${stocks}`, patient);
 });
 
 interface BalanceRow {
@@ -135,7 +137,7 @@ describe("movements", () => {
   });
 
   it("P5 of a spread inventory are applied per bucket, and balances add up", async () => {
-    stock = new Inventory(redis, `spread-${stocks}`, { buckets: { mug: 4 } });
+    stock = new Inventory(redis, `spread-${stocks}`, { ...patient, buckets: { mug: 4 } });
     await stock.restock({
       operationId: "r",
       lines: [

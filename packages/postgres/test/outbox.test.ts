@@ -39,7 +39,10 @@ describe("what is committed", () => {
     const dueAtMs = stored?.dueAtMs ?? 0;
     expect(dueAtMs).toBeGreaterThan(Date.now() + 50_000);
     expect(dueAtMs).toBeLessThanOrEqual(Date.now() + 60_001);
-    expect(events).toMatchObject([{ type: "relayed", timer: timer.name, id: "order-1", action: "schedule" }]);
+    // A machine that stands still has claims dropped and made again.
+    expect(events.filter(({ type }) => type === "relayed")).toMatchObject([
+      { type: "relayed", timer: timer.name, id: "order-1", action: "schedule" },
+    ]);
   });
 
   it("P4 what is rolled back never reaches it", async () => {
@@ -90,8 +93,8 @@ describe("what is committed", () => {
 
   it("P4 a schedule that waited in the outbox for longer than its delay fires at once, never early", async () => {
     await stage.schedule("overdue", 1);
-    await stage.schedule("soon", 400);
     const written = performance.now();
+    await stage.schedule("soon", 400);
     await pollUntil("it is due", async () => (await outbox.status(pool, timer)).oldestMs > 5);
     const fired = new Map<string, number>();
     const worker = timer.worker({ pollMs: 20 }, async ({ id }) => void fired.set(id, performance.now()));

@@ -39,7 +39,8 @@ export class RelayStage {
   /** A timer that no other test has. */
   nextTimer(): DurableTimer<Payload> {
     timers += 1;
-    this.timer = new DurableTimer(this.redis, `timer-${timers}`);
+    // It takes no answer for lost because the machine stands still.
+    this.timer = new DurableTimer(this.redis, `timer-${timers}`, { commandTimeoutMs: 60_000 });
     return this.timer;
   }
 

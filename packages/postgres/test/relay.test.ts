@@ -27,7 +27,7 @@ describe("trouble", () => {
     await using own = await RedisServer.start({ aof: "always" });
     const client = new Redis(own.port, own.host, { retryStrategy: () => 50 });
     client.on("error", () => undefined);
-    const far = new DurableTimer<Payload>(client, timer.name, { commandTimeoutMs: 200 });
+    const far = new DurableTimer<Payload>(client, timer.name, { commandTimeoutMs: 500 });
     const { events, onEvent } = collector();
     await stage.relay({ onEvent, backoff: { baseMs: 20, delayMaxMs: 100 } }, far);
     await stage.schedule("before");
@@ -37,7 +37,8 @@ describe("trouble", () => {
     await pollUntil("the relay is in trouble", () => events.some(({ type }) => type === "trouble"));
     await own.restart();
     await stage.drained();
-    expect((await far.stats()).pending).toBe(2);
+    const { pending } = await pollUntil("its timer answers", () => far.stats());
+    expect(pending).toBe(2);
     expect(events.some(({ type }) => type === "recovered")).toBe(true);
     await far.close();
     client.disconnect();
@@ -223,7 +224,7 @@ describe("start and stop", () => {
     await stage.schedule("a");
     const made = await stage.relay({}, slow);
     await reached.opened;
-    const stopping = made.stop({ graceMs: 10_000 });
+    const stopping = made.stop({ graceMs: 120_000 });
     go.open();
     expect(await stopping).toEqual({ finished: true });
     expect(await outbox.status(pool, timer)).toMatchObject({ pending: 0 });

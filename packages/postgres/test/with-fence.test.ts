@@ -93,13 +93,13 @@ describe("a holder that stops", () => {
       return found;
     };
     try {
-      expect(await limitWithin(7_000)).toBe("7s");
+      expect(await limitWithin(420_000)).toBe("7min");
       expect(await limit()).toBe("0");
       for (const [session, idleMs, within] of [
-        ["3s", 7_000, "3s"],
-        ["1min", 7_000, "7s"],
-        ["250ms", 300, "250ms"],
-        ["2h", 60_000, "1min"],
+        ["3min", 420_000, "3min"],
+        ["1h", 420_000, "7min"],
+        ["120250ms", 120_300, "120250ms"],
+        ["2h", 120_300, "120300ms"],
       ] as const) {
         await client.query(`SET idle_in_transaction_session_timeout = '${session}'`);
         expect(await limitWithin(idleMs)).toBe(within);
