@@ -42,7 +42,7 @@ function permitsAt(place: string, name: string): DistributedBulkhead {
     concurrencyMax: 4,
     timeoutMs: 50_000,
     commandTimeoutMs: 20_000,
-    leaseMs: 10_000,
+    leaseMs: 60_000,
     // Only a hint is quick.
     pollMs: 50_000,
   });

@@ -6,8 +6,10 @@ import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
 import { createInterface } from "node:readline";
 import { reportReady, servePod } from "@holdfast/testkit";
+import { StandStills } from "./stand-stills.ts";
 
 const workers = 12;
+const own = new StandStills();
 const slow = new Set<string>();
 const busy = new Map<string, number>();
 const waiting = new Map<string, (() => void)[]>();
@@ -36,6 +38,7 @@ servePod({
     slow.add(String(name));
     return true;
   },
+  stoodStill: () => own.spans,
 });
 
 server.listen(0, "127.0.0.1", () => {

@@ -6,6 +6,7 @@ import { describe, expect, it } from "vitest";
 import { Bulkhead } from "../src/index.ts";
 import type { BulkheadOptions } from "../src/index.ts";
 import { simulate } from "./simulation.ts";
+import { epochMs, type StandStill, StandStills, stoodStillMs } from "./stand-stills.ts";
 
 const adaptive: BulkheadOptions = { adaptive: { concurrencyMin: 4, concurrencyMax: 64 } };
 const seeds = [1, 2, 3, 4, 5];
@@ -76,6 +77,8 @@ describe("80 → 380 ms at 100 calls per second and 12 permits, simulated", () =
 });
 
 interface Load {
+  /** Calls that no stand-still has touched. */
+  readonly offered: number;
   readonly goodput: number;
   readonly opened: number;
   readonly longestMs: number;
@@ -104,10 +107,18 @@ async function connectTo(port: number): Promise<{ call(name: string): Promise<vo
   };
 }
 
-/** 100 calls per second at fixed times: 3 seconds at 80 ms, then 20 at 380. */
+/** For so long before and after a stand-still a call says nothing about the bulkhead: the time of others is in it. */
+const shadowMs = { before: 1_000, after: 3_000 };
+const quickCalls = 300;
+const slowCalls = 2_000;
+const offeringMaxMs = 100_000;
+
+/** 100 calls per second: 3 seconds at 80 ms, then 20 at 380, or as many more as the machine's stand-stills take. */
 async function offer(dependency: Pod, port: number, name: string, options: BulkheadOptions): Promise<Load> {
   const client = await connectTo(port);
-  const seen = { offered: 0, good: 0, opened: 0, longestMs: 0 };
+  using own = new StandStills();
+  const openedAtMs: number[] = [];
+  const calls: Promise<{ readonly startMs: number; readonly tookMs: number; readonly answered: boolean }>[] = [];
   const one = new Bulkhead(name, {
     concurrencyMax: 12,
     timeoutMs: deadlineMs,
@@ -115,35 +126,43 @@ async function offer(dependency: Pod, port: number, name: string, options: Bulkh
     breaker: {},
     ...options,
     onEvent: (event) => {
-      if (event.type === "breaker" && event.state === "open") seen.opened += 1;
+      if (event.type === "breaker" && event.state === "open") openedAtMs.push(epochMs());
     },
   });
-  const call = async (counts: boolean): Promise<void> => {
-    const startMs = performance.now();
+  const call = async (startMs: number) => {
     const answered = await one
       .run(() => client.call(name))
       .then(
         () => true,
         () => false,
       );
-    const tookMs = performance.now() - startMs;
-    seen.longestMs = Math.max(seen.longestMs, tookMs);
-    if (!counts) return;
-    seen.offered += 1;
-    if (answered && tookMs <= deadlineMs) seen.good += 1;
+    return { startMs, tookMs: epochMs() - startMs, answered };
   };
-  const calls: Promise<void>[] = [];
-  const beginMs = performance.now();
-  for (let index = 0; index < 2_300; index += 1) {
-    if (index === 300) await dependency.request("slow", name);
-    // Late ones are made up for.
-    const leftMs = beginMs + index * 10 - performance.now();
+  const beganMs = epochMs();
+  let nextMs = beganMs;
+  for (let index = 0; index < quickCalls + slowCalls && epochMs() - beganMs < offeringMaxMs;) {
+    if (index === quickCalls) await dependency.request("slow", name);
+    nextMs += 10;
+    const leftMs = nextMs - epochMs();
+    // Late ones are made up for; nobody calls while the machine stands still.
     if (leftMs > 0) await new Promise((resolve) => setTimeout(resolve, leftMs));
-    calls.push(call(index >= 300));
+    else if (leftMs < -stoodStillMs) nextMs = epochMs();
+    const running = call(epochMs());
+    if (index >= quickCalls) calls.push(running);
+    if (index < quickCalls || epochMs() - own.endedMs > shadowMs.after) index += 1;
   }
-  await Promise.all(calls);
+  const ended = await Promise.all(calls);
   client.close();
-  return { goodput: seen.good / seen.offered, opened: seen.opened, longestMs: seen.longestMs };
+  const spans = [...own.spans, ...(await dependency.request<readonly StandStill[]>("stoodStill"))];
+  const isDark = (atMs: number): boolean =>
+    spans.some(({ fromMs, untilMs }) => atMs > fromMs - shadowMs.before && atMs < untilMs + shadowMs.after);
+  const seen = ended.filter(({ startMs }) => !isDark(startMs));
+  return {
+    offered: seen.length,
+    goodput: seen.filter(({ answered, tookMs }) => answered && tookMs <= deadlineMs).length / seen.length,
+    opened: openedAtMs.filter((atMs) => !isDark(atMs)).length,
+    longestMs: Math.max(...seen.map(({ tookMs }) => tookMs)),
+  };
 }
 
 describe("80 → 380 ms, a dependency in a process of its own", () => {
@@ -156,6 +175,7 @@ describe("80 → 380 ms, a dependency in a process of its own", () => {
       offer(dependency, port, "saturated-adaptive", adaptive),
       offer(dependency, port, "saturated-fixed", {}),
     ]);
+    for (const { offered } of [slower, ample, saturated, fixed]) expect(offered).toBeGreaterThan(slowCalls / 4);
     // What the machine can do at all shows in the load whose limit was right from the start: all calls in time, on an idle one.
     const possible = ample.goodput > 0.95 ? 1 : 0.8 * ample.goodput;
     expect(slower.goodput).toBeGreaterThanOrEqual(0.75 * possible);

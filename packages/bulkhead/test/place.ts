@@ -7,8 +7,15 @@ interface Closable {
   close(): Promise<unknown>;
 }
 
+/** The permits of the bulkhead that all these tests name. */
+const podsKey = "holdfast:{bulkhead:payments}:pods";
+
 /** Where the tests of a file take place. */
 export interface Place {
+  /** How many requests of a process about its permits the server has seen. */
+  requests(): Promise<number>;
+  /** Lets the lease on permits of one process end on the server, as when its time is over. */
+  endLease(holds: (held: number) => boolean): Promise<void>;
   readonly server: RedisServer;
   /** Those of the running test, in the order in which they were opened. */
   readonly clients: readonly Redis[];
@@ -34,6 +41,19 @@ export function testPlace(): Place {
     for (const client of clients.splice(0)) client.disconnect();
   });
   return {
+    async requests() {
+      const info = String(await server.call("INFO", "commandstats"));
+      return [...info.matchAll(/cmdstat_evalsha:calls=(\d+)/gu)].reduce((sum, match) => sum + Number(match[1]), 0);
+    },
+    async endLease(holds) {
+      const reply = (await server.call("HGETALL", podsKey)) as string[];
+      const records = reply.flatMap((pod, index) =>
+        index % 2 === 0 ? [{ pod, fields: (reply[index + 1] ?? "").split(" ") }] : [],
+      );
+      const found = records.filter(({ pod, fields }) => pod !== "#token" && holds(Number(fields[5])));
+      if (found.length !== 1) throw new Error(`${found.length} processes hold so many: ${reply.join(", ")}`);
+      for (const { pod, fields } of found) await server.call("HSET", podsKey, pod, fields.with(1, "1").join(" "));
+    },
     get server() {
       return server;
     },

@@ -192,7 +192,7 @@ describe("wrapFetch", () => {
   it("counts 5xx as failures and hands the response on; 429 says nothing about health", async () => {
     const calls: string[] = [];
     await using server = await serve([{ status: 503 }, { status: 429 }, { status: 404 }, { status: 503 }], calls);
-    const one = new Bulkhead("api", { breaker: { callsMin: 3 } });
+    const one = new Bulkhead("api", { timeoutMs: 60_000, breaker: { callsMin: 3 } });
     const get = wrapFetch(one);
     expect((await get(server.url)).status).toBe(503);
     expect((await get(server.url)).status).toBe(429);
@@ -208,7 +208,7 @@ describe("wrapFetch", () => {
       [{ status: 503, headers: { "retry-after": "0" } }, { status: 200 }, { status: 503 }],
       calls,
     );
-    const get = wrapFetch(new Bulkhead("api", { retry: { backoff: { baseMs: 1 } } }));
+    const get = wrapFetch(new Bulkhead("api", { timeoutMs: 60_000, retry: { backoff: { baseMs: 1 } } }));
     expect((await get(server.url)).status).toBe(200);
     expect((await get(server.url, { method: "POST", body: "x" })).status).toBe(503);
     expect(calls).toEqual(["GET", "GET", "POST"]);

@@ -35,7 +35,7 @@ afterEach(async () => {
 });
 
 const key = "{t}:pods";
-const call = { operation: "test", timeoutMs: 2_000 };
+const call = { operation: "test", timeoutMs: 60_000 };
 const retentionMs = 86_400_000;
 let sequence = 0;
 const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
@@ -47,7 +47,7 @@ async function syncAs(pod: string, wanted: number, rest: Partial<ScriptArgs<type
   const args = {
     pod,
     sequence,
-    leaseUs: 10_000_000,
+    leaseUs: 60_000_000,
     limit: 10,
     keep: wanted,
     used: 0,
@@ -178,12 +178,10 @@ describe("sync", () => {
     const first = new Set<string>();
     const names = ["a", "b", "c"];
     await Promise.all(names.map((name) => syncAs(name, 0, { limit: 1 })));
-    const startMs = performance.now();
-    while (first.size < 3 && performance.now() - startMs < 10_000) {
+    // Seconds take turns; how many of them a machine that stands still misses does not matter.
+    for (let round = 0; first.size < 3 && round < 600; round += 1) {
       // Told together, so that all see the same second but at its turn.
-      const replies = await Promise.all(
-        names.map((name) => syncAs(name, 5, { limit: 1, keep: 0, leaseUs: 10_000_000 })),
-      );
+      const replies = await Promise.all(names.map((name) => syncAs(name, 5, { limit: 1, keep: 0 })));
       for (const [index, { share }] of replies.entries()) if (share === 1) first.add(names[index] as string);
       await wait(100);
     }
@@ -213,11 +211,12 @@ describe("sync", () => {
   });
 
   it("a process too many does no harm to those that are in, and the dead make room for it", async () => {
-    await syncAs("a", 1, { podsMax: 2, leaseUs: 60_000 });
+    await syncAs("a", 1, { podsMax: 2 });
     await syncAs("b", 1, { podsMax: 2 });
     await expect(syncAs("c", 1, { podsMax: 2 })).rejects.toBeInstanceOf(TooManyPodsError);
     expect(await syncAs("b", 3, { podsMax: 2 })).toMatchObject({ held: 3, pods: 2 });
-    await wait(70);
+    await syncAs("a", 1, { podsMax: 2, leaseUs: 50_000 });
+    await wait(60);
     expect(await syncAs("c", 1, { podsMax: 2 })).toMatchObject({ held: 1, pods: 2 });
     expect(await redis.hexists(key, "a")).toBe(0);
   });
@@ -239,7 +238,7 @@ describe("a shared breaker's record", () => {
   const keys = { state: "{t}:breaker" };
   const open = (operation: string, seen: string, openUs = 200_000) =>
     connection.run(openScript, keys, { operation, seen, openUs, retentionMs, publish: "PUBLISH" }, call);
-  const probe = (operation: string, probeUs = 300_000, seen = "0") =>
+  const probe = (operation: string, probeUs = 60_000_000, seen = "0") =>
     connection.run(probeScript, keys, { operation, seen, probeUs, retentionMs, publish: "PUBLISH" }, call);
   const close = (operation: string, token: string) =>
     connection.run(closeScript, keys, { operation, token, retentionMs, publish: "PUBLISH" }, call);
@@ -252,36 +251,38 @@ describe("a shared breaker's record", () => {
   });
 
   it("B4 one probe at a time; its right ends by itself", async () => {
-    const { token } = await open("one", "0", 600_000);
+    const { token } = await open("one", "0", 60_000_000);
     expect(token).not.toBe("0");
     expect((await probe("p1")).kind).toBe("open");
-    await wait(620);
-    expect((await probe("p1", 700_000)).kind).toBe("granted");
-    expect((await probe("p1", 700_000)).kind).toBe("granted");
-    expect(await probe("p2", 700_000)).toMatchObject({ kind: "open" });
-    await wait(720);
-    expect((await probe("p2", 700_000)).kind).toBe("granted");
+    // It has been open long enough.
+    await redis.hset(keys.state, "untilUs", "1");
+    expect((await probe("p1", 60_000_000)).kind).toBe("granted");
+    expect((await probe("p1", 60_000_000)).kind).toBe("granted");
+    expect(await probe("p2", 60_000_000)).toMatchObject({ kind: "open" });
+    expect((await probe("p1", 50_000)).kind).toBe("granted");
+    await wait(60);
+    expect((await probe("p2", 60_000_000)).kind).toBe("granted");
   });
 
   it("B4 nobody gets the right to probe a dependency that is well", async () => {
     const { token } = await open("one", "0", 1_000);
     await wait(5);
-    await probe("p1", 300_000, token);
+    await probe("p1", 60_000_000, token);
     await close("p1", token);
-    expect((await probe("p2", 300_000, token)).kind).toBe("closed");
+    expect((await probe("p2", 60_000_000, token)).kind).toBe("closed");
     expect(await redis.hexists(keys.state, "probe")).toBe(0);
   });
 
   it("B4 an opening that never came here or was lost is recorded when its process asks to probe, and one probes", async () => {
     const { token } = await open("one", "0", 1_000);
     await wait(5);
-    await probe("p1", 300_000, token);
+    await probe("p1", 60_000_000, token);
     const closed = await close("p1", token);
     for (const seen of [closed.token, String(Number(closed.token) + 3_600e6)]) {
-      const granted = await probe(`late ${seen}`, 300_000, seen);
+      const granted = await probe(`late ${seen}`, 60_000_000, seen);
       expect(granted.kind).toBe("granted");
       expect(granted.token > seen).toBe(true);
-      expect(await probe("another", 300_000, seen)).toMatchObject({ kind: "open", token: granted.token });
+      expect(await probe("another", 60_000_000, seen)).toMatchObject({ kind: "open", token: granted.token });
       expect((await close(`late ${seen}`, granted.token)).kind).toBe("closed");
       await redis.del(keys.state);
     }

@@ -37,8 +37,10 @@ describe("B7 a process that stood still for longer than its lease", () => {
     one = new DistributedBulkhead(redis, "payments", {
       concurrencyMax,
       clock,
-      timeoutMs: 20_000,
-      leaseMs: 2_000,
+      timeoutMs: 600_000,
+      // Longer than a machine really stands still.
+      leaseMs: 60_000,
+      commandTimeoutMs: 60_000,
       pollMs: 50,
     });
     return one;
@@ -53,7 +55,7 @@ describe("B7 a process that stood still for longer than its lease", () => {
     permits(4);
     await Promise.all([1, 2, 3, 4].map(() => one.run(() => turn())));
     expect(one.snapshot()).toMatchObject({ held: 4, limit: 4, inFlight: 0 });
-    stoodStillMs += 5_000;
+    stoodStillMs += 100_000;
     const next = openCalls(one, 1);
     expect(next.running()).toBe(0);
     await settled(() => next.running() === 1, "it has asked anew");
@@ -64,7 +66,7 @@ describe("B7 a process that stood still for longer than its lease", () => {
     permits(1);
     const { works, running } = openCalls(one, 2);
     await settled(() => running() === 1, "one runs");
-    stoodStillMs += 5_000;
+    stoodStillMs += 100_000;
     works[0]?.resolve("");
     await reactions();
     expect(one.snapshot()).toMatchObject({ inFlight: 0, queued: 1, held: 0 });
@@ -79,7 +81,7 @@ describe("B7 a process that stood still for longer than its lease", () => {
       one.run(() => {
         order.push(name);
         if (name === "waits") return;
-        stoodStillMs += 5_000;
+        stoodStillMs += 100_000;
         queueMicrotask(() => order.push(`${one.snapshot().held} held`));
       }),
     );

@@ -85,5 +85,5 @@ export function openCalls(one: { run(fn: () => Promise<string>): Promise<string>
 
 /** Waits for what must become true without anybody telling. */
 export function settled(probe: () => boolean, what: string): Promise<unknown> {
-  return pollUntil(what, async () => probe(), { timeoutMs: 15_000, intervalMs: 5 });
+  return pollUntil(what, async () => probe(), { timeoutMs: 60_000, intervalMs: 5 });
 }

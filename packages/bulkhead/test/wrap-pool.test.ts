@@ -18,7 +18,7 @@ beforeEach(() => {
 afterEach(() => pool.end());
 
 function bulkhead(options: BulkheadOptions = {}): Bulkhead {
-  return new Bulkhead("db", { concurrencyMax: 2, timeoutMs: 20_000, ...options });
+  return new Bulkhead("db", { concurrencyMax: 2, timeoutMs: 120_000, ...options });
 }
 
 it("takes queries in each form of pg's that returns a promise", async () => {
@@ -81,8 +81,13 @@ it("a connection that was handed out and released can be used and released again
 it("B1 a query whose caller has stopped waiting keeps its permit as long as the server works on it", async () => {
   const one = bulkhead({ concurrencyMax: 1, timeoutMs: 100 });
   const { query } = wrapPool(one, pool);
-  await expect(query("SELECT pg_sleep(0.6)")).rejects.toBeInstanceOf(CallTimeoutError);
+  const other = new pg.Client({ connectionString: server.url });
+  await other.connect();
+  await other.query("SELECT pg_advisory_lock(1)");
+  await expect(query("SELECT pg_advisory_lock(1)")).rejects.toBeInstanceOf(CallTimeoutError);
   expect(one.snapshot()).toMatchObject({ inFlight: 1, zombies: 1 });
+  // What the server waits for.
+  await other.end();
   await pollUntil("the server is done", () => Promise.resolve(one.snapshot().inFlight === 0));
   expect(one.snapshot()).toMatchObject({ zombies: 0, leaked: 0 });
 });
