@@ -6,7 +6,7 @@ import { pollUntil } from "@holdfast/testkit";
 import { fastify } from "fastify";
 import { afterEach, describe, expect, it } from "vitest";
 import { fastifyIdempotency } from "../src/fastify/index.ts";
-import { useBench } from "./fixture.ts";
+import { longLeaseMs, useBench } from "./fixture.ts";
 
 const bench = useBench();
 const closing: (() => Promise<unknown>)[] = [];
@@ -39,8 +39,7 @@ async function startProvider(knowsKeys: boolean): Promise<{ url: string; charges
 }
 
 async function startShop(providerUrl: string, keyFor: (downstreamKey: string) => string): Promise<string> {
-  // Long beside the pause between two retries, so that one of them meets the open key.
-  const idempotency = bench.idempotency({ leaseMs: 1_000 });
+  const idempotency = bench.idempotency({ leaseMs: longLeaseMs });
   const app = fastify();
   await app.register(fastifyIdempotency, { idempotency, tenant: () => "shop" });
   app.post("/charges", async (request, reply) => {
@@ -62,6 +61,8 @@ async function untilFinal(url: string): Promise<{ statuses: number[]; body: unkn
   for (;;) {
     const response = await fetch(`${url}/charges`, { method: "POST", headers: { "idempotency-key": "order-1" } });
     statuses.push(response.status);
+    // The key is open for a lease.
+    if (response.status === 409) await bench.lapse();
     if (response.status < 400) return { statuses, body: await response.json() };
     await response.body?.cancel();
     if (statuses.length > 100) throw new Error(`no answer: ${statuses.join(" ")}`);

@@ -1,5 +1,5 @@
 /** What the tests of this package share: one server per file, clients that are closed, keys that nobody else uses. */
-import { FaultProxy, RedisServer } from "@holdfast/testkit";
+import { FaultProxy, type LeapClock, pollUntil, RedisServer } from "@holdfast/testkit";
 import { Redis } from "ioredis";
 import type { RedisOptions } from "ioredis";
 import { afterAll, afterEach, beforeAll } from "vitest";
@@ -20,9 +20,16 @@ export interface Bench {
   client(options?: RedisOptions): Redis;
   /** A client behind a proxy, both closed after the test. */
   proxied(options?: RedisOptions): Promise<Proxied>;
-  /** An instance with keys of its own, closed after the test. */
+  /** An instance with keys of its own, closed after the test. It takes no answer for lost because the machine stands still. */
   idempotency(options?: IdempotencyOptions, redis?: Redis, name?: string): Idempotency;
+  /** Lets the leases of all attempts end on the server, as when their time is over. */
+  lapse(): Promise<void>;
 }
+
+/** Longer than a machine stands still: what ends a lease of this length is a test. */
+export const longLeaseMs = 60_000;
+/** The place of a lease's beginning in a record. */
+const leasedField = 9;
 
 let names = 0;
 
@@ -87,12 +94,36 @@ export function useBench(): Bench {
       return { proxy, redis: client };
     },
     idempotency(options = {}, client = bench.redis, name = uniqueName()) {
-      const instance = new Idempotency(client, name, options);
+      const instance = new Idempotency(client, name, { commandTimeoutMs: 60_000, ...options });
       ends.push(() => instance.close());
       return instance;
     },
+    async lapse() {
+      for (const record of await bench.redis.keys("*:record:*")) {
+        const fields = (await bench.redis.get(record))?.split(":") ?? [];
+        if (fields[1] !== "running" && fields[1] !== "unknown") continue;
+        await bench.redis.set(record, fields.with(leasedField, "1").join(":"), "KEEPTTL");
+      }
+    },
   };
   return bench;
+}
+
+/** Makes what lets time pass until the only attempt of a test has renewed its lease so many times. */
+export function renewedBy(bench: Bench): (clock: LeapClock, times: number) => Promise<void> {
+  const begins = async (): Promise<string | undefined> => {
+    const [record = ""] = await bench.redis.keys("*:record:*");
+    return (await bench.redis.get(record))?.split(":")[leasedField];
+  };
+  return async (clock, times) => {
+    for (let renewal = 0; renewal < times; renewal += 1) {
+      const before = await begins();
+      await pollUntil("the lease is renewed", async () => {
+        clock.leap(longLeaseMs / 60);
+        return (await begins()) !== before;
+      });
+    }
+  };
 }
 
 /** A handler that a test lets go on by hand. */

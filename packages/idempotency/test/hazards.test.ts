@@ -1,12 +1,13 @@
 /** What other libraries were measured to do, each as a named outage that does not happen here. */
 import { getEventListeners } from "node:events";
-import { pollUntil } from "@holdfast/testkit";
+import { LeapClock, pollUntil } from "@holdfast/testkit";
 import { describe, expect, it } from "vitest";
 import { AttemptSupersededError, FingerprintMismatchError, StoredError } from "../src/index.ts";
 import type { Idempotency } from "../src/index.ts";
-import { all, gate, pass, rejection, uniqueName, useBench } from "./fixture.ts";
+import { all, gate, longLeaseMs, pass, rejection, renewedBy, uniqueName, useBench } from "./fixture.ts";
 
 const bench = useBench();
+const renewals = renewedBy(bench);
 
 /** A first worker that is cut off past its lease, and a second that has completed. */
 async function latecomer(): Promise<{
@@ -16,12 +17,15 @@ async function latecomer(): Promise<{
 }> {
   const name = uniqueName();
   const { proxy, redis } = await bench.proxied();
-  const first = bench.idempotency({ leaseMs: 400, commandTimeoutMs: 1_000 }, redis, name);
+  const clock = new LeapClock();
+  const first = bench.idempotency({ leaseMs: longLeaseMs, clock }, redis, name);
   const late = gate<string>();
   const run = first.run("k", late.handler);
   run.catch(() => undefined);
   await Promise.race([late.entered, run]);
   proxy.blackhole();
+  clock.leap(longLeaseMs);
+  await bench.lapse();
   const second = bench.idempotency({ waitMs: 20_000 }, undefined, name);
   await second.run("k", () => "W2");
   await proxy.heal({ held: "drop" });
@@ -96,12 +100,14 @@ describe("@node-idempotency/core", () => {
   it("a crash blocks the key for the whole retention: for one lease here", async () => {
     const name = uniqueName();
     const { proxy, redis } = await bench.proxied();
-    const first = bench.idempotency({ leaseMs: 400, commandTimeoutMs: 1_000, retentionMs: 86_400_000 }, redis, name);
+    const first = bench.idempotency({ leaseMs: longLeaseMs, retentionMs: 86_400_000 }, redis, name);
     const dead = gate<string>();
     first.run("k", dead.handler).catch(() => undefined);
     await dead.entered;
     proxy.blackhole();
-    const second = bench.idempotency({ waitMs: 20_000 }, undefined, name);
+    const second = bench.idempotency({}, undefined, name);
+    expect(await rejection(second.run("k", () => "again"))).toMatchObject({ name: "InProgressError" });
+    await bench.lapse();
     expect(await second.run("k", () => "again")).toMatchObject({ value: "again" });
   });
 
@@ -176,9 +182,10 @@ describe("hono-idempotency, express-idempotency and users' complaints", () => {
   });
 
   it("none renews its lease and none gives the handler a token: both here", async () => {
-    const idempotency = bench.idempotency({ leaseMs: 400 });
+    const clock = new LeapClock();
+    const idempotency = bench.idempotency({ leaseMs: longLeaseMs, clock });
     const { value } = await idempotency.run("k", async (attempt) => {
-      await pass(1_500);
+      await renewals(clock, 4);
       attempt.assertHeld();
       return attempt.token;
     });
@@ -233,11 +240,12 @@ describe("ioredis and the process", () => {
     expect(line.length).toBeGreaterThan(5);
     await bench.redis.call("ACL", "SETUSER", "app", "reset", ...line.map((word) => word.replace(/^>.*/, ">secret")));
     const redis = bench.client({ username: "app", password: "secret" });
-    const idempotency = bench.idempotency({ waitMs: 20_000, onUnknown: "hold", leaseMs: 400 }, redis);
+    const clock = new LeapClock();
+    const idempotency = bench.idempotency({ waitMs: 60_000, onUnknown: "hold", leaseMs: longLeaseMs, clock }, redis);
     const first = gate<number>();
     const calls = [idempotency.run("k", first.handler), idempotency.run("k", first.handler)];
     await first.entered;
-    await pass(500);
+    await renewals(clock, 1);
     first.open(1);
     await Promise.all(calls);
     await rejection(idempotency.run("u", () => Promise.reject(new DOMException("x", "TimeoutError"))));

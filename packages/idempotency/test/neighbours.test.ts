@@ -21,7 +21,10 @@ async function placesOf(
   redis: Redis = bench.redis,
 ): Promise<{ store: AttemptStore; places: readonly KeyPlace[] }> {
   const layout = new KeyLayout("holdfast", uniqueName());
-  const store = new AttemptStore(Connection.of(redis), resolveIdempotencyOptions(options));
+  const store = new AttemptStore(
+    Connection.of(redis),
+    resolveIdempotencyOptions({ commandTimeoutMs: 60_000, ...options }),
+  );
   await store.claim({ place: layout.place({ key: "warm" }), owner: "warm" }, "");
   return { store, places: keys.map((key) => layout.place({ key })) };
 }

@@ -119,15 +119,14 @@ describe("closing", () => {
 
   it("waiting gives up at the deadline of the work that asks", async () => {
     const { withAmbientDeadline } = await import("@holdfast/core");
-    const idempotency = bench.idempotency({ waitMs: 60_000 });
+    // By itself it would wait for longer than any test.
+    const idempotency = bench.idempotency({ waitMs: 600_000 });
     const first = gate<number>();
     const running = idempotency.run("k", first.handler);
     await first.entered;
-    const startedMs = performance.now();
     expect(await rejection(withAmbientDeadline(100, () => idempotency.run("k", () => 1)))).toBeInstanceOf(
       InProgressError,
     );
-    expect(performance.now() - startedMs).toBeLessThan(2_000);
     first.open(1);
     await running;
   });

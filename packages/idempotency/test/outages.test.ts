@@ -1,11 +1,24 @@
 /** A store that is down or forgets, replies that are lost, workers that are paused. */
-import { pollUntil } from "@holdfast/testkit";
+import { LeapClock, pollUntil } from "@holdfast/testkit";
 import { describe, expect, it } from "vitest";
 import { AttemptLostError, AttemptSupersededError, OutcomeUnknownError, RedisUnavailableError } from "../src/index.ts";
 import type { Attempt, IdempotencyEvent } from "../src/index.ts";
-import { all, gate, pass, rejection, uniqueName, useBench } from "./fixture.ts";
+import { all, gate, longLeaseMs, pass, rejection, renewedBy, uniqueName, useBench } from "./fixture.ts";
 
 const bench = useBench();
+
+/** Lets the time of everything that is waited for pass until a promise is settled. */
+async function over(clock: LeapClock, promise: Promise<unknown>): Promise<void> {
+  let settled = false;
+  promise.then(
+    () => (settled = true),
+    () => (settled = true),
+  );
+  await pollUntil("its time is over", () => {
+    clock.leap(10_000);
+    return settled;
+  });
+}
 
 describe("a store that is down", () => {
   it("fails closed by default: nothing runs, and the error says so", async () => {
@@ -51,11 +64,13 @@ describe("a store that goes down while a call waits", () => {
     const first = gate<string>();
     const running = bench.idempotency({}, undefined, name).run("k", first.handler);
     await first.entered;
-    const open = bench.idempotency({ commandTimeoutMs: 100, whenUnreachable: "open" }, redis, name);
-    const waiting = rejection(open.run("k", { waitMs: 20_000 }, () => expect.unreachable()));
+    const clock = new LeapClock();
+    const open = bench.idempotency({ whenUnreachable: "open", clock }, redis, name);
+    const waiting = rejection(open.run("k", { waitMs: 600_000 }, () => expect.unreachable()));
     await pollUntil("it waits", async () => (await bench.redis.pubsub("CHANNELS")).length === 1);
     await proxy.refuse();
     proxy.reset();
+    await over(clock, waiting);
     expect(await waiting).toMatchObject({ name: "InProgressError" });
     first.open("done");
     await running;
@@ -68,7 +83,7 @@ describe("a reply that is lost", () => {
   it("I9 of a claim: the attempt runs once and is not unknown, with the client's resending and without it", async () => {
     for (const options of [{}, { autoResendUnfulfilledCommands: false, maxRetriesPerRequest: 0 }]) {
       const { proxy, redis } = await bench.proxied(options);
-      const idempotency = bench.idempotency({ commandTimeoutMs: 1_500 }, redis);
+      const idempotency = bench.idempotency({ commandTimeoutMs: 60_000 }, redis);
       await idempotency.inspect("k");
       proxy.swallowReply((words) => lost.test(words.join(" ")) && words.join(" ").includes("recover"));
       let runs = 0;
@@ -80,7 +95,7 @@ describe("a reply that is lost", () => {
   it("I9 of a complete: it is repeated, and the caller hears its result", async () => {
     for (const options of [{}, { autoResendUnfulfilledCommands: false, maxRetriesPerRequest: 0 }]) {
       const { proxy, redis } = await bench.proxied(options);
-      const idempotency = bench.idempotency({ commandTimeoutMs: 1_500 }, redis);
+      const idempotency = bench.idempotency({ commandTimeoutMs: 60_000 }, redis);
       const rule = proxy.swallowReply((words) => words.includes("completed"), { times: 2 });
       expect(await idempotency.run("k", () => "done")).toEqual({ value: "done", replayed: false, stored: true });
       expect(rule.hits).toBe(2);
@@ -92,13 +107,13 @@ describe("a reply that is lost", () => {
     const { proxy, redis } = await bench.proxied({ autoResendUnfulfilledCommands: false, maxRetriesPerRequest: 0 });
     const name = uniqueName();
     const events: IdempotencyEvent[] = [];
-    const idempotency = bench.idempotency(
-      { commandTimeoutMs: 1_500, onEvent: (event) => events.push(event) },
-      redis,
-      name,
-    );
-    proxy.swallowReply((words) => words.includes("completed"), { times: Infinity });
-    const error = await rejection(idempotency.run("k", () => "done"));
+    const clock = new LeapClock();
+    const idempotency = bench.idempotency({ clock, onEvent: (event) => events.push(event) }, redis, name);
+    const rule = proxy.swallowReply((words) => words.includes("completed"), { times: Infinity });
+    const running = rejection(idempotency.run("k", () => "done"));
+    await rule.hit;
+    await over(clock, running);
+    const error = await running;
     expect(error).toBeInstanceOf(OutcomeUnknownError);
     expect(error).toMatchObject({ operationId: "k", effect: "possible" });
     // What to do is what run takes: the key.
@@ -122,7 +137,7 @@ describe("a reply that is lost", () => {
 
   it("of a release: the handler's error is what the caller hears, and the key is free", async () => {
     const { proxy, redis } = await bench.proxied();
-    const idempotency = bench.idempotency({ commandTimeoutMs: 1_500 }, redis);
+    const idempotency = bench.idempotency({ commandTimeoutMs: 60_000 }, redis);
     proxy.swallowReply((words) => words.includes("possible"));
     expect(await rejection(idempotency.run("k", () => Promise.reject(new Error("mine"))))).toMatchObject({
       message: "mine",
@@ -133,13 +148,16 @@ describe("a reply that is lost", () => {
   it("of a renewal: the lease is renewed again before it ends", async () => {
     const { proxy, redis } = await bench.proxied();
     const events: string[] = [];
-    const idempotency = bench.idempotency({ leaseMs: 1_500, onEvent: ({ type }) => events.push(type) }, redis);
+    const clock = new LeapClock();
+    const options = { leaseMs: longLeaseMs, clock, onEvent: ({ type }: IdempotencyEvent) => events.push(type) };
+    const idempotency = bench.idempotency(options, redis);
     let lostOne = false;
     const result = await idempotency.run("k", async ({ signal }) => {
       const rule = proxy.swallowReply((words) => lost.test(words.join(" ")));
+      clock.leap(longLeaseMs / 3);
       await rule.hit;
       lostOne = true;
-      await pass(1_700);
+      await renewedBy(bench)(clock, 3);
       return signal.aborted;
     });
     expect(lostOne).toBe(true);
@@ -149,7 +167,7 @@ describe("a reply that is lost", () => {
   it("of a resolve and a forget: the operation id gets the first answer", async () => {
     const { proxy, redis } = await bench.proxied({ autoResendUnfulfilledCommands: false, maxRetriesPerRequest: 0 });
     const idempotency = bench.idempotency(
-      { commandTimeoutMs: 1_500, onUnknown: "hold", onError: () => "unknown" },
+      { commandTimeoutMs: 60_000, onUnknown: "hold", onError: () => "unknown" },
       redis,
     );
     await rejection(idempotency.run("k", () => Promise.reject(new Error("?"))));
@@ -180,13 +198,14 @@ describe("a claim that is answered as late as its lease is long", () => {
   it("I5 is given back and made again: the work begins with a lease, and hears of no earlier attempt", async () => {
     const name = uniqueName();
     const { proxy, redis } = await bench.proxied();
-    const idempotency = bench.idempotency({ leaseMs: 1_000, commandTimeoutMs: 20_000 }, redis, name);
+    const clock = new LeapClock();
+    const idempotency = bench.idempotency({ leaseMs: longLeaseMs, commandTimeoutMs: 600_000, clock }, redis, name);
     await idempotency.run("warm-up", () => undefined);
     const held = proxy.hold("reply", (words) => words.includes("recover"));
     const running = idempotency.run("k", ({ signal, recovered }) => ({ aborted: signal.aborted, recovered }));
     await held.hit;
-    const look = bench.idempotency({}, undefined, name);
-    await pollUntil("the lease has passed", async () => (await look.inspect("k"))?.kind === "lapsed");
+    clock.leap(longLeaseMs);
+    await bench.lapse();
     held.release();
     expect((await running).value).toEqual({ aborted: false, recovered: false });
   });
@@ -194,15 +213,17 @@ describe("a claim that is answered as late as its lease is long", () => {
   it("I9 and cannot be given back, is a store that is unavailable: nothing has run", async () => {
     const name = uniqueName();
     const { proxy, redis } = await bench.proxied({ autoResendUnfulfilledCommands: false, maxRetriesPerRequest: 0 });
-    const idempotency = bench.idempotency({ leaseMs: 100, commandTimeoutMs: 300 }, redis, name);
+    const clock = new LeapClock();
+    const idempotency = bench.idempotency({ leaseMs: longLeaseMs, commandTimeoutMs: 120_000, clock }, redis, name);
     await idempotency.run("warm-up", () => undefined);
     const held = proxy.hold("reply", (words) => words.includes("recover"));
     proxy.hold("reply", (words) => words.includes("none"), { times: 9 });
     const running = rejection(idempotency.run("k", () => expect.unreachable()));
     await held.hit;
-    const look = bench.idempotency({}, undefined, name);
-    await pollUntil("the lease has passed", async () => (await look.inspect("k"))?.kind === "lapsed");
+    clock.leap(longLeaseMs);
+    await bench.lapse();
     held.release();
+    await over(clock, running);
     expect(await running).toMatchObject({ name: "RedisUnavailableError", effect: "none" });
   });
 });
@@ -216,7 +237,8 @@ describe("a worker that is paused past its lease", () => {
   }> {
     const name = uniqueName();
     const { proxy, redis } = await bench.proxied();
-    const idempotency = bench.idempotency({ leaseMs: 400, commandTimeoutMs: 1_000 }, redis, name);
+    const clock = new LeapClock();
+    const idempotency = bench.idempotency({ leaseMs: longLeaseMs, clock }, redis, name);
     const late = gate<string>();
     let attempt: Attempt | undefined;
     const run = idempotency.run("k", (given) => {
@@ -226,8 +248,9 @@ describe("a worker that is paused past its lease", () => {
     run.catch(() => undefined);
     await Promise.race([late.entered, run]);
     proxy.blackhole();
-    const look = bench.idempotency({}, undefined, name);
-    await pollUntil("the lease has passed", async () => (await look.inspect("k"))?.kind === "lapsed");
+    clock.leap(longLeaseMs);
+    await bench.lapse();
+    expect((await bench.idempotency({}, undefined, name).inspect("k"))?.kind).toBe("lapsed");
     await proxy.heal({ held: "drop" });
     end(late);
     return { name, run, attempt: attempt as Attempt };

@@ -1,13 +1,11 @@
 /** A worker that loses its lease, for several test files. */
+import { LeapClock } from "@holdfast/testkit";
 import type { Attempt, IdempotencyEvent } from "../src/index.ts";
-import { gate, uniqueName } from "./fixture.ts";
+import { gate, longLeaseMs, uniqueName } from "./fixture.ts";
 import type { Bench } from "./fixture.ts";
 
-/** An attempt whose lease has run out because its process could not reach Redis, and another that took over. */
-export async function overtaken(
-  on: Bench,
-  options: { leaseMs?: number } = {},
-): Promise<{
+/** An attempt whose lease has run out because its process could not reach Redis, so that another may take over. */
+export async function overtaken(on: Bench): Promise<{
   name: string;
   late: ReturnType<typeof gate<string>>;
   lateRun: Promise<unknown>;
@@ -15,15 +13,12 @@ export async function overtaken(
   events: IdempotencyEvent[];
   heal: () => Promise<void>;
 }> {
-  const { leaseMs = 400 } = options;
   const name = uniqueName();
   const events: IdempotencyEvent[] = [];
   const { proxy, redis } = await on.proxied();
-  const first = on.idempotency(
-    { leaseMs, commandTimeoutMs: 1_000, onEvent: (event) => events.push(event) },
-    redis,
-    name,
-  );
+  const clock = new LeapClock();
+  const options = { leaseMs: longLeaseMs, clock, onEvent: (event: IdempotencyEvent) => events.push(event) };
+  const first = on.idempotency(options, redis, name);
   const late = gate<string>();
   let attempt: Attempt | undefined;
   const lateRun = first.run("k", (given) => {
@@ -33,6 +28,8 @@ export async function overtaken(
   lateRun.catch(() => undefined);
   await Promise.race([late.entered, lateRun]);
   proxy.blackhole();
+  clock.leap(longLeaseMs);
+  await on.lapse();
   return {
     name,
     late,

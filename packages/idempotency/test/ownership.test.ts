@@ -44,13 +44,17 @@ describe("ownership", () => {
   });
 
   it("a result whose record Redis has lost is stored, unless its token is older than a tombstone would be", async () => {
-    const store = storeOf({ retentionMs: 1_000 });
+    const store = storeOf({ retentionMs: 600_000 });
     const { token } = await granted(store, "a");
     await bench.redis.flushall();
     expect(await finish(store, "a", token)).toEqual({ kind: "ended" });
     expect(await store.claim({ place: keyed.place, owner: "b" }, print("f"))).toMatchObject({ kind: "stored" });
     await bench.redis.flushall();
-    expect(await finish(store, "a", token - 1_000_000)).toEqual({ kind: "refused", state: "absent", currentToken: 0 });
+    expect(await finish(store, "a", token - 600_000_000)).toEqual({
+      kind: "refused",
+      state: "absent",
+      currentToken: 0,
+    });
   });
 
   it("a key that is settled or busy is not resolved, and one that is unknown to Redis neither", async () => {

@@ -12,14 +12,13 @@ const { storeOf, granted, finish, field } = keyed;
 /** Runs a script as it would arrive after its caller has given up. */
 async function late(call: (store: AttemptStore) => Promise<unknown>): Promise<unknown> {
   const { proxy, redis } = await bench.proxied();
-  const store = storeOf({ commandTimeoutMs: 50 }, redis);
   // The server's time is known from here on.
-  await store.claim(
+  await storeOf({}, redis).claim(
     { place: new KeyLayout("holdfast", uniqueName()).place({ key: "warm" }), owner: "warm" },
     print("f"),
   );
   const held = proxy.hold("request", /^EVALSHA/i);
-  const outcome = await rejection(call(store));
+  const outcome = await rejection(call(storeOf({ commandTimeoutMs: 50 }, redis)));
   await pass(20);
   held.release();
   await redis.ping();

@@ -71,7 +71,7 @@ export function useStoreBench(bench: Bench): StoreBench {
       return place;
     },
     storeOf: (options = {}, redis = bench.redis) =>
-      new AttemptStore(Connection.of(redis), resolveIdempotencyOptions(options)),
+      new AttemptStore(Connection.of(redis), resolveIdempotencyOptions({ commandTimeoutMs: 60_000, ...options })),
     async granted(store, owner) {
       const answer = await store.claim({ place, owner }, print("f"));
       if (answer.kind !== "granted") throw new Error(`not granted: ${JSON.stringify(answer)}`);

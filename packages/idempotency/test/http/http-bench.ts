@@ -3,7 +3,7 @@ import { Agent } from "node:http";
 import { afterEach, beforeEach, expect } from "vitest";
 import type { Idempotency, IdempotencyOptions } from "../../src/index.ts";
 import type { HttpOptions } from "../../src/http/index.ts";
-import { gate, useBench } from "../fixture.ts";
+import { gate, longLeaseMs, useBench } from "../fixture.ts";
 import type { Bench, Gate } from "../fixture.ts";
 import { openRequest } from "./client.ts";
 import type { Reply, RequestSettings, Sent } from "./client.ts";
@@ -84,7 +84,7 @@ export function useHttpBench(start: StartServer): HttpBench {
       return slow;
     },
     async listen(options = {}, settings = {}) {
-      const idempotency = bench.idempotency({ leaseMs: 500, ...settings });
+      const idempotency = bench.idempotency({ leaseMs: longLeaseMs, ...settings });
       await serve(idempotency, options);
       return idempotency;
     },
