@@ -1,12 +1,13 @@
 /** Calls of one tick, which share a script: each has its own outcome, as if they had come one after the other. */
 import { Connection, EventSink } from "@holdfast/core";
+import { LeapClock } from "@holdfast/testkit";
 import { beforeEach, describe, expect, it } from "vitest";
 import { Bucket } from "../src/bucket.ts";
 import { Inventory, type InventoryEvent } from "../src/index.ts";
 import { bucketKeys } from "../src/keys.ts";
 import { resolveInventoryOptions } from "../src/options.ts";
 import { checkId } from "../src/order.ts";
-import { failure, openClients, passed, proxiedServer } from "./clients.ts";
+import { endHolds, failure, openClients, patient, proxiedServer } from "./clients.ts";
 
 const line = (sku: string, quantity: number): { sku: string; quantity: number } => ({ sku, quantity });
 const keys = bucketKeys("holdfast", "shop", 0);
@@ -16,7 +17,7 @@ const place = proxiedServer();
 let stock: Inventory;
 
 beforeEach(async () => {
-  stock = new Inventory(open(place.server), "shop");
+  stock = new Inventory(open(place.server), "shop", patient);
   await stock.restock({ operationId: "k", lines: [line("mug", 5), line("cup", 5)] });
 });
 
@@ -42,12 +43,13 @@ async function scriptsOf(run: () => Promise<unknown>): Promise<number> {
 }
 
 async function heldUntilPast(...reservations: readonly { reservationId: string; quantity: number }[]): Promise<void> {
-  const held = await Promise.all(
-    reservations.map(({ reservationId, quantity }) =>
-      stock.reserve({ reservationId, holdMs: 50, lines: [line("mug", quantity)] }),
-    ),
+  await Promise.all(
+    reservations.map(({ reservationId, quantity }) => stock.reserve({ reservationId, lines: [line("mug", quantity)] })),
   );
-  await passed(place.server, Math.max(...held.map((each) => (each.kind === "reserved" ? each.expiresAtMs : 0))));
+  await endHolds(
+    place.server,
+    reservations.map(({ reservationId }) => reservationId),
+  );
 }
 
 /** What the log says that there is, and the kinds of its movements from a number on. */
@@ -197,12 +199,16 @@ describe("orders of one tick", () => {
   });
 
   it("K1 whose common answer is lost are carried out once, also when they are asked again in other company", async () => {
-    const through = new Inventory(open(place.proxy), "shop", { commandTimeoutMs: 1_000 });
+    const clock = new LeapClock();
+    const through = new Inventory(open(place.proxy), "shop", { ...patient, clock });
     const take = (by: Inventory, id: number): Promise<{ kind: string }> =>
       by.reserve({ reservationId: `r${id}`, lines: [line("mug", 1)] });
     await take(through, 0);
-    place.proxy.hold("reply", "evalsha");
-    const lost = await Promise.all([1, 2, 3].map((id) => failure(take(through, id))));
+    const held = place.proxy.hold("reply", "evalsha");
+    const losing = Promise.all([1, 2, 3].map((id) => failure(take(through, id))));
+    await held.hit;
+    clock.leap(patient.commandTimeoutMs);
+    const lost = await losing;
     expect(lost.map((error) => (error as Error & { operationId: string }).operationId)).toEqual(["r1", "r2", "r3"]);
     const answers = await Promise.all([3, 4, 1, 5, 2].map((id) => take(stock, id)));
     // Five units, and one of the six had them first.
@@ -214,12 +220,12 @@ describe("orders of one tick", () => {
 describe("stock that is only short because due holds are unreturned", () => {
   it("V2 is not given in part either: it is busy, until all that is free can be had", async () => {
     await stock.restock({ operationId: "delivery", lines: [line("mug", 145)] });
-    const carts = await Promise.all(
+    await Promise.all(
       Array.from({ length: 150 }, (_, cart) =>
-        stock.reserve({ reservationId: `cart-${cart}`, holdMs: 1_000, lines: [line("mug", 1)] }),
+        stock.reserve({ reservationId: `cart-${cart}`, lines: [line("mug", 1)] }),
       ),
     );
-    await passed(place.server, Math.max(...carts.map((cart) => (cart.kind === "reserved" ? cart.expiresAtMs : 0))));
+    await endHolds(place.server);
     const all = { operationId: "all", lines: [line("mug", 200)], allowPartial: true };
     expect(await stock.decrement(all)).toEqual({ kind: "busy" });
     expect(await stock.decrement(all)).toEqual({ kind: "decremented", lines: [line("mug", 150)] });

@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { Inventory, type InventoryEvent } from "../src/index.ts";
 import { bucketKeys, bucketOf } from "../src/keys.ts";
-import { failure } from "./clients.ts";
+import { failure, patient } from "./clients.ts";
 import { kinds, passed, usePlace } from "./places.ts";
 
 const line = (sku: string, quantity: number): { sku: string; quantity: number } => ({ sku, quantity });
@@ -149,7 +149,7 @@ describe.each(kinds)("on %s", (kind) => {
     const stock = spread();
     await stock.restock({ operationId: "delivery", lines: [line("hot", 5)] });
     for (const other of [undefined, { hot: 2 }, { hot: 4, hotter: 8 }]) {
-      const client = new Inventory(place.client, stock.name, { buckets: other });
+      const client = new Inventory(place.client, stock.name, { ...patient, buckets: other });
       const error = await failure(client.decrement({ operationId: "d", lines: [line("hot", 1)] }));
       expect(error).toMatchObject({ name: "BucketsMismatchError", bucketsStored: 4, effect: "none" });
     }

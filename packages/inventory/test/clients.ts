@@ -2,6 +2,17 @@
 import { FaultProxy, pollUntil, RedisServer } from "@holdfast/testkit";
 import { Redis, type RedisOptions } from "ioredis";
 import { afterAll, afterEach, beforeAll, beforeEach } from "vitest";
+import { Inventory } from "../src/index.ts";
+import { bucketKeys } from "../src/keys.ts";
+import { checkId } from "../src/order.ts";
+
+/** A machine that stands still loses no answer; for all tests that are not about lost ones. */
+export const patient = { commandTimeoutMs: 60_000 };
+
+/** Two of the inventory `shop` on one connection, which knows the server's time: one that waits for answers, one that gives up soon. */
+export function patientAndNot(client: Redis): readonly [Inventory, Inventory] {
+  return [new Inventory(client, "shop", patient), new Inventory(client, "shop", { commandTimeoutMs: 1_000 })];
+}
 
 interface Target {
   readonly url: string;
@@ -42,6 +53,26 @@ export function proxiedServer(): { readonly server: RedisServer; readonly proxy:
       return proxy;
     },
   };
+}
+
+interface Server {
+  call(...args: (string | number)[]): Promise<unknown>;
+}
+
+/** Lets holds of the inventory `shop` end, all or some, as when their time is over. */
+export async function endHolds(server: Server, some?: readonly string[]): Promise<void> {
+  const { due, stock } = bucketKeys("holdfast", "shop", 0);
+  const words = some?.map((id) => checkId("reservationId", id).word);
+  const ids = words ?? ((await server.call("ZRANGE", due, 0, -1)) as string[]);
+  for (const id of ids) await server.call("ZADD", due, "XX", 1, id);
+  await server.call("HSET", stock, "#next", 1);
+}
+
+/** Makes it the turn of the records at rest, as when `rememberMs` is over. */
+export async function turnRecords(server: Server, name = "shop", bucket = 0): Promise<void> {
+  const { stock } = bucketKeys("holdfast", name, bucket);
+  const side = await server.call("HGET", stock, "#side");
+  if (typeof side === "string") await server.call("HSET", stock, "#side", `${side.slice(0, 1)}1`);
 }
 
 /** What a promise is rejected with. */

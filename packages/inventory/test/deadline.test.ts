@@ -1,17 +1,19 @@
 /** Nobody waits for stock longer than the one who asked: every wait takes the ambient deadline when that comes first. */
 import { withAmbientDeadline } from "@holdfast/core";
+import { LeapClock, pollUntil } from "@holdfast/testkit";
 import { describe, expect, it } from "vitest";
 import { confirmAcross, Inventory, reserveAcross, startCursor } from "../src/index.ts";
-import { failure, openClients, passed, proxiedServer } from "./clients.ts";
+import { endHolds, failure, openClients, proxiedServer } from "./clients.ts";
 
 const lines = [{ sku: "mug", quantity: 1 }];
-/** Of its own, each call would wait for longer than a test may take. */
-const own = { commandTimeoutMs: 60_000 };
+/** Of its own, each call would wait for longer than a test may take, or any of its leaps. */
+const own = { commandTimeoutMs: 600_000 };
+const deadlineMs = 60_000;
 const open = openClients();
 const place = proxiedServer();
 
-async function stocked(options: object = {}): Promise<Inventory> {
-  const stock = new Inventory(open(place.proxy), "shop", { ...own, ...options });
+async function stocked(clock = new LeapClock()): Promise<Inventory> {
+  const stock = new Inventory(open(place.proxy), "shop", { ...own, clock });
   await stock.restock({ operationId: "delivery", lines: [{ sku: "mug", quantity: 5 }] });
   await stock.reserve({ reservationId: "held", lines });
   return stock;
@@ -37,12 +39,13 @@ describe("a Redis that does not answer", () => {
   ];
 
   it.each(calls)("%s gives up at the ambient deadline", async (_, name, call) => {
-    const stock = await stocked();
+    const clock = new LeapClock();
+    const stock = await stocked(clock);
     const held = place.proxy.hold("request", /^evalsha|^eval/i);
-    const startMs = performance.now();
-    expect((await failure(withAmbientDeadline(60, () => call(stock)))).name).toBe(name);
-    expect(performance.now() - startMs).toBeGreaterThanOrEqual(59);
-    expect(held.hits).toBeGreaterThan(0);
+    const failing = failure(withAmbientDeadline(deadlineMs, () => call(stock), clock));
+    await held.hit;
+    clock.leap(deadlineMs);
+    expect((await failing).name).toBe(name);
     held.release();
   });
 
@@ -56,21 +59,27 @@ describe("a Redis that does not answer", () => {
   });
 
   it("of orders that share a request, the one in a hurry leaves alone, under its own id", async () => {
-    const stock = await stocked();
+    const clock = new LeapClock();
+    const stock = await stocked(clock);
     const held = place.proxy.hold("request", "evalsha");
     const patient = stock.decrement({ operationId: "patient", lines });
-    const hurried = withAmbientDeadline(60, () => stock.decrement({ operationId: "hurried", lines }));
+    const hurried = withAmbientDeadline(deadlineMs, () => stock.decrement({ operationId: "hurried", lines }), clock);
+    await held.hit;
+    clock.leap(deadlineMs);
     expect(await failure(hurried)).toMatchObject({ name: "OutcomeUnknownError", operationId: "hurried" });
     held.release();
     expect((await patient).kind).toBe("decremented");
   });
 
   it("the first call of a spread inventory does not make later ones as hurried as itself", async () => {
-    const stock = new Inventory(open(place.proxy), "spread", { ...own, buckets: { mug: 2 } });
-    await new Inventory(open(place.proxy), "other").level("mug");
+    const clock = new LeapClock();
+    const stock = new Inventory(open(place.proxy), "spread", { ...own, clock, buckets: { mug: 2 } });
+    await new Inventory(open(place.proxy), "other", own).level("mug");
     const held = place.proxy.hold("request", /^evalsha|^eval/i);
-    const hurried = withAmbientDeadline(60, () => stock.restock({ operationId: "a", lines }));
+    const hurried = withAmbientDeadline(deadlineMs, () => stock.restock({ operationId: "a", lines }), clock);
     const patient = stock.restock({ operationId: "b", lines });
+    await held.hit;
+    clock.leap(deadlineMs);
     expect((await failure(hurried)).name).toBe("OutcomeUnknownError");
     held.release();
     expect((await patient).kind).toBe("restocked");
@@ -78,23 +87,27 @@ describe("a Redis that does not answer", () => {
 });
 
 it("a reader that follows ends with the ambient deadline, though its next look would be in a minute", async () => {
-  const stock = await stocked();
+  const clock = new LeapClock();
+  const stock = await stocked(clock);
   const heard: string[] = [];
-  await withAmbientDeadline(60, async () => {
+  const read = async (): Promise<void> => {
     for await (const { id } of stock.movements({ follow: true, pollMs: 60_000 })) heard.push(id);
-  });
+  };
+  const reading = withAmbientDeadline(30_000, read, clock);
+  await pollUntil("it has heard of both", () => heard.length === 2);
+  clock.leap(30_000);
+  await reading;
   expect(heard).toEqual(["delivery", "held"]);
 });
 
 describe("holds that are due, more than one script returns", () => {
   async function overdue(): Promise<Inventory> {
-    const stock = new Inventory(open(place.server), "shop");
+    const stock = new Inventory(open(place.server), "shop", own);
     await stock.restock({ operationId: "delivery", lines: [{ sku: "mug", quantity: 300 }] });
-    const reserving = Array.from({ length: 250 }, (_, index) =>
-      stock.reserve({ reservationId: `cart-${index}`, holdMs: 50, lines }),
+    await Promise.all(
+      Array.from({ length: 250 }, (_, index) => stock.reserve({ reservationId: `cart-${index}`, lines })),
     );
-    const ends = (await Promise.all(reserving)).map((held) => (held.kind === "reserved" ? held.expiresAtMs : 0));
-    await passed(place.server, Math.max(...ends));
+    await endHolds(place.server);
     return stock;
   }
 

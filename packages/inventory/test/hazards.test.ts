@@ -3,7 +3,7 @@ import { pollUntil } from "@holdfast/testkit";
 import { beforeEach, describe, expect, it } from "vitest";
 import { Inventory, startCursor } from "../src/index.ts";
 import { bucketKeys } from "../src/keys.ts";
-import { failure, openClients, passed, proxiedServer } from "./clients.ts";
+import { endHolds, failure, openClients, passed, patient, patientAndNot, proxiedServer } from "./clients.ts";
 
 const line = (sku: string, quantity: number): { sku: string; quantity: number } => ({ sku, quantity });
 const keys = bucketKeys("holdfast", "shop", 0);
@@ -13,7 +13,7 @@ const open = openClients();
 const place = proxiedServer();
 
 beforeEach(() => {
-  stock = new Inventory(open(place.server), "shop");
+  stock = new Inventory(open(place.server), "shop", patient);
 });
 
 describe("what others got wrong", () => {
@@ -207,12 +207,12 @@ describe("what others got wrong", () => {
 
   it("a reseed is not refused for holds that are over, however many are still to be returned", async () => {
     await stock.restock({ operationId: "k", lines: [line("mug", 300)] });
-    const held = await Promise.all(
+    await Promise.all(
       Array.from({ length: 250 }, (_, index) =>
-        stock.reserve({ reservationId: `cart-${index}`, holdMs: 50, lines: [line("mug", 1)] }),
+        stock.reserve({ reservationId: `cart-${index}`, lines: [line("mug", 1)] }),
       ),
     );
-    await passed(place.server, Math.max(...held.map((each) => (each.kind === "reserved" ? each.expiresAtMs : 0))));
+    await endHolds(place.server);
     let ifCursor = startCursor;
     for await (const { sequence, stamp } of stock.movements()) ifCursor = { sequence, stamp };
     const refused = await stock.seed({ mug: 40 }, { ifCursor });
@@ -237,7 +237,7 @@ describe("what others got wrong", () => {
 
 describe("what Redis and the network do", () => {
   it("an order whose reply is lost is carried out once, although the client sends it again", async () => {
-    const through = new Inventory(open(place.proxy), "shop");
+    const through = new Inventory(open(place.proxy), "shop", patient);
     await through.restock({ operationId: "k", lines: [line("mug", 5)] });
     const lost = place.proxy.swallowReply("evalsha");
     expect((await through.decrement({ operationId: "d", lines: [line("mug", 1)] })).kind).toBe("decremented");
@@ -254,7 +254,7 @@ describe("what Redis and the network do", () => {
   });
 
   it("an end whose reply is lost tells the first answer, at every kind of call", async () => {
-    const through = new Inventory(open(place.proxy), "shop");
+    const through = new Inventory(open(place.proxy), "shop", patient);
     await through.restock({ operationId: "k", lines: [line("mug", 9)] });
     await through.reserve({ reservationId: "warm", lines: [line("mug", 1)] });
     const calls: readonly (readonly [string, () => Promise<{ kind: string }>])[] = [
@@ -277,14 +277,14 @@ describe("what Redis and the network do", () => {
   });
 
   it("a decrement that arrives after its outcome was read as absent does nothing", async () => {
-    const slow = new Inventory(open(place.proxy), "shop", { commandTimeoutMs: 1_000 });
-    await slow.restock({ operationId: "k", lines: [line("mug", 5)] });
+    const [before, slow] = patientAndNot(open(place.proxy));
+    await before.restock({ operationId: "k", lines: [line("mug", 5)] });
     const held = place.proxy.hold("request", "evalsha");
     const error = await failure(slow.decrement({ operationId: "d", lines: [line("mug", 1)] }));
     expect(error).toMatchObject({ name: "OutcomeUnknownError", operationId: "d", effect: "possible" });
     expect(await stock.outcome("d")).toEqual({ kind: "absent" });
     held.release();
-    await slow.level("mug");
+    await before.level("mug");
     expect(held.hits).toBe(1);
     expect((await stock.level("mug")).onHand).toBe(5);
     expect((await failure(stock.decrement({ operationId: "d", lines: [line("mug", 1)] }))).name).toBe("IdSealedError");
@@ -305,9 +305,9 @@ describe("what Redis and the network do", () => {
   });
 
   it("a confirmation whose answer is lost for good is repeated under its operation id and gets the first answer", async () => {
-    const slow = new Inventory(open(place.proxy), "shop", { commandTimeoutMs: 1_000 });
-    await slow.restock({ operationId: "k", lines: [line("mug", 5)] });
-    await slow.reserve({ reservationId: "r", lines: [line("mug", 1)] });
+    const [before, slow] = patientAndNot(open(place.proxy));
+    await before.restock({ operationId: "k", lines: [line("mug", 5)] });
+    await before.reserve({ reservationId: "r", lines: [line("mug", 1)] });
     place.proxy.hold("reply", "evalsha");
     const error = await failure(slow.confirm({ reservationId: "r" }));
     expect(error.name).toBe("OutcomeUnknownError");
@@ -319,7 +319,7 @@ describe("what Redis and the network do", () => {
   it("when memory is out, orders are refused and ends go through, so that stock comes back", async () => {
     await stock.restock({ operationId: "k", lines: [line("mug", 5)] });
     for (const reservationId of ["a", "b", "c"]) await stock.reserve({ reservationId, lines: [line("mug", 1)] });
-    const short = await stock.reserve({ reservationId: "short", holdMs: 2_000, lines: [line("mug", 1)] });
+    await stock.reserve({ reservationId: "short", lines: [line("mug", 1)] });
     await stock.level("mug");
     await place.server.call("CONFIG", "SET", "maxmemory", "1");
     try {
@@ -327,7 +327,9 @@ describe("what Redis and the network do", () => {
       expect(error).toMatchObject({ name: "RedisUnavailableError", reason: "OOM", effect: "none" });
       expect((await stock.release({ reservationId: "a" })).kind).toBe("released");
       expect((await stock.confirm({ reservationId: "b" })).kind).toBe("confirmed");
-      await passed(place.server, short.kind === "reserved" ? short.expiresAtMs : 0);
+      await place.server.call("CONFIG", "SET", "maxmemory", "0");
+      await endHolds(place.server, ["short"]);
+      await place.server.call("CONFIG", "SET", "maxmemory", "1");
       expect(await stock.sweep()).toMatchObject({ expired: 1 });
       expect(await stock.level("mug")).toEqual({ onHand: 4, reserved: 1, available: 3 });
     } finally {

@@ -3,6 +3,7 @@ import { FaultProxy, RedisServer, random } from "@holdfast/testkit";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Inventory, type Movement } from "../src/index.ts";
+import { patient } from "./clients.ts";
 
 const line = (sku: string, quantity: number): { sku: string; quantity: number } => ({ sku, quantity });
 
@@ -46,7 +47,7 @@ describe("many clients at once", () => {
     async (seed) => {
       const name = `history-${seed}`;
       const units = 300;
-      const watch = new Inventory(connect(server.url), name);
+      const watch = new Inventory(connect(server.url), name, patient);
       await watch.restock({ operationId: "delivery", lines: [line("mug", units)] });
       const entries: Entry[] = [];
       const looks: { atMs: number; fromMs: number; onHand: number; available: number }[] = [];
@@ -61,7 +62,7 @@ describe("many clients at once", () => {
           const chance = random(`${seed}/${worker}`);
           const proxy = await FaultProxy.start(server);
           proxies.push(proxy);
-          const stock = new Inventory(connect(proxy.url), name);
+          const stock = new Inventory(connect(proxy.url), name, patient);
           for (let turn = 0; turn < 40; turn += 1) {
             // Each id is used by two workers, as after a redelivery.
             const reservationId = `${Math.floor(worker / 2)}-${turn}`;

@@ -4,7 +4,7 @@
  */
 import { describe, expect, it } from "vitest";
 import { failure } from "./clients.ts";
-import { kinds, passed, usePlace } from "./places.ts";
+import { endHolds, kinds, passed, turnRecords, usePlace } from "./places.ts";
 
 const line = (sku: string, quantity: number): { sku: string; quantity: number } => ({ sku, quantity });
 
@@ -116,16 +116,15 @@ describe.each(kinds)("on %s", (kind) => {
   });
 
   it("V2 a no is given only when no due hold is unreturned: until then it is busy, and nothing is decided", async () => {
-    const stock = place.inventory({ holdMs: 50 });
+    const stock = place.inventory();
     const held = 250;
     await stock.restock({ operationId: "delivery", lines: [line("mug", held), line("cup", 1)] });
-    const reserved = await Promise.all(
+    await Promise.all(
       Array.from({ length: held }, (_, index) =>
-        stock.reserve({ reservationId: `r${index}`, holdMs: 1_000, lines: [line("mug", 1)] }),
+        stock.reserve({ reservationId: `r${index}`, lines: [line("mug", 1)] }),
       ),
     );
-    const lastMs = Math.max(...reserved.map((result) => (result.kind === "reserved" ? result.expiresAtMs : 0)));
-    await passed(place, stock, lastMs);
+    await endHolds(place, stock);
     const all = { operationId: "all", lines: [line("mug", held)] };
     const kindsSeen: string[] = [];
     for (let result = await stock.decrement(all); ; result = await stock.decrement(all)) {
@@ -305,17 +304,17 @@ describe.each(kinds)("on %s", (kind) => {
   });
 
   it("V8 a live hold is never forgotten, however many turns the records take meanwhile", async () => {
-    const stock = place.inventory({ rememberMs: 50, commandTimeoutMs: 250 });
+    const stock = place.inventory();
     await stock.restock({ operationId: "delivery", lines: [line("mug", 9)] });
-    await stock.reserve({ reservationId: "long", holdMs: 60_000, lines: [line("mug", 2)] });
+    await stock.reserve({ reservationId: "long", lines: [line("mug", 2)] });
     for (let turn = 0; turn < 5; turn += 1) {
-      await passed(place, stock, (await place.nowMs(stock)) + 310);
+      await turnRecords(place, stock);
       await stock.decrement({ operationId: `d${turn}`, lines: [line("mug", 1)] });
     }
     expect(await stock.level("mug")).toEqual({ onHand: 4, reserved: 2, available: 2 });
     expect((await stock.confirm({ reservationId: "long" })).kind).toBe("confirmed");
     for (let turn = 5; turn < 7; turn += 1) {
-      await passed(place, stock, (await place.nowMs(stock)) + 310);
+      await turnRecords(place, stock);
       await stock.restock({ operationId: `k${turn}`, lines: [line("mug", 1)] });
     }
     // What has ended is forgotten, so memory is bounded: two turns are kept, three have passed.
@@ -327,9 +326,10 @@ describe.each(kinds)("on %s", (kind) => {
     const [key, id, hold] = ["{v8}stock", "{v8}id", "{v8}hold"];
     await place.client.set(key, 5);
     const order = `
-      if redis.call("SET", KEYS[2], 1, "NX", "PX", 700) then redis.call("DECR", KEYS[1]) end
+      if redis.call("SET", KEYS[2], 1, "NX", "PX", 60000) then redis.call("DECR", KEYS[1]) end
       return redis.call("GET", KEYS[1])`;
     const forgotten = async (name: string): Promise<void> => {
+      await place.client.pexpire(name, 1);
       while ((await place.client.exists(name)) === 1) continue;
     };
     expect(await place.client.eval(order, 2, key, id)).toBe("4");

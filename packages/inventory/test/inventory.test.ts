@@ -6,7 +6,7 @@ import { RedisServer } from "@holdfast/testkit";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { Inventory, inventoryChannel, type InventoryEvent } from "../src/index.ts";
-import { failure, openClients, passed } from "./clients.ts";
+import { failure, openClients, passed, patient, turnRecords } from "./clients.ts";
 
 const line = (sku: string, quantity: number): { sku: string; quantity: number } => ({ sku, quantity });
 const open = openClients();
@@ -39,7 +39,7 @@ describe("input", () => {
   });
 
   it("calls name the field that is wrong", async () => {
-    const stock = new Inventory(open(server), "shop");
+    const stock = new Inventory(open(server), "shop", patient);
     const lines = [line("mug", 1)];
     const messageOf = async (promise: Promise<unknown>): Promise<string> => (await failure(promise)).message;
     expect(await messageOf(stock.decrement({ operationId: "", lines }))).toMatch(/operationId/u);
@@ -72,7 +72,7 @@ describe("input", () => {
   });
 
   it("a sku may be any text: none meets a field of ours, another sku, or a separator", async () => {
-    const stock = new Inventory(open(server), "shop");
+    const stock = new Inventory(open(server), "shop", patient);
     const skus = [
       "#form",
       "#next",
@@ -113,7 +113,7 @@ describe("observers", () => {
     const heard: unknown[] = [];
     const listener = (event: unknown): void => void heard.push(event);
     channel(inventoryChannel).subscribe(listener);
-    const stock = new Inventory(open(server), "shop", { onEvent: (event) => events.push(event) });
+    const stock = new Inventory(open(server), "shop", { ...patient, onEvent: (event) => events.push(event) });
     await stock.restock({ operationId: "k", lines: [line("mug", 2)] });
     const held = await stock.reserve({ reservationId: "r", holdMs: 50, lines: [line("mug", 2)] });
     await passed(server, held.kind === "reserved" ? held.expiresAtMs : 0);
@@ -134,7 +134,7 @@ describe("observers", () => {
 
   it("a closed inventory refuses, and leaves the client open", async () => {
     const redis = open(server);
-    const stock = new Inventory(redis, "shop");
+    const stock = new Inventory(redis, "shop", patient);
     await stock.close();
     await stock.close();
     expect((await failure(stock.decrement({ operationId: "d", lines: [line("mug", 1)] }))).name).toBe("ClosedError");
@@ -150,7 +150,7 @@ describe("Redis", () => {
     const rules = (/^ACL SETUSER holdfast (.+)$/mu.exec(readme)?.[1] ?? "").replace(">change-me", ">secret").split(" ");
     await server.call("ACL", "SETUSER", "holdfast", "reset", ...rules);
     const client = open({ url: server.url.replace("redis://", "redis://holdfast:secret@") });
-    const stock = new Inventory(client, "shop", { rememberMs: 50, commandTimeoutMs: 500, buckets: { hot: 3 } });
+    const stock = new Inventory(client, "shop", { ...patient, buckets: { hot: 3 } });
     await stock.restock({ operationId: "k", lines: [line("hot", 5), line("mug", 5)] });
     for (let index = 0; index < 6; index += 1) {
       const reservationId = `r${index}`;
@@ -159,7 +159,7 @@ describe("Redis", () => {
       await stock.confirm({ reservationId, retakeIfExpired: true });
       await stock.release({ reservationId });
       await stock.outcome(`none${index}`);
-      await passed(server, Number(((await server.call("TIME")) as string[])[0]) * 1_000 + 1_000);
+      for (let bucket = 0; bucket < 3; bucket += 1) await turnRecords(server, "shop", bucket);
       await stock.sweep();
     }
     await stock.seed({ mug: 4 }, { ifCursor: await stock.cursor() });
@@ -172,7 +172,7 @@ describe("Redis", () => {
   });
 
   it("one round trip an operation, and sixteen orders of one tick share it", async () => {
-    const stock = new Inventory(open(server), "shop");
+    const stock = new Inventory(open(server), "shop", patient);
     await stock.restock({ operationId: "k", lines: [line("mug", 100)] });
     const calls = async (): Promise<number> => {
       const stats = String(await server.call("INFO", "commandstats"));
@@ -193,7 +193,7 @@ describe("Redis", () => {
   });
 
   it("a remembered order takes at most 260 bytes, its movement included", async () => {
-    const stock = new Inventory(open(server), "shop");
+    const stock = new Inventory(open(server), "shop", patient);
     await stock.restock({ operationId: "k", lines: [line("mug", 1_000_000)] });
     const used = async (): Promise<number> =>
       Number(/used_memory:(\d+)/u.exec(String(await server.call("INFO", "memory")))?.[1]);

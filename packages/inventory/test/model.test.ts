@@ -5,7 +5,7 @@ import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Inventory } from "../src/index.ts";
 import { Model, type Expected, type Lines } from "./model/model.ts";
-import { passed } from "./clients.ts";
+import { passed, patient } from "./clients.ts";
 
 const skus = ["a", "b c", "r#a"];
 const longMs = 3_600_000;
@@ -169,9 +169,9 @@ async function compareLevels(stock: Inventory, model: Model): Promise<void> {
 
 async function run({ proxy, client }: Lane, steps: readonly Step[]): Promise<void> {
   runs += 1;
-  const struck = new Inventory(client, `run-${runs}`);
+  const struck = new Inventory(client, `run-${runs}`, patient);
   const model = new Model();
-  const beside = new Inventory(direct, struck.name);
+  const beside = new Inventory(direct, struck.name, patient);
   const start = skus.map((sku) => ({ sku, quantity: 40 }));
   await beside.restock({ operationId: "start", lines: start });
   model.order("restock", "start", start);
@@ -217,7 +217,7 @@ async function run({ proxy, client }: Lane, steps: readonly Step[]): Promise<voi
 }
 
 describe("the model", () => {
-  it("V2 V4 V5 1,000 sequences of 50 calls answer as the model does", { timeout: 180_000 }, async () => {
+  it("V2 V4 V5 1,000 sequences of 50 calls answer as the model does", { timeout: 600_000 }, async () => {
     await Promise.all(
       Array.from({ length: lanes }, async () => {
         const { proxy, client } = await lane();

@@ -2,7 +2,7 @@
 import { ClockSkew, pollUntil, RedisServer } from "@holdfast/testkit";
 import { afterEach, describe, expect, it } from "vitest";
 import { Inventory, type Cursor, type Movement } from "../src/index.ts";
-import { failure, openClients, serverMs } from "./clients.ts";
+import { failure, openClients, patient, serverMs } from "./clients.ts";
 
 const line = (sku: string, quantity: number): { sku: string; quantity: number } => ({ sku, quantity });
 const open = openClients();
@@ -34,14 +34,14 @@ async function all(stock: Inventory, after?: Cursor): Promise<Movement[]> {
 describe("a Redis that is killed", () => {
   it("with an append-only file nothing acknowledged is lost, and holds live on", async () => {
     const server = await started({ aof: "always" });
-    const stock = new Inventory(open(server), "shop");
+    const stock = new Inventory(open(server), "shop", patient);
     await stock.restock({ operationId: "k", lines: [line("mug", 9)] });
     await sell(stock, 0, 3);
     await stock.reserve({ reservationId: "r", lines: [line("mug", 2)] });
     const cursor = await stock.cursor();
     await server.kill();
     await server.restart();
-    const again = new Inventory(open(server), "shop");
+    const again = new Inventory(open(server), "shop", patient);
     expect(await again.level("mug")).toEqual({ onHand: 6, reserved: 2, available: 4 });
     expect(await again.cursor()).toEqual(cursor);
     expect((await again.confirm({ reservationId: "r" })).kind).toBe("confirmed");
@@ -53,7 +53,7 @@ describe("a Redis that is killed", () => {
 
   it("without one everything is lost: the cursor meets a gap, and the ledger seeds what it knows", async () => {
     const server = await started();
-    const stock = new Inventory(open(server), "shop");
+    const stock = new Inventory(open(server), "shop", patient);
     await stock.restock({ operationId: "k", lines: [line("mug", 9)] });
     await sell(stock, 0, 3);
     const ledger = stock.consumer("ledger");
@@ -61,7 +61,7 @@ describe("a Redis that is killed", () => {
     await ledger.commit(cursor);
     await server.kill();
     await server.restart();
-    const again = new Inventory(open(server), "shop");
+    const again = new Inventory(open(server), "shop", patient);
     expect(await failure(again.movements({ after: cursor }).next())).toMatchObject({
       name: "MovementGapError",
       foundSequence: null,
@@ -78,8 +78,8 @@ describe("a Redis that is killed", () => {
 
 it("durability: an order that too few replicas confirm says so under its own id, and stands on the master", async () => {
   const server = await started();
-  const stock = new Inventory(open(server), "shop", { durability: { replicas: 1, timeoutMs: 50 } });
-  const plain = new Inventory(open(server), "shop");
+  const stock = new Inventory(open(server), "shop", { ...patient, durability: { replicas: 1, timeoutMs: 50 } });
+  const plain = new Inventory(open(server), "shop", patient);
   await plain.restock({ operationId: "k", lines: [line("mug", 9)] });
   const orders = ["a", "b"].map((operationId) => failure(stock.decrement({ operationId, lines: [line("mug", 1)] })));
   for (const [index, error] of (await Promise.all(orders)).entries()) {
@@ -95,7 +95,7 @@ describe("a failover that takes acknowledged sales back", () => {
     const replica = await started({
       config: { replicaof: `${master.host} ${master.port}`, "repl-diskless-sync-delay": 0 },
     });
-    const before = new Inventory(open(master), "shop");
+    const before = new Inventory(open(master), "shop", patient);
     await before.restock({ operationId: "k", lines: [line("mug", 50)] });
     await sell(before, 0, 4);
     await pollUntil("the replica has it all", async () => {
@@ -107,7 +107,7 @@ describe("a failover that takes acknowledged sales back", () => {
     await replica.call("REPLICAOF", "NO", "ONE");
     await sell(before, 100, lost);
     const seen = await all(before);
-    const stock = new Inventory(open(replica), "shop");
+    const stock = new Inventory(open(replica), "shop", patient);
     await sell(stock, 200, made);
     return { stock, seen };
   }
@@ -158,7 +158,7 @@ describe.runIf(skewed)("a clock that steps", () => {
   async function skew(): Promise<{ server: RedisServer; stock: Inventory; set: (offsetMs: number) => Promise<void> }> {
     const clock = await ClockSkew.create();
     const server = await started({ env: clock.env });
-    const stock = new Inventory(open(server), "shop", { holdMs: 60_000 });
+    const stock = new Inventory(open(server), "shop", { ...patient, holdMs: 60_000 });
     await stock.restock({ operationId: "k", lines: [line("mug", 5)] });
     return { server, stock, set: (offsetMs) => clock.set(offsetMs) };
   }
@@ -189,15 +189,16 @@ describe.runIf(skewed)("a clock that steps", () => {
     const { stock, set } = await skew();
     const brief = new Inventory(open(servers.at(-1) as RedisServer), "shop", {
       rememberMs: 1_000,
-      commandTimeoutMs: 1_000,
+      ...patient,
     });
     await set(100_000);
-    await brief.reserve({ reservationId: "r", holdMs: 600_000, lines: [line("mug", 2)] });
+    await brief.reserve({ reservationId: "r", holdMs: 3_600_000, lines: [line("mug", 2)] });
     await brief.decrement({ operationId: "d", lines: [line("mug", 1)] });
     await set(0);
     expect((await brief.decrement({ operationId: "d", lines: [line("mug", 1)] })).kind).toBe("decremented");
     for (let turn = 1; turn < 6; turn += 1) {
-      await set(turn * 2_500);
+      // A turn takes the time of a command beside what is to be remembered.
+      await set(turn * 70_000);
       await brief.restock({ operationId: `turn-${turn}`, lines: [line("cup", 1)] });
     }
     expect(await stock.level("mug")).toEqual({ onHand: 4, reserved: 2, available: 2 });
@@ -207,7 +208,7 @@ describe.runIf(skewed)("a clock that steps", () => {
 
 it("V6 a reader that follows hears of new movements, and stops when it is told to", async () => {
   const server = await started();
-  const stock = new Inventory(open(server), "shop");
+  const stock = new Inventory(open(server), "shop", patient);
   const controller = new AbortController();
   const heard: string[] = [];
   const reading = (async () => {

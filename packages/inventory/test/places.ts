@@ -4,6 +4,7 @@ import { Cluster, Redis } from "ioredis";
 import { afterAll, beforeAll } from "vitest";
 import { bucketKeys } from "../src/keys.ts";
 import { Inventory, type InventoryOptions } from "../src/index.ts";
+import { patient } from "./clients.ts";
 
 /** A client of one of the two. */
 export type Client = Redis | Cluster;
@@ -55,7 +56,7 @@ export function usePlace(kind: (typeof kinds)[number]): Place {
     },
     inventory: (options = {}) => {
       names += 1;
-      return new Inventory(client, `place-${names}`, options);
+      return new Inventory(client, `place-${names}`, { ...patient, ...options });
     },
     async nowMs(stock) {
       const { stock: key } = bucketKeys("holdfast", stock.name, 0);
@@ -65,6 +66,19 @@ export function usePlace(kind: (typeof kinds)[number]): Place {
     raw: (command, stock, key, ...args) =>
       client.call(command, [bucketKeys("holdfast", stock.name, 0)[key], ...args] as string[]),
   };
+}
+
+/** Lets all holds of an inventory end, as when their time is over. */
+export async function endHolds(place: Place, stock: Inventory): Promise<void> {
+  const ids = (await place.raw("ZRANGE", stock, "due", 0, -1)) as string[];
+  await place.raw("ZADD", stock, "due", "XX", ...ids.flatMap((id) => [1, id]));
+  await place.raw("HSET", stock, "stock", "#next", 1);
+}
+
+/** Makes it the turn of the records at rest, as when `rememberMs` is over. */
+export async function turnRecords(place: Place, stock: Inventory): Promise<void> {
+  const side = String(await place.raw("HGET", stock, "stock", "#side"));
+  await place.raw("HSET", stock, "stock", "#side", `${side.slice(0, 1)}1`);
 }
 
 /** Waits until the server's clock has passed a time. */
