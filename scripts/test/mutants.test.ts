@@ -78,7 +78,7 @@ async function judge(
   return await judgePackage(fresh, fixture, "tiny", {
     only: "",
     ...kinds,
-    timeoutMs: 60_000,
+    timeoutMs: 150_000,
     onVerdict: () => undefined,
   });
 }
