@@ -2,7 +2,7 @@
  * The schema and its versions. `migrate` and `migrationSql` run the same text: every step looks at the version it finds, under a lock that
  * is held until the end, so that any number of replicas may run it at once, and again.
  */
-import { NewerFormatError, OutcomeUnknownError } from "@holdfast/core";
+import { ambientRemainingMs, NewerFormatError, OutcomeUnknownError } from "@holdfast/core";
 import { resolvePostgresOptions, resolveTransactionOptions } from "./options.ts";
 import type { PostgresOptions } from "./options.ts";
 import { fences } from "./migrations/fences.ts";
@@ -10,6 +10,7 @@ import { idempotencyKeys } from "./migrations/idempotency-keys.ts";
 import { ledger } from "./migrations/ledger.ts";
 import type { Migration } from "./migrations/migration.ts";
 import { outboxTable } from "./migrations/outbox.ts";
+import { waitFor } from "./patience.ts";
 import type { PoolLike, Queryable } from "./pool.ts";
 import { runTransaction } from "./run-transaction.ts";
 import { CommitLostError } from "./session.ts";
@@ -94,7 +95,10 @@ export async function migrate(pool: PoolLike, options: PostgresOptions = {}): Pr
     const settings = resolveTransactionOptions("migrate", { ...options, isolation: "read-committed" });
     await runTransaction(pool, settings, { body: runSteps }).catch(async (error: unknown) => {
       if (!(error instanceof CommitLostError)) throw error;
-      if ((await versionOf(pool).catch(() => from)) < newest) throw stepsLost(error);
+      // The connection that is asked may answer as little as the one before.
+      const { clock, resolveMs } = settings;
+      const patience = { clock, timeoutMs: Math.min(resolveMs, ambientRemainingMs()) };
+      if ((await waitFor(versionOf(pool), patience).catch(() => from)) < newest) throw stepsLost(error);
     });
     events.emit(() => ({ type: "migrated", from, to: newest }));
   }

@@ -1,4 +1,5 @@
 /** P3: a COMMIT without answer under a key, and the question what became of it. */
+import { setTimeout as delay } from "node:timers/promises";
 import { systemClock, withAmbientDeadline } from "@holdfast/core";
 import type { Clock } from "@holdfast/core";
 import { FaultProxy, pollUntil } from "@holdfast/testkit";
@@ -146,16 +147,20 @@ describe("a COMMIT whose answer is lost", () => {
     const far = database.open({ max: 2 }, proxy);
     const idle = [await far.connect(), await far.connect()];
     for (const client of idle) client.release();
-    const error = await failure(
+    const asking = failure(
       idempotentTransaction(far, { ...charge, key, commitTimeoutMs: 100, resolveMs: 100 }, async (tx) => {
         await write(tx);
         beforeCommit(tx, () => proxy.blackhole("down"));
       }),
     );
-    expect(error).toBeInstanceOf(OutcomeUnknownError);
-    // Nor does the question keep its connection.
-    await pollUntil("it is closed", () => far.totalCount === 0);
-    await proxy.heal({ held: "drop" });
+    try {
+      const error = await Promise.race([asking, delay(60_000, "it is still waited for", { ref: false })]);
+      expect(error).toBeInstanceOf(OutcomeUnknownError);
+      // Nor does the question keep its connection.
+      await pollUntil("it is closed", () => far.totalCount === 0);
+    } finally {
+      await proxy.heal({ held: "drop" });
+    }
     expect(await idempotentTransaction(pool, { ...charge, key }, write)).toEqual({ value: undefined, replayed: true });
   });
 

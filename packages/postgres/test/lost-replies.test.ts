@@ -2,7 +2,7 @@
  * The connection breaks after a statement has reached the server and before its answer: at each statement of a call, one after the other.
  * What the caller is told has to be true, and a repeat of the call has to end in one effect.
  */
-import { FaultProxy, pollUntil } from "@holdfast/testkit";
+import { FaultProxy, LeapClock, pollUntil } from "@holdfast/testkit";
 import type { Pool, PoolClient } from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { idempotentTransaction, InProgressError, migrate, type Transaction, withFence } from "../src/index.ts";
@@ -172,6 +172,39 @@ describe("an answer that is lost", () => {
     });
     const { from, to } = await migrate(database.open({ database: "migrated_unknown", max: 1 }));
     expect(from).toBe(to);
+  });
+
+  it("at COMMIT of migrate is an unknown outcome, too, when a connection that the pool has kept answers no question", async () => {
+    await database.pool.query("CREATE DATABASE migrated_mute");
+    await using proxy = await FaultProxy.start(database.server, { protocol: "tcp" });
+    const pool = database.open({ max: 2, database: "migrated_mute" }, proxy);
+    const idle = [await pool.connect(), await pool.connect()];
+    for (const client of idle) client.release();
+    const clock = new LeapClock();
+    let isMute = false;
+    for (const client of idle) {
+      const query = client.query.bind(client) as (...args: unknown[]) => unknown;
+      Object.assign(client, {
+        query: (...args: unknown[]) => {
+          if (args[0] === "COMMIT") proxy.blackhole("down");
+          isMute ||= args[0] === "COMMIT";
+          return query(...args);
+        },
+      });
+    }
+    const migrating = migrate(pool, { clock }).catch((error: unknown) => error);
+    await pollUntil("COMMIT is on its way", () => isMute);
+    let outcome: unknown;
+    void migrating.then((value) => (outcome = value));
+    try {
+      await pollUntil("it is not waited for any longer", () => {
+        clock.leap(5_000);
+        return outcome;
+      });
+    } finally {
+      await proxy.heal({ held: "drop" });
+    }
+    expect(outcome).toMatchObject({ name: "OutcomeUnknownError" });
   });
 
   it("counter-test: a plain transaction that is repeated after each lost answer writes twice", async () => {
