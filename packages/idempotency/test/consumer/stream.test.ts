@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { StreamConsumer } from "../../src/consumer/index.ts";
 import type { StreamConsumerEvent, StreamConsumerOptions, StreamMessage } from "../../src/consumer/index.ts";
 import type { Attempt } from "../../src/index.ts";
-import { gate, pass, rejection, uniqueName, useBench } from "../fixture.ts";
+import { gate, longLeaseMs, pass, rejection, uniqueName, useBench } from "../fixture.ts";
 import type { Gate } from "../fixture.ts";
 
 const bench = useBench();
@@ -22,7 +22,7 @@ async function consume(
   const events: StreamConsumerEvent[] = [];
   const consumer = new StreamConsumer(
     bench.client(),
-    bench.idempotency({ leaseMs: 200 }, undefined, stream),
+    bench.idempotency({ leaseMs: longLeaseMs }, undefined, stream),
     {
       stream,
       group: "g",
