@@ -1,11 +1,21 @@
 /** What `npm test` and `npm run demo` start, in a tiny workspace of its own with the tools that this one has. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { text } from "node:stream/consumers";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { root } from "../workspace.ts";
 
 const JOB = `
@@ -69,10 +79,19 @@ describe("the bootstrap", () => {
     const first = await run(["test", "--only", "lint"]);
     expect(first.err).toBe("[setup] installing the workspace's packages (a minute the first time)\n");
     expect(first.code).toBe(7);
-    const { mtimeNs } = statSync(join(folder, ".tools/installed.sha256"), { bigint: true });
-    const second = await run(["test", "--only", "lint"]);
-    expect(statSync(join(folder, ".tools/installed.sha256"), { bigint: true }).mtimeNs).toBe(mtimeNs);
-    expect(second).toMatchObject({ err: "", code: 7 });
+    const installedNs = (): bigint => statSync(join(folder, ".tools/installed.sha256"), { bigint: true }).mtimeNs;
+    const atNs = installedNs();
+    // The machine may stand still in the middle of one of them, though not of all.
+    const tookMs: number[] = [];
+    let second = first;
+    do {
+      const startedMs = performance.now();
+      second = await run(["test", "--only", "lint"]);
+      tookMs.push(performance.now() - startedMs);
+      expect(second).toMatchObject({ err: "", code: 7 });
+    } while (tookMs.length < 10 && Math.min(...tookMs) >= 2_000);
+    expect(Math.min(...tookMs)).toBeLessThan(2_000);
+    expect(installedNs()).toBe(atNs);
     const seen = JSON.parse(second.out) as { args: string[]; node: string; path: string };
     expect(seen.args).toEqual(["--only", "lint"]);
     expect(Number(seen.node.split(".")[0])).toBeGreaterThanOrEqual(24);
@@ -107,6 +126,60 @@ describe("the bootstrap", () => {
       expect(done.code).toBe(code);
       expect(done.err).toContain(code === 1 ? "is 6.0.16, 7 or later is needed" : "");
     }
+  });
+
+  describe("with an apt-get in PATH", () => {
+    // It stands for apt-get, so that no test installs anything: with no lists it knows no package.
+    const APT = `#!${process.execPath}
+const { appendFileSync, existsSync, writeFileSync } = require("node:fs");
+const [verb] = process.argv.slice(2);
+const { HOME, DEBIAN_FRONTEND } = process.env;
+appendFileSync(HOME + "/apt.log", [...process.argv.slice(2), DEBIAN_FRONTEND].join(" ") + "\\n");
+if (verb === "update") writeFileSync(HOME + "/apt.lists", "");
+else if (!existsSync(HOME + "/apt.lists")) process.exitCode = 100;
+else writeFileSync(HOME + "/bin/redis-server", "#!/bin/sh\\necho Redis server v=7.0.15\\n", { mode: 0o755 });
+`;
+    /** Who asks: the bootstrap reads it from its process. */
+    const as = (uid: number): Record<string, string> => ({
+      NODE_OPTIONS: `--import=data:text/javascript,process.getuid=()=>${uid}`,
+    });
+    const isDebian = existsSync("/etc/debian_version");
+    const asked = (): string[] =>
+      existsSync(join(folder, "apt.log")) ? readFileSync(join(folder, "apt.log"), "utf8").trim().split("\n") : [];
+
+    beforeEach(() => writeFileSync(join(onlyNode, "apt-get"), APT, { mode: 0o755 }));
+    afterEach(() => {
+      for (const name of ["bin/apt-get", "bin/redis-server", "apt.log", "apt.lists"])
+        rmSync(join(folder, name), { force: true });
+    });
+
+    it("installs a redis-server as root on Debian and Ubuntu, after a look at the lists when those are old, and once", async () => {
+      const first = await run(["test"], as(0));
+      if (!isDebian) {
+        expect([first.code, asked()]).toEqual([1, []]);
+        return;
+      }
+      const install = "install -y --no-install-recommends redis-server noninteractive";
+      expect(first).toMatchObject({ code: 7 });
+      expect(first.err).toBe(
+        "[setup] installing redis-server with apt-get\n[setup] refreshing the package lists of apt-get first\n",
+      );
+      expect(asked()).toEqual([install, "update noninteractive", install]);
+      expect(await run(["test"], as(0))).toMatchObject({ code: 7, err: "" });
+      expect(asked()).toHaveLength(3);
+    });
+
+    it("touches nothing as anybody else, and says how to get one", async () => {
+      const { code, err } = await run(["test"], as(1_000));
+      expect(code).toBe(1);
+      expect(err).toContain("sudo apt-get install redis-server");
+      expect(asked()).toEqual([]);
+    });
+
+    it("asks for none where REDIS_URL names a server that runs already", async () => {
+      expect(await run(["test"], { ...as(0), ...REDIS })).toMatchObject({ code: 7, err: "" });
+      expect(asked()).toEqual([]);
+    });
   });
 
   it("takes a named binary, and says when it cannot be run", async () => {
