@@ -20,7 +20,10 @@ import { failureCodecId } from "./stored-error.ts";
 
 /** Options of an {@link Idempotency}. */
 export interface IdempotencyOptions extends CommonOptions<IdempotencyEvent> {
-  /** How long an outcome is kept and a key remembered, in milliseconds, 1,000 to 366 days. Default one day. */
+  /**
+   * How long an outcome is kept and a key remembered, in milliseconds, 1,000 to 366 days. Default one day. Never
+   * less than `commandTimeoutMs`: a request that arrives late must find what it would repeat.
+   */
   readonly retentionMs?: number | undefined;
   /** How long a dead attempt blocks its key at most, in milliseconds. A live one renews. Default 30,000. */
   readonly leaseMs?: number | undefined;
@@ -98,9 +101,11 @@ function checkCodec(field: string, codec: Codec): Codec {
 export function resolveIdempotencyOptions(options: IdempotencyOptions): ResolvedIdempotencyOptions {
   const common = resolveCommonOptions(options);
   if (options.onError !== undefined) callback("onError", options.onError);
+  const retentionMs = integerOr(dayMs, "retentionMs", options.retentionMs, { min: 1_000, max: longestMs });
   return {
     ...common,
-    retentionMs: integerOr(dayMs, "retentionMs", options.retentionMs, { min: 1_000, max: longestMs }),
+    // A request can arrive as late as its bound: what it would repeat must still be known (K1).
+    retentionMs: Math.max(retentionMs, common.commandTimeoutMs),
     leaseMs: integerOr(30_000, "leaseMs", options.leaseMs, leaseRangeMs),
     attemptMaxMs: integerOr(dayMs, "attemptMaxMs", options.attemptMaxMs, { min: leaseRangeMs.min, max: longestMs }),
     waitMs: integerOr(0, "waitMs", options.waitMs, waitRangeMs),

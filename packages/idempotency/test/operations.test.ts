@@ -39,6 +39,16 @@ describe("K1 a repetition gets its first answer, whatever has been done since", 
     expect(await field("state")).toBe("forgotten");
   });
 
+  it("K1 what was done is remembered for as long as a request can arrive late, also when keys are forgotten sooner", async () => {
+    const store = storeOf({ retentionMs: 1_000, commandTimeoutMs: 60_000 });
+    const leftMs = (): Promise<number> => bench.redis.pttl(keyed.place.record);
+    const { token } = await granted(store, "a");
+    await finish(store, "a", token);
+    expect(await leftMs()).toBeGreaterThan(30_000);
+    await store.forget(keyed.place, "op");
+    expect(await leftMs()).toBeGreaterThan(30_000);
+  });
+
   it("K1 an id of one kind of call means nothing to another kind", async () => {
     const store = storeOf({ onUnknown: "hold" });
     await granted(store, "a");
