@@ -7,6 +7,8 @@ import { FingerprintMismatchError, InProgressError } from "../src/index.ts";
 import { gate, pass, rejection, uniqueName, useBench } from "./fixture.ts";
 
 const bench = useBench();
+/** Who waits looks by himself when a timer says so, and here none does. */
+const timerless: Clock = { ...systemClock, setTimer: () => ({ timer: undefined }), clearTimer: () => undefined };
 
 async function commands(): Promise<Map<string, number>> {
   const text = await bench.redis.info("commandstats");
@@ -34,7 +36,7 @@ describe("round trips", () => {
   });
 
   it("a hundred concurrent duplicates in one process cost one execution and one question each", async () => {
-    const idempotency = bench.idempotency({ waitMs: 60_000 });
+    const idempotency = bench.idempotency({ waitMs: 60_000, clock: timerless });
     let runs = 0;
     const first = gate<number>();
     const calls = await callsOf(async () => {
@@ -63,9 +65,7 @@ describe("waking", () => {
     const first = gate<string>();
     const running = here.run("k", first.handler);
     await first.entered;
-    // By themselves they look when a timer says so, and here none does.
-    const clock: Clock = { ...systemClock, setTimer: () => ({ timer: undefined }), clearTimer: () => undefined };
-    const there = bench.idempotency({ waitMs: 600_000, clock }, bench.client(), name);
+    const there = bench.idempotency({ waitMs: 600_000, clock: timerless }, bench.client(), name);
     const waiting = Array.from({ length: 100 }, async () => (await there.run("k", () => "never")).value);
     await pollUntil(
       "they listen",
