@@ -171,7 +171,7 @@ export async function playInContainers(
     await round.torment();
     await pollUntil("Redis answers", () => redis.ping(), { timeoutMs: 60_000 });
     history.record({ kind: "phase", phase: "healed" });
-    await workCalmly(conditions.healedWithinMs, { history, read, report: () => undefined });
+    await workCalmly(conditions, { history, read, report: () => undefined });
     await round.quiet();
     for (const scenario of scenarios) await scenario.settle?.(benchOf(scenario.name));
     await round.end();

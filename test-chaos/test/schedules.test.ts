@@ -4,6 +4,7 @@
  */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { canStepClocks } from "../faults/deck.ts";
+import type { Cast } from "../schedules/cast.ts";
 import { casts } from "../schedules/casts.ts";
 import { explore } from "../schedules/explore.ts";
 import { play } from "../schedules/play.ts";
@@ -57,6 +58,30 @@ describe.runIf(await canStepClocks())("schedules", { timeout: 900_000 }, () => {
       ["actor-0.1", "unknown"],
       ["actor-1.1", "ok"],
       ["actor-2.1", "ok"],
+    ]);
+  });
+});
+
+describe.runIf(await canStepClocks())("a schedule during which the server did not answer for a while", () => {
+  it("is played again, from its beginning: that is not what it says", async () => {
+    await using theatre = await openTheatre();
+    let entered = 0;
+    const cast: Cast = {
+      ...lockCast,
+      enter: (place, clock) => {
+        entered += 1;
+        if (entered === 1) {
+          theatre.server.pause();
+          setTimeout(() => theatre.server.resume(), 1_300);
+        }
+        return lockCast.enter(place, clock);
+      },
+    };
+    const { record } = await play(cast, theatre, parseSchedule("0.acquire 0.write", lockCast.actions));
+    expect(entered).toBeGreaterThanOrEqual(6);
+    expect(record.operations.map(({ process, outcome }) => [process, outcome])).toEqual([
+      ["actor-0.1", "ok"],
+      ["actor-0.1", "ok"],
     ]);
   });
 });

@@ -4,12 +4,18 @@ import type { History } from "@holdfast/testkit";
 import type { ChaosEntry, ChaosEvent } from "../history/event.ts";
 import { StandStill } from "../history/stand-still.ts";
 
-/** Work without faults, after the time in which everything has to have recovered. */
-const calmMs = 2_500;
 /** Where something stands still for longer than this, leases end and servers are taken for dead: that is a fault of its own. */
 const stillMaxMs = 300;
 /** A machine that is never left alone for so long gets no more attempts than fit into this. */
 const patienceMs = 90_000;
+
+/** How long. */
+export interface CalmTimes {
+  /** How soon after the healing everything has to have recovered. */
+  readonly healedWithinMs: number;
+  /** Work without faults after that. Default 2 500. */
+  readonly calmMs?: number;
+}
 
 /** What is watched meanwhile. */
 export interface CalmWatch {
@@ -19,11 +25,11 @@ export interface CalmWatch {
   readonly signal?: AbortSignal | undefined;
 }
 
-/**
- * Waits, and marks in the history from when on all has to be as it should be. Waits again when something stood still meanwhile.
- * @param healedWithinMs how soon after the healing that is
- */
-export async function workCalmly(healedWithinMs: number, { history, read, report, signal }: CalmWatch): Promise<void> {
+/** Waits, and marks in the history from when on all has to be as it should be. Waits again when something stood still meanwhile. */
+export async function workCalmly(
+  { healedWithinMs, calmMs = 2_500 }: CalmTimes,
+  { history, read, report, signal }: CalmWatch,
+): Promise<void> {
   const options = signal === undefined ? {} : { signal };
   const untilMs = performance.now() + patienceMs;
   for (;;) {

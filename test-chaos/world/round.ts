@@ -110,7 +110,7 @@ class Round {
     await this.tormentAgain(world, deck, async () => recordOf(await read(), conditions, {}));
     await this.heal(world);
     const { report, signal } = this;
-    await workCalmly(healedWithinMs, { history: this.history, read, report, signal });
+    await workCalmly({ healedWithinMs }, { history: this.history, read, report, signal });
     for (const place of places) await place.pod.request("quiet", undefined, answersWithinMs);
     this.report("coming to rest");
     for (const scenario of scenarios) await scenario.settle?.(bench(scenario.name, read));
