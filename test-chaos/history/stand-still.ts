@@ -9,6 +9,8 @@ interface Gap {
 
 /** The runner carries what pods and servers say to one another; what is asked of all of them stands still with it, or with the server. */
 const betweenAll = ["runner", "redis"];
+/** What is shorter makes an answer late and cuts nobody off: leases of 600 ms and more are renewed after a third. */
+const cutMs = 200;
 
 /** The spans in which processes stood still, as they noticed afterwards themselves, and servers, as was noticed of them. */
 export class StandStill {
@@ -32,7 +34,13 @@ export class StandStill {
 
   /** The same of the process or whatever lies between it and the others. */
   cutsOff(process: string, fromMs: number, toMs: number, marginMs = 0): boolean {
-    return [process, ...betweenAll].some((each) => this.touches(each, fromMs, toMs, marginMs));
+    const between = betweenAll
+      .flatMap((each) => this.gaps.get(each) ?? [])
+      .filter((gap) => gap.toMs - gap.fromMs > cutMs);
+    return (
+      this.touches(process, fromMs, toMs, marginMs) ||
+      between.some((gap) => gap.fromMs < toMs + marginMs && gap.toMs > fromMs - marginMs)
+    );
   }
 
   /** The longest time for which anything stood still that did so at some moment of the span; 0 when nothing did. */

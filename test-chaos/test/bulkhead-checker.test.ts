@@ -61,6 +61,8 @@ describe("the checker of bulkheads", () => {
   it("does not count calls during which nobody could be reached: by the word of the runner, or of a server", () => {
     const carrier = crowd(6).add({ kind: "stood", forMs: 500 }, "runner");
     expect(broken(checkBulkhead(carrier.record(all)))).not.toContain(limitRule);
+    const short = crowd(6).add({ kind: "stood", forMs: 150 }, "runner");
+    expect(broken(checkBulkhead(short.record(all)))).toContain(limitRule);
     const server = crowd(6).add({ kind: "stood", forMs: 500, who: "redis" }, "runner");
     expect(broken(checkBulkhead(server.record(all)))).not.toContain(limitRule);
   });
