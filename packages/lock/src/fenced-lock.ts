@@ -26,7 +26,7 @@ import type { Hold } from "./hold.ts";
 import { KeyCache } from "./key-cache.ts";
 import { LeaseStore } from "./lease-store.ts";
 import type { Owned } from "./lease-store.ts";
-import { resolveAcquireOptions, resolveLockOptions } from "./options.ts";
+import { resolveAcquireOptions, resolveLockOptions, resolveOperationId } from "./options.ts";
 import type {
   AcquireOptions,
   LockOptions,
@@ -142,7 +142,8 @@ export class FencedLock implements AsyncDisposable {
    */
   async forceRelease(name: string, options: { readonly operationId?: string | undefined } = {}): Promise<number> {
     const keys = this.#keys.keysOf(name);
-    const token = await this.#store.forceRelease(keys, options.operationId ?? this.#options.random.id());
+    const operationId = resolveOperationId(options) ?? this.#options.random.id();
+    const token = await this.#store.forceRelease(keys, operationId);
     this.#events.emit(() => ({ type: "force-released", resource: keys.resource, token }));
     return token;
   }

@@ -76,6 +76,16 @@ export function resolveLockOptions(options: LockOptions): ResolvedLockOptions {
 }
 
 /**
+ * The id that a caller names an operation with, if any.
+ * @throws TypeError, RangeError naming the field, the allowed range and the value got
+ */
+export function resolveOperationId(options: { readonly operationId?: string | undefined }): string | undefined {
+  optionsObject("options", options);
+  const { operationId } = options;
+  return operationId === undefined ? undefined : text("operationId", operationId, 128);
+}
+
+/**
  * @param waits false for an acquire that does not wait
  * @throws TypeError, RangeError naming the field, the allowed range and the value got
  */
@@ -84,10 +94,8 @@ export function resolveAcquireOptions(
   options: AcquireOptions,
   waits: boolean,
 ): ResolvedAcquireOptions {
-  optionsObject("options", options);
+  const operationId = resolveOperationId(options);
   signal("signal", options.signal);
-  const { operationId } = options;
-  if (operationId !== undefined) text("operationId", operationId, 128);
   const waitMs = waits ? integerOr(10_000, "waitMs", options.waitMs, { min: 0, max: dayMs }) : 0;
   const ttlMs = integerOr(defaultTtlMs, "ttlMs", options.ttlMs, leaseRangeMs);
   const thirdMs = Math.floor(ttlMs / 3);

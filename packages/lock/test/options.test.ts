@@ -87,4 +87,15 @@ describe("acquire, tryAcquire and withLock", () => {
     await expect(lock.inspect("")).rejects.toThrow(RangeError);
     await expect(lock.forceRelease("")).rejects.toThrow(RangeError);
   });
+
+  it.each([
+    [{ operationId: "" }, /operationId must be a string of 1 to 128 bytes, got 0/],
+    [{ operationId: 7 }, /operationId must be a string/],
+    [{ operationId: "x".repeat(129) }, /operationId must be/],
+    [null, /options must be an object, got null/],
+    ["op-1", /options must be an object/],
+  ])("forceRelease refuses %j", async (options, message) => {
+    await expect(lock.forceRelease("a", options as { operationId: string })).rejects.toThrow(message);
+    expect(redis.status).toBe("wait");
+  });
 });
