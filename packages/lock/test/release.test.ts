@@ -3,6 +3,7 @@ import { pollUntil } from "@holdfast/testkit";
 import { expect, it } from "vitest";
 import { hintChannel } from "../src/keys.ts";
 import { hintsOf, leaseOf, tokenOf } from "./lease-fixture.ts";
+import type { RawLease } from "./lease-fixture.ts";
 import { useRealServer } from "./real-server.ts";
 
 const real = useRealServer();
@@ -30,6 +31,31 @@ it("L2 L5 a stranger's release is lost, and frees nothing", async () => {
   expect(await lease.release("eve")).toBe("lost");
   expect(await lease.record()).toEqual(before);
   expect(await leaseOf(real.redis, "nobody-has-it").release("eve")).toBe("lost");
+});
+
+/** Commands that a script ran, by name; the call of the script and what surrounds it are left out. */
+async function commandsOf(call: () => Promise<unknown>): Promise<string[]> {
+  await real.redis.config("RESETSTAT");
+  await call();
+  const stats = await real.redis.info("commandstats");
+  const names = [...stats.matchAll(/cmdstat_([^:]+):calls=/g)].map(([, name]) => name ?? "");
+  return names.filter((name) => !/^(config|info|eval|client|hello|ping)/.test(name)).toSorted();
+}
+
+it("L6 the usual release reads and writes one record, and looks for no queue", async () => {
+  const lease = leaseOf(real.redis);
+  await lease.acquire("ann");
+  expect(await commandsOf(() => lease.release("ann"))).toEqual(["get", "set", "time"]);
+});
+
+it("L6 while somebody waits a hand-off looks for no seals", async () => {
+  const lease = leaseOf(real.redis);
+  await lease.acquire("ann");
+  for (const owner of ["bob", "eve"]) await lease.acquire(owner, { waits: true });
+  const commands = await commandsOf(() => lease.release("ann"));
+  expect(commands).toContain("zrange");
+  expect(commands).not.toContain("zrangebyscore");
+  expect(await lease.record()).toMatchObject({ owner: "bob", flag: "q" });
 });
 
 it("L6 hands over to the first live waiter, for as long as a waiter needs to answer, and tells it", async () => {
@@ -99,9 +125,18 @@ it("L3 seals an owner that gives up, on a name that nobody has held and on one t
   expect(await real.redis.pttl(lease.keys.seen)).toBeGreaterThan(2_000);
 });
 
+/** Seals an owner for a moment, and lets that pass. */
+async function seal(lease: RawLease, owner: string): Promise<void> {
+  await lease.release(owner, { sealMs: 1 });
+  await pollUntil("its time is over", async () => {
+    const [, score] = await real.redis.zrange(lease.keys.seen, "0", "0", "WITHSCORES");
+    return -Number(score) < (await real.nowUs());
+  });
+}
+
 it("L3 a seal is gone with the dead waiters once its time is over", async () => {
   const lease = leaseOf(real.redis);
-  await lease.release("ann", { sealMs: 1 });
+  await seal(lease, "ann");
   await lease.acquire("bob");
   await lease.acquire("dead", { waits: true });
   await real.redis.zadd(lease.keys.seen, String((await real.nowUs()) - 2_000_000), "dead");
@@ -112,15 +147,8 @@ it("L3 a seal is gone with the dead waiters once its time is over", async () => 
 it("L3 seals whose time is over do not pile up, whether or not anybody waits, and flag the record no longer", async () => {
   const lease = leaseOf(real.redis);
   await lease.acquire("bob");
-  const seal = async (owner: string): Promise<void> => {
-    await lease.release(owner, { sealMs: 1 });
-    await pollUntil("its time is over", async () => {
-      const [, score] = await real.redis.zrange(lease.keys.seen, "0", "0", "WITHSCORES");
-      return -Number(score) < (await real.nowUs());
-    });
-  };
   await lease.acquire("eve", { waits: true });
-  for (let index = 0; index < 20; index += 1) await seal(`gone-${index}`);
+  for (let index = 0; index < 20; index += 1) await seal(lease, `gone-${index}`);
   expect(await real.redis.zrange(lease.keys.seen, "0", "-1")).toEqual(["!gone-19", "eve"]);
   await lease.release("eve");
   await lease.release("bob");
