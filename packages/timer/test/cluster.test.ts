@@ -3,14 +3,21 @@ import { pollUntil, RedisCluster, RedisSentinel, slotOfKey } from "@holdfast/tes
 import { Cluster, Redis } from "ioredis";
 import { describe, expect, it } from "vitest";
 import { DurableTimer } from "../src/index.ts";
-import type { TimerEvent } from "../src/index.ts";
-import { shardKeys } from "../src/keys.ts";
-import { Catcher, many } from "./client.ts";
+import type { Firing, TimerEvent } from "../src/index.ts";
+import { shardKeys, shardOf } from "../src/keys.ts";
+import { Catcher, Gate, many, serverTimeMs } from "./client.ts";
 
 function connect(cluster: RedisCluster): Cluster {
   const client = new Cluster(cluster.addresses, { redisOptions: { replyMapping: "legacy" } });
   client.on("error", () => undefined);
   return client;
+}
+
+/** How often the nodes have answered with an error. */
+async function errorsOf(cluster: RedisCluster, code: string): Promise<number> {
+  const pattern = new RegExp(`^errorstat_${code}:count=(\\d+)`, "mu");
+  const counts = cluster.nodes.map(async (node) => pattern.exec(String(await node.call("INFO", "errorstats")))?.[1]);
+  return (await Promise.all(counts)).reduce((sum, count) => sum + Number(count ?? 0), 0);
 }
 
 describe("Redis Cluster", () => {
@@ -30,7 +37,8 @@ describe("Redis Cluster", () => {
       const owners = new Set(await Promise.all(slots.map((slot) => cluster.masterOf(slot))));
       expect(owners.size).toBeGreaterThan(1);
 
-      await timer.scheduleMany(many(12_000, 600_000));
+      const far = 12_000;
+      await timer.scheduleMany(many(far, 600_000));
       const catcher = new Catcher();
       let inFlight = 0;
       const worker = other.worker({ pollMs: 50, leaseMs: 30_000 }, async (firing) => {
@@ -45,9 +53,9 @@ describe("Redis Cluster", () => {
       let inFlightWhileMoving = 0;
       let steps = 0;
       const move = { over: false };
-      let hastened = 0;
+      let near = 0;
       const traffic = async (): Promise<void> => {
-        while (!move.over && hastened < 12_000) await timer.fireNow(`t${hastened++}`);
+        while (!move.over) await timer.schedule({ id: `near-${near++}`, afterMs: 0 });
       };
       const flowing = Promise.all(Array.from({ length: 8 }, traffic));
       // Every shard moves to another master while timers fire.
@@ -67,14 +75,94 @@ describe("Redis Cluster", () => {
       await flowing;
       expect(steps).toBeGreaterThan(shards * 3);
       expect(inFlightWhileMoving).toBeGreaterThan(0);
-      expect((await timer.stats()).pending).toBeGreaterThanOrEqual(12_000 - hastened);
-      for (; hastened < 12_000; hastened += 50)
+      // Both have been met: the client was sent elsewhere for good, and for the one key that had gone already.
+      expect(await errorsOf(cluster, "MOVED")).toBeGreaterThan(0);
+      expect((await errorsOf(cluster, "ASK")) + (await errorsOf(cluster, "TRYAGAIN"))).toBeGreaterThan(0);
+      expect((await timer.stats()).pending).toBeGreaterThanOrEqual(far);
+      for (let hastened = 0; hastened < far; hastened += 50)
         await Promise.all(Array.from({ length: 50 }, (_, index) => timer.fireNow(`t${hastened + index}`)));
-      await pollUntil("all have fired", () => new Set(catcher.ids).size === 12_000, { timeoutMs: 60_000 });
+      await pollUntil("all have fired", () => new Set(catcher.ids).size === far + near, { timeoutMs: 60_000 });
       await worker.idle();
-      expect(catcher.firings).toHaveLength(12_000);
+      expect(catcher.firings).toHaveLength(far + near);
       expect(await timer.stats()).toMatchObject({ pending: 0, leased: 0, dead: 0 });
       await worker.stop({ graceMs: 2_000 });
+      one.disconnect();
+      two.disconnect();
+    },
+  );
+});
+
+describe("a master of a Cluster that is killed", () => {
+  it(
+    "T2 takes no timer with it but those that no replica had, and reconcile brings these back, with handlers in flight",
+    { timeout: 180_000 },
+    async () => {
+      await using cluster = await RedisCluster.start();
+      const [one, two] = [connect(cluster), connect(cluster)];
+      const shards = 4;
+      const name = "payment-timeout";
+      await using timer = new DurableTimer(one, name, { shards, commandTimeoutMs: 10_000 });
+      await using other = new DurableTimer(two, name, { shards, commandTimeoutMs: 10_000 });
+      const confirming = { shards, commandTimeoutMs: 10_000, durability: { replicas: 1, timeoutMs: 30_000 } };
+      await using durable = new DurableTimer(one, name, confirming);
+      const farMs = 3_600_000;
+      const kept = many(2_000, farMs);
+      await durable.scheduleMany(kept);
+
+      // Handlers that run on every shard while the master dies.
+      const gate = new Gate();
+      const fired = new Map<string, Firing<undefined>[]>();
+      const worker = other.worker({ pollMs: 50, leaseMs: 5_000 }, async (firing) => {
+        fired.set(firing.id, [...(fired.get(firing.id) ?? []), firing]);
+        if (firing.id.startsWith("running")) await gate.opened;
+      });
+      const running = Array.from({ length: 16 }, (_, index) => ({ id: `running-${index}`, afterMs: 0 }));
+      await durable.scheduleMany(running);
+      await worker.start();
+      await pollUntil("all run", () => fired.size === running.length, { timeoutMs: 60_000 });
+
+      const shard = 0;
+      const { due } = shardKeys("holdfast", name, shard);
+      expect(running.some(({ id }) => shardOf(id, shards) === shard)).toBe(true);
+      const old = await cluster.masterOf(due);
+      const [replica] = await cluster.replicasOf(old);
+      if (replica === undefined) throw new Error("a master without a replica");
+      // What the master acknowledges from here on reaches no replica: the failover takes it back.
+      replica.pause();
+      await old.call("CLIENT", "KILL", "TYPE", "replica");
+      const ids = Array.from({ length: 400 }, (_, index) => `alone-${index}`);
+      const alone = ids.filter((id) => shardOf(id, shards) === shard).map((id) => ({ id, afterMs: farMs }));
+      await timer.scheduleMany(alone);
+      await old.kill();
+      replica.resume();
+      await cluster.waitForNewMaster(due, old, 60_000);
+      await pollUntil("the clients have found the new master", () => timer.stats(), { timeoutMs: 60_000 });
+      gate.open();
+
+      // Each by itself, before anything is repaired: what a replica had confirmed is there, and only of the rest is anything missing.
+      const missing = async (all: readonly { readonly id: string }[]): Promise<string[]> =>
+        (await Promise.all(all.map(async ({ id }) => ((await timer.get(id)) === null ? [id] : [])))).flat();
+      expect(await missing(kept)).toEqual([]);
+      const lost = await missing(alone);
+      expect(lost.length).toBeGreaterThan(0);
+      const asOfMs = await serverTimeMs(await cluster.masterOf(due));
+      const report = await timer.reconcile([...kept, ...alone], { asOfMs });
+      expect(report).toMatchObject({ restored: lost.length, present: kept.length + alone.length - lost.length });
+      expect(await missing(alone)).toEqual([]);
+
+      for (const { id } of [...kept, ...alone]) void timer.fireNow(id);
+      await pollUntil("all have fired", () => fired.size === running.length + kept.length + alone.length, {
+        timeoutMs: 60_000,
+      });
+      await worker.idle();
+      expect(await timer.stats()).toMatchObject({ pending: 0, leased: 0, dead: 0 });
+      // Nothing that had not begun is doubled. What ran may run again, with a higher token: its lease may have been taken back, too.
+      for (const { id } of [...kept, ...alone]) expect(fired.get(id)).toHaveLength(1);
+      for (const { id } of running) {
+        const tokens = (fired.get(id) ?? []).map(({ token }) => token);
+        expect(tokens).toEqual([...new Set(tokens)].toSorted((a, b) => a - b));
+      }
+      await worker.stop({ graceMs: 10_000 });
       one.disconnect();
       two.disconnect();
     },
