@@ -68,6 +68,11 @@ const retryMs = { min: 25, max: 500 };
 /** An acquire that does not wait asks so often when the answers come too late to hold anything. */
 const lateAnswersMax = 3;
 
+/** A request that was sent, and whose answer did not come in time: the wait may end before or after it is given up. */
+function cameLate(error: unknown): boolean {
+  return error instanceof HoldfastError && /^(OUTCOME_UNKNOWN|TOO_LATE)$/u.test(error.code);
+}
+
 /** One acquire. */
 export class Acquisition implements Waiter {
   readonly owner: string;
@@ -251,9 +256,10 @@ export class Acquisition implements Waiter {
   }
 
   #timeoutError(why?: string): Error {
+    const isSilent = this.#answers === 0 && (this.#asking || cameLate(this.#lastError));
     // Nothing was ever answered: what is wrong is not that somebody else holds the lock.
-    if (this.#answers === 0 && this.#lastError instanceof Error) return this.#lastError;
-    const silent = this.#answers === 0 && this.#asking ? "Redis has not answered; check its load and the network" : why;
+    if (this.#answers === 0 && this.#lastError instanceof Error && !cameLate(this.#lastError)) return this.#lastError;
+    const silent = isSilent ? "Redis has not answered in time; check its load and the network" : why;
     const waitedMs = elapsedMs(this.#settings.clock, this.#startedAt);
     return new LockTimeoutError(this.#settings.owned.keys.resource, waitedMs, this.#mayArrive ? "possible" : "none", {
       cause: this.#lastError,
