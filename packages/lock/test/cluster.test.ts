@@ -6,6 +6,7 @@ import { defineFencedScript, fencedSet, StaleTokenError } from "../src/guard/ind
 import { FencedLock } from "../src/index.ts";
 import type { LockEvent, LockOptions } from "../src/index.ts";
 import { lockKeys } from "../src/keys.ts";
+import { patientMs } from "./real-server.ts";
 
 let cluster: RedisCluster;
 const clients: Cluster[] = [];
@@ -13,7 +14,7 @@ const locks: FencedLock[] = [];
 
 beforeAll(async () => {
   cluster = await RedisCluster.start();
-}, 60_000);
+}, 120_000);
 afterEach(async () => {
   await Promise.all(locks.splice(0).map((lock) => lock.close()));
   for (const client of clients.splice(0)) client.disconnect();
@@ -28,7 +29,7 @@ function clientOf(): Cluster {
 }
 
 function lockOf(options: LockOptions = {}, redis: Cluster = clientOf()): FencedLock {
-  const lock = new FencedLock(redis, options);
+  const lock = new FencedLock(redis, { commandTimeoutMs: patientMs, ...options });
   locks.push(lock);
   return lock;
 }
@@ -43,7 +44,7 @@ describe("on a Cluster", () => {
         let inside = 0;
         const work = async (lock: FencedLock): Promise<void> => {
           for (let round = 0; round < 5; round += 1) {
-            await lock.withLock(name, { waitMs: 20_000 }, async (hold) => {
+            await lock.withLock(name, { waitMs: 60_000 }, async (hold) => {
               inside += 1;
               expect(inside).toBe(1);
               tokens.push(hold.token);
@@ -65,7 +66,7 @@ describe("on a Cluster", () => {
     const holder = lockOf({ waiterLapseMs: 60_000 });
     for (let round = 0; round < 3; round += 1) {
       const hold = await holder.acquire("handed");
-      const next = waiting.acquire("handed", { waitMs: 20_000 });
+      const next = waiting.acquire("handed", { waitMs: 60_000 });
       await pollUntil("it waits", async () => (await holder.inspect("handed"))?.waiters === 1);
       if (round === 0) {
         const { queue } = lockKeys("holdfast", "handed");
@@ -101,7 +102,7 @@ describe("on a Cluster", () => {
   });
 
   it("goes on while its slot moves to another node", async () => {
-    const lock = lockOf({ ttlMs: 5_000 });
+    const lock = lockOf({ ttlMs: 60_000 });
     const hold = await lock.acquire("moving");
     const masters = await cluster.masters();
     const home = await cluster.masterOf(lockKeys("holdfast", "moving").lease);
@@ -116,7 +117,7 @@ describe("on a Cluster", () => {
   });
 
   it("L1 L4 a failover: the holder is renewed or told in time, and the next token is higher", async () => {
-    const lock = lockOf({ ttlMs: 4_000 });
+    const lock = lockOf({ ttlMs: 60_000 });
     const before = await lock.acquire("failing");
     const home = await cluster.masterOf(lockKeys("holdfast", "failing").lease);
     await cluster.failover(home);
@@ -131,6 +132,6 @@ describe("on a Cluster", () => {
     } else {
       await expect(before.renew()).rejects.toMatchObject({ reason: "lost" });
     }
-    expect((await lock.acquire("failing", { waitMs: 10_000 })).token).toBeGreaterThan(before.token);
+    expect((await lock.acquire("failing", { waitMs: 60_000 })).token).toBeGreaterThan(before.token);
   });
 });

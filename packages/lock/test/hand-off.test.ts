@@ -1,6 +1,6 @@
 /** hand-off.lua, the fragment that finds the first live waiter, by way of acquire and release. */
 import { expect, it } from "vitest";
-import { leaseOf } from "./lease-fixture.ts";
+import { lapseMs, leaseOf } from "./lease-fixture.ts";
 import { useRealServer } from "./real-server.ts";
 
 const real = useRealServer();
@@ -11,7 +11,7 @@ it("L6 a queue that has run empty is no reason to refuse", async () => {
   await lease.acquire("ann", { waits: true });
   await lease.release("holder");
   await lease.release("ann");
-  await lease.release("sealed", { sealMs: 2_000 });
+  await lease.release("sealed", { sealMs: 60_000 });
   expect((await lease.record())?.flag).toBe("q");
   expect(await lease.acquire("bob")).toMatch(/^granted/);
 });
@@ -33,7 +33,7 @@ it("L6 the dead are skipped, of whichever kind, and the living keep their places
   const nowUs = await real.nowUs();
   await real.redis.zadd(
     lease.keys.seen,
-    String(nowUs - 1_100_000),
+    String(nowUs - (lapseMs + 100) * 1_000),
     "silent",
     String(nowUs + 3_600_000_000),
     "from-the-future",
@@ -48,7 +48,7 @@ it("L6 a waiter that comes back after its lapse stands at the end", async () => 
   const lease = leaseOf(real.redis);
   await lease.acquire("holder");
   for (const owner of ["paused", "ann", "bob"]) await lease.acquire(owner, { waits: true });
-  await real.redis.zadd(lease.keys.seen, String((await real.nowUs()) - 1_100_000), "paused");
+  await real.redis.zadd(lease.keys.seen, String((await real.nowUs()) - (lapseMs + 100) * 1_000), "paused");
   await lease.release("holder");
   await lease.acquire("paused", { waits: true });
   expect(await lease.waiters()).toEqual(["bob", "paused"]);

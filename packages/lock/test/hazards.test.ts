@@ -8,7 +8,7 @@ import { describe, expect, it } from "vitest";
 import { advanceFence, defineFencedScript, fencedSet, resetFence } from "../src/guard/index.ts";
 import { FencedLock } from "../src/index.ts";
 import { leaseOf } from "./lease-fixture.ts";
-import { useRealServer } from "./real-server.ts";
+import { patientMs, useRealServer } from "./real-server.ts";
 
 const real = useRealServer();
 
@@ -29,6 +29,7 @@ describe("ioredis and the network", () => {
     // The counter-test is ioredis' own INCR.
     expect(await real.redis.get("user:naive")).toBe("2");
     expect(await real.redis.get("user:counter")).toBe("2");
+    await warm.release();
     await proxy.close();
   });
 
@@ -43,7 +44,7 @@ describe("ioredis and the network", () => {
 
   it("ioredis 5 works as ioredis 6 does", async () => {
     const redis = new Redis5(real.server.url);
-    const lock = new FencedLock(redis, { ttlMs: 500 });
+    const lock = new FencedLock(redis, { ttlMs: 60_000, commandTimeoutMs: patientMs });
     const hold = await lock.acquire("a");
     const next = lock.withLock("a", (own) => own.token);
     await pollUntil("it waits", async () => (await leaseOf(real.redis).waiters()).length === 1);
@@ -88,7 +89,7 @@ describe("Redis", () => {
     expect(rules.length).toBeGreaterThan(10);
     await real.redis.acl("SETUSER", "service", "reset", ...rules, "~user:*");
     const redis = real.client({ username: "service", password: "secret" });
-    const lock = real.lock({ redis, ttlMs: 10_000, durability: undefined });
+    const lock = real.lock({ redis, ttlMs: 60_000, durability: undefined });
     const hold = await lock.acquire("a");
     const waiting = lock.acquire("a");
     await pollUntil("it waits", async () => (await leaseOf(real.redis).waiters()).length === 1);
@@ -122,7 +123,7 @@ describe("the process", () => {
     for (let round = 0; round < 200; round += 1)
       await lock.withLock("a", { signal: controller.signal }, () => undefined);
     const hold = await lock.acquire("a");
-    await expect(lock.acquire("a", { signal: controller.signal, waitMs: 20 })).rejects.toThrow();
+    await expect(lock.acquire("a", { signal: controller.signal, waitMs: 500 })).rejects.toThrow();
     await lock.tryAcquire("a", { signal: controller.signal });
     await hold.release();
     expect(getEventListeners(controller.signal, "abort")).toHaveLength(0);
@@ -149,14 +150,23 @@ describe("the process", () => {
 describe("other lock libraries", () => {
   it("renewal at a small ttl is no busy loop: two to four commands per ttl", async () => {
     const lock = real.lock({ ttlMs: 300 });
-    await lock.acquire("a");
-    await real.redis.config("RESETSTAT");
-    await new Promise((resolve) => {
-      setTimeout(resolve, 1_500);
+    // A stand-still of the machine ends the hold, and with it the renewals: then it is measured again.
+    const { calls, ttls } = await pollUntil("a hold lasts for five ttls", async () => {
+      const hold = await lock.acquire("a");
+      await real.redis.config("RESETSTAT");
+      const startMs = performance.now();
+      await new Promise((resolve) => {
+        setTimeout(resolve, 1_500);
+      });
+      const stats = await real.redis.info("commandstats");
+      const found = { calls: Number(/cmdstat_evalsha:calls=(\d+)/.exec(stats)?.[1]), ttls: 0 };
+      found.ttls = (performance.now() - startMs) / 300;
+      const lasted = !hold.signal.aborted;
+      await hold.release();
+      return lasted && found;
     });
-    const calls = Number(/cmdstat_evalsha:calls=(\d+)/.exec(await real.redis.info("commandstats"))?.[1]);
     expect(calls).toBeGreaterThan(5);
-    expect(calls).toBeLessThan(25);
+    expect(calls).toBeLessThan(4 * ttls + 5);
   });
 
   it("the token of an ex-holder is its own, not its successor's", async () => {

@@ -7,7 +7,7 @@ import type { Hold } from "../src/index.ts";
 
 const redis = new Redis(process.env["REDIS_URL"] ?? "");
 redis.on("error", () => undefined);
-const lock = new FencedLock(redis, { ttlMs: Number(process.env["TTL_MS"] ?? 1_000) });
+const lock = new FencedLock(redis, { ttlMs: Number(process.env["TTL_MS"] ?? 1_000), commandTimeoutMs: 30_000 });
 const holds = new Map<string, Hold>();
 const told = new Map<string, { reason: unknown; atMs: number }>();
 
@@ -25,7 +25,7 @@ function holdOf(name: string): Hold {
 }
 
 servePod({
-  acquire: async ({ name, waitMs = 10_000 }: { name: string; waitMs?: number }) => {
+  acquire: async ({ name, waitMs = 60_000 }: { name: string; waitMs?: number }) => {
     const hold = await lock.acquire(name, { waitMs });
     holds.set(name, hold);
     hold.signal.addEventListener(
@@ -33,6 +33,8 @@ servePod({
       () => told.set(name, { reason: (hold.signal.reason as { reason: unknown }).reason, atMs: performance.now() }),
       { once: true },
     );
+    // Before anything can stand still.
+    hold.assertHeld();
     return { token: hold.token, owner: hold.owner };
   },
   wait: ({ name }: { name: string }) => {
@@ -53,7 +55,13 @@ servePod({
   told: ({ name }: { name: string }) => told.get(name)?.reason ?? null,
   add: async ({ name, by }: { name: string; by: number }) => {
     try {
-      return await add(redis, holdOf(name), { counter: `{user:${name}}:counter` }, { by });
+      return await add(
+        redis,
+        holdOf(name),
+        { counter: `{user:${name}}:counter` },
+        { by },
+        { commandTimeoutMs: 30_000 },
+      );
     } catch (error) {
       return (error as Error).name;
     }

@@ -24,9 +24,13 @@ export interface AskInputs {
   readonly notAfterUs?: number;
 }
 
-const digits = (value: number): string => String(value).padStart(8, "0");
+/** A number as scripts get it. */
+export const digits = (value: number): string => String(value).padStart(8, "0");
 
-const shared = { retentionMs: 600_000, rules: `${digits(1_000)}${digits(100)}PUBLISH` };
+/** After this time without a sign of life a waiter counts as dead: longer than any machine stands still. */
+export const lapseMs = 60_000;
+
+const shared = { retentionMs: 600_000, rules: `${digits(lapseMs)}${digits(100)}PUBLISH` };
 
 function askInputs(owner: string, { leaseMs = 30_000, delayMs = 0, waits = false, notAfterUs }: AskInputs): RawInputs {
   const bound = notAfterUs === undefined ? {} : { notAfterUs };
@@ -56,7 +60,7 @@ export class RawLease {
   }
 
   async inspect(more: RawInputs = {}): Promise<[string, ...unknown[]]> {
-    return (await runRaw(this.#redis, inspect, this.keys, { lapseMs: 1_000, ...more })) as [string, ...unknown[]];
+    return (await runRaw(this.#redis, inspect, this.keys, { lapseMs, ...more })) as [string, ...unknown[]];
   }
 
   async forceRelease(operationId: string, more: RawInputs = {}): Promise<[string, string]> {

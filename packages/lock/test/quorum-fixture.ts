@@ -15,7 +15,7 @@ export interface QuorumServers {
   readonly direct: readonly Redis[];
   /** New clients by way of the proxies, closed after the test. */
   clients(): Redis[];
-  /** A lock on clients of its own, closed after the test. */
+  /** A lock on clients of its own, closed after the test. It waits long for its nodes unless it is told otherwise. */
   lock(options?: QuorumLockOptions): QuorumLock;
 }
 
@@ -67,7 +67,7 @@ export function useQuorum(size = 3): QuorumServers {
       return made;
     },
     lock: (options) => {
-      const lock = new QuorumLock(quorum.clients(), options);
+      const lock = new QuorumLock(quorum.clients(), { nodeTimeoutMs: 30_000, ...options });
       locks.push(lock);
       return lock;
     },

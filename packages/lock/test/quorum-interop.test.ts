@@ -35,7 +35,7 @@ describe("redlock 5.0.0-beta.2", () => {
   });
 
   it("and we, contending, are never both inside", async () => {
-    const theirs = new Redlock(quorum.clients(), { retryCount: 500, retryDelay: 5, retryJitter: 5 });
+    const theirs = new Redlock(quorum.clients(), { retryCount: 5_000, retryDelay: 5, retryJitter: 5 });
     const ours = quorum.lock({ retryEveryMs: 5 });
     let inside = 0;
     const enter = async (): Promise<void> => {
@@ -48,11 +48,11 @@ describe("redlock 5.0.0-beta.2", () => {
     };
     let [us, them] = [0, 0];
     const we = async (): Promise<void> => {
-      for (; us < 15; us += 1) await ours.withLock("a", { waitMs: 30_000 }, enter);
+      for (; us < 15; us += 1) await ours.withLock("a", { waitMs: 60_000 }, enter);
     };
     const they = async (): Promise<void> => {
       for (; them < 15; them += 1) {
-        const lock = await theirs.acquire(["a"], 5_000);
+        const lock = await theirs.acquire(["a"], 60_000);
         await enter();
         await theirs.release(lock);
       }

@@ -2,7 +2,7 @@
 import type { Redis } from "ioredis";
 import type { LuaSource } from "@holdfast/core";
 
-/** Inputs by name; `notAfterUs` is five seconds from now unless it is given. */
+/** Inputs by name; `notAfterUs` is a minute from now unless it is given. */
 export type RawInputs = Readonly<Record<string, string | number>>;
 
 /** @returns the raw reply: a text or a list */
@@ -13,7 +13,7 @@ export async function runRaw(
   inputs: RawInputs,
 ): Promise<unknown> {
   const [seconds] = await redis.time();
-  const all: RawInputs = { notAfterUs: (Number(seconds) + 5) * 1_000_000, ...inputs };
+  const all: RawInputs = { notAfterUs: (Number(seconds) + 60) * 1_000_000, ...inputs };
   const given = (values: RawInputs, name: string): string | number => {
     const value = values[name];
     if (value === undefined) throw new Error(`${source.name} needs ${name}`);

@@ -7,11 +7,11 @@ import type { Hold } from "../src/index.ts";
 
 const redis = new Redis(process.env["REDIS_URL"] ?? "");
 const guarded = process.env["GUARDED"] === "1";
-const lock = new FencedLock(redis, { ttlMs: Number(process.env["TTL_MS"]) });
+const lock = new FencedLock(redis, { ttlMs: Number(process.env["TTL_MS"]), commandTimeoutMs: 30_000 });
 const read = new Map<string, { readonly hold: Hold; readonly value: number }>();
 
 async function readOne(name: string): Promise<void> {
-  const hold = await lock.acquire(name, { waitMs: 20_000 });
+  const hold = await lock.acquire(name, { waitMs: 60_000 });
   read.set(name, { hold, value: Number((await redis.get(`user:${name}`)) ?? 0) });
 }
 
@@ -20,7 +20,7 @@ async function writeOne(name: string): Promise<boolean> {
   if (found === undefined) throw new Error(`${name} was not read`);
   const next = String(found.value + 1);
   try {
-    if (guarded) await fencedSet(redis, `user:${name}`, next, found.hold);
+    if (guarded) await fencedSet(redis, `user:${name}`, next, found.hold, { commandTimeoutMs: 30_000 });
     else await redis.set(`user:${name}`, next);
     return true;
   } catch (error) {

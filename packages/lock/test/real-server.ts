@@ -7,6 +7,9 @@ import { afterAll, afterEach, beforeAll, expect } from "vitest";
 import { FencedLock } from "../src/index.ts";
 import type { LockEvent, LockOptions } from "../src/index.ts";
 
+/** For calls that have to succeed though a starved machine stands still for seconds in the middle of one. No longer than the usual wait. */
+export const patientMs = 10_000;
+
 /** What a test file works with. */
 export interface RealServer {
   readonly server: RedisServer;
@@ -14,7 +17,7 @@ export interface RealServer {
   readonly redis: Redis;
   /** Another client, closed after the test; by default of the server itself, not of a proxy before it. */
   client(options?: RedisOptions, url?: string): Redis;
-  /** A lock on a client of its own, closed after the test. */
+  /** A lock on a client of its own, closed after the test. Its calls are patient unless it is told otherwise. */
   lock(options?: LockOptions & { readonly redis?: Redis }): FencedLock;
   /** Server time in microseconds. */
   nowUs(): Promise<number>;
@@ -55,7 +58,7 @@ export function useRealServer(options: RedisServerOptions = {}): RealServer {
       return client;
     },
     lock: ({ redis: own, ...more } = {}) => {
-      const lock = new FencedLock(own ?? real.client(), more);
+      const lock = new FencedLock(own ?? real.client(), { commandTimeoutMs: patientMs, ...more });
       locks.push(lock);
       return lock;
     },

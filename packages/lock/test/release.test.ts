@@ -2,7 +2,7 @@
 import { pollUntil } from "@holdfast/testkit";
 import { expect, it } from "vitest";
 import { hintChannel } from "../src/keys.ts";
-import { hintsOf, leaseOf, tokenOf } from "./lease-fixture.ts";
+import { digits, hintsOf, lapseMs, leaseOf, tokenOf } from "./lease-fixture.ts";
 import type { RawLease } from "./lease-fixture.ts";
 import { useRealServer } from "./real-server.ts";
 
@@ -66,9 +66,9 @@ it("L6 hands over to the first live waiter, for as long as a waiter needs to ans
   const heard = await hintsOf(real.client(), lease);
   expect(await lease.release("ann")).toBe("released");
   const record = await lease.record();
-  expect(record).toMatchObject({ owner: "bob", lengthMs: 1_000, delayMs: 0, flag: "q" });
+  expect(record).toMatchObject({ owner: "bob", lengthMs: lapseMs, delayMs: 0, flag: "q" });
   expect(record?.token).toBeGreaterThan(first);
-  expect(await heard.next()).toEqual({ place: "", text: `bob ${record?.token} 00001000` });
+  expect(await heard.next()).toEqual({ place: "", text: `bob ${record?.token} ${digits(lapseMs)}` });
   expect(await lease.waiters()).toEqual(["eve"]);
 });
 
@@ -114,15 +114,16 @@ it("L6 takes a waiter that gives up out of the queue, and leaves the holder alon
 
 it("L3 seals an owner that gives up, on a name that nobody has held and on one that is held", async () => {
   const lease = leaseOf(real.redis);
-  await lease.release("ann", { sealMs: 2_000 });
+  const beforeUs = await real.nowUs();
+  await lease.release("ann", { sealMs: 60_000 });
   expect(await real.redis.zrange(lease.keys.seen, "0", "-1")).toEqual(["!ann"]);
   expect(await lease.record()).toMatchObject({ flag: "q", owner: "" });
   await lease.acquire("bob");
-  await lease.release("eve", { sealMs: 2_000 });
+  await lease.release("eve", { sealMs: 60_000 });
   expect(await lease.record()).toMatchObject({ flag: "q", owner: "bob" });
-  await lease.release("bob", { sealMs: 2_000 });
+  await lease.release("bob", { sealMs: 60_000 });
   expect(await lease.record()).toMatchObject({ flag: "q", owner: "bob", sinceUs: 0 });
-  expect(await real.redis.pttl(lease.keys.seen)).toBeGreaterThan(2_000);
+  expect(await real.redis.pexpiretime(lease.keys.seen)).toBeGreaterThan(beforeUs / 1_000 + 60_000);
 });
 
 /** Seals an owner for a moment, and lets that pass. */
@@ -139,7 +140,7 @@ it("L3 a seal is gone with the dead waiters once its time is over", async () => 
   await seal(lease, "ann");
   await lease.acquire("bob");
   await lease.acquire("dead", { waits: true });
-  await real.redis.zadd(lease.keys.seen, String((await real.nowUs()) - 2_000_000), "dead");
+  await real.redis.zadd(lease.keys.seen, String((await real.nowUs()) - (lapseMs + 1_000) * 1_000), "dead");
   await lease.release("bob");
   expect(await real.redis.exists(lease.keys.seen, lease.keys.queue)).toBe(0);
 });

@@ -3,6 +3,7 @@ import { pollUntil, RedisSentinel } from "@holdfast/testkit";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { FencedLock } from "../src/index.ts";
+import { patientMs } from "./real-server.ts";
 
 let sentinel: RedisSentinel;
 let redis: Redis;
@@ -18,30 +19,31 @@ afterAll(async () => {
 });
 
 it("L1 L2 goes over to the new master with its lease and its fence, when they were replicated", async () => {
-  const lock = new FencedLock(redis, { ttlMs: 20_000, durability: { replicas: 2, timeoutMs: 2_000 } });
+  const lock = new FencedLock(redis, {
+    ttlMs: 600_000,
+    commandTimeoutMs: patientMs,
+    durability: { replicas: 2, timeoutMs: patientMs },
+  });
   const before = await lock.acquire("a");
   await sentinel.failover();
   await pollUntil(
     "the client has followed",
     async () => (await redis.role())[0] === "master" && (await lock.inspect("a")) !== undefined,
-    {
-      timeoutMs: 20_000,
-    },
   );
   expect(await lock.inspect("a")).toMatchObject({ token: before.token, owner: before.owner });
   await pollUntil("the new master has a replica", () => before.renew().then(() => true), {
-    timeoutMs: 20_000,
+    timeoutMs: 60_000,
     intervalMs: 100,
   });
   before.assertHeld();
   await before.release();
   expect((await lock.acquire("a")).token).toBeGreaterThan(before.token);
   await lock.close();
-}, 60_000);
+}, 180_000);
 
 it("L1 L4 a grant that the failover takes back: two overlap, the tokens order them, and the old holder is told", async () => {
   await sentinel.ready();
-  const lock = new FencedLock(redis, { ttlMs: 8_000 });
+  const lock = new FencedLock(redis, { ttlMs: 8_000, commandTimeoutMs: patientMs });
   const master = await sentinel.currentMaster();
   const replicas = sentinel.servers.filter((server) => server !== master && server.isRunning);
   // Replicas that cannot follow their master do not see the grant before it dies.
@@ -56,10 +58,10 @@ it("L1 L4 a grant that the failover takes back: two overlap, the tokens order th
   await master.kill();
   await password("");
   await sentinel.waitForFailover(master);
-  const next = await lock.acquire("b", { waitMs: 20_000 });
+  const next = await lock.acquire("b", { waitMs: 60_000, ttlMs: 60_000 });
   expect(next.token).toBeGreaterThan(old.token);
   await pollUntil("the old holder is told", () => old.signal.aborted);
   expect(await old.release()).toEqual({ kind: "lost" });
   next.assertHeld();
   await lock.close();
-}, 60_000);
+}, 180_000);
