@@ -134,9 +134,10 @@ export class ShardsMovingError extends HoldfastError {
   readonly timer: string;
   readonly shardsWanted: number;
 
-  constructor(timer: string, shardsWanted: number) {
+  constructor(timer: string, shardsWanted: number, options?: ErrorOptions) {
     super(
       `timer ${timer}: nothing was done, since its timers are being moved to ${shardsWanted} shards; try again, and if it lasts, call migrateShards() to bring it to its end`,
+      options,
     );
     this.timer = timer;
     this.shardsWanted = shardsWanted;

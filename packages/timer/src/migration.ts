@@ -4,7 +4,7 @@
  * copy can fire before all shards have the new layout. Whoever dies on the way is followed by the next caller: each step may be repeated,
  * and two may do it at once.
  */
-import { ambientRemainingMs, sleep } from "@holdfast/core";
+import { ambientRemainingMs, HoldfastError, sleep } from "@holdfast/core";
 import { ShardsMismatchError, ShardsMovingError } from "./errors.ts";
 import { shardKeys, shardOf } from "./keys.ts";
 import type { ShardKeys } from "./keys.ts";
@@ -61,7 +61,7 @@ export class Migration {
       for (
         let reply = await this.#step(shard, "seal");
         reply.kind === "draining";
-        reply = await this.#step(shard, "seal")
+        reply = await this.#lookAgain(shard, giveUpAtMs)
       ) {
         if (clock.monotonicMs() > giveUpAtMs) throw new ShardsMovingError(this.#access.name, this.#to);
         await this.#reap(shard, reply.layout);
@@ -76,6 +76,17 @@ export class Migration {
     // Shard 0 last: as long as it is sealed, whoever comes knows that something is left to do.
     for (const shard of [...this.#keys.keys()].toReversed()) await this.#step(shard, "finish");
     return { from: this.#from, to: this.#to, moved: this.#moved };
+  }
+
+  /** A request under an ambient deadline ends with it: when that is noticed first, it is still running firings that were waited for. */
+  async #lookAgain(shard: number, giveUpAtMs: number): Promise<MoveReply> {
+    try {
+      return await this.#step(shard, "seal");
+    } catch (error) {
+      const late = error instanceof HoldfastError && /^(?:OUTCOME_UNKNOWN|TOO_LATE)$/u.test(error.code);
+      if (!late || this.#options.clock.monotonicMs() < giveUpAtMs) throw error;
+      throw new ShardsMovingError(this.#access.name, this.#to, { cause: error });
+    }
   }
 
   async #step(shard: number, step: Step): Promise<MoveReply> {

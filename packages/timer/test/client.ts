@@ -5,6 +5,9 @@ import type { RedisServer } from "@holdfast/testkit";
 import { DurableTimer } from "../src/index.ts";
 import type { Firing, TimerEvent, TimerOptions } from "../src/index.ts";
 
+/** For calls that have to succeed: a starved machine may stand still for seconds in the middle of one. */
+export const patientMs = 20_000;
+
 /** What a test opens; `await using` closes it. */
 export class Desk implements AsyncDisposable {
   readonly #closers: (() => unknown)[] = [];
@@ -29,10 +32,11 @@ export class Desk implements AsyncDisposable {
     return this.timerOn(this.redis(url), name, options);
   }
 
-  /** A timer on a client that is there already. */
+  /** A timer on a client that is there already. Its calls are patient unless it is told otherwise. */
   timerOn<Payload = undefined>(redis: Redis, name: string, options: TimerOptions<Payload> = {}): DurableTimer<Payload> {
     const timer = new DurableTimer<Payload>(redis, name, {
       onEvent: (event) => this.events.push(event),
+      commandTimeoutMs: patientMs,
       ...options,
     });
     this.#closers.push(() => timer.close());

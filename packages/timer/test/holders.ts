@@ -28,12 +28,18 @@ export async function occupied(
   return { firing: await started.promise, gate, worker };
 }
 
-/** Takes the lease away, as if it had ended long ago and been reaped and claimed by another worker. */
-export async function overtake(desk: Desk, url: string, name: string): Promise<Catcher> {
+/** Lets the lease of the only timer there is have ended long ago. */
+export async function lapse(desk: Desk, url: string, name: string): Promise<void> {
   const redis = desk.redis(url);
   const due = `holdfast:{timer:${name}}:due`;
   const [id = ""] = (await redis.call("zrange", [due, 0, 0])) as string[];
+  // The end of a lease is no whole millisecond.
   await redis.call("zadd", [due, "1000001", id]);
+}
+
+/** Takes the lease away, as if it had ended long ago and been reaped and claimed by another worker. */
+export async function overtake(desk: Desk, url: string, name: string): Promise<Catcher> {
+  await lapse(desk, url, name);
   const catcher = new Catcher();
   const other = desk.timer(url, name).worker({ pollMs: 20 }, async (firing) => {
     catcher.handle(firing);
