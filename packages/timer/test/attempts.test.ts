@@ -6,19 +6,28 @@ import type { DurableTimer, Firing } from "../src/index.ts";
 import { reap, settle } from "../src/scripts.generated.ts";
 import { withAlteredLua } from "./altered-lua.ts";
 import { Catcher, Desk, freshName, Gate } from "./client.ts";
+import { lapse } from "./holders.ts";
 
 const noBackoff = { baseMs: 0, delayMaxMs: 0, jitter: 0 };
 
+let server: RedisServer;
+beforeAll(async () => {
+  server = await RedisServer.start();
+});
+afterAll(() => server.stop());
+
 /** Runs a worker whose process vanishes in its handler; resolves to what it was running when its lease has ended. */
-async function crash(timer: DurableTimer): Promise<Firing<undefined>> {
+async function crash(desk: Desk, timer: DurableTimer): Promise<Firing<undefined>> {
   const started = Promise.withResolvers<Firing<undefined>>();
-  const doomed = timer.worker({ leaseMs: 400, pollMs: 20, attemptsMax: 3 }, async (firing) => {
+  // So long that it ends when the test says so, and not while the machine stands still.
+  const doomed = timer.worker({ leaseMs: 60_000, pollMs: 20, attemptsMax: 3 }, async (firing) => {
     started.resolve(firing);
     await new Promise(() => undefined);
   });
   await doomed.start();
   const firing = await started.promise;
   await doomed.stop({ graceMs: 0 });
+  await lapse(desk, server.url, timer.name);
   return firing;
 }
 
@@ -27,12 +36,6 @@ function thenableWith(property: PropertyDescriptor): object {
   // oxlint-disable-next-line unicorn/no-thenable
   return Object.defineProperty({}, "then", property);
 }
-
-let server: RedisServer;
-beforeAll(async () => {
-  server = await RedisServer.start();
-});
-afterAll(() => server.stop());
 
 describe("T6 attempts and dead letters", () => {
   it("T6 a handler whose result throws when it is looked at, or when it is waited for, has failed and delays nobody", async () => {
@@ -198,10 +201,10 @@ describe("T6 attempts and dead letters", () => {
     const timer = desk.timer(server.url, name);
     await timer.schedule({ id: "a", afterMs: 0 });
     // The first crash leaves no trace of a start. From then on each start is on record before the handler runs.
-    expect((await crash(timer)).attempt).toBe(1);
-    expect((await crash(timer)).attempt).toBe(1);
-    expect((await crash(timer)).attempt).toBe(2);
-    expect((await crash(timer)).attempt).toBe(3);
+    expect((await crash(desk, timer)).attempt).toBe(1);
+    expect((await crash(desk, timer)).attempt).toBe(1);
+    expect((await crash(desk, timer)).attempt).toBe(2);
+    expect((await crash(desk, timer)).attempt).toBe(3);
     const worker = timer.worker({ leaseMs: 400, pollMs: 20, attemptsMax: 3 }, () => undefined);
     await worker.start();
     await pollUntil("it is dead", async () => (await timer.stats()).dead === 1);
@@ -216,8 +219,8 @@ describe("T6 attempts and dead letters", () => {
     const timer = desk.timer(server.url, freshName());
     await timer.schedule({ id: "a", afterMs: 0 });
     await withAlteredLua(reap, "makeNote(attempts, true,", "makeNote(attempts + 1, true,", async () => {
-      expect((await crash(timer)).attempt).toBe(1);
-      expect((await crash(timer)).attempt).toBeGreaterThan(1);
+      expect((await crash(desk, timer)).attempt).toBe(1);
+      expect((await crash(desk, timer)).attempt).toBeGreaterThan(1);
     });
   });
 
@@ -227,7 +230,7 @@ describe("T6 attempts and dead letters", () => {
     await timer.schedule({ id: "a", afterMs: 0 });
     await withAlteredLua(reap, "elseif attempts >= attemptsMax then", "elseif false then", async () => {
       const attempts: number[] = [];
-      for (let crashes = 0; crashes < 5; crashes += 1) attempts.push((await crash(timer)).attempt);
+      for (let crashes = 0; crashes < 5; crashes += 1) attempts.push((await crash(desk, timer)).attempt);
       expect(attempts.at(-1)).toBe(4);
       expect(await timer.stats()).toMatchObject({ dead: 0 });
     });
@@ -238,7 +241,8 @@ describe("T6 attempts and dead letters", () => {
     const timer = desk.timer(server.url, freshName());
     await timer.schedule({ id: "a", afterMs: 0 });
     const started = new Gate();
-    const doomed = timer.worker({ leaseMs: 150 }, async () => {
+    // The heartbeat comes after a third of it, also when the machine stands still meanwhile.
+    const doomed = timer.worker({ leaseMs: 6_000 }, async () => {
       started.open();
       await new Promise(() => undefined);
     });
@@ -246,8 +250,9 @@ describe("T6 attempts and dead letters", () => {
     await started.opened;
     await pollUntil("the start is on record", async () => (await timer.get("a"))?.attempts === 1);
     await doomed.stop({ graceMs: 0 });
+    await lapse(desk, server.url, timer.name);
     const catcher = new Catcher();
-    const worker = timer.worker({ leaseMs: 150, pollMs: 20 }, catcher.handle);
+    const worker = timer.worker({ pollMs: 20 }, catcher.handle);
     await worker.start();
     expect((await catcher.caught(1))[0]?.attempt).toBe(2);
     await worker.stop({ graceMs: 1_000 });

@@ -72,7 +72,7 @@ describe("T3 one live lease", () => {
     const name = freshName();
     const timer = desk.timer(server.url, name);
     await timer.schedule({ id: "a", afterMs: 0 });
-    const { firing, gate, worker } = await occupied(desk, server.url, name, 300);
+    const { firing, gate, worker } = await occupied(desk, server.url, name, 6_000);
     await overtake(desk, server.url, name);
     await pollUntil("its signal aborts", () => firing.signal.aborted);
     expect(firing.signal.reason).toBeInstanceOf(FiringLostError);
@@ -92,7 +92,7 @@ describe("T3 one live lease", () => {
     const twice = proxy.repeat(new RegExp(extend.sha1, "u"), { keep: "last", times: Infinity });
     const gate = new Gate();
     const started = Promise.withResolvers<Firing<undefined>>();
-    const worker = timer.worker({ leaseMs: 900 }, async (firing) => {
+    const worker = timer.worker({ leaseMs: 6_000 }, async (firing) => {
       started.resolve(firing);
       await gate.opened;
     });

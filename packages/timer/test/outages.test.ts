@@ -2,7 +2,7 @@
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { Pod, pollUntil, RedisServer } from "@holdfast/testkit";
+import { Pod, pollUntil, RedisServer, Stopwatch } from "@holdfast/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { RedisRefusedError, RedisUnavailableError } from "@holdfast/core";
 import { Catcher, Desk, failure, freshName, Gate, many } from "./client.ts";
@@ -17,15 +17,19 @@ describe("Redis fails and comes back", () => {
   it("Redis is down: typed error without effect within the timeout; the worker says so, comes back by itself and fires what AOF kept", async () => {
     await using desk = new Desk();
     await using own = await RedisServer.start({ aof: "always" });
-    const timer = desk.timer(own.url, freshName(), { commandTimeoutMs: 300 });
+    const name = freshName();
+    const patient = desk.timer(own.url, name);
+    await patient.stats();
+    const timer = desk.timer(own.url, name, { commandTimeoutMs: 300 });
     const catcher = new Catcher();
     const worker = timer.worker({ pollMs: 50 }, catcher.handle);
     await worker.start();
-    await timer.scheduleMany(many(20, 400));
+    await pollUntil("it is opened in time", () => timer.stats());
+    await patient.scheduleMany(many(20, 400));
     await own.kill();
-    const begin = performance.now();
+    using watch = Stopwatch.start();
     const error = await failure(timer.schedule({ id: "x", afterMs: 0 }));
-    expect(performance.now() - begin).toBeLessThan(1_500);
+    expect(watch.ranMs).toBeLessThan(1_500);
     expect(error).toBeInstanceOf(RedisUnavailableError);
     expect(error).toMatchObject({ effect: "none", reason: "UNREACHABLE" });
     await pollUntil("the worker says so", () => desk.events.some(({ type }) => type === "trouble"));
@@ -41,7 +45,7 @@ describe("Redis fails and comes back", () => {
     await using desk = new Desk();
     await using own = await RedisServer.start();
     await using master = await RedisServer.start();
-    const timer = desk.timer(own.url, freshName(), { commandTimeoutMs: 500 });
+    const timer = desk.timer(own.url, freshName());
     const catcher = new Catcher();
     await timer.stats();
     const worker = timer.worker({ pollMs: 50 }, catcher.handle);
@@ -64,13 +68,13 @@ describe("Redis fails and comes back", () => {
     const missing = { "rename-command": 'ZRANGE ""' };
     await using own = await RedisServer.start({ aof: "always", config: missing });
     const name = freshName();
-    const timer = desk.timer(own.url, name, { commandTimeoutMs: 500 });
+    const timer = desk.timer(own.url, name);
     const catcher = new Catcher();
     const worker = timer.worker({ pollMs: 50 }, catcher.handle);
     await worker.start();
-    const begin = performance.now();
+    using watch = Stopwatch.start();
     const error = await failure(timer.schedule({ id: "a", afterMs: 0 }));
-    expect(performance.now() - begin).toBeLessThan(1_500);
+    expect(watch.ranMs).toBeLessThan(1_500);
     expect(error).toBeInstanceOf(RedisRefusedError);
     expect(error).toMatchObject({ reason: "ERR", effect: "possible" });
     expect(await own.call("KEYS", "*")).toEqual([`holdfast:{timer:${name}}:state`]);
@@ -123,7 +127,7 @@ describe("Redis fails and comes back", () => {
     const catcher = new Catcher();
     const worker = timer.worker({ pollMs: 50 }, catcher.handle);
     await worker.start();
-    await timer.schedule({ id: "due meanwhile", afterMs: 4_000 });
+    await timer.schedule({ id: "due meanwhile", afterMs: 10_000 });
     const [, directory = ""] = (await own.call("CONFIG", "GET", "dir")) as string[];
     const [, file = ""] = (await own.call("CONFIG", "GET", "dbfilename")) as string[];
     const save = (status: "ok" | "err"): Promise<unknown> =>
@@ -169,7 +173,7 @@ describe("Redis fails and comes back", () => {
     await using desk = new Desk();
     await using own = await RedisServer.start();
     const timer = desk.timer(own.url, freshName(), { commandTimeoutMs: 200 });
-    await timer.schedule({ id: "a", afterMs: 0 });
+    await pollUntil("it is scheduled in time", () => timer.schedule({ id: "a", afterMs: 0 }));
     const started = Promise.withResolvers<AbortSignal>();
     let runs = 0;
     const worker = timer.worker({ leaseMs: 400, pollMs: 50 }, async ({ signal }) => {
@@ -183,13 +187,13 @@ describe("Redis fails and comes back", () => {
     await worker.start();
     const signal = await started.promise;
     own.pause();
-    const begin = performance.now();
+    using watch = Stopwatch.start();
     await pollUntil("it is told", () => signal.aborted);
-    expect(performance.now() - begin).toBeLessThan(1_400);
+    expect(watch.ranMs).toBeLessThan(1_400);
     own.resume();
-    await pollUntil("it ran again", () => runs === 2);
+    await pollUntil("it ran again", () => runs >= 2);
     await worker.idle();
-    expect((await timer.stats()).pending).toBe(0);
+    expect((await pollUntil("an answer is in time", () => timer.stats())).pending).toBe(0);
     await worker.stop({ graceMs: 1_000 });
   });
 });
@@ -207,12 +211,12 @@ describe("the process", () => {
     await pod.request("start");
     await pollUntil("it runs there", async () => (await timer.get("a"))?.state === "firing");
     await pod.kill();
-    const begin = performance.now();
+    using watch = Stopwatch.start();
     const catcher = new Catcher<{ hang?: boolean }>();
     const worker = timer.worker({ pollMs: 50, leaseMs: 400 }, catcher.handle);
     await worker.start();
     await catcher.caught(1);
-    expect(performance.now() - begin).toBeLessThan(400 + 50 + 1_000);
+    expect(watch.ranMs).toBeLessThan(400 + 50 + 1_000);
     await worker.idle();
     await worker.stop({ graceMs: 1_000 });
   });

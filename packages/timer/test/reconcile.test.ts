@@ -1,6 +1,6 @@
 /** T2 after a loss, and clocks that are wrong (K8, T1). */
 import { setTimeout as delay } from "node:timers/promises";
-import { ClockSkew, pollUntil, RedisServer } from "@holdfast/testkit";
+import { ClockSkew, pollUntil, RedisServer, Stopwatch } from "@holdfast/testkit";
 import { systemClock } from "@holdfast/core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ReconcileWindowError } from "../src/index.ts";
@@ -137,16 +137,17 @@ describe("K8 clocks", () => {
       void id;
       return { stop: (options) => worker.stop(options), counts: () => worker.counts(), gate };
     };
-    const dead = await held("dead", 400);
-    const alive = await held("alive", 400);
+    // The live one extends its lease in time, also when the machine stands still.
+    const dead = await held("dead", 6_000);
+    const alive = await held("alive", 6_000);
     await dead.stop({ graceMs: 0 });
     await skew.set(0);
     const catcher = new Catcher();
-    const heir = timer.worker({ leaseMs: 400, pollMs: 20 }, catcher.handle);
+    const heir = timer.worker({ leaseMs: 6_000, pollMs: 20 }, catcher.handle);
     await heir.start();
-    const begin = performance.now();
+    using watch = Stopwatch.start();
     await catcher.caught(1);
-    expect(performance.now() - begin).toBeLessThan(10_000);
+    expect(watch.ranMs).toBeLessThan(20_000);
     await delay(500);
     // The live holder has extended its lease by the new clock and keeps its timer.
     expect(catcher.firings).toHaveLength(1);
@@ -163,13 +164,13 @@ describe("K8 clocks", () => {
     const wall = Date.now() + 3_600_000;
     const timer = desk.timer(server.url, name, { clock: { ...systemClock, wallMs: () => wall } });
     const { dueAtMs } = await timer.schedule({ id: "a", afterMs: 50 });
-    expect(Math.abs(dueAtMs - (await serverTimeMs(server)))).toBeLessThan(5_000);
+    expect(Math.abs(dueAtMs - (await serverTimeMs(server)))).toBeLessThan(30_000);
     const catcher = new Catcher();
     const worker = timer.worker(catcher.handle);
     await worker.start();
     const [firing] = await catcher.caught(1);
     expect(firing?.latenessMs).toBeGreaterThanOrEqual(0);
-    expect(firing?.latenessMs).toBeLessThan(5_000);
+    expect(firing?.latenessMs).toBeLessThan(30_000);
     await worker.stop({ graceMs: 1_000 });
   });
 });

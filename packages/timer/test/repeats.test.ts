@@ -110,7 +110,7 @@ describe("T9 safe to repeat and to run late", () => {
     await using desk = new Desk();
     await using proxy = await FaultProxy.start(server);
     const name = freshName();
-    const timer = desk.timer(proxy.url, name, { commandTimeoutMs: 300 });
+    const timer = desk.timer(proxy.url, name, { commandTimeoutMs: 4_000 });
     await timer.stats();
     const held = proxy.hold("reply", new RegExp(schedule.sha1, "u"));
     const error = await failure(timer.schedule({ id: "a", afterMs: 0 }));
@@ -150,23 +150,23 @@ describe("T9 safe to repeat and to run late", () => {
     await using proxy = await FaultProxy.start(server);
     const name = freshName();
     const timer = desk.timer(proxy.url, name, { commandTimeoutMs: 150 });
-    await timer.stats();
+    await pollUntil("it is opened in time", () => timer.stats());
     const held = proxy.hold("request", new RegExp(schedule.sha1, "u"));
     expect(await failure(timer.schedule({ id: "a", afterMs: 0 }))).toBeInstanceOf(OutcomeUnknownError);
     await delay(50);
     held.release();
     await pollUntil("the connection works again", () => timer.stats());
-    expect(await timer.get("a")).toBeNull();
+    expect(await desk.timer(server.url, name).get("a")).toBeNull();
   });
 
   it("T9 K1 counter-test: without the bound the late schedule is pending", async () => {
     await using desk = new Desk();
     await using proxy = await FaultProxy.start(server);
     const timer = desk.timer(proxy.url, freshName(), { commandTimeoutMs: 150 });
-    await timer.stats();
+    await pollUntil("it is opened in time", () => timer.stats());
     await withAlteredLua(schedule, "if nowUs > notAfterUs then", "if false then", async () => {
       // The server has to know the altered script, or the late request is refused for that.
-      await timer.schedule({ id: "warm-up", afterMs: 60_000 });
+      await pollUntil("a warm-up is in time", () => timer.schedule({ id: "warm-up", afterMs: 60_000 }));
       const held = proxy.hold("request", new RegExp(schedule.sha1, "u"));
       expect(await failure(timer.schedule({ id: "a", afterMs: 60_000 }))).toBeInstanceOf(OutcomeUnknownError);
       await delay(50);

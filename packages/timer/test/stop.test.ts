@@ -1,6 +1,6 @@
 /** T7: a worker that is to stop. */
 import { setTimeout as delay } from "node:timers/promises";
-import { pollUntil, RedisServer } from "@holdfast/testkit";
+import { pollUntil, RedisServer, Stopwatch } from "@holdfast/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { settle } from "../src/scripts.generated.ts";
 import { withAlteredLua } from "./altered-lua.ts";
@@ -31,7 +31,7 @@ describe("T7 stop", () => {
     await started.opened;
     await pollUntil("some wait", () => first.counts().waiting > 0);
     gate.open();
-    const report = await first.stop({ graceMs: 5_000 });
+    const report = await first.stop({ graceMs: 60_000 });
     expect(report.released).toBeGreaterThan(0);
     expect(report).toMatchObject({ unfinished: 0, told: true });
     const catcher = new Catcher();
@@ -87,9 +87,9 @@ describe("T7 stop", () => {
     });
     await worker.start();
     const signal = await started.promise;
-    const begin = performance.now();
+    using watch = Stopwatch.start();
     const report = await worker.stop({ graceMs: 200 });
-    expect(performance.now() - begin).toBeLessThan(1_000);
+    expect(watch.ranMs).toBeLessThan(1_000);
     expect(report).toMatchObject({ unfinished: 1, finished: 0 });
     expect(signal.aborted).toBe(true);
     expect((signal.reason as { code: string }).code).toBe("TIMER_FIRING_LOST");
@@ -128,9 +128,9 @@ describe("T7 stop", () => {
     await started.opened;
     hung.pause();
     gate.open();
-    const begin = performance.now();
+    using watch = Stopwatch.start();
     const report = await worker.stop({ graceMs: 300 });
-    expect(performance.now() - begin).toBeLessThan(1_300);
+    expect(watch.ranMs).toBeLessThan(1_300);
     expect(report.told).toBe(false);
     hung.resume();
   });

@@ -235,7 +235,7 @@ export class ModelRun {
         const { pending, leased } = await direct.stats();
         return pending === 0 && leased === 0;
       },
-      { timeoutMs: 15_000, intervalMs: 10 },
+      { timeoutMs: 60_000, intervalMs: 10 },
     );
   }
 }
