@@ -822,7 +822,7 @@ export const takeOrFree = {
   args: ["notAfterUs", "newTerms", "keepMs"],
   rest: "requests",
   replies: ["done", "too-late"],
-  sha1: "14a8b719b3dc18ad3d59bf0563b8de97e01963af" as string,
+  sha1: "c635b769ceddcf9b72551790d3f232e8cbb89257" as string,
   source: `local notAfterUs, newTerms, keepMs = tonumber(ARGV[1]), ARGV[2], ARGV[3]
 local fixedArgs = 3
 local time = redis.call("TIME")
@@ -831,39 +831,28 @@ local nowText = time[1] .. string.sub("00000" .. time[2], -6)
 if nowUs > notAfterUs then
   return { "too-late", nowText }
 end
-local none = "0000000000000000"
-local function take(lease, stored, owner)
-  if stored then
-    local token, since, flag = string.sub(stored, 2, 17), string.sub(stored, 18, 33), string.sub(stored, 50, 50)
-    if since ~= none or flag == "q" then
-      return "look"
-    end
-    if token >= nowText or string.sub(stored, 51) == owner then
-      return "look"
-    end
-  end
-  local value = "1" .. nowText .. nowText .. newTerms .. "-" .. owner
-  return redis.pcall("SET", lease, value, "PX", keepMs).err and "look" or nowText
-end
-local function free(lease, stored, owner)
-  if not stored or string.sub(stored, 18, 33) == none or string.sub(stored, 50) ~= "-" .. owner then
-    return "look"
-  end
-  local value = string.sub(stored, 1, 17) .. none .. string.sub(stored, 34)
-  return redis.pcall("SET", lease, value, "KEEPTTL").err and "look" or "freed"
-end
-local outcomes = { "done" }
+local none, sub = "0000000000000000", string.sub
+local outcomes = "done"
 for index, lease in ipairs(KEYS) do
-  local request = ARGV[fixedArgs + index]
-  local stored = redis.pcall("GET", lease)
-  if stored and (type(stored) == "table" or string.sub(stored, 1, 1) ~= "1") then
-    outcomes[index + 1] = "look"
-  elseif string.sub(request, 1, 1) == "+" then
-    outcomes[index + 1] = take(lease, stored, string.sub(request, 2))
-  else
-    outcomes[index + 1] = free(lease, stored, string.sub(request, 2))
+  local request, stored = ARGV[fixedArgs + index], redis.pcall("GET", lease)
+  local since = type(stored) == "string" and sub(stored, 1, 1) == "1" and sub(stored, 18, 33)
+  local outcome = "look"
+  if sub(request, 1, 1) == "+" then
+    local owner = sub(request, 2)
+    if not stored or (since == none and sub(stored, 50, 50) ~= "q" and sub(stored, 2, 17) < nowText and sub(stored, 51) ~= owner) then
+      local value = "1" .. nowText .. nowText .. newTerms .. "-" .. owner
+      if not redis.pcall("SET", lease, value, "PX", keepMs).err then
+        outcome = nowText
+      end
+    end
+  elseif since and since ~= none and sub(stored, 50) == request then
+    local value = sub(stored, 1, 17) .. none .. sub(stored, 34)
+    if not redis.pcall("SET", lease, value, "KEEPTTL").err then
+      outcome = "freed"
+    end
   end
+  outcomes = outcomes .. " " .. outcome
 end
-return table.concat(outcomes, " ")
+return outcomes
 ` as string,
 } as const;
