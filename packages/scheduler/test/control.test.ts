@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { RunLostError, Scheduler } from "../src/index.ts";
 import type { Run, SchedulerEvent } from "../src/index.ts";
 import { look } from "../src/scripts.generated.ts";
-import { Catcher, Desk, freshName } from "./desk.ts";
+import { Catcher, Desk, freshName, patientMs } from "./desk.ts";
 import { storeOf } from "./stored.ts";
 
 let server: RedisServer;
@@ -28,7 +28,11 @@ describe("pause and resume", () => {
     const operator = desk.scheduler(server.url, name);
     expect(await operator.pause("job")).toEqual({ kind: "paused" });
     const pausedMs = Date.now();
-    await delay(50);
+    const store = storeOf(desk.redis(server.url), name);
+    await pollUntil("what was admitted before the pause has run", async () => {
+      const view = await store.look();
+      return view.kind === "job" && view.head === "" && view.waitingCount === 0;
+    });
     const count = catcher.runs.length;
     await delay(400);
     expect(catcher.runs.length).toBe(count);
@@ -47,7 +51,7 @@ describe("pause and resume", () => {
     const options = { everyMs: 100, missed: "all" } as const;
     const before = desk.scheduler(server.url, name).job("job", options, () => undefined);
     await before.start();
-    await before.stop({ graceMs: 1_000 });
+    await before.stop({ graceMs: 30_000 });
     const operator = desk.scheduler(server.url, name);
     const store = storeOf(desk.redis(server.url), name);
     const { nextMs } = await pollUntil("something is due", async () => {
@@ -99,7 +103,10 @@ describe("pause and resume", () => {
     await server.call("ACL", "SETUSER", "narrow", "reset", "on", ">p", "~holdfast:{scheduler:*", "&*", "+@all");
     const redis = desk.redis(server.url, { username: "narrow", password: "p" });
     const troubles: SchedulerEvent[] = [];
-    const operator = new Scheduler(redis, name, { onEvent: (event) => troubles.push(event) });
+    const operator = new Scheduler(redis, name, {
+      commandTimeoutMs: patientMs,
+      onEvent: (event) => troubles.push(event),
+    });
     expect(await operator.runNow("job")).toMatchObject({ kind: "queued" });
     expect(troubles).toMatchObject([{ type: "trouble", during: "plan", error: { reason: "NOPERM" } }]);
     await catcher.caught(1);
@@ -173,7 +180,7 @@ describe("remove", () => {
     await pollUntil("the run was told", () => runs[0]?.signal.aborted === true);
     expect(runs[0]?.signal.reason).toBeInstanceOf(RunLostError);
     await desk.event("removed");
-    await scheduler.stop({ graceMs: 1_000 });
+    await scheduler.stop({ graceMs: 30_000 });
     const redis = desk.redis(server.url);
     for (const key of await redis.keys(`holdfast:{scheduler:${name}/job}:*`))
       expect(await redis.pttl(key)).toBeGreaterThan(0);
@@ -190,7 +197,7 @@ describe("stop", () => {
     await using proxy = await FaultProxy.start(server);
     const name = freshName();
     const catcher = new Catcher();
-    const stopping = desk.scheduler(proxy.url, name, { pollMs: 30_000, leaseMs: 5_000 });
+    const stopping = desk.scheduler(proxy.url, name, { pollMs: 30_000, leaseMs: 30_000 });
     await stopping.job("job", daily, catcher.handle).start();
     await pollUntil("hints are heard", async () => {
       const channels = (await server.call("PUBSUB", "CHANNELS", `*/${name}/*`)) as unknown[];
@@ -199,7 +206,7 @@ describe("stop", () => {
     const held = proxy.hold("reply", new RegExp(look.sha1, "u"));
     expect(await desk.scheduler(server.url, name).runNow("job")).toMatchObject({ kind: "queued" });
     await held.hit;
-    const stopped = stopping.stop({ graceMs: 10_000 });
+    const stopped = stopping.stop({ graceMs: 30_000 });
     held.release();
     expect(await stopped).toMatchObject({ unfinished: 0, told: true });
     expect(catcher.runs).toEqual([]);
@@ -214,7 +221,7 @@ describe("stop", () => {
     await scheduler.start();
     await scheduler.runNow("job");
     await desk.event("started");
-    expect(await scheduler.stop({ graceMs: 5_000 })).toMatchObject({ finished: 1, unfinished: 0, told: true });
+    expect(await scheduler.stop({ graceMs: 30_000 })).toMatchObject({ finished: 1, unfinished: 0, told: true });
     expect((await desk.scheduler(server.url, name).history("job")).runs).toMatchObject([{ outcome: "completed" }]);
   });
 

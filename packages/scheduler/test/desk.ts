@@ -5,6 +5,11 @@ import { pollUntil } from "@holdfast/testkit";
 import { Scheduler } from "../src/index.ts";
 import type { Run, SchedulerEvent, SchedulerOptions } from "../src/index.ts";
 
+/** For calls that have to succeed: a starved machine may stand still for seconds in the middle of one. */
+export const patientMs = 20_000;
+/** Renewed every third of it, so that no such stand-still ends it. */
+export const steadyLeaseMs = 6_000;
+
 /** What a test opens; `await using` closes it. */
 export class Desk implements AsyncDisposable {
   readonly #closers: (() => unknown)[] = [];
@@ -24,7 +29,8 @@ export class Desk implements AsyncDisposable {
   scheduler(url: string, name: string, options: SchedulerOptions = {}): Scheduler {
     const scheduler = new Scheduler(this.redis(url), name, {
       onEvent: (event) => this.events.push(event),
-      leaseMs: 400,
+      commandTimeoutMs: patientMs,
+      leaseMs: steadyLeaseMs,
       pollMs: 50,
       ...options,
     });
@@ -39,7 +45,7 @@ export class Desk implements AsyncDisposable {
   ): Promise<Extract<SchedulerEvent, { readonly type: Type }>> {
     type Wanted = Extract<SchedulerEvent, { readonly type: Type }>;
     const isWanted = (event: SchedulerEvent): event is Wanted => event.type === type && accepts(event as Wanted);
-    return pollUntil(`the event ${type}`, () => this.events.find(isWanted), { timeoutMs: 20_000 });
+    return pollUntil(`the event ${type}`, () => this.events.find(isWanted), { timeoutMs: 60_000 });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -59,7 +65,7 @@ export class Catcher {
   }
 
   /** Resolves when so many have come. */
-  async caught(count: number, timeoutMs = 20_000): Promise<Run[]> {
+  async caught(count: number, timeoutMs = 60_000): Promise<Run[]> {
     await pollUntil(`${count} runs`, () => this.runs.length >= count, { timeoutMs });
     return this.runs;
   }

@@ -1,5 +1,6 @@
 /** Replicas in processes of their own, and what they said. */
 import { Pod } from "@holdfast/testkit";
+import { patientMs, steadyLeaseMs } from "./desk.ts";
 import type { RunnerPodOptions } from "./runner.pod.ts";
 
 /** What a replica says about a run. */
@@ -21,7 +22,7 @@ export class Fleet implements AsyncDisposable {
 
   /** Starts a replica. Resolves when its job is on record. */
   async start(runner: string, options: RunnerPodOptions): Promise<Pod> {
-    const scheduler = { leaseMs: 400, pollMs: 50, runner, ...options.scheduler };
+    const scheduler = { commandTimeoutMs: patientMs, leaseMs: steadyLeaseMs, pollMs: 50, runner, ...options.scheduler };
     const env = { RUNNER: JSON.stringify({ ...options, scheduler }) };
     const pod = await Pod.start(new URL("runner.pod.ts", import.meta.url), { env });
     this.#pods.push(pod);

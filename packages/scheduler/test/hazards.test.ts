@@ -6,7 +6,7 @@ import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Scheduler } from "../src/index.ts";
 import { admit, begin, define, finish } from "../src/scripts.generated.ts";
-import { Catcher, Desk, freshName, repeated } from "./desk.ts";
+import { Catcher, Desk, freshName, repeated, patientMs } from "./desk.ts";
 import { Fleet } from "./fleet.ts";
 
 let server: RedisServer;
@@ -31,7 +31,7 @@ describe("replies that are lost", () => {
       const lost = proxy.swallowReply(new RegExp(sha1, "u"));
       const options = { everyMs: 200, missed: "all", overlap: "queue" } as const;
       const scheduler = desk
-        .scheduler(`redis://127.0.0.1:${proxy.port}`, name, { commandTimeoutMs: 500, leaseMs: 3_000 })
+        .scheduler(`redis://127.0.0.1:${proxy.port}`, name, { leaseMs: 15_000 })
         .job("job", options, catcher.handle);
       await scheduler.start();
       await lost.hit;
@@ -51,7 +51,7 @@ describe("the process", () => {
     const name = freshName();
     const job = { everyMs: 86_400_000, backoff: { baseMs: 0 } } as const;
     const options = { url: server.url, name, scheduler: {}, job };
-    const paused = await fleet.start("paused", { ...options, workMs: 400 });
+    const paused = await fleet.start("paused", { ...options, workMs: 3_000 });
     const operator = desk.scheduler(server.url, name);
     await operator.runNow("job");
     await pollUntil("the run began", () => fleet.began.length === 1);
@@ -76,13 +76,13 @@ describe("the network", () => {
     const began: { attempt: number; aborted: boolean }[] = [];
     const job = { everyMs: 86_400_000, backoff: { baseMs: 0 } } as const;
     const scheduler = desk
-      .scheduler(proxy.url, name, { commandTimeoutMs: 10_000, leaseMs: 400 })
+      .scheduler(proxy.url, name, { commandTimeoutMs: 30_000, leaseMs: 4_000 })
       .job("job", job, ({ attempt, signal }) => began.push({ attempt, aborted: signal.aborted }));
     await scheduler.start();
     const held = proxy.hold("reply", new RegExp(begin.sha1, "u"));
     await desk.scheduler(server.url, name).runNow("job");
     await held.hit;
-    await delay(800);
+    await delay(4_500);
     held.release();
     expect(await desk.event("lost")).toMatchObject({ attempt: 1 });
     await desk.event("completed");
@@ -102,7 +102,8 @@ describe("the network", () => {
         throw signal.reason;
       });
     await scheduler.start();
-    await scheduler.runNow("job");
+    const operator = desk.scheduler(server.url, name);
+    await pollUntil("it is asked for", async () => (await operator.runNow("job")).kind === "queued");
     await desk.event("started");
     proxy.blackhole();
     expect(await desk.event("lost")).toMatchObject({ attempt: 1 });
@@ -115,9 +116,7 @@ describe("the network", () => {
     await using desk = new Desk();
     await using proxy = await FaultProxy.start(server);
     const catcher = new Catcher();
-    const scheduler = desk
-      .scheduler(proxy.url, freshName(), { leaseMs: 3_000 })
-      .job("job", { everyMs: 50 }, catcher.handle);
+    const scheduler = desk.scheduler(proxy.url, freshName()).job("job", { everyMs: 50 }, catcher.handle);
     proxy.latency({ upMs: 30, downMs: 30 });
     await scheduler.start();
     await catcher.caught(2);
@@ -274,7 +273,11 @@ describe("Redis", () => {
     const events: unknown[] = [];
     const catcher = new Catcher();
     const name = freshName();
-    const scheduler = new Scheduler(redis, name, { pollMs: 50, onEvent: (event) => events.push(event) });
+    const scheduler = new Scheduler(redis, name, {
+      pollMs: 50,
+      commandTimeoutMs: patientMs,
+      onEvent: (event) => events.push(event),
+    });
     scheduler.job("job", { everyMs: 150, overlap: "queue" }, catcher.handle);
     await scheduler.start();
     await catcher.caught(3);
@@ -284,7 +287,7 @@ describe("Redis", () => {
     await catcher.caught(5);
     expect((await scheduler.history("job")).runs.length).toBeGreaterThan(2);
     expect(await scheduler.remove("job")).toEqual({ kind: "removed" });
-    await scheduler.stop({ graceMs: 1_000 });
+    await scheduler.stop({ graceMs: 30_000 });
     redis.disconnect();
     expect(events.filter((event) => (event as { type: string }).type === "trouble")).toEqual([]);
   });

@@ -28,6 +28,6 @@ scheduler.job("job", job, async ({ occurrenceId, attempt, token, version, signal
   await delay(workMs);
   process.send?.({ ended: occurrenceId, attempt, token, version, aborted: signal.aborted });
 });
-servePod({ stop: () => scheduler.stop({ graceMs: 5_000 }) });
+servePod({ stop: () => scheduler.stop({ graceMs: 20_000 }) });
 await scheduler.start();
 reportReady();

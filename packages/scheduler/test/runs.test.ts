@@ -27,7 +27,7 @@ describe("C1 once per cluster", () => {
     );
     await Promise.all(replicas.map((replica) => replica.start()));
     await catcher.caught(12);
-    await Promise.all(replicas.map((replica) => replica.stop({ graceMs: 2_000 })));
+    await Promise.all(replicas.map((replica) => replica.stop({ graceMs: 30_000 })));
     expect(repeated(catcher.ids)).toEqual([]);
     for (const { occurrenceId, scheduledForMs, attempt, resource } of catcher.runs) {
       expect(new Date(occurrenceId).getTime()).toBe(scheduledForMs);

@@ -6,10 +6,14 @@ import type { Definition, JobOptions } from "../src/definition.ts";
 import { JobStore } from "../src/job-store.ts";
 import { resolveSchedulerOptions } from "../src/options.ts";
 import type { LiveJobView } from "../src/scripts.ts";
+import { patientMs } from "./desk.ts";
 
 /** The store of the job named `job`. */
 export function storeOf(redis: Redis, name: string): JobStore {
-  const options = { ...resolveSchedulerOptions({ runner: "test" }), ...resolveCommonOptions({}) };
+  const options = {
+    ...resolveSchedulerOptions({ runner: "test" }),
+    ...resolveCommonOptions({ commandTimeoutMs: patientMs }),
+  };
   return new JobStore(Connection.of(redis), name, "job", options);
 }
 

@@ -57,7 +57,7 @@ describe("C5 versions", () => {
     const catcher = new Catcher();
     const newer = desk.scheduler(server.url, name).job("job", { version: 3, everyMs: 100 }, catcher.handle);
     await newer.start();
-    await newer.stop({ graceMs: 1_000 });
+    await newer.stop({ graceMs: 30_000 });
     const older = desk.scheduler(server.url, name).job("job", { version: 2, everyMs: 86_400_000 }, catcher.handle);
     await older.start();
     const { advice, versionStored } = await desk.event("outdated");
