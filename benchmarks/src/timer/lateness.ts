@@ -123,7 +123,7 @@ export const lateness: readonly Figure[] = [
     contestants: { BullMQ: bullmq, floor, Holdfast: holdfast },
   },
   {
-    name: "Redis commands per firing, 500 timers over 5 s",
+    name: "Redis commands per firing, sparse: 500 timers over 5 s",
     unit: "commands",
     note: "Commands inside scripts count, and so does the scheduling.",
     repetitionsMax: 1,

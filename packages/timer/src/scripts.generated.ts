@@ -7,7 +7,7 @@ export const cancel = {
   args: ["layout", "notAfterUs"],
   rest: "items",
   replies: ["layout", "too-late", "cancelled"],
-  sha1: "4a6990b4f7531807ff7af0747b99fcd9f3bf8359" as string,
+  sha1: "7879451e392723ca05521f5e2df0cf4a53d64433" as string,
   source: `local due, data, notes, later, state, memoryA, memoryB = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
 local layout, notAfterUs = ARGV[1], tonumber(ARGV[2])
 local itemsAt = 3
@@ -18,7 +18,7 @@ if nowUs > notAfterUs then
   return { "too-late", nowText }
 end
 local unpack = unpack or table.unpack
-local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs")
+local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs", "plain")
 if shard[1] ~= layout then
   return { "layout", shard[1] or "" }
 end
@@ -39,10 +39,12 @@ local function recall(fields)
   if #fields == 0 then
     return {}
   end
-  local found = redis.call("HMGET", inUse, unpack(fields))
-  local older = redis.call("HMGET", atRest, unpack(fields))
+  local found, older = redis.call("HMGET", inUse, unpack(fields)), nil
   for index = 1, #fields do
-    found[index] = found[index] or older[index]
+    if not found[index] then
+      older = older or redis.call("HMGET", atRest, unpack(fields))
+      found[index] = older[index]
+    end
   end
   return found
 end
@@ -207,6 +209,7 @@ end
 writeEnds()
 if #marked > 0 then
   redis.call("HSET", notes, unpack(marked))
+  redis.call("HDEL", state, "plain")
 end
 remember()
 return { "cancelled", nowText, answers }
@@ -220,7 +223,7 @@ export const claim = {
   args: ["layout", "notAfterUs", "lane", "sequence", "limit", "leaseUs", "ackCount"],
   rest: "acks",
   replies: ["layout", "too-late", "outrun", "claimed"],
-  sha1: "dd1e7f7094967fd1c09783fcb8db562dfa0d7bca" as string,
+  sha1: "3c29c765b472c4f8005d6a1d50769597959bfa39" as string,
   source: `local due, data, notes, later, state, memoryA, memoryB = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
 local layout, notAfterUs, lane, sequence = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
 local limit, leaseUs, ackCount = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
@@ -232,7 +235,7 @@ if nowUs > notAfterUs then
   return { "too-late", nowText }
 end
 local unpack = unpack or table.unpack
-local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs")
+local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs", "plain")
 if shard[1] ~= layout then
   return { "layout", shard[1] or "" }
 end
@@ -256,10 +259,12 @@ local function recall(fields)
   if #fields == 0 then
     return {}
   end
-  local found = redis.call("HMGET", inUse, unpack(fields))
-  local older = redis.call("HMGET", atRest, unpack(fields))
+  local found, older = redis.call("HMGET", inUse, unpack(fields)), nil
   for index = 1, #fields do
-    found[index] = found[index] or older[index]
+    if not found[index] then
+      older = older or redis.call("HMGET", atRest, unpack(fields))
+      found[index] = older[index]
+    end
   end
   return found
 end
@@ -331,7 +336,7 @@ end
 local function makeNote(attempts, suspect, cancelled, token)
   return string.format("%04d", attempts) .. (suspect and "s" or "-") .. (cancelled and "c" or "-") .. token
 end
-local crashedOrRetried = redis.call("EXISTS", notes, later) > 0
+local crashedOrRetried = not shard[9] and redis.call("EXISTS", notes, later) > 0
 local batches, removed, refused = {}, {}, {}
 local batchMin = 8
 local function isBatch(list, leaseEnd, first, last)
@@ -391,16 +396,35 @@ end
 local function writeAcknowledgements()
   local ended = #removed
   for _, batch in ipairs(batches) do
-    redis.call("ZREMRANGEBYSCORE", due, batch[1], batch[1])
     redis.call("HDEL", data, unpack(batch, 2))
+    redis.call("ZREMRANGEBYSCORE", due, batch[1], batch[1])
     ended = ended + #batch - 1
   end
   if #removed > 0 then
-    redis.call("ZREM", due, unpack(removed))
     redis.call("HDEL", data, unpack(removed))
+    redis.call("ZREM", due, unpack(removed))
   end
   return ended
 end
+local function findDue(limit, few)
+  if few > 0 then
+    local found, count = redis.call("ZRANGE", due, 0, few, "WITHSCORES"), 0
+    while found[count + 2] and tonumber(found[count + 2]) <= nowUs do
+      count = count + 2
+    end
+    if count > limit * 2 then
+      return { unpack(found, 1, limit * 2) }, nowText
+    elseif count <= few * 2 then
+      return { unpack(found, 1, count) }, found[count + 2] or ""
+    end
+  end
+  local found = redis.call("ZRANGE", due, "-inf", nowText, "BYSCORE", "LIMIT", 0, limit, "WITHSCORES")
+  if #found == limit * 2 then
+    return found, nowText
+  end
+  return found, redis.call("ZRANGE", due, "(" .. nowText, "+inf", "BYSCORE", "LIMIT", 0, 1, "WITHSCORES")[2] or ""
+end
+local fewMax = 3
 local linesMaxBytes = 1048576
 local function asLines(head, ids, timers, records)
   local lines, count, bytes = { head }, 1, 0
@@ -440,7 +464,8 @@ checkAcknowledgements(ARGV, acksAt)
 local ids, timers = {}, {}
 local records, noted, nextDue = {}, {}, ""
 if limit > 0 and not shard[7] then
-  local found = redis.call("ZRANGE", due, "-inf", nowText, "BYSCORE", "LIMIT", 0, limit, "WITHSCORES")
+  local found
+  found, nextDue = findDue(limit, ackCount > fewMax and 0 or math.min(limit, fewMax))
   timers = found
   for at = 1, #found, 2 do
     if isLease(found[at + 1]) then
@@ -458,39 +483,40 @@ if limit > 0 and not shard[7] then
       end
     end
   end
-  if #found == limit * 2 then
-    nextDue = nowText
-  else
-    nextDue = redis.call("ZRANGE", due, "(" .. nowText, "+inf", "BYSCORE", "LIMIT", 0, 1, "WITHSCORES")[2] or ""
-  end
 end
 if #ids > 0 then
   records = redis.call("HMGET", data, unpack(ids))
   noted = crashedOrRetried and redis.call("HMGET", notes, unpack(ids)) or {}
-else
-  redis.call("HLEN", data)
 end
 if #ids + ackCount == 0 then
   return { "claimed", nowText, "", "", nextDue, trouble, refused, timers, records, noted }
 end
 local ended = writeAcknowledgements()
-if ended == 0 then
-  redis.call("HDEL", state, "")
-end
 local token, leaseEnd = "", ""
 if #ids > 0 then
   token = nextToken(shard[2])
   leaseEnd = leaseEndText(leaseUs)
+end
+local leased = string.format("%.0f", tonumber(shard[3]) + #ids - ended)
+local changed = { "floor", token ~= "" and token or shard[2], "leased", leased }
+if leaseUs > tonumber(shard[8] or 0) then
+  changed[#changed + 1] = "leaseMaxUs"
+  changed[#changed + 1] = string.format("%.0f", leaseUs)
+end
+if not shard[9] and not crashedOrRetried then
+  changed[#changed + 1] = "plain"
+  changed[#changed + 1] = "1"
+end
+if type(redis.pcall("HSET", state, unpack(changed))) == "table" then
+  redis.call("HDEL", state, "")
+  redis.call("HSET", state, unpack(changed))
+end
+if #ids > 0 then
   local leases = {}
   for index = 1, #ids do
     leases[index * 2 - 1], leases[index * 2] = leaseEnd, ids[index]
   end
   redis.call("ZADD", due, unpack(leases))
-end
-local leased = string.format("%.0f", tonumber(shard[3]) + #ids - ended)
-redis.call("HSET", state, "floor", token ~= "" and token or shard[2], "leased", leased)
-if leaseUs > tonumber(shard[8] or 0) then
-  redis.call("HSET", state, "leaseMaxUs", string.format("%.0f", leaseUs))
 end
 local answered = table.concat({ sequence, token, leaseEnd, table.concat(refused, "\\255") .. "\\254" .. table.concat(timers, "\\255") }, " ")
 memorize("w" .. lane, answered)
@@ -508,7 +534,7 @@ export const discard = {
   args: ["layout", "notAfterUs"],
   rest: "items",
   replies: ["layout", "too-late", "discarded"],
-  sha1: "bdc2850dca90e36c361a4f17bed57c541c4f3ce7" as string,
+  sha1: "24952d30f2590a32446d76631cf54c9303b558fa" as string,
   source: `local index, bodies, notes, later, state = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local layout, notAfterUs = ARGV[1], tonumber(ARGV[2])
 local itemsAt = 3
@@ -519,7 +545,7 @@ if nowUs > notAfterUs then
   return { "too-late", nowText }
 end
 local unpack = unpack or table.unpack
-local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs")
+local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs", "plain")
 if shard[1] ~= layout then
   return { "layout", shard[1] or "" }
 end
@@ -545,7 +571,7 @@ export const drop = {
   args: ["layout", "notAfterUs", "id", "operation"],
   rest: null,
   replies: ["layout", "too-late", "dropped"],
-  sha1: "e0f86c9dd0f7b88979e6665008e42a4f3451461f" as string,
+  sha1: "1200c8fb0f78540cfb3ca2a09387eba6162e3a5b" as string,
   source: `local state, memoryA, memoryB, dead, deadData = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local layout, notAfterUs, id, operation = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
 local time = redis.call("TIME")
@@ -555,7 +581,7 @@ if nowUs > notAfterUs then
   return { "too-late", nowText }
 end
 local unpack = unpack or table.unpack
-local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs")
+local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs", "plain")
 if shard[1] ~= layout then
   return { "layout", shard[1] or "" }
 end
@@ -576,10 +602,12 @@ local function recall(fields)
   if #fields == 0 then
     return {}
   end
-  local found = redis.call("HMGET", inUse, unpack(fields))
-  local older = redis.call("HMGET", atRest, unpack(fields))
+  local found, older = redis.call("HMGET", inUse, unpack(fields)), nil
   for index = 1, #fields do
-    found[index] = found[index] or older[index]
+    if not found[index] then
+      older = older or redis.call("HMGET", atRest, unpack(fields))
+      found[index] = older[index]
+    end
   end
   return found
 end
@@ -650,7 +678,7 @@ export const extend = {
   args: ["layout", "notAfterUs", "leaseUs"],
   rest: "items",
   replies: ["layout", "too-late", "extended"],
-  sha1: "f13c38b4ea9abba5c4a3dc645c3ab291c05537be" as string,
+  sha1: "283117c3949b2cd4777ba4ca4683e8ab5b4f6531" as string,
   source: `local due, notes, state = KEYS[1], KEYS[2], KEYS[3]
 local layout, notAfterUs, leaseUs = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local itemsAt = 4
@@ -661,7 +689,7 @@ if nowUs > notAfterUs then
   return { "too-late", nowText }
 end
 local unpack = unpack or table.unpack
-local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs")
+local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs", "plain")
 if shard[1] ~= layout then
   return { "layout", shard[1] or "" }
 end
@@ -714,7 +742,7 @@ for index, id in ipairs(ids) do
   end
 end
 if #rescored > 0 then
-  redis.call("HDEL", state, "")
+  redis.call("HDEL", state, "plain")
   redis.call("HSET", notes, unpack(renoted))
   redis.call("ZADD", due, unpack(rescored))
 end
@@ -729,11 +757,11 @@ export const get = {
   args: ["layout", "id"],
   rest: null,
   replies: ["layout", "absent", "found"],
-  sha1: "b1a34d15d33017521d32edecd6af079f29706a8d" as string,
+  sha1: "d2fde4942f1ed88d813f2d965daa9efd420a3bd6" as string,
   source: `local due, data, notes, later, state = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local layout, id = ARGV[1], ARGV[2]
 local unpack = unpack or table.unpack
-local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs")
+local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs", "plain")
 if shard[1] ~= layout then
   return { "layout", shard[1] or "" }
 end
@@ -752,7 +780,7 @@ export const hasten = {
   args: ["layout", "notAfterUs", "publish", "id", "operation"],
   rest: null,
   replies: ["layout", "too-late", "hastened"],
-  sha1: "a612490360ccc79d28b3bdd7a31ddabc86fd524d" as string,
+  sha1: "19c014d86a357bab8b0058dd19043655bd359f16" as string,
   source: `local due, state, memoryA, memoryB, wake = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local layout, notAfterUs, publish, id, operation = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4], ARGV[5]
 local time = redis.call("TIME")
@@ -762,7 +790,7 @@ if nowUs > notAfterUs then
   return { "too-late", nowText }
 end
 local unpack = unpack or table.unpack
-local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs")
+local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs", "plain")
 if shard[1] ~= layout then
   return { "layout", shard[1] or "" }
 end
@@ -783,10 +811,12 @@ local function recall(fields)
   if #fields == 0 then
     return {}
   end
-  local found = redis.call("HMGET", inUse, unpack(fields))
-  local older = redis.call("HMGET", atRest, unpack(fields))
+  local found, older = redis.call("HMGET", inUse, unpack(fields)), nil
   for index = 1, #fields do
-    found[index] = found[index] or older[index]
+    if not found[index] then
+      older = older or redis.call("HMGET", atRest, unpack(fields))
+      found[index] = older[index]
+    end
   end
   return found
 end
@@ -889,11 +919,11 @@ export const listDead = {
   args: ["layout", "limit"],
   rest: null,
   replies: ["layout", "dead"],
-  sha1: "58dd5435b07b649b2a4b88439b9c162288bd06b6" as string,
+  sha1: "eed2e697665fffa48755c11146c1364c38ac0dbd" as string,
   source: `local state, dead, deadData = KEYS[1], KEYS[2], KEYS[3]
 local layout, limit = ARGV[1], tonumber(ARGV[2])
 local unpack = unpack or table.unpack
-local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs")
+local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs", "plain")
 if shard[1] ~= layout then
   return { "layout", shard[1] or "" }
 end
@@ -1011,11 +1041,11 @@ export const pack = {
   args: ["layout", "cursor", "count"],
   rest: null,
   replies: ["layout", "packed"],
-  sha1: "01375c98444ad163dba2ab54f3f432dedc030794" as string,
+  sha1: "64175f15a441487ba00112d1247dfeb00707a6f3" as string,
   source: `local index, bodies, notes, later, state = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local layout, cursor, count = ARGV[1], ARGV[2], ARGV[3]
 local unpack = unpack or table.unpack
-local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs")
+local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs", "plain")
 if shard[1] ~= layout then
   return { "layout", shard[1] or "" }
 end
@@ -1038,7 +1068,7 @@ export const reap = {
   args: ["layout", "notAfterUs", "limit", "attemptsMax", "leaseUs", "error"],
   rest: null,
   replies: ["layout", "too-late", "reaped"],
-  sha1: "8996c90f0874a8abda4779e229bd29a8a96d8e95" as string,
+  sha1: "925d9edc2277a03665d1e68728636b6d30eadc86" as string,
   source: `local due, data, notes, later, state = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local memoryA, memoryB, dead, deadData = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local layout, notAfterUs, limit, attemptsMax = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -1050,7 +1080,7 @@ if nowUs > notAfterUs then
   return { "too-late", nowText }
 end
 local unpack = unpack or table.unpack
-local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs")
+local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs", "plain")
 if shard[1] ~= layout then
   return { "layout", shard[1] or "" }
 end
@@ -1068,10 +1098,12 @@ local function recall(fields)
   if #fields == 0 then
     return {}
   end
-  local found = redis.call("HMGET", inUse, unpack(fields))
-  local older = redis.call("HMGET", atRest, unpack(fields))
+  local found, older = redis.call("HMGET", inUse, unpack(fields)), nil
   for index = 1, #fields do
-    found[index] = found[index] or older[index]
+    if not found[index] then
+      older = older or redis.call("HMGET", atRest, unpack(fields))
+      found[index] = older[index]
+    end
   end
   return found
 end
@@ -1288,7 +1320,7 @@ for index, id in ipairs(ids) do
     renoted[#renoted + 1] = makeNote(attempts, true, false, "")
   end
 end
-redis.call("HDEL", state, "")
+redis.call("HDEL", state, "plain")
 noteRewind()
 writeEnds()
 writeBurials()
@@ -1309,7 +1341,7 @@ export const redrive = {
   args: ["layout", "notAfterUs", "publish", "id", "operation"],
   rest: null,
   replies: ["layout", "too-late", "redriven"],
-  sha1: "5d56a79d14409e85a1c8b0444c6f423c2ac3bab8" as string,
+  sha1: "7a60596468170c24f3c9259a36d024df116ea910" as string,
   source: `local due, data, notes, later, state = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local memoryA, memoryB, dead, deadData, wake = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local layout, notAfterUs, publish, id, operation = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4], ARGV[5]
@@ -1320,7 +1352,7 @@ if nowUs > notAfterUs then
   return { "too-late", nowText }
 end
 local unpack = unpack or table.unpack
-local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs")
+local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs", "plain")
 if shard[1] ~= layout then
   return { "layout", shard[1] or "" }
 end
@@ -1347,10 +1379,12 @@ local function recall(fields)
   if #fields == 0 then
     return {}
   end
-  local found = redis.call("HMGET", inUse, unpack(fields))
-  local older = redis.call("HMGET", atRest, unpack(fields))
+  local found, older = redis.call("HMGET", inUse, unpack(fields)), nil
   for index = 1, #fields do
-    found[index] = found[index] or older[index]
+    if not found[index] then
+      older = older or redis.call("HMGET", atRest, unpack(fields))
+      found[index] = older[index]
+    end
   end
   return found
 end
@@ -1537,11 +1571,12 @@ local function write()
     redis.call("HDEL", later, unpack(unnoted))
   end
   if #scored > 0 then
-    redis.call("ZADD", due, unpack(scored))
     redis.call("HSET", data, unpack(recorded))
+    redis.call("ZADD", due, unpack(scored))
   end
   if #followed > 0 then
     redis.call("HSET", later, unpack(followed))
+    redis.call("HDEL", state, "plain")
   end
   if #scored + #followed > 0 then
     redis.call("HSET", state, "floor", generation)
@@ -1591,7 +1626,7 @@ export const restore = {
   args: ["layout", "notAfterUs", "publish", "asOfUs"],
   rest: "items",
   replies: ["layout", "too-late", "window", "restored"],
-  sha1: "8ef05207da2c4cdb2a8b403d06eb4d596a2314c4" as string,
+  sha1: "e4fea57dd034fa14e95f85e61c27f7fe320beb98" as string,
   source: `local due, data, notes, later, state, memoryA, memoryB, dead, wake =
   KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local layout, notAfterUs, publish, asOfUs = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
@@ -1603,7 +1638,7 @@ if nowUs > notAfterUs then
   return { "too-late", nowText }
 end
 local unpack = unpack or table.unpack
-local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs")
+local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs", "plain")
 if shard[1] ~= layout then
   return { "layout", shard[1] or "" }
 end
@@ -1630,10 +1665,12 @@ local function recall(fields)
   if #fields == 0 then
     return {}
   end
-  local found = redis.call("HMGET", inUse, unpack(fields))
-  local older = redis.call("HMGET", atRest, unpack(fields))
+  local found, older = redis.call("HMGET", inUse, unpack(fields)), nil
   for index = 1, #fields do
-    found[index] = found[index] or older[index]
+    if not found[index] then
+      older = older or redis.call("HMGET", atRest, unpack(fields))
+      found[index] = older[index]
+    end
   end
   return found
 end
@@ -1820,11 +1857,12 @@ local function write()
     redis.call("HDEL", later, unpack(unnoted))
   end
   if #scored > 0 then
-    redis.call("ZADD", due, unpack(scored))
     redis.call("HSET", data, unpack(recorded))
+    redis.call("ZADD", due, unpack(scored))
   end
   if #followed > 0 then
     redis.call("HSET", later, unpack(followed))
+    redis.call("HDEL", state, "plain")
   end
   if #scored + #followed > 0 then
     redis.call("HSET", state, "floor", generation)
@@ -1845,7 +1883,6 @@ local scores = redis.call("ZMSCORE", due, unpack(ids))
 local graves = redis.call("ZMSCORE", dead, unpack(ids))
 local cancelled = recall(fields)
 local marks = recallMarks(ids)
-redis.call("HLEN", data)
 local answers = {}
 for index, id in ipairs(ids) do
   local at = itemsAt + (index - 1) * 3
@@ -1877,7 +1914,7 @@ export const schedule = {
   args: ["layout", "sentUs", "knownUs", "notAfterUs", "publish", "pendingMax", "delayMaxMs"],
   rest: "items",
   replies: ["layout", "too-late", "scheduled"],
-  sha1: "829d74884dcdddd0477250344adf2e98eb7fb16e" as string,
+  sha1: "3d8a4ae64ff987209872c5201151a390b81076dd" as string,
   source: `local due, data, notes, later, state, memoryA, memoryB, wake =
   KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local layout, sentUs, knownUs, notAfterUs, publish = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
@@ -1890,7 +1927,7 @@ if nowUs > notAfterUs then
   return { "too-late", nowText }
 end
 local unpack = unpack or table.unpack
-local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs")
+local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs", "plain")
 if shard[1] ~= layout then
   return { "layout", shard[1] or "" }
 end
@@ -1917,10 +1954,12 @@ local function recall(fields)
   if #fields == 0 then
     return {}
   end
-  local found = redis.call("HMGET", inUse, unpack(fields))
-  local older = redis.call("HMGET", atRest, unpack(fields))
+  local found, older = redis.call("HMGET", inUse, unpack(fields)), nil
   for index = 1, #fields do
-    found[index] = found[index] or older[index]
+    if not found[index] then
+      older = older or redis.call("HMGET", atRest, unpack(fields))
+      found[index] = older[index]
+    end
   end
   return found
 end
@@ -2107,11 +2146,12 @@ local function write()
     redis.call("HDEL", later, unpack(unnoted))
   end
   if #scored > 0 then
-    redis.call("ZADD", due, unpack(scored))
     redis.call("HSET", data, unpack(recorded))
+    redis.call("ZADD", due, unpack(scored))
   end
   if #followed > 0 then
     redis.call("HSET", later, unpack(followed))
+    redis.call("HDEL", state, "plain")
   end
   if #scored + #followed > 0 then
     redis.call("HSET", state, "floor", generation)
@@ -2143,7 +2183,6 @@ end
 local remembered = recall(fields)
 local head = redis.call("ZRANGE", due, 0, 0, "WITHSCORES")
 local room = pendingMax > 0 and pendingMax - redis.call("ZCARD", due) or math.huge
-redis.call("HLEN", data)
 local askedUs = math.max(sentUs, knownUs)
 if askedUs > nowUs + 1000 then
   askedUs = 0
@@ -2218,7 +2257,7 @@ export const settle = {
   args: ["layout", "notAfterUs", "publish"],
   rest: "items",
   replies: ["layout", "too-late", "settled"],
-  sha1: "b3c83c88d0817f0b7090965f9b8dac6d011bd7e8" as string,
+  sha1: "462c9ba8175bee258996333332026d5ea68bafa3" as string,
   source: `local due, data, notes, later, state = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local memoryA, memoryB, dead, deadData, wake = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local layout, notAfterUs, publish = ARGV[1], tonumber(ARGV[2]), ARGV[3]
@@ -2230,7 +2269,7 @@ if nowUs > notAfterUs then
   return { "too-late", nowText }
 end
 local unpack = unpack or table.unpack
-local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs")
+local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs", "plain")
 if shard[1] ~= layout then
   return { "layout", shard[1] or "" }
 end
@@ -2248,10 +2287,12 @@ local function recall(fields)
   if #fields == 0 then
     return {}
   end
-  local found = redis.call("HMGET", inUse, unpack(fields))
-  local older = redis.call("HMGET", atRest, unpack(fields))
+  local found, older = redis.call("HMGET", inUse, unpack(fields)), nil
   for index = 1, #fields do
-    found[index] = found[index] or older[index]
+    if not found[index] then
+      older = older or redis.call("HMGET", atRest, unpack(fields))
+      found[index] = older[index]
+    end
   end
   return found
 end
@@ -2435,7 +2476,7 @@ end
 if #memorized == 0 then
   return { "settled", nowText, answers }
 end
-redis.call("HDEL", state, "")
+redis.call("HDEL", state, "plain")
 writeEnds()
 writeBurials()
 if #rescored > 0 then
@@ -2464,14 +2505,14 @@ export const stats = {
   args: ["layout"],
   rest: null,
   replies: ["layout", "stats"],
-  sha1: "397bfe1d949640a42719ccfb6622c20a67156430" as string,
+  sha1: "f488a6d9c5de17ccc9bb12dd9b32a52e27df6eaa" as string,
   source: `local due, state, dead = KEYS[1], KEYS[2], KEYS[3]
 local layout = ARGV[1]
 local time = redis.call("TIME")
 local nowUs = time[1] * 1000000 + time[2]
 local nowText = time[1] .. string.sub("00000" .. time[2], -6)
 local unpack = unpack or table.unpack
-local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs")
+local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs", "plain")
 if shard[1] ~= layout then
   return { "layout", shard[1] or "" }
 end
@@ -2495,7 +2536,7 @@ export const store = {
   args: ["layout", "notAfterUs"],
   rest: "items",
   replies: ["layout", "too-late", "stored"],
-  sha1: "e0a955753d898141419c75f2e7593c0bd668b3ff" as string,
+  sha1: "d58989fb842c7a96a9ab0ea4061b726956290635" as string,
   source: `local index, bodies, notes, later, state = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local layout, notAfterUs = ARGV[1], tonumber(ARGV[2])
 local itemsAt = 3
@@ -2506,7 +2547,7 @@ if nowUs > notAfterUs then
   return { "too-late", nowText }
 end
 local unpack = unpack or table.unpack
-local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs")
+local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs", "plain")
 if shard[1] ~= layout then
   return { "layout", shard[1] or "" }
 end
@@ -2523,6 +2564,9 @@ for at = itemsAt, #ARGV, 5 do
     end
     if following ~= "" then
       redis.call("HSET", later, id, following)
+    end
+    if note .. following ~= "" then
+      redis.call("HDEL", state, "plain")
     end
   end
 end

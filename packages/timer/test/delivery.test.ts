@@ -32,7 +32,7 @@ describe("T1 never early", () => {
   it("T1 counter-test: a claim that looks 30 s ahead fires early, and the lateness shows it", async () => {
     await using desk = new Desk();
     const timer = desk.timer(server.url, freshName());
-    await withAlteredLua(claim, `"-inf", nowText, "BYSCORE"`, `"-inf", nowText + 30000000, "BYSCORE"`, async () => {
+    await withAlteredLua(claim, "<= nowUs do", "<= nowUs + 30000000 do", async () => {
       const catcher = new Catcher();
       await timer.schedule({ id: "early", afterMs: 20_000 });
       const worker = timer.worker(catcher.handle);

@@ -73,6 +73,7 @@ end
 writeEnds()
 if #marked > 0 then
   redis.call("HSET", notes, unpack(marked))
+  redis.call("HDEL", state, "plain")
 end
 remember()
 return { "cancelled", nowText, answers }

@@ -27,8 +27,9 @@ REPLIES
   {"too-late", now}
   {"outrun", now}  a later request of this lane was executed
   {"claimed", now, token, leaseEnd, next, trouble, refused, timers, records, notes}
-       next: earliest deadline that is not due, or ""; trouble: "", "lapsed" (leases that reap must see to), or "back" (so did the
-       clock); refused: ids for settle; timers: id, deadline; records, notes: in the order of timers, notes empty when there are none
+       next: earliest deadline that is not due, now when there may be more, or ""; trouble: "", "lapsed" (leases that reap must see to),
+       or "back" (so did the clock); refused: ids for settle; timers: id, deadline; records, notes: in the order of timers, notes empty
+       when there are none
   "claimed", now, token, leaseEnd, next, trouble, then id, deadline, record of each timer, as the lines of one text, which costs a
        fraction of that: when nothing was refused, nothing noted, no id or record has a line break of its own, and it is no longer
        than a client can take as one text
@@ -44,6 +45,10 @@ local acksAt = 8
 -- @include memory
 -- @include lease
 -- @include acknowledgements
+-- @include due-now
+
+-- Who acknowledges more than these has met a burst, and meets it again. Between bursts, what is due and the next deadline are among them.
+local fewMax = 3
 
 -- Clients have a longest text (512 MB in Node.js), and large records gain nothing from being put together.
 local linesMaxBytes = 1048576
@@ -92,7 +97,8 @@ checkAcknowledgements(ARGV, acksAt)
 local ids, timers = {}, {}
 local records, noted, nextDue = {}, {}, ""
 if limit > 0 and not shard[7] then
-  local found = redis.call("ZRANGE", due, "-inf", nowText, "BYSCORE", "LIMIT", 0, limit, "WITHSCORES")
+  local found
+  found, nextDue = findDue(limit, ackCount > fewMax and 0 or math.min(limit, fewMax))
   timers = found
   for at = 1, #found, 2 do
     if isLease(found[at + 1]) then
@@ -110,41 +116,43 @@ if limit > 0 and not shard[7] then
       end
     end
   end
-  if #found == limit * 2 then
-    nextDue = nowText
-  else
-    nextDue = redis.call("ZRANGE", due, "(" .. nowText, "+inf", "BYSCORE", "LIMIT", 0, 1, "WITHSCORES")[2] or ""
-  end
 end
 if #ids > 0 then
   records = redis.call("HMGET", data, unpack(ids))
   noted = crashedOrRetried and redis.call("HMGET", notes, unpack(ids)) or {}
-else
-  redis.call("HLEN", data)
 end
 if #ids + ackCount == 0 then
   return { "claimed", nowText, "", "", nextDue, trouble, refused, timers, records, noted }
 end
 
 local ended = writeAcknowledgements()
-if ended == 0 then
-  -- Deletes nothing. Once a freeing write was made, Redis lets the others pass when it is out of memory (K3): what is due still fires.
-  redis.call("HDEL", state, "")
-end
 local token, leaseEnd = "", ""
 if #ids > 0 then
   token = nextToken(shard[2])
   leaseEnd = leaseEndText(leaseUs)
+end
+local leased = string.format("%.0f", tonumber(shard[3]) + #ids - ended)
+local changed = { "floor", token ~= "" and token or shard[2], "leased", leased }
+if leaseUs > tonumber(shard[8] or 0) then
+  changed[#changed + 1] = "leaseMaxUs"
+  changed[#changed + 1] = string.format("%.0f", leaseUs)
+end
+if not shard[9] and not crashedOrRetried then
+  changed[#changed + 1] = "plain"
+  changed[#changed + 1] = "1"
+end
+if type(redis.pcall("HSET", state, unpack(changed))) == "table" then
+  -- Refused. Once a freeing write was made, Redis lets the others pass when it is out of memory (K3): what is due still fires. This one
+  -- deletes nothing, and is not made before it is needed.
+  redis.call("HDEL", state, "")
+  redis.call("HSET", state, unpack(changed))
+end
+if #ids > 0 then
   local leases = {}
   for index = 1, #ids do
     leases[index * 2 - 1], leases[index * 2] = leaseEnd, ids[index]
   end
   redis.call("ZADD", due, unpack(leases))
-end
-local leased = string.format("%.0f", tonumber(shard[3]) + #ids - ended)
-redis.call("HSET", state, "floor", token ~= "" and token or shard[2], "leased", leased)
-if leaseUs > tonumber(shard[8] or 0) then
-  redis.call("HSET", state, "leaseMaxUs", string.format("%.0f", leaseUs))
 end
 local answered = table.concat({ sequence, token, leaseEnd, table.concat(refused, "\255") .. "\254" .. table.concat(timers, "\255") }, " ")
 memorize("w" .. lane, answered)

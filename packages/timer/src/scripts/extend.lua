@@ -47,7 +47,7 @@ for index, id in ipairs(ids) do
   end
 end
 if #rescored > 0 then
-  redis.call("HDEL", state, "")
+  redis.call("HDEL", state, "plain")
   redis.call("HSET", notes, unpack(renoted))
   redis.call("ZADD", due, unpack(rescored))
 end

@@ -82,7 +82,7 @@ for index, id in ipairs(ids) do
     renoted[#renoted + 1] = makeNote(attempts, true, false, "")
   end
 end
-redis.call("HDEL", state, "")
+redis.call("HDEL", state, "plain")
 noteRewind()
 writeEnds()
 writeBurials()

@@ -55,7 +55,6 @@ local scores = redis.call("ZMSCORE", due, unpack(ids))
 local graves = redis.call("ZMSCORE", dead, unpack(ids))
 local cancelled = recall(fields)
 local marks = recallMarks(ids)
-redis.call("HLEN", data)
 local answers = {}
 for index, id in ipairs(ids) do
   local at = itemsAt + (index - 1) * 3

@@ -71,7 +71,6 @@ end
 local remembered = recall(fields)
 local head = redis.call("ZRANGE", due, 0, 0, "WITHSCORES")
 local room = pendingMax > 0 and pendingMax - redis.call("ZCARD", due) or math.huge
-redis.call("HLEN", data)
 
 -- A time that is yet to come says that the clock went back; then no request can prove that it came after a cancellation.
 local askedUs = math.max(sentUs, knownUs)

@@ -83,7 +83,7 @@ end
 if #memorized == 0 then
   return { "settled", nowText, answers }
 end
-redis.call("HDEL", state, "")
+redis.call("HDEL", state, "plain")
 writeEnds()
 writeBurials()
 if #rescored > 0 then

@@ -37,6 +37,9 @@ for at = itemsAt, #ARGV, 5 do
     if following ~= "" then
       redis.call("HSET", later, id, following)
     end
+    if note .. following ~= "" then
+      redis.call("HDEL", state, "plain")
+    end
   end
 end
 return { "stored", nowText }

@@ -2,7 +2,7 @@
 acknowledgements: ends firings in passing, if nothing but their score is on the server. The others are left to settle.
 
 Needs
-  nowText, unpack, memorize
+  nowText, unpack, memorize, shard
   due, data, notes, later
 Gives
   crashedOrRetried         there may be notes, and generations that follow
@@ -10,7 +10,7 @@ Gives
   refused                  ids of the others
   writeAcknowledgements()  ends them, all by freeing writes; returns their number
 ]]
-local crashedOrRetried = redis.call("EXISTS", notes, later) > 0
+local crashedOrRetried = not shard[9] and redis.call("EXISTS", notes, later) > 0
 local batches, removed, refused = {}, {}, {}
 
 -- What is worth the second look: from here on a whole batch costs less than its timers one by one.
@@ -76,16 +76,17 @@ local function checkAcknowledgements(list, at)
   end
 end
 
+-- The records go first: that nobody else has put something in their place is not asked before (K3).
 local function writeAcknowledgements()
   local ended = #removed
   for _, batch in ipairs(batches) do
-    redis.call("ZREMRANGEBYSCORE", due, batch[1], batch[1])
     redis.call("HDEL", data, unpack(batch, 2))
+    redis.call("ZREMRANGEBYSCORE", due, batch[1], batch[1])
     ended = ended + #batch - 1
   end
   if #removed > 0 then
-    redis.call("ZREM", due, unpack(removed))
     redis.call("HDEL", data, unpack(removed))
+    redis.call("ZREM", due, unpack(removed))
   end
   return ended
 end

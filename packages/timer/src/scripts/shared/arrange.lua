@@ -9,7 +9,7 @@ Gives
   setAll(kind, ids, bodies, first, last, dueMs)  timers with one deadline; a body is operation, a space, payload; returns their answer
   set(kind, id, dueMs, body)        one, or what follows the running generation
   rearrange(id, score, when, body)  one that is there; returns its answer
-  write()                           all of it, freeing writes first (K3)
+  write()                           all of it, freeing writes first; then the records, whose key nobody may have asked for its type (K3)
   earliestMs                        the earliest deadline that was set
 ]]
 local generation = nextToken(shard[2])
@@ -115,11 +115,13 @@ local function write()
     redis.call("HDEL", later, unpack(unnoted))
   end
   if #scored > 0 then
-    redis.call("ZADD", due, unpack(scored))
     redis.call("HSET", data, unpack(recorded))
+    redis.call("ZADD", due, unpack(scored))
   end
   if #followed > 0 then
     redis.call("HSET", later, unpack(followed))
+    -- After the growing writes: a schedule is refused when the server is out of memory.
+    redis.call("HDEL", state, "plain")
   end
   if #scored + #followed > 0 then
     redis.call("HSET", state, "floor", generation)

@@ -41,10 +41,12 @@ local function recall(fields)
   if #fields == 0 then
     return {}
   end
-  local found = redis.call("HMGET", inUse, unpack(fields))
-  local older = redis.call("HMGET", atRest, unpack(fields))
+  local found, older = redis.call("HMGET", inUse, unpack(fields)), nil
   for index = 1, #fields do
-    found[index] = found[index] or older[index]
+    if not found[index] then
+      older = older or redis.call("HMGET", atRest, unpack(fields))
+      found[index] = older[index]
+    end
   end
   return found
 end

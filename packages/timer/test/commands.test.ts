@@ -1,0 +1,304 @@
+/** What a timer costs in commands, script by script, on a server that nobody else uses; and that what was saved is not missed. */
+import { RedisServer } from "@holdfast/testkit";
+import type { Redis } from "ioredis";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { claimScript } from "../src/claim.ts";
+import type { ClaimReply } from "../src/claim.ts";
+import * as lua from "../src/scripts.generated.ts";
+import { withAlteredLua } from "./altered-lua.ts";
+import { Desk } from "./client.ts";
+import { ScriptShard } from "./script-shard.ts";
+
+let server: RedisServer;
+let redis: Redis;
+let shard: ScriptShard;
+let tag = 0;
+const desk = new Desk();
+beforeAll(async () => {
+  server = await RedisServer.start();
+  redis = desk.redis(server.url);
+  await redis.ping();
+});
+afterAll(async () => {
+  await desk[Symbol.asyncDispose]();
+  await server.stop();
+});
+beforeEach(async () => {
+  tag += 1;
+  shard = await ScriptShard.open(redis, `c${tag}`);
+});
+
+/** The commands that the server executes meanwhile, those inside of scripts and the script itself. */
+async function commandsOf(run: () => Promise<unknown>): Promise<Readonly<Record<string, number>>> {
+  await server.call("CONFIG", "RESETSTAT");
+  await run();
+  const info = (await server.call("INFO", "commandstats")) as string;
+  const calls = [...info.matchAll(/cmdstat_([^:]+):calls=(\d+)/gu)].map(
+    ([, name, count]) => [name as string, Number(count)] as const,
+  );
+  return Object.fromEntries(calls.filter(([name]) => !["config|resetstat", "info"].includes(name)));
+}
+
+function schedule(when: string, ...ids: string[]): Promise<unknown[]> {
+  const items = [when, ids.length, ...ids.flatMap((id) => [id, `op-${id} {}`])];
+  return shard.call(lua.schedule, { pendingMax: 0, delayMaxMs: 1e12 }, items);
+}
+
+let sequence = 0;
+
+function claim(
+  limit: number,
+  acks: readonly (string | number)[] = [],
+  ackCount = acks.length > 0 ? 1 : 0,
+): Promise<unknown[]> {
+  sequence += 1;
+  return shard.call(lua.claim, { lane: "w.0", sequence, limit, leaseUs: 50_000_000, ackCount }, acks);
+}
+
+/** Claims what is due; the end of its lease. */
+async function lease(limit = 10): Promise<string> {
+  sequence += 1;
+  return (await shard.lease(limit, sequence)).leaseEnd;
+}
+
+/** Claims what is due; the whole answer. */
+async function claimed(limit: number, acks?: readonly (string | number)[], ackCount?: number): Promise<ClaimReply> {
+  const reply = claimScript.decode(await claim(limit, acks, ackCount), "claim");
+  if (reply === undefined || reply === "outrun") throw new Error(`not claimed: ${reply ?? "layout"}`);
+  return reply;
+}
+
+/** A timer fires, so that the shard and the lane are known; and one is pending, as there always is. */
+async function warmUp(): Promise<void> {
+  await schedule("k+600000", "pending");
+  await schedule("k@1000", "first");
+  await claim(10, [await lease(), 1, "first", ""]);
+}
+
+describe("the commands of one timer between bursts", () => {
+  it("are nine to lease it, ten to acknowledge it and look for the next, and five to find nothing due", async () => {
+    await warmUp();
+    await schedule("k@1000", "a");
+    let leaseEnd = "";
+    const leasing = await commandsOf(async () => {
+      leaseEnd = await lease();
+    });
+    expect(leasing).toEqual({ eval: 1, time: 1, hmget: 3, zrange: 1, hset: 2, zadd: 1 });
+    const acknowledging = await commandsOf(() => claim(10, [leaseEnd, 1, "a", ""]));
+    expect(acknowledging).toEqual({ eval: 1, time: 1, hmget: 2, zmscore: 1, zrange: 1, hdel: 1, zrem: 1, hset: 2 });
+    expect(await redis.zrange(shard.keys.due, "0", "-1")).toEqual(["pending"]);
+    expect(await commandsOf(() => claim(10))).toEqual({ eval: 1, time: 1, hmget: 2, zrange: 1 });
+  });
+
+  it("are not more when a turn of the memory is over, but for what the turn costs once", async () => {
+    await warmUp();
+    await redis.hset(shard.keys.state, "sideUs", "1000");
+    await schedule("k@1000", "a", "b");
+    await lease(1);
+    const leasing = await commandsOf(() => lease(1));
+    expect(leasing).toMatchObject({ hmget: 3, hset: 2 });
+    await redis.hset(shard.keys.state, "sideUs", "1000");
+    await schedule("k@1000", "c");
+    expect(await commandsOf(() => lease(1))).toMatchObject({ hmget: 3, hset: 3, unlink: 1, pexpire: 1 });
+    // The lane is in the hash that is at rest if somebody else began the turn.
+    await redis.hset(shard.keys.state, "sideUs", "1000");
+    await shard.call(lua.cancel, {}, ["another", "1"]);
+    expect(await commandsOf(() => claim(10))).toMatchObject({ hmget: 3 });
+    expect(await commandsOf(() => claim(10))).toMatchObject({ hmget: 3 });
+  });
+});
+
+describe("the older half of the memory", () => {
+  it("K1 a repeat is answered from the turn before although another of its batch is of this turn", async () => {
+    await schedule("k+60000", "a", "b");
+    expect((await shard.call(lua.cancel, {}, ["a", "1"]))[2]).toEqual(["cancelled"]);
+    await redis.hset(shard.keys.state, "sideUs", "1000");
+    expect((await shard.call(lua.cancel, {}, ["b", "2"]))[2]).toEqual(["cancelled"]);
+    expect((await shard.call(lua.cancel, {}, ["b", "2", "a", "1"]))[2]).toEqual(["cancelled", "cancelled"]);
+  });
+});
+
+describe("what is due is found by one look, or by two more in a burst", () => {
+  const counts = [0, 1, 2, 3, 4, 5, 9];
+  const limits = [1, 2, 3, 4, 10];
+  /** A claim where so many are due and one comes later, beside so many acknowledgements that are not its own. */
+  async function look(
+    count: number,
+    limit: number,
+    ackCount: number,
+  ): Promise<{ readonly taken: readonly string[]; readonly next: "now" | "later" | undefined }> {
+    tag += 1;
+    shard = await ScriptShard.open(redis, `c${tag}`);
+    if (count > 0) await schedule("k@1000", ...due(count));
+    await schedule("k+600000", "later");
+    const laterUs = Number(await redis.zscore(shard.keys.due, "later"));
+    const strangers = Array.from({ length: ackCount }, (_, index) => `u${index}`);
+    const acks = ackCount > 0 ? ["5", ackCount, ...strangers, ...strangers.map(() => "")] : [];
+    const { timers, nextUs, nowUs, refused } = await claimed(limit, acks, ackCount);
+    expect(refused).toEqual(strangers);
+    const next = nextUs === laterUs ? "later" : nextUs === nowUs ? "now" : undefined;
+    return { taken: timers.filter((_, at) => at % 3 === 0), next };
+  }
+
+  const due = (count: number): string[] => Array.from({ length: count }, (_, index) => `t${index}`);
+
+  it.each(counts)(
+    "T1 T10 with %i due, for every limit: no more than that, in order, and when to look again",
+    async (count) => {
+      for (const limit of limits)
+        for (const ackCount of [0, 4]) {
+          const { taken, next } = await look(count, limit, ackCount);
+          expect(taken).toEqual(due(count).slice(0, limit));
+          if (count !== limit) expect(next).toBe(count > limit ? "now" : "later");
+          else expect(["now", "later"]).toContain(next);
+        }
+    },
+  );
+
+  it("T1 counter-test: without the time as their end both looks take what is not due", async () => {
+    await withAlteredLua(lua.claim, `"-inf", nowText, "BYSCORE"`, `"-inf", "+inf", "BYSCORE"`, async () => {
+      for (const ackCount of [0, 4]) expect((await look(5, 10, ackCount)).taken).toEqual([...due(5), "later"]);
+    });
+    await withAlteredLua(lua.claim, "<= nowUs do", "<= math.huge do", async () => {
+      expect((await look(1, 10, 0)).taken).toEqual(["t0", "later"]);
+    });
+  });
+
+  it.each([1, 6])(
+    "a lease that ended is left to reap and takes no timer's place in the answer, with %i due",
+    async (count) => {
+      await schedule("k@1000", "lapsed");
+      await lease();
+      await shard.lapse();
+      const ids = Array.from({ length: count }, (_, index) => `t${index}`);
+      await schedule("k@2000", ...ids);
+      const { timers, nextUs, trouble } = await claimed(10);
+      expect(timers.filter((_, at) => at % 3 === 0)).toEqual(ids);
+      expect(trouble).toBe("lapsed");
+      expect(nextUs).toBeUndefined();
+    },
+  );
+});
+
+describe("a shard without notes and followers says so, and nobody asks", () => {
+  const plain = (): Promise<string | null> => redis.hget(shard.keys.state, "plain");
+
+  const settle = (verb: string, leaseEnd: string, token: string, detail: string | number): Promise<unknown> =>
+    shard.call(lua.settle, {}, ["a", leaseEnd, token, "s", verb, 1, detail]);
+  const writers: Readonly<Record<string, (leaseEnd: string, token: string) => Promise<unknown>>> = {
+    extend: (leaseEnd, token) => shard.call(lua.extend, { leaseUs: 1_000_000 }, ["a", leaseEnd, token, 1]),
+    retry: (leaseEnd, token) => settle("retry", leaseEnd, token, 60_000),
+    release: (leaseEnd, token) => settle("release", leaseEnd, token, ""),
+    reap: async () => {
+      await shard.lapse();
+      return shard.call(lua.reap, { limit: 10, attemptsMax: 3, leaseUs: 50_000_000, error: "gone" });
+    },
+    cancel: () => shard.call(lua.cancel, {}, ["a", "1"]),
+    schedule: () => shard.call(lua.schedule, { pendingMax: 0, delayMaxMs: 1e12 }, ["k+1", 1, "a", "2 {}"]),
+    "store of a note": () => shard.call(lua.store, {}, ["x", "5000", "body", "note", ""]),
+    "store of what follows": () => shard.call(lua.store, {}, ["x", "5000", "body", "", "following"]),
+  };
+
+  it.each(Object.keys(writers))("T4 T6 until one is written, as by %s, and again when it is gone", async (name) => {
+    await schedule("k@1000", "a");
+    sequence += 1;
+    const { leaseEnd, token } = await shard.lease(10, sequence);
+    expect(await plain()).toBe("1");
+    await writers[name]?.(leaseEnd, token);
+    expect(await redis.exists(shard.keys.notes, shard.keys.later)).toBe(1);
+    expect(await plain()).toBeNull();
+    await schedule("k@1000", "b");
+    await lease();
+    expect(await plain()).toBeNull();
+    await redis.del(shard.keys.notes, shard.keys.later);
+    await schedule("k@1000", "c");
+    await lease();
+    expect(await plain()).toBe("1");
+  });
+
+  it("T4 a shard that says nothing is asked, as one is whose state was founded anew beside what was there", async () => {
+    await schedule("k@1000", "a");
+    await lease();
+    await shard.call(lua.cancel, {}, ["a", "1"]);
+    await redis.del(shard.keys.state);
+    shard = await ScriptShard.open(redis, `c${tag}`);
+    await schedule("k@1000", "b");
+    await lease();
+    expect(await plain()).toBeNull();
+  });
+
+  /** A note is written that no longer takes the word back; the attempt that the next claim hands out for it. */
+  async function noteAfterRetry(): Promise<string | null | undefined> {
+    await schedule("k@1000", "a");
+    sequence += 1;
+    const { leaseEnd, token } = await shard.lease(10, sequence);
+    await shard.call(lua.settle, {}, ["a", leaseEnd, token, "o", "release", 3, ""]);
+    return (await claimed(10)).notes[0];
+  }
+
+  it("T6 what was noted comes with the next claim", async () => {
+    expect(await noteAfterRetry()).toBe("0003--");
+  });
+
+  it("T6 counter-test: who writes a note and leaves the word standing hides its attempts", async () => {
+    await withAlteredLua(
+      lua.settle,
+      `redis.call("HDEL", state, "plain")`,
+      `redis.call("HDEL", state, "")`,
+      async () => {
+        expect(await noteAfterRetry()).toBeUndefined();
+      },
+    );
+  });
+});
+
+describe("types that are not asked for beforehand", () => {
+  /** An acknowledgement when another program has taken the records' key. */
+  async function acknowledgeBesideStranger(): Promise<{ readonly before: unknown; readonly after: unknown }> {
+    await schedule("k@1000", ...many);
+    const leaseEnd = await lease(many.length);
+    const before = await snapshot();
+    await redis.set(shard.keys.data, "another program's");
+    for (const ids of [many.slice(0, 1), many]) {
+      const acks = [leaseEnd, ids.length, ...ids, ...ids.map(() => "")];
+      await expect(claim(0, acks, ids.length)).rejects.toThrow("WRONGTYPE");
+    }
+    return { before, after: await snapshot() };
+  }
+
+  const many = Array.from({ length: 9 }, (_, index) => `t${index}`);
+  const snapshot = async (): Promise<unknown> => [
+    await redis.zrange(shard.keys.due, "0", "-1", "WITHSCORES"),
+    await redis.hgetall(shard.keys.state),
+    await redis.hgetall(shard.keys.memoryA),
+    await redis.hgetall(shard.keys.memoryB),
+  ];
+
+  it("K3 an acknowledgement writes nothing when the key of the records is another program's", async () => {
+    const { before, after } = await acknowledgeBesideStranger();
+    expect(after).toEqual(before);
+  });
+
+  it("K3 a schedule writes nothing when a key is another program's", async () => {
+    await warmUp();
+    const before = await snapshot();
+    await redis.rename(shard.keys.data, "aside");
+    await redis.set(shard.keys.data, "another program's");
+    await expect(schedule("k+60000", "a")).rejects.toThrow("WRONGTYPE");
+    expect(await snapshot()).toEqual(before);
+    await redis.rename("aside", shard.keys.data);
+    expect((await schedule("k+60000", "a"))[0]).toBe("scheduled");
+  });
+
+  it("K3 counter-test: with the deadlines first, a timer without a record stays", async () => {
+    const [records, deadlines] = [
+      `redis.call("HSET", data, unpack(recorded))`,
+      `redis.call("ZADD", due, unpack(scored))`,
+    ];
+    await withAlteredLua(lua.schedule, `${records}\n    ${deadlines}`, `${deadlines}\n    ${records}`, async () => {
+      await redis.set(shard.keys.data, "another program's");
+      await expect(schedule("k+60000", "a")).rejects.toThrow("WRONGTYPE");
+      expect(await redis.zrange(shard.keys.due, "0", "-1")).toEqual(["a"]);
+    });
+  });
+});
