@@ -4,12 +4,16 @@
  *
  * Two relays never have rows of one id at a time, unless PostgreSQL has given up on the connection of one. That one must not speak any more:
  * it asks the timer within `freshMs` of the claim or not at all, and what it had asked before carries the bounds of K1.
+ *
+ * A connection may answer nothing and never end. What is asked of PostgreSQL is given up after `claimMs`, when the claim is worth nothing any
+ * more, and the next pass takes another connection.
  */
-import { backoffMs, elapsedMs, integer, now, sleep, withoutAmbientDeadline } from "@holdfast/core";
+import { backoffMs, elapsedMs, integer, now, sleep, withAmbientDeadline, withoutAmbientDeadline } from "@holdfast/core";
+import { PostgresUnavailableError } from "./errors.ts";
 import { resolveTransactionOptions } from "./options.ts";
 import type { ResolvedTransactionOptions } from "./options.ts";
 import type { ResolvedRelayOptions } from "./outbox-options.ts";
-import { waitFor } from "./patience.ts";
+import { waitFor, WaitOverError } from "./patience.ts";
 import type { PoolLike } from "./pool.ts";
 import { relayRow } from "./relayed-row.ts";
 import type { OutboxRow, OutboxTimer, Relayed, Unrelayed } from "./relayed-row.ts";
@@ -126,9 +130,11 @@ export class OutboxRelay<Payload> implements AsyncDisposable {
 
   /** @returns whether there may be more */
   async #pass(): Promise<boolean> {
-    const { rowsMax, events } = this.#options;
+    const { clock, claimMs, rowsMax, events } = this.#options;
     const { name: timer } = this.#timer;
-    const answers = await runTransaction(this.#pool, this.#transaction, { body: (tx) => this.#relay(tx) });
+    const run = (): Promise<readonly Relayed[]> =>
+      runTransaction(this.#pool, this.#transaction, { body: (tx) => this.#relay(tx) });
+    const answers = await withAmbientDeadline(claimMs, run, clock);
     for (const answer of answers) if (answer.kind === "relayed") this.#tell(answer.row);
     const inTrouble = answers.find((answer): answer is Unrelayed => answer.kind === "later");
     if (inTrouble !== undefined) throw new RelayTroubleError("the timer could not be told", { cause: inTrouble.error });
@@ -142,25 +148,42 @@ export class OutboxRelay<Payload> implements AsyncDisposable {
   async #relay(tx: Transaction): Promise<readonly Relayed[]> {
     const { clock, rowsMax, claimMs } = this.#options;
     const asked = now(clock);
-    const claimed = await ask<RawRow>(
+    const claimed = await this.#asked<RawRow>(
       tx,
-      this.#statement,
       "SELECT sequence, id, action, remaining_ms, payload, operation, attempts, lag_ms FROM holdfast.outbox_claim($1, $2::integer, $3::integer)",
       [this.#timer.name, rowsMax, claimMs],
     );
     // After a pause somebody else may have these rows. From here on to the last request nothing waits.
     if (elapsedMs(clock, asked) > freshMs) throw new StaleClaimError("the claim is no longer fresh");
-    const sending = claimed.map(({ remaining_ms: remainingMs, lag_ms: lagMs, ...row }) =>
-      relayRow(this.#timer, { ...row, remainingMs: Number(remainingMs), lagMs: Number(lagMs) }),
+    const sending = withoutAmbientDeadline(() =>
+      claimed.map(({ remaining_ms: remainingMs, lag_ms: lagMs, ...row }) =>
+        relayRow(this.#timer, { ...row, remainingMs: Number(remainingMs), lagMs: Number(lagMs) }),
+      ),
     );
     if (sending.length === 0) return [];
     const answers = await waitFor(Promise.all(sending), { clock, signal: this.#abandoned.signal, timeoutMs: Infinity });
     const relayed = answers.filter(({ kind }) => kind === "relayed").map(({ row }) => row.sequence);
-    await ask(tx, this.#statement, "SELECT holdfast.outbox_relayed($1::bigint[])", [relayed]);
+    await this.#asked(tx, "SELECT holdfast.outbox_relayed($1::bigint[])", [relayed]);
     for (const answer of answers) {
       if (answer.kind === "postponed" || answer.kind === "dead") await this.#refused(tx, answer);
     }
     return answers;
+  }
+
+  /** Asks, but neither beyond the claim nor beyond the grace of a stop. */
+  async #asked<Row>(tx: Transaction, text: string, values: readonly unknown[]): Promise<Row[]> {
+    const { clock, claimMs: timeoutMs } = this.#options;
+    const { operation } = this.#statement;
+    try {
+      return await waitFor(ask<Row>(tx, this.#statement, text, values), {
+        clock,
+        signal: this.#abandoned.signal,
+        timeoutMs,
+      });
+    } catch (error) {
+      if (!(error instanceof WaitOverError)) throw error;
+      throw new PostgresUnavailableError(operation, "connection-lost", { cause: error });
+    }
   }
 
   async #refused(tx: Transaction, answer: Unrelayed): Promise<void> {
@@ -169,11 +192,7 @@ export class OutboxRelay<Payload> implements AsyncDisposable {
     const attempts = row.attempts + 1;
     const retryInMs = answer.kind === "dead" ? null : backoffMs(backoff, attempts, random);
     const why = String(error).replaceAll("\0", "").slice(0, 1_000);
-    await ask(tx, this.#statement, "SELECT holdfast.outbox_failed($1::bigint, $2, $3::bigint)", [
-      row.sequence,
-      why,
-      retryInMs,
-    ]);
+    await this.#asked(tx, "SELECT holdfast.outbox_failed($1::bigint, $2, $3::bigint)", [row.sequence, why, retryInMs]);
     const { name: timer } = this.#timer;
     const { id } = row;
     if (retryInMs === null) events.emit(() => ({ type: "dead", timer, id, error }));

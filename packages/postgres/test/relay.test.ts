@@ -1,10 +1,18 @@
 /** The relay: trouble on either side of it, rows that are refused, start and stop. */
-import { pollUntil, RedisServer } from "@holdfast/testkit";
+import { setTimeout as delay } from "node:timers/promises";
+import { FaultProxy, LeapClock, pollUntil, RedisServer } from "@holdfast/testkit";
 import { DurableTimer } from "@holdfast/timer";
 import { Redis } from "ioredis";
 import type { Pool } from "pg";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { outbox, type OutboxTimer, type PoolLike } from "../src/index.ts";
+import {
+  outbox,
+  type OutboxRelay,
+  type OutboxTimer,
+  type PoolLike,
+  type PostgresEvent,
+  PostgresUnavailableError,
+} from "../src/index.ts";
 import { collector, gate } from "./database.ts";
 import { type Payload, RelayStage } from "./relay-stage.ts";
 
@@ -206,6 +214,73 @@ describe("trouble", () => {
     late = false;
     await stage.drained();
     expect(told.told).toEqual(["schedule a a"]);
+  });
+});
+
+describe("a connection that answers nothing and does not end", () => {
+  async function mute(): Promise<{
+    relay: OutboxRelay<Payload>;
+    proxy: FaultProxy;
+    events: PostgresEvent[];
+    clock: LeapClock;
+  }> {
+    const proxy = await FaultProxy.start(stage.database.server, { protocol: "tcp" });
+    const [clock, { events, onEvent }] = [new LeapClock(), collector()];
+    const far = stage.database.open({ max: 2 }, proxy);
+    let falls = false;
+    const fallsMute: PoolLike = {
+      query: (text, values) => far.query(text, values),
+      connect: async () => {
+        const client = await far.connect();
+        return {
+          query: (text, values) => {
+            if (falls && text.includes("outbox_claim")) {
+              falls = false;
+              proxy.blackhole("down");
+            }
+            return client.query(text, values);
+          },
+          release: (destroy) => client.release(destroy),
+          on: (event, listener) => client.on(event, listener),
+          off: (event, listener) => client.off(event, listener),
+        };
+      },
+    };
+    const relay = await stage.relay({ onEvent, clock, backoff: { baseMs: 20, delayMaxMs: 100 } }, timer, fallsMute);
+    await stage.schedule("before");
+    await stage.drained();
+    falls = true;
+    await pollUntil("the relay has asked in vain", () => proxy.counts.blackholed > 0);
+    return { relay, proxy, events, clock };
+  }
+
+  it("P4 is given up when its claim is over, and the rows go by another one", async () => {
+    const { proxy, events, clock } = await mute();
+    await using _ = proxy;
+    try {
+      await stage.schedule("during");
+      await pollUntil("the relay is in trouble, and says of what kind", () => {
+        clock.leap(10_000);
+        return events.some((event) => event.type === "trouble" && event.error instanceof PostgresUnavailableError);
+      });
+    } finally {
+      await proxy.heal({ held: "drop" });
+    }
+    await stage.drained();
+    expect(await timer.get("during")).not.toBeNull();
+  });
+
+  it("is not waited for by a stop beyond its grace", async () => {
+    const { relay, proxy } = await mute();
+    await using _ = proxy;
+    try {
+      const stopping = relay.stop({ graceMs: 50 });
+      expect(await Promise.race([stopping, delay(60_000, "it is still waited for", { ref: false })])).toEqual({
+        finished: false,
+      });
+    } finally {
+      await proxy.heal({ held: "drop" });
+    }
   });
 });
 
