@@ -2,7 +2,7 @@
  * A worker for the random suite: runs keys on demand, and books an entry for each with a resource of its own.
  */
 import { setTimeout as delay } from "node:timers/promises";
-import { reportReady, servePod } from "@holdfast/testkit";
+import { reportReady, servePod, Stopwatch } from "@holdfast/testkit";
 import { Redis } from "ioredis";
 import { Idempotency } from "../src/index.ts";
 import type { Attempt, IdempotencyEvent } from "../src/index.ts";
@@ -47,6 +47,7 @@ const resource = new Redis({ host: "127.0.0.1", port: Number(RESOURCE_PORT), ret
 redis.on("error", () => undefined);
 resource.on("error", () => undefined);
 const counts: Record<string, number> = {};
+const watch = Stopwatch.start();
 const idempotency = new Idempotency(redis, NAME, {
   leaseMs: 300,
   commandTimeoutMs: 150,
@@ -91,6 +92,8 @@ servePod({
     }
   },
   counts: () => counts,
+  /** For how long this process has stood still so far. */
+  stoodStillMs: () => watch.elapsedMs - watch.ranMs,
 });
 await redis.ping();
 reportReady();
