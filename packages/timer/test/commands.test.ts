@@ -2,7 +2,6 @@
 import { RedisServer } from "@holdfast/testkit";
 import type { Redis } from "ioredis";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { claimScript } from "../src/claim.ts";
 import type { ClaimReply } from "../src/claim.ts";
 import * as lua from "../src/scripts.generated.ts";
 import { withAlteredLua } from "./altered-lua.ts";
@@ -39,33 +38,17 @@ async function commandsOf(run: () => Promise<unknown>): Promise<Readonly<Record<
   return Object.fromEntries(calls.filter(([name]) => !["config|resetstat", "info"].includes(name)));
 }
 
-function schedule(when: string, ...ids: string[]): Promise<unknown[]> {
-  const items = [when, ids.length, ...ids.flatMap((id) => [id, `op-${id} {}`])];
-  return shard.call(lua.schedule, { pendingMax: 0, delayMaxMs: 1e12 }, items);
-}
-
+const schedule: ScriptShard["schedule"] = (...given) => shard.schedule(...given);
 let sequence = 0;
 
-function claim(
-  limit: number,
-  acks: readonly (string | number)[] = [],
-  ackCount = acks.length > 0 ? 1 : 0,
-): Promise<unknown[]> {
+function claim(limit: number, acks?: readonly (string | number)[], ackCount = acks ? 1 : 0): Promise<ClaimReply> {
   sequence += 1;
-  return shard.call(lua.claim, { lane: "w.0", sequence, limit, leaseUs: 50_000_000, ackCount }, acks);
+  return shard.claim(limit, sequence, acks, ackCount);
 }
 
 /** Claims what is due; the end of its lease. */
 async function lease(limit = 10): Promise<string> {
-  sequence += 1;
-  return (await shard.lease(limit, sequence)).leaseEnd;
-}
-
-/** Claims what is due; the whole answer. */
-async function claimed(limit: number, acks?: readonly (string | number)[], ackCount?: number): Promise<ClaimReply> {
-  const reply = claimScript.decode(await claim(limit, acks, ackCount), "claim");
-  if (reply === undefined || reply === "outrun") throw new Error(`not claimed: ${reply ?? "layout"}`);
-  return reply;
+  return (await claim(limit)).leaseEnd;
 }
 
 /** A timer fires, so that the shard and the lane are known; and one is pending, as there always is. */
@@ -118,68 +101,6 @@ describe("the older half of the memory", () => {
   });
 });
 
-describe("what is due is found by one look, or by two more in a burst", () => {
-  const counts = [0, 1, 2, 3, 4, 5, 9];
-  const limits = [1, 2, 3, 4, 10];
-  /** A claim where so many are due and one comes later, beside so many acknowledgements that are not its own. */
-  async function look(
-    count: number,
-    limit: number,
-    ackCount: number,
-  ): Promise<{ readonly taken: readonly string[]; readonly next: "now" | "later" | undefined }> {
-    tag += 1;
-    shard = await ScriptShard.open(redis, `c${tag}`);
-    if (count > 0) await schedule("k@1000", ...due(count));
-    await schedule("k+600000", "later");
-    const laterUs = Number(await redis.zscore(shard.keys.due, "later"));
-    const strangers = Array.from({ length: ackCount }, (_, index) => `u${index}`);
-    const acks = ackCount > 0 ? ["5", ackCount, ...strangers, ...strangers.map(() => "")] : [];
-    const { timers, nextUs, nowUs, refused } = await claimed(limit, acks, ackCount);
-    expect(refused).toEqual(strangers);
-    const next = nextUs === laterUs ? "later" : nextUs === nowUs ? "now" : undefined;
-    return { taken: timers.filter((_, at) => at % 3 === 0), next };
-  }
-
-  const due = (count: number): string[] => Array.from({ length: count }, (_, index) => `t${index}`);
-
-  it.each(counts)(
-    "T1 T10 with %i due, for every limit: no more than that, in order, and when to look again",
-    async (count) => {
-      for (const limit of limits)
-        for (const ackCount of [0, 4]) {
-          const { taken, next } = await look(count, limit, ackCount);
-          expect(taken).toEqual(due(count).slice(0, limit));
-          if (count !== limit) expect(next).toBe(count > limit ? "now" : "later");
-          else expect(["now", "later"]).toContain(next);
-        }
-    },
-  );
-
-  it("T1 counter-test: without the time as their end both looks take what is not due", async () => {
-    await withAlteredLua(lua.claim, `"-inf", nowText, "BYSCORE"`, `"-inf", "+inf", "BYSCORE"`, async () => {
-      for (const ackCount of [0, 4]) expect((await look(5, 10, ackCount)).taken).toEqual([...due(5), "later"]);
-    });
-    await withAlteredLua(lua.claim, "<= nowUs do", "<= math.huge do", async () => {
-      expect((await look(1, 10, 0)).taken).toEqual(["t0", "later"]);
-    });
-  });
-
-  it.each([1, 6])(
-    "a lease that ended is left to reap and takes no timer's place in the answer, with %i due",
-    async (count) => {
-      await schedule("k@1000", "lapsed");
-      await lease();
-      await shard.lapse();
-      const ids = Array.from({ length: count }, (_, index) => `t${index}`);
-      await schedule("k@2000", ...ids);
-      const { timers, nextUs, trouble } = await claimed(10);
-      expect(timers.filter((_, at) => at % 3 === 0)).toEqual(ids);
-      expect(trouble).toBe("lapsed");
-      expect(nextUs).toBeUndefined();
-    },
-  );
-});
-
 describe("a shard without notes and followers says so, and nobody asks", () => {
   const plain = (): Promise<string | null> => redis.hget(shard.keys.state, "plain");
 
@@ -201,10 +122,9 @@ describe("a shard without notes and followers says so, and nobody asks", () => {
 
   it.each(Object.keys(writers))("T4 T6 until one is written, as by %s, and again when it is gone", async (name) => {
     await schedule("k@1000", "a");
-    sequence += 1;
-    const { leaseEnd, token } = await shard.lease(10, sequence);
+    const { leaseEnd, token } = await claim(10);
     expect(await plain()).toBe("1");
-    await writers[name]?.(leaseEnd, token);
+    await writers[name]?.(leaseEnd, String(token));
     expect(await redis.exists(shard.keys.notes, shard.keys.later)).toBe(1);
     expect(await plain()).toBeNull();
     await schedule("k@1000", "b");
@@ -230,10 +150,9 @@ describe("a shard without notes and followers says so, and nobody asks", () => {
   /** A note is written that no longer takes the word back; the attempt that the next claim hands out for it. */
   async function noteAfterRetry(): Promise<string | null | undefined> {
     await schedule("k@1000", "a");
-    sequence += 1;
-    const { leaseEnd, token } = await shard.lease(10, sequence);
-    await shard.call(lua.settle, {}, ["a", leaseEnd, token, "o", "release", 3, ""]);
-    return (await claimed(10)).notes[0];
+    const { leaseEnd, token } = await claim(10);
+    await shard.call(lua.settle, {}, ["a", leaseEnd, String(token), "o", "release", 3, ""]);
+    return (await claim(10)).notes[0];
   }
 
   it("T6 what was noted comes with the next claim", async () => {

@@ -1,6 +1,7 @@
 /** One shard as its scripts see it: calls each by the names of its arguments, on a real server. */
 import type { Redis } from "ioredis";
 import { claimScript } from "../src/claim.ts";
+import type { ClaimReply } from "../src/claim.ts";
 import { shardKeys } from "../src/keys.ts";
 import type { ShardKeys } from "../src/keys.ts";
 import * as lua from "../src/scripts.generated.ts";
@@ -52,23 +53,33 @@ export class ScriptShard {
 
   /** Sets timers that are due. */
   async set(...ids: string[]): Promise<void> {
-    const items = ["k@1000", ids.length, ...ids.flatMap((id) => [id, `op-${id} "${id}"`])];
-    await this.call(lua.schedule, { pendingMax: 0, delayMaxMs: 1e12 }, items);
+    await this.schedule("k@1000", ...ids);
   }
 
-  /** Claims. */
-  async lease(limit = 10, sequence = 1): Promise<{ token: string; leaseEnd: string; timers: readonly string[] }> {
-    const reply: unknown = await this.call(lua.claim, {
-      lane: "w.0",
-      sequence,
-      limit,
-      leaseUs: 50_000_000,
-      ackCount: 0,
-    });
-    const claimed = claimScript.decode(reply, "claim");
+  /** Sets timers with one `when`, each by an operation of its own, its id as payload. */
+  schedule(when: string, ...ids: string[]): Promise<unknown[]> {
+    const items = ids.length > 0 ? [when, ids.length, ...ids.flatMap((id) => [id, `op-${id} "${id}"`])] : [];
+    return this.call(lua.schedule, { pendingMax: 0, delayMaxMs: 1e12 }, items);
+  }
+
+  /** Claims, with acknowledgements as the script takes them; the decoded answer. */
+  async claim(
+    limit: number,
+    sequence: number,
+    acks: readonly (string | number)[] = [],
+    ackCount = 0,
+  ): Promise<ClaimReply> {
+    const request = { lane: "w.0", sequence, limit, leaseUs: 50_000_000, ackCount };
+    const claimed = claimScript.decode(await this.call(lua.claim, request, acks), "claim");
     if (claimed === undefined || claimed === "outrun") throw new Error(`not claimed: ${claimed ?? "layout"}`);
-    // As the settling scripts take it: the decoded number has lost nothing, since it is below 2^53.
-    return { token: String(claimed.token), leaseEnd: claimed.leaseEnd, timers: claimed.timers };
+    return claimed;
+  }
+
+  /** Claims; the lease as the settling scripts take it. */
+  async lease(limit = 10, sequence = 1): Promise<{ token: string; leaseEnd: string; timers: readonly string[] }> {
+    const { token, leaseEnd, timers } = await this.claim(limit, sequence);
+    // The decoded number has lost nothing, since it is below 2^53.
+    return { token: String(token), leaseEnd, timers };
   }
 
   /** Ends all leases, as time does. */

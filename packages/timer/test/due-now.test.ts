@@ -1,0 +1,91 @@
+/** What a claim takes and when it says to look again, however much is due: by one look, or by two more in a burst. */
+import { RedisServer } from "@holdfast/testkit";
+import type { Redis } from "ioredis";
+import { afterAll, beforeAll, beforeEach, expect, it } from "vitest";
+import type { ClaimReply } from "../src/claim.ts";
+import * as lua from "../src/scripts.generated.ts";
+import { withAlteredLua } from "./altered-lua.ts";
+import { Desk } from "./client.ts";
+import { ScriptShard } from "./script-shard.ts";
+
+let server: RedisServer;
+let redis: Redis;
+let shard: ScriptShard;
+let tag = 0;
+let sequence = 0;
+const desk = new Desk();
+beforeAll(async () => {
+  server = await RedisServer.start();
+  redis = desk.redis(server.url);
+});
+afterAll(async () => {
+  await desk[Symbol.asyncDispose]();
+  await server.stop();
+});
+beforeEach(async () => {
+  tag += 1;
+  shard = await ScriptShard.open(redis, `d${tag}`);
+});
+
+function claim(limit: number, acks?: readonly (string | number)[], ackCount?: number): Promise<ClaimReply> {
+  sequence += 1;
+  return shard.claim(limit, sequence, acks, ackCount);
+}
+
+const due = (count: number): string[] => Array.from({ length: count }, (_, index) => `t${index}`);
+const counts = [0, 1, 2, 3, 4, 5, 9];
+const limits = [1, 2, 3, 4, 10];
+/** A claim where so many are due and one comes later, beside so many acknowledgements that are not its own. */
+async function look(
+  count: number,
+  limit: number,
+  ackCount: number,
+): Promise<{ readonly taken: readonly string[]; readonly next: "now" | "later" | undefined }> {
+  tag += 1;
+  shard = await ScriptShard.open(redis, `d${tag}`);
+  if (count > 0) await shard.schedule("k@1000", ...due(count));
+  await shard.schedule("k+600000", "later");
+  const laterUs = Number(await redis.zscore(shard.keys.due, "later"));
+  const strangers = Array.from({ length: ackCount }, (_, index) => `u${index}`);
+  const acks = ackCount > 0 ? ["5", ackCount, ...strangers, ...strangers.map(() => "")] : [];
+  const { timers, nextUs, nowUs, refused } = await claim(limit, acks, ackCount);
+  expect(refused).toEqual(strangers);
+  const next = nextUs === laterUs ? "later" : nextUs === nowUs ? "now" : undefined;
+  return { taken: timers.filter((_, at) => at % 3 === 0), next };
+}
+
+it.each(counts)(
+  "T1 T10 with %i due, for every limit: no more than that, in order, and when to look again",
+  async (count) => {
+    for (const limit of limits)
+      for (const ackCount of [0, 4]) {
+        const { taken, next } = await look(count, limit, ackCount);
+        expect(taken).toEqual(due(count).slice(0, limit));
+        if (count !== limit) expect(next).toBe(count > limit ? "now" : "later");
+        else expect(["now", "later"]).toContain(next);
+      }
+  },
+);
+
+it("T1 counter-test: without the time as their end both looks take what is not due", async () => {
+  await withAlteredLua(lua.claim, `"-inf", nowText, "BYSCORE"`, `"-inf", "+inf", "BYSCORE"`, async () => {
+    for (const ackCount of [0, 4]) expect((await look(5, 10, ackCount)).taken).toEqual([...due(5), "later"]);
+  });
+  await withAlteredLua(lua.claim, "<= nowUs do", "<= math.huge do", async () => {
+    expect((await look(1, 10, 0)).taken).toEqual(["t0", "later"]);
+  });
+});
+
+it.each([1, 6])(
+  "a lease that ended is left to reap and takes no timer's place in the answer, with %i due",
+  async (count) => {
+    await shard.schedule("k@1000", "lapsed");
+    await claim(10);
+    await shard.lapse();
+    await shard.schedule("k@2000", ...due(count));
+    const { timers, nextUs, trouble } = await claim(10);
+    expect(timers.filter((_, at) => at % 3 === 0)).toEqual(due(count));
+    expect(trouble).toBe("lapsed");
+    expect(nextUs).toBeUndefined();
+  },
+);
