@@ -7,7 +7,7 @@ import { StandStill } from "../history/stand-still.ts";
 /** Where something stands still for longer than this, leases end and servers are taken for dead: that is a fault of its own. */
 const stillMaxMs = 300;
 /** A machine that is never left alone for so long gets no more attempts than fit into this. */
-const patienceMs = 90_000;
+const patienceMs = 45_000;
 
 /** How long. */
 export interface CalmTimes {

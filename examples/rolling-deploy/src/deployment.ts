@@ -110,6 +110,8 @@ export class Deployment implements AsyncDisposable {
 
   private async retire(replica: Replica): Promise<void> {
     const ended = replica.terminate(this.options.terminationGraceMs);
+    // It may end before traffic learns of it; what went wrong is told when it is waited for.
+    ended.catch(() => undefined);
     await sleep(this.options.endpointDelayMs);
     this.endpoints.delete(replica);
     if (!(await ended)) this.counts.overran += 1;
