@@ -3,6 +3,7 @@ import { OutcomeUnknownError, RedisRefusedError, RedisUnavailableError } from "@
 import { ClockSkew, FaultProxy, pollUntil, RedisServer, Stopwatch } from "@holdfast/testkit";
 import { Redis } from "ioredis";
 import { afterEach, describe, expect, it } from "vitest";
+import { fencedSet } from "../src/guard/index.ts";
 import { FencedLock, LockTimeoutError } from "../src/index.ts";
 import { leaseOf } from "./lease-fixture.ts";
 import { eventLog, patientMs, useRealServer } from "./real-server.ts";
@@ -364,6 +365,33 @@ describe("the clock of the Redis host", () => {
       expect(next.token).toBeGreaterThan(old.token);
       await expect(old.renew()).rejects.toMatchObject({ reason: "lost" });
       next.assertHeld();
+    });
+  });
+
+  it("L1 when the record and the time are lost at once, a guard lets nobody behind the highest token write, until the clock has passed it", async () => {
+    await skewed(async (lock, skew, redis) => {
+      await skew.set(3_600_000);
+      const old = await lock.acquire("a");
+      await lock.forceRelease("a");
+      const ahead = await lock.acquire("a");
+      await fencedSet(redis, "user:v", "ahead", ahead);
+      await ahead.release();
+      // The one case in which tokens go back.
+      await redis.del(leaseOf(redis).keys.lease);
+      await skew.set(0);
+      const next = await lock.acquire("a");
+      expect(next.token).toBeLessThan(old.token);
+      for (const behind of [old, next]) {
+        const write = fencedSet(redis, "user:v", "behind", behind);
+        await expect(write).rejects.toMatchObject({ name: "StaleTokenError", highest: ahead.token });
+      }
+      expect(await redis.get("user:v")).toBe("ahead");
+      await next.release();
+      await skew.set(3_660_000);
+      const caughtUp = await lock.acquire("a");
+      expect(caughtUp.token).toBeGreaterThan(ahead.token);
+      await fencedSet(redis, "user:v", "caught up", caughtUp);
+      expect(await redis.get("user:v")).toBe("caught up");
     });
   });
 

@@ -5,6 +5,8 @@ import { FaultProxy, pollUntil, Stopwatch } from "@holdfast/testkit";
 import { describe, expect, it } from "vitest";
 import { FencedLock, lockChannel, LockLostError, LockTimeoutError } from "../src/index.ts";
 import type { Hold, LockEvent } from "../src/index.ts";
+import { acquire } from "../src/scripts.generated.ts";
+import { withAlteredLua } from "./altered-lua.ts";
 import { leaseOf } from "./lease-fixture.ts";
 import { eventLog, useRealServer } from "./real-server.ts";
 
@@ -68,6 +70,17 @@ describe("one owner", () => {
     expect(await bob.tryAcquire("a")).toBeNull();
     await hold.release();
     expect(await bob.tryAcquire("a")).not.toBeNull();
+  });
+
+  it("L2 counter-test: a grant that does not look at the lease makes two owners, each of whom holds", async () => {
+    const first = await real.lock().acquire("a");
+    await withAlteredLua(acquire, "nowUs >= openUs", "true", async () => {
+      const second = await real.lock().tryAcquire("a");
+      second?.assertHeld();
+      first.assertHeld();
+      expect(await real.lock().inspect("a")).toMatchObject({ token: second?.token });
+    });
+    expect(await first.release()).toEqual({ kind: "lost" });
   });
 
   it("L5 what an old holder does later leaves its successor's lease as it is", async () => {

@@ -117,7 +117,7 @@ describe("a process that stood still", () => {
     expect(await real.lock().inspect("b")).toMatchObject({ token: next.token });
   });
 
-  it("counter-test: a flag that a timer sets still says held right after the loop was blocked", async () => {
+  it("L4 counter-test: a flag that a timer sets still says held right after the loop was blocked", async () => {
     let expired = false;
     const timer = setTimeout(() => (expired = true), 100);
     const untilMs = performance.now() + 300;
@@ -160,6 +160,44 @@ describe("renewal", () => {
       process.off("unhandledRejection", hear);
       await real.server.restart();
       await pollUntil("Redis answers", () => real.redis.ping());
+    }
+  });
+
+  it("L7 a process whose holds cannot be renewed for longer than their ttl lives on, and hears of it", async () => {
+    const proxy = await FaultProxy.start(real.server.address);
+    const pod = await Pod.start(new URL("./holder.pod.ts", import.meta.url), { env: { REDIS_URL: proxy.url } });
+    try {
+      await pod.ready();
+      await pod.request("acquire", { name: "a" });
+      proxy.blackhole("both");
+      await pollUntil("it is told", async () => (await pod.request("told", { name: "a" })) === "expired", {
+        timeoutMs: 60_000,
+      });
+      await proxy.heal();
+      await pollUntil(
+        "it has the lock again",
+        async () => (await pod.request<{ token: number }>("acquire", { name: "a" })).token > 0,
+        { timeoutMs: 60_000 },
+      );
+    } finally {
+      await pod.kill();
+      await proxy.close();
+    }
+  });
+
+  it("L7 counter-test: a renewal that nobody listens to ends the process when Redis does not answer", async () => {
+    const proxy = await FaultProxy.start(real.server.address);
+    const pod = await Pod.start(new URL("./careless-renewal.pod.ts", import.meta.url), {
+      env: { REDIS_URL: proxy.url },
+    });
+    try {
+      await pod.ready();
+      proxy.blackhole("both");
+      expect((await pod.exited).code).toBe(1);
+      expect(pod.output).toContain("Command timed out");
+    } finally {
+      await pod.kill();
+      await proxy.close();
     }
   });
 

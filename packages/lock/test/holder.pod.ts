@@ -7,7 +7,11 @@ import type { Hold } from "../src/index.ts";
 
 const redis = new Redis(process.env["REDIS_URL"] ?? "");
 redis.on("error", () => undefined);
-const lock = new FencedLock(redis, { ttlMs: Number(process.env["TTL_MS"] ?? 1_000), commandTimeoutMs: 30_000 });
+const lock = new FencedLock(redis, {
+  ttlMs: Number(process.env["TTL_MS"] ?? 1_000),
+  lockDelayMs: Number(process.env["LOCK_DELAY_MS"] ?? 0),
+  commandTimeoutMs: 30_000,
+});
 const holds = new Map<string, Hold>();
 const told = new Map<string, { reason: unknown; atMs: number }>();
 

@@ -171,6 +171,35 @@ describe("dead waiters", () => {
   });
 });
 
+describe("lockDelayMs", () => {
+  async function holderWith(delayMs: number): Promise<Pod> {
+    const env = { REDIS_URL: real.server.url, TTL_MS: "300", LOCK_DELAY_MS: String(delayMs) };
+    const pod = await Pod.start(new URL("./holder.pod.ts", import.meta.url), { env });
+    pods.push(pod);
+    await pod.ready();
+    await pod.request("acquire", { name: "a" });
+    return pod;
+  }
+
+  it("others are kept out for it after the ttl of a process that was killed, by the server's clock", async () => {
+    const pod = await holderWith(1_200);
+    const waiting = real.lock().acquire("a", { waitMs: 60_000 });
+    await waiterCount(1);
+    await pod.kill();
+    const { sinceUs = 0 } = (await leaseOf(real.redis).record()) ?? {};
+    const hold = await waiting;
+    // A token is the server's time at its grant.
+    expect(hold.token - sinceUs).toBeGreaterThanOrEqual((300 + 1_200) * 1_000);
+    hold.assertHeld();
+  });
+
+  it("a release is followed at once, however long the delay is", async () => {
+    const pod = await holderWith(86_400_000);
+    expect(await pod.request("release", { name: "a" })).toEqual({ kind: "released" });
+    expect(await real.lock().tryAcquire("a")).not.toBeNull();
+  });
+});
+
 describe("hints", () => {
   it("L6 losing every one costs at most one poll interval, and a client that may not subscribe is enough", async () => {
     await real.redis.acl("SETUSER", "deaf", "on", ">deaf", "~*", "resetchannels", "+@all");
