@@ -1,12 +1,15 @@
 /** FencedLock on a Redis Cluster: every key of a lock in one slot, hints by sharded channels, failover and resharding under way. */
-import { pollUntil, RedisCluster } from "@holdfast/testkit";
+import { ClosedError } from "@holdfast/core";
+import { FaultProxy, pollUntil, RedisCluster } from "@holdfast/testkit";
 import { Cluster } from "ioredis";
+import type { ClusterOptions, Redis } from "ioredis";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { defineFencedScript, fencedSet, StaleTokenError } from "../src/guard/index.ts";
-import { FencedLock } from "../src/index.ts";
+import { FencedLock, LockLostError, LockTimeoutError } from "../src/index.ts";
 import type { LockEvent, LockOptions } from "../src/index.ts";
 import { lockKeys } from "../src/keys.ts";
 import { patientMs } from "./real-server.ts";
+import { leaseOf } from "./lease-fixture.ts";
 
 let cluster: RedisCluster;
 const clients: Cluster[] = [];
@@ -21,8 +24,8 @@ afterEach(async () => {
 });
 afterAll(() => cluster.stop());
 
-function clientOf(): Cluster {
-  const client = new Cluster(cluster.addresses);
+function clientOf(options: Pick<ClusterOptions, "natMap"> = {}): Cluster {
+  const client = new Cluster(cluster.addresses, options);
   client.on("error", () => undefined);
   clients.push(client);
   return client;
@@ -80,6 +83,77 @@ describe("on a Cluster", () => {
       await (await next).release();
     }
     expect(events.filter((event) => event.type === "acquired" && event.handedOver).length).toBeGreaterThanOrEqual(2);
+  });
+
+  it("L3 a wait that is cancelled, or ends, leaves no waiter and no lock that nobody knows of", async () => {
+    const holder = await lockOf().acquire("left");
+    const lock = lockOf();
+    const waiters = async (): Promise<number> => (await lock.inspect("left"))?.waiters ?? -1;
+    const reason = new Error("no longer wanted");
+    const controller = new AbortController();
+    const cancelled = lock.acquire("left", { signal: controller.signal }).catch((error: unknown) => error);
+    await pollUntil("it waits", async () => (await waiters()) === 1);
+    controller.abort(reason);
+    expect(await cancelled).toBe(reason);
+    await expect(lock.acquire("left", { waitMs: 50 })).rejects.toBeInstanceOf(LockTimeoutError);
+    await pollUntil("nobody waits", async () => (await waiters()) === 0);
+    await holder.release();
+    expect(await lock.tryAcquire("left")).not.toBeNull();
+  });
+
+  it("L3 a lost reply to acquire gives the caller the lock: the repeat gets the same token", async () => {
+    const home = await cluster.masterOf(lockKeys("holdfast", "lost").lease);
+    const proxy = await FaultProxy.start(home.address);
+    const natMap = { [`${home.host}:${home.port}`]: { host: proxy.host, port: proxy.port } };
+    const redis = clientOf({ natMap });
+    const lock = lockOf({}, redis);
+    try {
+      await lock.withLock("lost", () => undefined);
+      const fault = proxy.swallowReply(/lock:lost/);
+      const hold = await lock.acquire("lost");
+      expect(fault.hits).toBe(1);
+      expect(await lockOf().inspect("lost")).toMatchObject({ token: hold.token, owner: hold.owner });
+      expect(await hold.release()).toEqual({ kind: "released" });
+    } finally {
+      await lock.close();
+      redis.disconnect();
+      await proxy.close();
+    }
+  });
+
+  it("L2 L5 tryAcquire, forceRelease and a holder that was put out: its successor's lease stays as it is", async () => {
+    const [ann, bob] = [lockOf(), lockOf()];
+    const old = await ann.acquire("forced");
+    expect(await bob.tryAcquire("forced")).toBeNull();
+    const burned = await ann.forceRelease("forced", { operationId: "op-1" });
+    expect(burned).toBeGreaterThan(old.token);
+    expect(await ann.forceRelease("forced", { operationId: "op-1" })).toBe(burned);
+    const next = await bob.tryAcquire("forced");
+    expect(next?.token).toBeGreaterThan(burned);
+    await expect(old.renew()).rejects.toMatchObject({ reason: "lost" });
+    expect(() => old.assertHeld()).toThrow(LockLostError);
+    expect(await old.release()).toEqual({ kind: "lost" });
+    expect(await ann.inspect("forced")).toMatchObject({ token: next?.token, owner: next?.owner });
+    await next?.renew();
+  });
+
+  it("L6 a dead waiter is skipped, and close ends waits and gives holds back", async () => {
+    const [lock, waits] = [lockOf(), lockOf()];
+    const hold = await lock.acquire("closing");
+    // Nobody is behind this one.
+    expect(await leaseOf(clientOf() as unknown as Redis, "closing").acquire("dead", { waits: true })).toMatch(
+      /^waiting/,
+    );
+    const next = waits.acquire("closing", { waitMs: 60_000 });
+    await pollUntil("it waits", async () => (await lock.inspect("closing"))?.waiters === 2);
+    await lock.close();
+    expect(hold.signal.reason).toMatchObject({ reason: "closed" });
+    expect((await next).token).toBeGreaterThan(hold.token);
+    const refused = waits.acquire("closing", { waitMs: 60_000 }).catch((error: unknown) => error);
+    await pollUntil("it waits", async () => (await waits.inspect("closing"))?.waiters === 1);
+    await waits.close();
+    expect(await refused).toBeInstanceOf(ClosedError);
+    expect(await lockOf().tryAcquire("closing")).not.toBeNull();
   });
 
   it("a guard stands in the slot of the key it protects", async () => {
