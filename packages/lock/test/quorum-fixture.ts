@@ -1,9 +1,10 @@
 /** Three or more independent servers, each behind a proxy, with clients and quorum locks that are closed after each test. */
 import { ClockSkew, FaultProxy, RedisServer } from "@holdfast/testkit";
 import { Redis } from "ioredis";
-import { afterAll, afterEach, beforeAll } from "vitest";
+import { afterAll, afterEach, beforeAll, expect } from "vitest";
 import { QuorumLock } from "../src/redlock/index.ts";
 import type { QuorumLockOptions } from "../src/redlock/index.ts";
+import { keysWithoutEnd } from "./real-server.ts";
 
 /** What the tests of a file work with. */
 export interface QuorumServers {
@@ -44,6 +45,7 @@ export function useQuorum(size = 3): QuorumServers {
     for (const skew of skews) await skew.set(0);
     await Promise.all(locks.splice(0).map((lock) => lock.close()));
     for (const client of opened.splice(0)) client.disconnect();
+    expect(await Promise.all(direct.map((client) => keysWithoutEnd(client)))).toEqual(direct.map(() => []));
     await Promise.all(direct.map((client) => client.flushall()));
   });
   afterAll(async () => {

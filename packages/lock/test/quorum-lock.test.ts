@@ -27,6 +27,34 @@ describe("construction", () => {
     expect(() => new QuorumLock([a, b, c], { retryEveryMs: 0 })).toThrow(/retryEveryMs must be/);
   });
 
+  it.each([
+    ["", {}, /name must be a string of 1 to 256 bytes, got 0/],
+    ["\uD800", {}, /well-formed/],
+    [undefined, {}, /name must be/],
+    ["a", { waitMs: -1 }, /waitMs must be/],
+    ["a", { waitMs: Infinity }, /waitMs must be/],
+    ["a", { ttlMs: 49 }, /ttlMs must be/],
+    ["a", { ttlMs: null }, /ttlMs must be/],
+    ["a", { signal: {} }, /signal must be an AbortSignal/],
+    ["a", [], /options must be an object/],
+  ])("every call refuses %j with %j before it asks anybody", async (name, options, message) => {
+    const nodes = Array.from({ length: 3 }, () => new Redis({ lazyConnect: true }));
+    const lock = new QuorumLock(nodes);
+    const bad = [name, options] as unknown as [string, object];
+    await expect(lock.acquire(...bad)).rejects.toThrow(message);
+    await expect(lock.withLock(...bad, () => undefined)).rejects.toThrow(message);
+    if (!("waitMs" in options)) {
+      await expect(lock.tryAcquire(...bad)).rejects.toThrow(message);
+      await expect(lock.attempt(...bad)).rejects.toThrow(message);
+    }
+    if (name !== "a") await expect(lock.inspect(name as string)).rejects.toThrow(message);
+    expect(nodes.map(({ status }) => status)).toEqual(["wait", "wait", "wait"]);
+  });
+
+  it("withLock wants a function", async () => {
+    await expect(quorum.lock().withLock("a", {}, undefined as unknown as () => void)).rejects.toThrow(TypeError);
+  });
+
   it("takes the clients of a Redlock 5", async () => {
     const lock = new QuorumLock(new Redlock(quorum.clients()));
     await lock.withLock("a", (hold) => hold.assertHeld());
@@ -73,6 +101,48 @@ describe("a majority", () => {
     expect(cause.votes.filter(({ vote }) => vote === "held").length).toBeGreaterThanOrEqual(2);
     expect(cause.votes[0]?.node).toMatch(/^127\.0\.0\.1:\d+$/);
     await hold.release();
+  });
+
+  it("attempt names the vote of each node: granted, held, failed with its error, skewed by how much, lost", async () => {
+    const lock = quorum.lock({ nodeTimeoutMs: 5_000, clockSkewMaxMs: 1_000 });
+    const names = quorum.proxies.map(({ host, port }) => `${host}:${port}`);
+    const acquired = await lock.attempt("a");
+    if (acquired.kind !== "acquired") throw new Error(acquired.kind);
+    expect(acquired.votes.map(({ node }) => node)).toEqual(names);
+    expect(acquired.votes.filter(({ vote }) => vote === "granted").length).toBeGreaterThanOrEqual(2);
+    const refused = await quorum.lock().attempt("a");
+    expect(refused.kind).toBe("refused");
+    expect(refused.votes.filter(({ vote }) => vote === "held").length).toBeGreaterThanOrEqual(2);
+    await acquired.hold.release();
+
+    // Another program's data under the name, on two nodes.
+    const [first, second] = quorum.direct as [Redis, Redis, Redis];
+    for (const client of [first, second]) await client.lpush("user:list", "theirs");
+    const failed = await lock.attempt("user:list");
+    expect(failed.kind).toBe("unreachable");
+    const errors = failed.votes.flatMap(({ vote, error }) => (vote === "failed" ? [error] : []));
+    expect(errors).toMatchObject([{ reason: "WRONGTYPE" }, { reason: "WRONGTYPE" }]);
+    expect(await first.lrange("user:list", "0", "-1")).toEqual(["theirs"]);
+
+    // The lock goes on two nodes between the proposal and the confirmation.
+    const held = quorum.proxies.map((proxy) => proxy.hold("request", new RegExp(quorumConfirm.sha1, "u")));
+    const losing = lock.attempt("b");
+    await Promise.all(held.map(({ hit }) => hit));
+    // A proposal may still be on its way when a majority of the others has granted.
+    for (const client of [first, second]) await pollUntil("it is deleted", async () => (await client.del("b")) === 1);
+    for (const request of held) request.release();
+    const lost = await losing;
+    expect(lost.kind).toBe("refused");
+    expect(lost.votes.filter(({ vote }) => vote === "lost").map(({ node }) => node)).toEqual(names.slice(0, 2));
+
+    // No two clocks are near each other, whoever answers first.
+    await quorum.skews[1]?.set(60_000);
+    await quorum.skews[2]?.set(120_000);
+    const skewed = await lock.attempt("c");
+    expect(skewed.kind).toBe("skewed");
+    const behind = skewed.votes.flatMap(({ vote, behindMs = 0 }) => (vote === "skewed" ? [behindMs] : []));
+    expect(behind.length).toBeGreaterThanOrEqual(1);
+    for (const ms of behind) expect(ms).toBeGreaterThan(30_000);
   });
 
   it("inspect tells the holder and each node", async () => {
@@ -144,6 +214,28 @@ describe("faults", () => {
     } finally {
       quorum.servers[1]?.resume();
     }
+  });
+
+  it("one node is down: the lock is had, renewed and given back without it, and it takes part again when it is back", async () => {
+    const lock = quorum.lock({ nodeTimeoutMs: 5_000 });
+    const before = await lock.acquire("a");
+    await quorum.servers[2]?.kill();
+    try {
+      await before.renew();
+      expect(await before.release()).toEqual({ kind: "released" });
+      const without = await lock.acquire("a", { waitMs: 60_000 });
+      expect(without.token).toBeGreaterThan(before.token);
+      expect(await without.release()).toEqual({ kind: "released" });
+    } finally {
+      await quorum.servers[2]?.restart();
+    }
+    await pollUntil("it grants again", async () => {
+      const attempt = await lock.attempt("b");
+      if (attempt.kind !== "acquired") return false;
+      const there = await quorum.direct[2]?.exists("b");
+      await attempt.hold.release();
+      return there === 1;
+    });
   });
 
   it("a majority hangs: the caller is told by whom, in time, and nothing stays locked beyond the ttl", async () => {
