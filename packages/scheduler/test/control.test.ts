@@ -45,6 +45,28 @@ describe("pause and resume", () => {
     expect((await scheduler.history("job")).runs.every(({ outcome }) => outcome !== "missed")).toBe(true);
   });
 
+  it("a job stays paused when every replica is replaced, and goes on in the new ones after resume", async () => {
+    await using desk = new Desk();
+    const name = freshName();
+    const job = { everyMs: 100, version: 1 } as const;
+    const before = desk.scheduler(server.url, name).job("job", job, () => undefined);
+    await before.start();
+    await before.pause("job");
+    await before.stop({ graceMs: 1_000 });
+    const catcher = new Catcher();
+    const after = desk.scheduler(server.url, name).job("job", { ...job, version: 2 }, catcher.handle);
+    await after.start();
+    await desk.event("defined", ({ version }) => version === 2);
+    const store = storeOf(desk.redis(server.url), name);
+    await pollUntil("something has passed", async () => {
+      const view = await store.look();
+      return view.kind === "job" && view.paused && view.nextMs < view.nowMs;
+    });
+    expect(catcher.runs).toEqual([]);
+    await after.resume("job");
+    await catcher.caught(2);
+  });
+
   it("C2 what was due before a pause, while nobody ran, is run after it", async () => {
     await using desk = new Desk();
     const name = freshName();
@@ -128,6 +150,45 @@ describe("pause and resume", () => {
     expect(await operator.runNow("none")).toEqual({ kind: "absent" });
     expect(await operator.remove("none")).toEqual({ kind: "absent" });
     expect(await operator.history("none")).toEqual({ runs: [], longestMs: null, advice: null });
+  });
+});
+
+describe("history", () => {
+  it("keeps the last runs, the latest first, each with its outcome, its runner, its attempts and its duration", async () => {
+    await using desk = new Desk();
+    const name = freshName();
+    const options = { historyMax: 3, runner: "r1" };
+    const scheduler = desk.scheduler(server.url, name, options);
+    const slow = 30;
+    scheduler.job("job", { ...daily, attemptsMax: 1 }, async ({ occurrenceId }) => {
+      await delay(slow);
+      if (occurrenceId === "now-4") throw new RangeError("no luck");
+    });
+    await scheduler.start();
+    for (const operationId of ["1", "2", "3", "4", "5"]) {
+      await scheduler.runNow("job", { operationId });
+      await pollUntil("it has ended", () =>
+        desk.events.some(
+          (event) =>
+            (event.type === "completed" || event.type === "failed") && event.occurrenceId === `now-${operationId}`,
+        ),
+      );
+    }
+    const { runs, longestMs } = await scheduler.history("job");
+    expect(runs.map(({ occurrenceId, outcome }) => [occurrenceId, outcome])).toEqual([
+      ["now-5", "completed"],
+      ["now-4", "failed"],
+      ["now-3", "completed"],
+    ]);
+    for (const { runner, attempts, startedAtMs, durationMs, token } of runs) {
+      expect([runner, attempts]).toEqual(["r1", 1]);
+      // A timer may fire a fraction of a millisecond early.
+      expect(durationMs).toBeGreaterThanOrEqual(slow - 1);
+      expect(startedAtMs).toBeGreaterThan(0);
+      expect(token).toBeGreaterThan(0);
+    }
+    expect(longestMs).toBe(Math.max(...runs.map(({ durationMs }) => durationMs ?? 0)));
+    expect(runs[1]).toMatchObject({ why: "threw", error: "RangeError: no luck" });
   });
 });
 

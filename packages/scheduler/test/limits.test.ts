@@ -164,6 +164,38 @@ describe("C3 atLeastMs", () => {
 });
 
 describe("overlap", () => {
+  it("C1 with overlap skip what is due during a run is recorded as skipped and never begins, here or in another replica", async () => {
+    await using desk = new Desk();
+    const name = freshName();
+    const ids: string[] = [];
+    const gate = Promise.withResolvers<void>();
+    let [running, most] = [0, 0];
+    const replicas = [1, 2].map(() =>
+      desk
+        .scheduler(server.url, name, { leaseMs: 60_000 })
+        .job("job", { everyMs: 100, overlap: "skip" }, async (run) => {
+          running += 1;
+          most = Math.max(most, running);
+          ids.push(run.occurrenceId);
+          if (ids.length === 1) await gate.promise;
+          running -= 1;
+        }),
+    );
+    await Promise.all(replicas.map((replica) => replica.start()));
+    const skipped = (): string[] =>
+      desk.events.flatMap((event) => (event.type === "skipped" ? [event.occurrenceId] : []));
+    await pollUntil("three are skipped", () => skipped().length >= 3, { timeoutMs: 60_000 });
+    expect(ids).toHaveLength(1);
+    gate.resolve();
+    await pollUntil("it goes on", () => ids.length >= 4, { timeoutMs: 60_000 });
+    await Promise.all(replicas.map((replica) => replica.stop({ graceMs: 5_000 })));
+    expect(most).toBe(1);
+    expect(ids.filter((id) => skipped().includes(id))).toEqual([]);
+    const { runs } = await desk.scheduler(server.url, name).history("job");
+    const recorded = runs.filter(({ outcome }) => outcome === "skipped").map(({ occurrenceId }) => occurrenceId);
+    expect(recorded).toEqual(expect.arrayContaining(skipped().slice(0, 3)));
+  });
+
   it("C1 with overlap queue what is due during a run waits for its end, in order, and nothing runs beside it", async () => {
     await using desk = new Desk();
     const name = freshName();
