@@ -240,6 +240,28 @@ describe("Redis", () => {
     },
   );
 
+  it("the server is read-only: calls are refused, nothing begins, and the job goes on when it can be written again", async () => {
+    await using own = await RedisServer.start();
+    await using desk = new Desk();
+    const name = freshName();
+    const catcher = new Catcher();
+    const scheduler = desk.scheduler(own.url, name).job("job", { everyMs: 100, missed: "all" }, catcher.handle);
+    await scheduler.start();
+    await catcher.caught(2);
+    // A master that answers nobody.
+    await own.call("REPLICAOF", "127.0.0.1", "1");
+    const refused = { name: "RedisUnavailableError", reason: "READONLY", effect: "none" };
+    await expect(scheduler.runNow("job")).rejects.toMatchObject(refused);
+    await expect(scheduler.pause("job")).rejects.toMatchObject(refused);
+    await desk.event("trouble", ({ error }) => (error as { reason?: string }).reason === "READONLY");
+    const count = catcher.runs.length;
+    await own.call("REPLICAOF", "NO", "ONE");
+    await catcher.caught(count + 3, 60_000);
+    expect(repeated(catcher.ids)).toEqual([]);
+    const due = catcher.runs.map(({ scheduledForMs }) => scheduledForMs);
+    expect(due).toEqual(due.map((_, index) => (due[0] as number) + index * 100));
+  });
+
   it("a record of a newer format is left alone, and that is said", async () => {
     await using desk = new Desk();
     const name = freshName();

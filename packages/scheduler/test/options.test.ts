@@ -52,6 +52,23 @@ describe("bad input", () => {
     expect(() => scheduler.job("job", options as JobOptions, () => undefined)).toThrow(message);
   });
 
+  it.each([
+    ["", /^job must be a string of 1 to 256 bytes, got 0 bytes$/u],
+    [7, /^job must be a string/u],
+    [undefined, /^job must be a string/u],
+    ["\uD800", /well-formed/u],
+    ["x".repeat(257), /^job must be a string of 1 to 256 bytes, got 257 bytes$/u],
+  ])("every call of an operator refuses the job %j before it asks Redis", async (job, message) => {
+    const scheduler = new Scheduler(redis, "billing");
+    const calls = ["pause", "resume", "runNow", "remove", "history"] as const;
+    for (const call of calls) await expect(scheduler[call](bad(job))).rejects.toThrow(message);
+    for (const call of ["pause", "resume", "runNow", "remove"] as const) {
+      for (const operationId of ["", "a b", "x".repeat(65), 7, null])
+        await expect(scheduler[call]("job", { operationId: bad(operationId) })).rejects.toThrow(/operationId must be/u);
+    }
+    expect(redis.status).toBe("wait");
+  });
+
   it("names, handlers, doubles and operation ids are checked", async () => {
     const scheduler = new Scheduler(redis, "billing");
     const options = { everyMs: 1_000 };
