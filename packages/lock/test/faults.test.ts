@@ -288,6 +288,47 @@ describe("a server that does not work", () => {
     expect((await lock.acquire("a")).token).toBeGreaterThan(hold.token);
   });
 
+  it("L1 L6 flushed while others wait: the holder is told, and each of them has its turn, with a higher token", async () => {
+    const hold = await real.lock().acquire("a");
+    const tokens: number[] = [hold.token];
+    let inside = 0;
+    const waits = Array.from({ length: 5 }, () =>
+      real.lock().withLock("a", { waitMs: 120_000 }, async ({ token }) => {
+        inside += 1;
+        expect(inside).toBe(1);
+        tokens.push(token);
+        await real.redis.ping();
+        inside -= 1;
+      }),
+    );
+    await pollUntil("all wait", async () => (await leaseOf(real.redis).waiters()).length === 5);
+    await real.redis.flushall();
+    // Whoever waits looks by itself, since nobody tells it.
+    await Promise.all(waits);
+    await expect(hold.renew()).rejects.toMatchObject({ reason: "lost" });
+    expect(tokens).toHaveLength(6);
+    expect(tokens).toEqual(tokens.toSorted((one, other) => one - other));
+    expect(new Set(tokens).size).toBe(6);
+  });
+
+  it("answering later than a lease is long: tryAcquire says so, gives back what it got, and asks no more", async () => {
+    const { proxy, redis } = await proxied();
+    const { events, onEvent } = eventLog();
+    const lock = real.lock({ redis, ttlMs: 50, commandTimeoutMs: 60_000, onEvent });
+    await warmUp(redis);
+    proxy.latency({ upMs: 40, downMs: 40 });
+    const error = await lock.tryAcquire("a").catch((caught: unknown) => caught);
+    expect(error).toBeInstanceOf(LockTimeoutError);
+    expect((error as Error).message).toMatch(/more slowly than the lease is long; raise ttlMs/);
+    await pollUntil("it is given back", async () => (await leaseOf(real.redis).record())?.sinceUs === 0, {
+      timeoutMs: 60_000,
+    });
+    expect(events.map(({ type }) => type)).toEqual(["not-acquired"]);
+    await proxy.heal();
+    // The answer to that may still be on its way.
+    await lock.close();
+  });
+
   it("without permission: refused for good, without a second try", async () => {
     await real.redis.acl("SETUSER", "guest", "on", ">guest", "~*", "+@read", "+ping", "+info");
     const lock = real.lock({ redis: real.client({ username: "guest", password: "guest" }) });
