@@ -24,7 +24,6 @@ interface Faults {
   pauses: number;
   kills: number;
   lostReplies: number;
-  resets: number;
 }
 
 /** One place where a process runs, is paused, killed and started again. */
@@ -72,9 +71,14 @@ class Place {
       await delay(chance.int(100, 800));
       await this.#proxy.heal({ held: chance.pick(["deliver", "drop"]) });
     } else {
-      faults.resets += this.#proxy.reset();
+      this.#proxy.reset();
     }
     await delay(chance.int(50, 400));
+  }
+
+  /** Pieces of a conversation that met a blackhole, and connections that were cut. */
+  get hit(): { readonly blackholed: number; readonly reset: number } {
+    return this.#proxy.counts;
   }
 
   async stop(): Promise<void> {
@@ -87,7 +91,8 @@ class Place {
 describe("200 runs of random processes", () => {
   let folder: string;
   let entries: Entry[];
-  const faults: Faults = { pauses: 0, kills: 0, lostReplies: 0, resets: 0 };
+  const faults: Faults = { pauses: 0, kills: 0, lostReplies: 0 };
+  const hit = { blackholed: 0, reset: 0 };
   const logs = new Map<string, string[]>();
   const counts = new Map<string, number>();
 
@@ -101,7 +106,12 @@ describe("200 runs of random processes", () => {
     }
     const startMs = performance.now();
     // On a busy machine less happens in the same time: enough of each fault counts, not the time alone.
-    const enough = (): boolean => faults.pauses > 10 && faults.kills > 4 && faults.lostReplies > 10;
+    const enough = (): boolean => {
+      hit.blackholed = all.reduce((sum, place) => sum + place.hit.blackholed, 0);
+      hit.reset = all.reduce((sum, place) => sum + place.hit.reset, 0);
+      const { pauses, kills, lostReplies } = faults;
+      return pauses > 10 && kills > 4 && lostReplies > 10 && hit.blackholed > 10 && hit.reset > 4;
+    };
     const goesOn = (): boolean => {
       const spentMs = performance.now() - startMs;
       return spentMs < durationMs || (!enough() && spentMs < 3 * durationMs);
@@ -112,13 +122,16 @@ describe("200 runs of random processes", () => {
         while (goesOn()) await place.trouble(chance, faults);
       }),
     );
+    enough();
     await Promise.all(all.map((place) => place.stop()));
     entries = await History.read<HistoryEvent>(...all.flatMap(({ files }) => files));
     for (let run = 0; run < runs; run += 1) {
       logs.set(`n${run}`, await real.redis.lrange(`{user:n${run}}:log`, "0", "-1"));
       counts.set(`n${run}`, Number((await real.redis.get(`{user:n${run}}:count`)) ?? 0));
     }
-    console.log(`seed ${seed}: ${entries.length} entries, ${JSON.stringify(faults)}, ${JSON.stringify(tally())}`);
+    console.log(
+      `seed ${seed}: ${entries.length} entries, ${JSON.stringify({ ...faults, ...hit })}, ${JSON.stringify(tally())}`,
+    );
   }, 120_000);
   afterAll(() => rm(folder, { recursive: true, force: true }));
 
@@ -146,6 +159,8 @@ describe("200 runs of random processes", () => {
     expect(faults.pauses).toBeGreaterThan(10);
     expect(faults.kills).toBeGreaterThan(4);
     expect(faults.lostReplies).toBeGreaterThan(10);
+    expect(hit.blackholed).toBeGreaterThan(10);
+    expect(hit.reset).toBeGreaterThan(4);
     // A write that began and has no end was cut off by a kill.
     const ended = new Set(of("accepted", "refused", "unknown").map(({ operationId }) => operationId));
     expect(of("writing").filter(({ operationId }) => !ended.has(operationId)).length).toBeGreaterThan(0);
