@@ -76,6 +76,29 @@ describe("redlock 4.2.0", () => {
     await (await theirs.acquire("invoice:42", 10_000)).unlock();
   });
 
+  it("and we, contending, are never both inside", async () => {
+    const theirs = new Redlock4Class(quorum.clients(), { retryCount: 5_000, retryDelay: 5, retryJitter: 5 });
+    const ours = quorum.lock({ retryEveryMs: 5 });
+    let inside = 0;
+    const enter = async (): Promise<void> => {
+      inside += 1;
+      expect(inside).toBe(1);
+      await quorum.direct[0]?.ping();
+      inside -= 1;
+    };
+    const we = async (): Promise<void> => {
+      for (let round = 0; round < 10; round += 1) await ours.withLock("a", { waitMs: 120_000 }, enter);
+    };
+    const they = async (): Promise<void> => {
+      for (let round = 0; round < 10; round += 1) {
+        const lock = await theirs.acquire("a", 60_000);
+        await enter();
+        await lock.unlock();
+      }
+    };
+    await Promise.all([we(), they()]);
+  });
+
   it("is refused as what we stand on, since a failed extension gives its lock away", async () => {
     const theirs = new Redlock4Class(quorum.clients(), { retryCount: 1, retryDelay: 5 });
     expect(() => new QuorumLock(theirs as unknown as Redlock)).toThrow(/must not be a Redlock 4/);
