@@ -130,7 +130,7 @@ describe("200 runs of random processes", () => {
       counts.set(`n${run}`, Number((await real.redis.get(`{user:n${run}}:count`)) ?? 0));
     }
     console.log(
-      `seed ${seed}: ${entries.length} entries, ${JSON.stringify({ ...faults, ...hit })}, ${JSON.stringify(tally())}`,
+      `seed ${seed}: ${entries.length} entries, ${JSON.stringify({ ...faults, ...hit })}, ${JSON.stringify(tally())}, ${runsThatWereHit()} runs were hit`,
     );
   }, 120_000);
   afterAll(() => rm(folder, { recursive: true, force: true }));
@@ -150,6 +150,13 @@ describe("200 runs of random processes", () => {
     return Map.groupBy(items, ({ name }) => name);
   }
 
+  /** Runs in which a fault met a holder: a write was refused, cut off, or its answer lost for good. */
+  function runsThatWereHit(): number {
+    const ended = new Set(of("accepted", "refused", "unknown").map(({ operationId }) => operationId));
+    const cutOff = of("writing").filter(({ operationId }) => !ended.has(operationId));
+    return new Set([...cutOff, ...of("refused", "unknown")].map(({ name }) => name)).size;
+  }
+
   it("did enough, and the faults hit work in flight", () => {
     const found = tally();
     expect(byName(of("granted")).size).toBe(runs);
@@ -159,6 +166,8 @@ describe("200 runs of random processes", () => {
     expect(faults.pauses).toBeGreaterThan(10);
     expect(faults.kills).toBeGreaterThan(4);
     expect(faults.lostReplies).toBeGreaterThan(10);
+    // Each of the runs has its own history; most of them met a fault in the middle of a hold.
+    expect(runsThatWereHit()).toBeGreaterThan(runs / 2);
     expect(hit.blackholed).toBeGreaterThan(10);
     expect(hit.reset).toBeGreaterThan(4);
     // A write that began and has no end was cut off by a kill.
