@@ -190,7 +190,9 @@ describe("Redis", () => {
     expect(desk.events.filter(({ type }) => type === "defined")).toHaveLength(2);
     const { runs } = await scheduler.history("job");
     expect(runs.length).toBeGreaterThan(0);
-    expect(runs.every(({ outcome }) => outcome === "completed" || outcome === "skipped")).toBe(true);
+    // While the machine stands still, occurrences are missed.
+    const expected = ["completed", "skipped", "missed"];
+    expect(runs.filter(({ outcome }) => !expected.includes(outcome))).toEqual([]);
   });
 
   it("the server is out of memory: a run that ends is recorded all the same, and the job goes on when there is room (K3)", async () => {
