@@ -253,6 +253,28 @@ describe("timers", () => {
     await Promise.all(workers.map((worker) => worker.stop({ graceMs: 1_000 })));
   });
 
+  it("counter-test: the usual design (look, SETNX per item, remove after the handler) runs a timer twice without any fault", async () => {
+    await using desk = new Desk();
+    const redis = desk.redis(server.url);
+    const name = freshName();
+    await redis.zadd(name, 1, "order-1");
+    const ran: string[] = [];
+    const look = (): Promise<string[]> => redis.zrangebyscore(name, "-inf", Date.now());
+    const run = async (poller: string, ids: readonly string[]): Promise<void> => {
+      for (const id of ids) {
+        if ((await redis.set(`${name}:lock:${id}`, poller, "PX", 60_000, "NX")) === null) continue;
+        ran.push(`${id} by ${poller}`);
+        await redis.zrem(name, id);
+        await redis.del(`${name}:lock:${id}`);
+      }
+    };
+    // Both have looked before either is done.
+    const [first, second] = [await look(), await look()];
+    await run("a", first);
+    await run("b", second);
+    expect(ran).toEqual(["order-1 by a", "order-1 by b"]);
+  });
+
   it("an idle worker that stands still, or is killed, takes no wake-up with it: the other one fires at once, not at its next poll", async () => {
     await using desk = new Desk();
     const name = freshName();
