@@ -14,7 +14,7 @@ const firstSeed = 20_261_122;
 const pinned: readonly number[] = [];
 
 /** Faults, each of which has to have hit work in flight. */
-const faults = ["lostReplies", "doubledRequests", "lateRequests", "kills", "blackouts", "failures"] as const;
+const faults = ["lostReplies", "doubledRequests", "lateRequests", "kills", "pauses", "blackouts", "failures"] as const;
 
 let server: RedisServer;
 beforeAll(async () => {
@@ -62,7 +62,9 @@ describe("model", () => {
           }
         }
       };
+      const title = `${seeds.length} runs from seed ${seeds[0]}`;
       await Promise.all(Array.from({ length: atOnce }, lane));
+      console.log(`timer model, ${title}: ${JSON.stringify(total)}`);
       if (failures.length > 0)
         throw new Error(`${failures.length} of ${runs} runs\n${failures.slice(0, 3).join("\n")}`);
       const enough = {

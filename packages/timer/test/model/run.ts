@@ -8,6 +8,7 @@ import type { CancelResult, DurableTimer, Firing, ScheduleResult, TimerWorker } 
 import { schedule } from "../../src/scripts.generated.ts";
 import { Desk } from "../client.ts";
 import { Journal } from "./journal.ts";
+import { StoppableProcess } from "./stopped-process.ts";
 
 /** Numbers of one run. */
 export interface Tally {
@@ -23,7 +24,10 @@ export interface Tally {
   doubledRequests: number;
   lateRequests: number;
   kills: number;
+  pauses: number;
   blackouts: number;
+  /** Acknowledgements that were refused, since the lease was another's by then. */
+  stale: number;
 }
 
 /** A tally of nothing. */
@@ -40,7 +44,9 @@ export function emptyTally(): Tally {
     doubledRequests: 0,
     lateRequests: 0,
     kills: 0,
+    pauses: 0,
     blackouts: 0,
+    stale: 0,
   };
 }
 
@@ -50,9 +56,10 @@ const leaseMs = 120;
 const steps = 45;
 const ids = ["a", "b", "c", "d"];
 
-/** A worker on a connection of its own, which can vanish. */
+/** A worker on a connection of its own, which can stand still and vanish. */
 interface Replica {
   readonly desk: Desk;
+  readonly process: StoppableProcess;
   readonly worker: TimerWorker<undefined>;
   readonly running: Set<Firing<undefined>>;
 }
@@ -65,7 +72,7 @@ export class ModelRun {
   readonly #server: RedisServer;
   readonly #name: string;
   readonly #desk = new Desk();
-  readonly #pending: Promise<void>[] = [];
+  readonly #pauses: Promise<void>[] = [];
   #healing = false;
 
   constructor(random: SeededRandom, server: RedisServer, name: string) {
@@ -82,35 +89,31 @@ export class ModelRun {
     const direct = desk.timer(this.#server.url, this.#name, options);
     const shaky = desk.timer(proxy.url, this.#name, options);
     await pollUntil("both clients have opened the timer", () => Promise.all([direct.stats(), shaky.stats()]));
-    let replicas = [await this.#replica(proxy.url), await this.#replica(this.#server.url)];
+    let replicas = [await this.#replica(proxy), await this.#replica(this.#server)];
     for (let step = 0; step < steps; step += 1) {
       const dice = this.#random.unit();
       const id = ids[this.#random.int(0, ids.length - 1)] as string;
       const client = this.#random.unit() < 0.5 ? direct : shaky;
-      if (dice < 0.5) await this.#schedule(client, id);
-      else if (dice < 0.72) await this.#cancel(client, id);
-      else if (dice < 0.78) await this.#lateSchedule(proxy, shaky, direct, id);
-      else if (dice < 0.84) {
-        const rule =
-          this.#random.unit() < 0.5 ? proxy.swallowReply("evalsha") : proxy.repeat("evalsha", { keep: "last" });
-        const isLoss = rule.hits === 0 && dice < 0.81;
-        await this.#schedule(shaky, id);
-        if (rule.hits > 0) this.tally[isLoss ? "lostReplies" : "doubledRequests"] += 1;
-        rule.cancel();
-      } else if (dice < 0.91) {
+      if (dice < 0.48) await this.#schedule(client, id);
+      else if (dice < 0.7) await this.#cancel(client, id);
+      else if (dice < 0.76) await this.#lateSchedule(proxy, shaky, direct, id);
+      else if (dice < 0.79) await this.#hitSchedule("lostReplies", proxy, shaky, id);
+      else if (dice < 0.82) await this.#hitSchedule("doubledRequests", proxy, shaky, id);
+      else if (dice < 0.88) {
         proxy.blackhole("both");
         if (replicas[0]?.running.size !== 0) this.tally.blackouts += 1;
         await delay(this.#random.int(20, 160));
         await proxy.heal(this.#random.unit() < 0.5 ? { held: "drop" } : { held: "deliver" });
-      } else if (dice < 0.96) replicas = await this.#kill(replicas, proxy);
+      } else if (dice < 0.92) replicas = await this.#kill(replicas, proxy);
+      else if (dice < 0.97) this.#pause(replicas[this.#random.int(0, 1)] as Replica);
       else await delay(this.#random.int(1, 25));
     }
     this.#healing = true;
     await proxy.heal();
-    await Promise.all(this.#pending);
+    await Promise.all(this.#pauses);
     await this.#rest(direct);
     for (const { id, generation, attempts } of await direct.dead.list()) this.journal.buried(id, generation, attempts);
-    for (const replica of replicas) await replica.desk[Symbol.asyncDispose]();
+    for (const replica of replicas) await this.#end(replica);
   }
 
   async #schedule(client: DurableTimer, id: string): Promise<void> {
@@ -125,6 +128,19 @@ export class ModelRun {
     }
     this.journal.set(id, result, askedUs);
     this.tally.schedules[result.kind] += 1;
+  }
+
+  /** A schedule whose reply is lost, so that the client sends it again, or that the network delivers twice. */
+  async #hitSchedule(
+    fault: "lostReplies" | "doubledRequests",
+    proxy: FaultProxy,
+    shaky: DurableTimer,
+    id: string,
+  ): Promise<void> {
+    const rule = fault === "lostReplies" ? proxy.swallowReply("evalsha") : proxy.repeat("evalsha", { keep: "last" });
+    await this.#schedule(shaky, id);
+    if (rule.hits > 0) this.tally[fault] += 1;
+    rule.cancel();
   }
 
   async #cancel(client: DurableTimer, id: string): Promise<void> {
@@ -186,10 +202,11 @@ export class ModelRun {
     }
   }
 
-  async #replica(url: string): Promise<Replica> {
+  async #replica(target: { readonly host: string; readonly port: number }): Promise<Replica> {
     const desk = new Desk();
     const running = new Set<Firing<undefined>>();
-    const timer = desk.timer(url, this.#name, { commandTimeoutMs: 250 });
+    const process = await StoppableProcess.start(target);
+    const timer = desk.timer(process.url, this.#name, { commandTimeoutMs: 250, clock: process.clock });
     const backoff = { baseMs: 2, delayMaxMs: 10, jitter: 0 };
     const worker = timer.worker({ leaseMs, pollMs: 20, attemptsMax, backoff, concurrencyMax: 3 }, async (firing) => {
       this.journal.started(firing);
@@ -198,11 +215,12 @@ export class ModelRun {
       try {
         await this.#handle(firing);
       } finally {
+        await process.goesOn;
         running.delete(firing);
       }
     });
     await worker.start();
-    return { desk, worker, running };
+    return { desk, process, worker, running };
   }
 
   async #handle(firing: Firing<undefined>): Promise<void> {
@@ -221,11 +239,27 @@ export class ModelRun {
   /** One replica vanishes with all it has: its connection is cut, its handlers go on like ghosts. */
   async #kill(replicas: readonly Replica[], proxy: FaultProxy): Promise<Replica[]> {
     const victim = this.#random.int(0, 1);
-    const { desk, running } = replicas[victim] as Replica;
-    if (running.size > 0) this.tally.kills += 1;
+    const replica = replicas[victim] as Replica;
+    if (replica.running.size > 0) this.tally.kills += 1;
+    await this.#end(replica);
+    const heir = await this.#replica(victim === 0 ? proxy : this.#server);
+    return replicas.map((one, index) => (index === victim ? heir : one));
+  }
+
+  async #end({ desk, process, worker }: Replica): Promise<void> {
+    // Its last moments are in its own time, or closing it would stand still, too.
+    await process.resume();
     await desk[Symbol.asyncDispose]();
-    const heir = await this.#replica(victim === 0 ? proxy.url : this.#server.url);
-    return replicas.map((replica, index) => (index === victim ? heir : replica));
+    this.tally.stale += worker.counts().stale;
+    await process[Symbol.asyncDispose]();
+  }
+
+  /** One replica stands still, now and then for longer than its leases, and goes on in the middle of what the others do. */
+  #pause({ process, running }: Replica): void {
+    if (process.isStopped) return;
+    if (running.size > 0) this.tally.pauses += 1;
+    process.stop();
+    this.#pauses.push(delay(this.#random.int(10, leaseMs * 3)).then(() => process.resume()));
   }
 
   async #rest(direct: DurableTimer): Promise<void> {
