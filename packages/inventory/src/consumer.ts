@@ -5,11 +5,13 @@
 import { checkLog } from "./movement-log.ts";
 import type { MovementLog } from "./movement-log.ts";
 import type { Bucket } from "./bucket.ts";
+import { ambientRemainingMs } from "@holdfast/core";
 import type { EventSink } from "@holdfast/core";
 import type { InventoryEvent } from "./events.ts";
 import { checkCursor, entryStart, startCursor } from "./movement.ts";
 import type { Cursor, Movement } from "./movement.ts";
 import { commitScript } from "./scripts.ts";
+import type { CommitReply } from "./scripts.ts";
 
 /** Options of a consumer. */
 export interface ConsumerOptions {
@@ -25,7 +27,7 @@ export interface CommitResult {
   readonly cursor: Cursor;
 }
 
-/** About how many movements are cut off with one commit. */
+/** About how many movements one script cuts off. */
 const trimMax = 1_000;
 
 /** The cursor of "sequence stamp". */
@@ -102,12 +104,17 @@ export class MovementConsumer {
   async #commit(cursor: Cursor, mode: "f" | "r" | "d"): Promise<CommitResult> {
     const { keys, resource, connection } = this.#bucket;
     const { sequence, stamp } = cursor;
-    const reply = await connection.run(
-      commitScript,
-      { stock: keys.stock, log: keys.log, positions: keys.positions },
-      { consumer: this.name, sequence, stamp, known: entryStart(cursor), mode, trimMax },
-      this.#bucket.call("commit", this.name, "none"),
-    );
+    const args = { consumer: this.name, sequence, stamp, known: entryStart(cursor), mode, trimMax };
+    const ask = (): Promise<CommitReply> =>
+      connection.run(
+        commitScript,
+        { stock: keys.stock, log: keys.log, positions: keys.positions },
+        args,
+        this.#bucket.call("commit", this.name, "none"),
+      );
+    const reply = await ask();
+    // What one script leaves would add up: a reader may come further with one commit than a script cuts off.
+    for (let last = reply; last.kind === "committed" && last.more && ambientRemainingMs() > 0;) last = await ask();
     if (reply.kind === "elsewhere") {
       checkLog(resource, cursor, reply.form, reply.found === "" ? null : reply.found, reply.next);
       throw new TypeError(`cursor must be that of a movement, got ${JSON.stringify(cursor)}`);

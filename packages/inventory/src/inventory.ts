@@ -199,7 +199,7 @@ export class Inventory implements AsyncDisposable {
 
   /**
    * Sets what is on hand, if nothing has moved since `ifCursor`: take the snapshot at a known place of the log, so that sales that come
-   * meanwhile are not overwritten. Up to 1,000 skus are set in one step.
+   * meanwhile are not overwritten. Up to 1,000 skus are set in one step, more in several, each if nothing has moved since the one before.
    * @param snapshot skus and what is on hand; others stay as they are. Goes into bucket 0
    * @throws TypeError, RangeError; ForkedLogError, MovementGapError when the log is not the one of `ifCursor`; DifferentRequestError,
    *   IdForgottenError; and what every call of Redis throws

@@ -52,6 +52,8 @@ export interface StoredRecord {
   readonly available: readonly number[];
   /** Mark of the content of a seed. */
   readonly content: string;
+  /** Where the log stood after a seed: number and beginning of its newest movement. */
+  readonly head: string;
 }
 
 /** Splits a list of words at "#". */
@@ -75,6 +77,7 @@ const blank = {
   missing: [],
   available: [],
   content: "",
+  head: "",
 };
 
 /** @throws UnexpectedReplyError when it is no record of this version */
@@ -89,7 +92,7 @@ export function decodeRecord(call: string, record: string): StoredRecord {
   }
   const base = { ...blank, operation, state, changedAtMs };
   if (state === "sealed" || state === "forwarded") return base;
-  if (operation === "seed") return { ...base, content: words[1] ?? "" };
+  if (operation === "seed") return { ...base, content: words[1] ?? "", head: words.slice(2).join(" ") };
   if (operation === "extend") {
     const [, endMs, reservation = "", holdMs] = words;
     return { ...base, endMs: Number(endMs), holdMs: Number(holdMs), reference: unescapeWord(reservation) };

@@ -79,9 +79,9 @@ export interface Level {
 /** What became of a seed. */
 export type SeedResult =
   | { readonly kind: "seeded"; readonly cursor: Cursor }
-  /** Something moved since `ifCursor`; nothing was done. Count again from `cursor`. */
+  /** Something moved since `ifCursor`; nothing was done, of more than 1,000 skus in the step that found it. Count again from `cursor`. */
   | { readonly kind: "moved"; readonly cursor: Cursor }
-  /** Less on hand than live holds reserve; nothing was done. */
+  /** Less on hand than live holds reserve; nothing was done, of more than 1,000 skus in the step that found it. */
   | { readonly kind: "below-reserved"; readonly sku: string; readonly reserved: number };
 
 /** What a sweep did. */

@@ -373,7 +373,7 @@ export const commit = {
   args: ["notAfterUs", "consumer", "sequence", "stamp", "known", "mode", "trimMax"],
   rest: null,
   replies: ["too-late", "committed", "behind", "elsewhere"],
-  sha1: "e0d40b91d9422217d3fe6ce514e45c2edcd75566" as string,
+  sha1: "dc3f471cd0b16392f063993a1cac9faf90def863" as string,
   source: `local stock, log, positions = KEYS[1], KEYS[2], KEYS[3]
 local notAfterUs, consumer, sequence, stamp = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
 local known, mode, trimMax = ARGV[5], ARGV[6], tonumber(ARGV[7])
@@ -398,16 +398,14 @@ if mode == "d" then
 else
   redis.call("HSET", positions, consumer, sequence .. " " .. stamp)
 end
-if trimMax > 0 then
-  local slowest = math.huge
-  for _, each in ipairs(redis.call("HVALS", positions)) do
-    slowest = math.min(slowest, tonumber(string.match(each, "^%d+")))
-  end
-  if slowest < math.huge then
-    redis.call("XTRIM", log, "MINID", "~", "0-" .. string.format("%.0f", slowest), "LIMIT", trimMax)
-  end
+local slowest, cut = math.huge, 0
+for _, each in ipairs(redis.call("HVALS", positions)) do
+  slowest = math.min(slowest, tonumber(string.match(each, "^%d+")))
 end
-return { "committed", sequence .. " " .. stamp }
+if slowest < math.huge then
+  cut = redis.call("XTRIM", log, "MINID", "~", "0-" .. string.format("%.0f", slowest), "LIMIT", trimMax)
+end
+return { "committed", sequence .. " " .. stamp, cut * 2 > trimMax and "1" or "0" }
 ` as string,
 } as const;
 
@@ -1491,7 +1489,7 @@ export const seed = {
   args: ["layout", "notAfterUs", "keepMs", "rememberMs", "expireMax", "id", "bornMs", "content", "sequence", "known"],
   rest: "lines",
   replies: ["form", "bad-stock", "too-late", "forgotten", "known", "moved", "below-reserved", "seeded"],
-  sha1: "28d82de3f4a65fc25bfa09301cc959733d4fe29f" as string,
+  sha1: "fabec26f6b211c74cf08dac6a2ed5c0042481705" as string,
   source: `local stock, recordsA, recordsB, due, log = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local layout, notAfterUs, keepMs, rememberMs = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local expireMax, id, bornMs = tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[7])
@@ -1681,7 +1679,7 @@ local agedMs = record and nowMs - string.sub(record, 3, 15) or bornMs > 0 and no
 if agedMs > rememberMs and not (record and string.sub(record, 1, 1) == "h") then
   return { "forgotten" }
 elseif record then
-  return { "known", record, control[1] or "", head }
+  return { "known", record, control[1] or "" }
 end
 if string.sub(head, 1, #sequence + 1 + #known) ~= sequence .. " " .. known then
   return { "moved", control[1] or "", head }
@@ -1706,8 +1704,10 @@ end
 if moved[1] then
   entries[#entries + 1] = "z" .. nowText .. " " .. id .. " # " .. table.concat(moved, " ")
 end
+local newest, place = entries[#entries], string.match(head, "^%d+") + #entries
+local start = newest and string.match(newest, "^%S+ %S+") or string.match(head, "^%d+ (%S+ %S+)") or ""
 kept[#kept + 1] = id
-kept[#kept + 1] = "tz" .. nowMsText .. " " .. content
+kept[#kept + 1] = "tz" .. nowMsText .. " " .. content .. " " .. string.format("%.0f", place) .. " " .. start
 if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
   local chunk = 4000
   local holdsChange = held[1] or freed[1]

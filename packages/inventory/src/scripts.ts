@@ -144,7 +144,7 @@ export const sweepScript: Script<typeof lua.sweep, SweepReply | Refusal> = defin
 export type SeedReply =
   | Refusal
   | { readonly kind: "forgotten" }
-  | { readonly kind: "known"; readonly record: string; readonly form: string; readonly head: string }
+  | { readonly kind: "known"; readonly record: string; readonly form: string }
   | { readonly kind: "moved" | "seeded"; readonly form: string; readonly head: string }
   | { readonly kind: "below-reserved"; readonly sku: string; readonly reserved: number; readonly left: boolean };
 
@@ -153,7 +153,7 @@ export const seedScript: Script<typeof lua.seed, SeedReply> = defineScript(lua.s
   decodeTagged<SeedReply>(operation, reply, {
     ...refusals,
     forgotten: () => ({ kind: "forgotten" }),
-    known: (fields) => ({ kind: "known", record: fields.text(), form: fields.text(), head: fields.text() }),
+    known: (fields) => ({ kind: "known", record: fields.text(), form: fields.text() }),
     moved: (fields) => ({ kind: "moved", form: fields.text(), head: fields.text() }),
     seeded: (fields) => ({ kind: "seeded", form: fields.text(), head: fields.text() }),
     "below-reserved": (fields) => ({
@@ -183,13 +183,14 @@ export const readScript: Script<typeof lua.read, PageReply> = defineScript(lua.r
 
 /** What commit.lua answers. */
 export type CommitReply =
-  | { readonly kind: "committed" | "behind"; readonly position: string }
+  | { readonly kind: "committed"; readonly position: string; readonly more: boolean }
+  | { readonly kind: "behind"; readonly position: string }
   | { readonly kind: "elsewhere"; readonly form: string; readonly found: string; readonly next: number | null };
 
 /** Stores a position. */
 export const commitScript: Script<typeof lua.commit, CommitReply> = defineScript(lua.commit, (reply, operation) =>
   decodeTagged<CommitReply>(operation, reply, {
-    committed: (fields) => ({ kind: "committed", position: fields.text() }),
+    committed: (fields) => ({ kind: "committed", position: fields.text(), more: fields.text() === "1" }),
     behind: (fields) => ({ kind: "behind", position: fields.text() }),
     elsewhere: (fields) => {
       const [form, found, next] = [fields.text(), fields.text(), fields.text()];

@@ -41,7 +41,10 @@ export interface ImportOptions {
   readonly onProgress?: ((progress: ImportProgress) => void) | undefined;
 }
 
-/** What became of an import. `seed` is there for a count that was not a dry run. */
+/**
+ * What became of an import. `seed` is there for a count that was not a dry run: its last step. `refused`: the rows that are not `applied`
+ * were not set.
+ */
 export interface ImportResult extends ImportProgress {
   readonly kind: "imported" | "checked" | "refused";
   readonly seed?: SeedResult;
@@ -49,6 +52,9 @@ export interface ImportResult extends ImportProgress {
 
 /** Where the text comes from: all of it, or pieces, such as a file's stream. */
 export type StockSource = string | Iterable<string | Uint8Array> | AsyncIterable<string | Uint8Array>;
+
+/** Rows of a count that are set in one step, however many a request of a delivery has: the fewer steps, the less can move between them. */
+const countMax = 1_000;
 
 interface Row extends Line {
   readonly line: number;
@@ -172,9 +178,13 @@ export async function importStock(
     onProgress?.({ ...progress });
   } else {
     const snapshot = [...counts].map(([sku, onHand]) => ({ sku, onHand }));
-    const seed = await stock.seed(snapshot, { ifCursor: ifCursor as Cursor, operationId });
-    if (seed.kind === "seeded") progress.applied = progress.rows;
-    onProgress?.({ ...progress });
+    let seed: SeedResult = { kind: "seeded", cursor: ifCursor as Cursor };
+    for (let from = 0; seed.kind === "seeded" && (from === 0 || from < snapshot.length); from += countMax) {
+      const part = snapshot.slice(from, from + countMax);
+      seed = await stock.seed(part, { ifCursor: seed.cursor, operationId: `${operationId}/${from / countMax}` });
+      if (seed.kind === "seeded") progress.applied += part.length;
+      onProgress?.({ ...progress });
+    }
     return { kind: seed.kind === "seeded" ? "imported" : "refused", ...progress, seed };
   }
   return { kind: dryRun ? "checked" : "imported", ...progress };

@@ -194,7 +194,7 @@ export class StockTaking {
         if (record.content !== content) {
           throw new DifferentRequestError(resource, id.given, "snapshot", "another content");
         }
-        return { kind: "seeded", cursor: cursorOfHead(reply.form, reply.head) };
+        return { kind: "seeded", cursor: cursorOfHead(reply.form, record.head) };
       }
       case "seeded":
         return { kind: "seeded", cursor: cursorOfHead(reply.form, reply.head) };

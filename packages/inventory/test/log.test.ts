@@ -136,4 +136,21 @@ describe.each(kinds)("on %s", (kind) => {
     await audit.remove();
     expect(await audit.position()).toEqual(startCursor);
   });
+
+  it("V6 one commit cuts off all that is behind it, also more than one script does", async () => {
+    const stock = place.inventory();
+    const orders = 2_500;
+    await Promise.all(
+      Array.from({ length: orders }, (_, index) =>
+        stock.restock({ operationId: `k${index}`, lines: [line("mug", 1)] }),
+      ),
+    );
+    const ledger = stock.consumer("ledger", { pageMax: 10_000 });
+    const all = await ledger.next();
+    expect(all).toHaveLength(orders);
+    await ledger.commit(all.at(-1) as Movement);
+    // Redis cuts off whole nodes, of at most a hundred movements.
+    expect(Number(await place.raw("XLEN", stock, "log"))).toBeLessThanOrEqual(101);
+    expect(await ledger.next()).toEqual([]);
+  });
 });

@@ -91,10 +91,8 @@ it("durability: an order that too few replicas confirm says so under its own id,
 
 describe("a failover that takes acknowledged sales back", () => {
   async function fork(lost: number, made: number): Promise<{ stock: Inventory; seen: readonly Movement[] }> {
-    const master = await started();
-    const replica = await started({
-      config: { replicaof: `${master.host} ${master.port}`, "repl-diskless-sync-delay": 0 },
-    });
+    const master = await started({ config: { "repl-diskless-sync-delay": 0 } });
+    const replica = await started({ config: { replicaof: `${master.host} ${master.port}` } });
     const before = new Inventory(open(master), "shop", patient);
     await before.restock({ operationId: "k", lines: [line("mug", 50)] });
     await sell(before, 0, 4);

@@ -114,6 +114,37 @@ describe("stock files", () => {
     expect((await failure(without)).name).toBe("TypeError");
   });
 
+  it("V6 a count of many rows says how many were set before it was refused, and its repeat overwrites no sale", async () => {
+    const stock = place.inventory();
+    const skus = Array.from({ length: 1_500 }, (_, index) => `sku-${index}`);
+    const count = (quantity: number): string => skus.map((sku) => JSON.stringify({ sku, quantity })).join("\n");
+    const options = { format: "jsonl", mode: "count" } as const;
+    const first = await importStock(stock, count(5), { ...options, operationId: "first", ifCursor: startCursor });
+    expect(first).toMatchObject({ kind: "imported", rows: 1_500, applied: 1_500 });
+    await stock.reserve({ reservationId: "cart", lines: [{ sku: "sku-1400", quantity: 5 }] });
+    const seen: number[] = [];
+    const again = {
+      ...options,
+      operationId: "again",
+      ifCursor: await stock.cursor(),
+      onProgress: ({ applied }: { applied: number }) => seen.push(applied),
+    };
+    expect(await importStock(stock, count(4), again)).toMatchObject({
+      kind: "refused",
+      applied: 1_000,
+      seed: { kind: "below-reserved", sku: "sku-1400", reserved: 5 },
+    });
+    expect(seen).toEqual([0, 0, 0, 1_000, 1_000]);
+    await stock.confirm({ reservationId: "cart" });
+    expect(await importStock(stock, count(4), again)).toMatchObject({
+      kind: "refused",
+      applied: 1_000,
+      seed: { kind: "moved" },
+    });
+    expect((await stock.level("sku-0")).onHand).toBe(4);
+    expect((await stock.level("sku-1400")).onHand).toBe(0);
+  });
+
   it("V7 a row that is no stock is refused with its line", async () => {
     const stock = place.inventory();
     const cases: readonly (readonly [string, number])[] = [

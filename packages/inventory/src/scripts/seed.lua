@@ -4,7 +4,8 @@ repeat and to run late.
 
 KEYS
   stock     HASH    counters and what the location remembers of itself (see shelf)
-  recordsA  HASH    id → record (see holds)
+  recordsA  HASH    id → record (see holds); that of a seed: "tz" and time in ms, content, then the number of the movement behind which
+                    it stands, and how that movement begins
   recordsB  HASH    the same, in turn
   due       ZSET    id of a live hold → its end in ms
   log       STREAM  movements
@@ -25,7 +26,7 @@ REPLIES
   {"bad-stock", field}   a counter is none, nothing was done
   {"too-late", now}
   {"forgotten"}          the id is older than what is remembered
-  {"known", record, form, head}  what the id was used for before
+  {"known", record, form}  what the id was used for before
   {"moved", form, head}  there are later movements, or other ones; head is the number of the newest one, a space, the movement
   {"below-reserved", sku, reserved, left}  less on hand than is reserved; nothing was done. left is "1" when due holds are still
                          unreturned
@@ -56,7 +57,7 @@ local agedMs = record and nowMs - string.sub(record, 3, 15) or bornMs > 0 and no
 if agedMs > rememberMs and not (record and string.sub(record, 1, 1) == "h") then
   return { "forgotten" }
 elseif record then
-  return { "known", record, control[1] or "", head }
+  return { "known", record, control[1] or "" }
 end
 if string.sub(head, 1, #sequence + 1 + #known) ~= sequence .. " " .. known then
   return { "moved", control[1] or "", head }
@@ -82,7 +83,10 @@ end
 if moved[1] then
   entries[#entries + 1] = "z" .. nowText .. " " .. id .. " # " .. table.concat(moved, " ")
 end
+-- Where it stands, so that a repeat goes on from there and not from what was sold since.
+local newest, place = entries[#entries], string.match(head, "^%d+") + #entries
+local start = newest and string.match(newest, "^%S+ %S+") or string.match(head, "^%d+ (%S+ %S+)") or ""
 kept[#kept + 1] = id
-kept[#kept + 1] = "tz" .. nowMsText .. " " .. content
+kept[#kept + 1] = "tz" .. nowMsText .. " " .. content .. " " .. string.format("%.0f", place) .. " " .. start
 -- @include write
 return { "seeded", redis.call("HGET", stock, "#form"), headNow() }
