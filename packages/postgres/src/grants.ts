@@ -22,7 +22,7 @@ const functionsOf: Readonly<Record<Use, readonly string[]>> = {
   ],
   ledger: ["ledger_apply(text, integer, bigint, text, jsonb)", "ledger_cursor(text, integer)"],
   operate: [
-    "ledger_reset(text, integer, bigint, text)",
+    "ledger_reset(text, integer, bigint, text, jsonb)",
     "outbox_dead(text, bigint, integer)",
     "outbox_redrive(text, bigint)",
     "outbox_drop(text, bigint)",

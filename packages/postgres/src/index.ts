@@ -33,7 +33,14 @@ export {
   type IdempotentTransactionOptions,
   type TransactionAttempt,
 } from "./idempotent-transaction.ts";
-export { applyMovements, ledgerCursor, resetLedger, type LedgerOptions, type LedgerReport } from "./ledger.ts";
+export {
+  applyMovements,
+  ledgerCursor,
+  resetLedger,
+  type LedgerOptions,
+  type LedgerReport,
+  type ResetOptions,
+} from "./ledger.ts";
 export { migrate, migrationSql, type MigrationReport } from "./migrate.ts";
 export type {
   Movement,

@@ -4,7 +4,7 @@
  */
 import { integer, integerOr, signal, text } from "@holdfast/core";
 import { LedgerStoppedError } from "./errors.ts";
-import type { Movement, MovementCursor, MovementSource } from "./movement-source.ts";
+import type { Movement, MovementCursor, MovementSource, StockLevel } from "./movement-source.ts";
 import { resolveTransactionOptions } from "./options.ts";
 import type { PostgresOptions, ResolvedTransactionOptions } from "./options.ts";
 import type { PoolLike, Queryable } from "./pool.ts";
@@ -57,29 +57,50 @@ export async function ledgerCursor(pool: Queryable, inventory: string, bucket = 
   return row === undefined || row.sequence === null ? start : { sequence: Number(row.sequence), stamp: row.stamp };
 }
 
+/** Options of `resetLedger`. */
+export interface ResetOptions {
+  /** Bucket of a spread inventory. Default 0. */
+  readonly bucket?: number | undefined;
+  /**
+   * What the ledger is to have of these skus at the cursor, in all buckets together: `levels` of the inventory, read while nothing moved.
+   * Others stay as they are. Default none.
+   */
+  readonly balances?: ReadonlyMap<string, StockLevel> | undefined;
+}
+
 /**
- * Sets where the ledger of a bucket goes on, after somebody has repaired a fork or a gap. Balances stay as they are: `reconcile` says
- * whether they are right.
+ * Sets where the ledger of a bucket goes on, after somebody has repaired a fork or a gap. Balances stay as they are, but for those that are
+ * given: `reconcile` says whether they are right.
  * @throws TypeError, RangeError; PostgresUnavailableError, PostgresRefusedError; OutcomeUnknownError: do it again
  */
 export async function resetLedger(
   pool: Queryable,
   inventory: string,
   cursor: MovementCursor,
-  { bucket = 0 }: { readonly bucket?: number | undefined } = {},
+  { bucket = 0, balances = new Map() }: ResetOptions = {},
 ): Promise<void> {
   const values = [
     text("inventory", inventory),
     integer("bucket", bucket, { min: 0, max: 1_000_000 }),
     integer("cursor.sequence", cursor.sequence, { min: 0, max: Number.MAX_SAFE_INTEGER }),
     cursor.stamp,
+    JSON.stringify(balancesOf(balances)),
   ];
   await ask(
     pool,
     { operation: `resetLedger ${inventory}`, standing: "write" },
-    "SELECT holdfast.ledger_reset($1, $2::integer, $3::bigint, $4)",
+    "SELECT holdfast.ledger_reset($1, $2::integer, $3::bigint, $4, $5::jsonb)",
     values,
   );
+}
+
+function balancesOf(balances: ReadonlyMap<string, StockLevel>): object[] {
+  const range = { min: 0, max: Number.MAX_SAFE_INTEGER };
+  return [...balances].map(([sku, { onHand, reserved }]) => ({
+    sku: text("balances: a sku", sku),
+    onHand: integer(`balances[${JSON.stringify(sku)}].onHand`, onHand, range),
+    reserved: integer(`balances[${JSON.stringify(sku)}].reserved`, reserved, range),
+  }));
 }
 
 async function applyBatch(

@@ -80,12 +80,24 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $b
   WHERE c.inventory = of_inventory AND c.bucket = of_bucket
 $body$;
 
-CREATE FUNCTION holdfast.ledger_reset(of_inventory text, of_bucket integer, to_sequence bigint, to_stamp text) RETURNS void
+CREATE FUNCTION holdfast.ledger_reset(
+  of_inventory text, of_bucket integer, to_sequence bigint, to_stamp text, to_balances jsonb
+) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
 BEGIN
   INSERT INTO holdfast.ledger_cursors AS c (inventory, bucket, sequence, stamp)
   VALUES (of_inventory, of_bucket, to_sequence, to_stamp)
   ON CONFLICT (inventory, bucket) DO UPDATE SET sequence = excluded.sequence, stamp = excluded.stamp;
+  -- What other buckets have stays theirs: this one gets the rest.
+  INSERT INTO holdfast.ledger_balances AS b (inventory, sku, bucket, on_hand, reserved, sequence)
+  SELECT of_inventory, wanted ->> 'sku', of_bucket, (wanted ->> 'onHand')::bigint - coalesce(sum(o.on_hand), 0),
+    (wanted ->> 'reserved')::bigint - coalesce(sum(o.reserved), 0), to_sequence
+  FROM jsonb_array_elements(to_balances) AS balances (wanted)
+  LEFT JOIN holdfast.ledger_balances AS o
+    ON o.inventory = of_inventory AND o.sku = wanted ->> 'sku' AND o.bucket <> of_bucket
+  GROUP BY wanted
+  ON CONFLICT (inventory, sku, bucket) DO UPDATE
+  SET on_hand = excluded.on_hand, reserved = excluded.reserved, sequence = excluded.sequence;
 END $body$;
 `;
 
