@@ -74,11 +74,9 @@ export async function reserveAcross(parts: readonly ReservePart[]): Promise<Rese
   // In one order for everybody, so that two callers who want the same never give back to each other for ever.
   const order = [...parts.entries()].toSorted(([, a], [, b]) => (a.stock.name < b.stock.name ? -1 : 1));
   const done: Reserved[] = [];
-  const undo = async (upTo: number): Promise<void> => {
+  const undo = async (places: typeof order): Promise<void> => {
     // What cannot be released now expires.
-    await Promise.allSettled(
-      order.slice(0, upTo).map(([, { stock, reservationId }]) => stock.release({ reservationId })),
-    );
+    await Promise.allSettled(places.map(([, { stock, reservationId }]) => stock.release({ reservationId })));
   };
   for (const [step, [index, { stock, ...request }]] of order.entries()) {
     const result = await stock.reserve(request);
@@ -87,7 +85,8 @@ export async function reserveAcross(parts: readonly ReservePart[]): Promise<Rese
       done[index] = result;
       continue;
     }
-    await undo(step);
+    // What ended may have been given back by a process that died before it came to the places behind.
+    await undo(result.kind === "reserved" ? order.toSpliced(step, 1) : order.slice(0, step));
     switch (result.kind) {
       case "reserved":
         return { kind: "ended", inventory, state: result.state as "released" | "expired" };
