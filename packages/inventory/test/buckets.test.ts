@@ -71,6 +71,26 @@ describe.each(kinds)("on %s", (kind) => {
     expect(sold).toBe(200);
   });
 
+  it("V9 as many buyers as units: each gets one, also while units travel between buckets", async () => {
+    const units = 60;
+    const stock = spread();
+    // As four processes: what one fetches, another one may be looking for.
+    const clients = Array.from({ length: 4 }, () => new Inventory(place.client, stock.name, { buckets }));
+    // All in one bucket, so that the others have to fetch.
+    await stock.restock({ operationId: "delivery", lines: [line("hot", units)] });
+    const kinds = await Promise.all(
+      Array.from({ length: units }, async (_, buyer) => {
+        const by = clients[buyer % clients.length] as Inventory;
+        const order = { operationId: `buyer-${buyer}`, lines: [line("hot", 1)] };
+        let result = await by.decrement(order);
+        while (result.kind === "busy") result = await by.decrement(order);
+        return result.kind;
+      }),
+    );
+    expect(kinds).toEqual(Array.from({ length: units }, () => "decremented"));
+    expect(await stock.level("hot")).toEqual({ onHand: 0, reserved: 0, available: 0 });
+  });
+
   it("V9 the id decides first in whatever bucket: repeats, ends and outcomes find their record", async () => {
     const stock = spread();
     await stock.restock({ operationId: "delivery", lines: [line("hot", 10)] });
