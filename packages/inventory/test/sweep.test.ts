@@ -1,0 +1,98 @@
+/** Holds that nobody ends: returned by a bounded sweep, whoever calls it and however often. */
+import { beforeEach, expect, it } from "vitest";
+import { Inventory } from "../src/index.ts";
+import { openClients, passed, proxiedServer } from "./clients.ts";
+
+const line = (sku: string, quantity: number): { sku: string; quantity: number } => ({ sku, quantity });
+const open = openClients();
+const place = proxiedServer();
+
+let stock: Inventory;
+
+beforeEach(async () => {
+  stock = new Inventory(open(place.server), "shop");
+  await stock.restock({ operationId: "k", lines: [line("mug", 500)] });
+});
+
+/** Carts that nobody comes back for. @returns when the last of them has ended */
+async function abandon(carts: number, lines = [line("mug", 1)]): Promise<number> {
+  const held = await Promise.all(
+    Array.from({ length: carts }, (_, cart) => stock.reserve({ reservationId: `cart-${cart}`, holdMs: 1_500, lines })),
+  );
+  return Math.max(...held.map((each) => (each.kind === "reserved" ? each.expiresAtMs : Number.NaN)));
+}
+
+/** The ids of expired holds, in the order of the log. */
+async function expired(): Promise<string[]> {
+  const ids: string[] = [];
+  for await (const { kind, id } of stock.movements()) if (kind === "expire") ids.push(id);
+  return ids;
+}
+
+it("V4 a sweep returns at most as many holds as it is told to, the oldest first, and says when there are more", async () => {
+  // Of one tick, so of one script: none of them is returned in passing.
+  const held = await Promise.all(
+    Array.from({ length: 25 }, (_, cart) =>
+      stock.reserve({ reservationId: `cart-${cart}`, holdMs: cart === 7 ? 50 : 100, lines: [line("mug", 1)] }),
+    ),
+  );
+  await passed(place.server, Math.max(...held.map((each) => (each.kind === "reserved" ? each.expiresAtMs : 0))));
+  expect(await stock.sweep({ holdsMax: 1 })).toMatchObject({ expired: 1, more: true });
+  expect(await expired()).toEqual(["cart-7"]);
+  expect(await stock.sweep({ holdsMax: 20 })).toMatchObject({ expired: 20, more: true });
+  expect(await stock.sweep({ holdsMax: 20 })).toEqual({ expired: 4, more: false, nextExpiryAtMs: null });
+  expect(await stock.level("mug")).toEqual({ onHand: 500, reserved: 0, available: 500 });
+});
+
+it("V4 many sweeps at once return each hold once", async () => {
+  await passed(place.server, await abandon(150));
+  const inPassing = (await expired()).length;
+  const sweepers = Array.from({ length: 6 }, () => new Inventory(open(place.server), "shop"));
+  const swept = await Promise.all(
+    sweepers.map(async (sweeper) => {
+      let count = 0;
+      for (let more = true; more;) {
+        const result = await sweeper.sweep({ holdsMax: 7 });
+        count += result.expired;
+        ({ more } = result);
+      }
+      return count;
+    }),
+  );
+  expect(swept.reduce((sum, count) => sum + count, 0)).toBe(150 - inPassing);
+  const ids = await expired();
+  expect(ids).toHaveLength(150);
+  expect(new Set(ids).size).toBe(150);
+  expect((await stock.level("mug")).available).toBe(500);
+});
+
+it("V4 a sweep that races with confirmations ends each reservation once", async () => {
+  const endMs = await abandon(100);
+  const other = new Inventory(open(place.server), "shop");
+  let confirmed = 0;
+  await passed(place.server, endMs - 60);
+  const sweeping = (async () => {
+    while ((await expired()).length + confirmed < 100) await other.sweep({ holdsMax: 9 });
+  })();
+  for (let cart = 0; cart < 100; cart += 1) {
+    if ((await stock.confirm({ reservationId: `cart-${cart}` })).kind === "confirmed") confirmed += 1;
+  }
+  await sweeping;
+  expect(await expired()).toHaveLength(100 - confirmed);
+  expect(await stock.level("mug")).toEqual({ onHand: 500 - confirmed, reserved: 0, available: 500 - confirmed });
+});
+
+it("V4 a script returns about a thousand lines of due holds at most: large baskets come back in several", async () => {
+  const lines = Array.from({ length: 600 }, (_, index) => line(`sku-${index}`, 1));
+  await stock.restock({ operationId: "many", lines: lines.map(({ sku }) => line(sku, 4)) });
+  await passed(place.server, await abandon(4, lines));
+  const swept: number[] = [(await expired()).length];
+  for (let more = true; more;) {
+    const result = await stock.sweep();
+    swept.push(result.expired);
+    ({ more } = result);
+  }
+  expect(Math.max(...swept.slice(1))).toBeLessThanOrEqual(2);
+  expect(swept.reduce((sum, count) => sum + count, 0)).toBe(4);
+  expect(await stock.level("sku-599")).toEqual({ onHand: 4, reserved: 0, available: 4 });
+});
