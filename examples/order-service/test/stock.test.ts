@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { Inventory, type Level } from "@holdfast/inventory";
 import { ledgerCursor } from "@holdfast/postgres";
 import { pollUntil } from "@holdfast/testkit";
+import { DurableTimer } from "@holdfast/timer";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { TestDatabase } from "./database.ts";
 import { insist, Replica, type Answer } from "./replica.ts";
@@ -123,6 +124,47 @@ describe("the stock", () => {
     await fresh.ready();
     await release();
     await stands({ onHand: 3, reserved: 1, available: 2 });
+  });
+});
+
+describe("a reservation whose order was never stored", () => {
+  const orphan = { reservationId: "orphan", lines: [{ sku: MUG, quantity: 2 }] };
+
+  it("comes back through the replica's job, though nobody asks for the stock, and the ledger has that", async () => {
+    await using replica = await Replica.start(env);
+    await replica.ready();
+    expect((await stock.reserve({ ...orphan, holdMs: 300 })).kind).toBe("reserved");
+    // Only the ledger is looked at: a look at the level would return it.
+    await pollUntil("the ledger has the end of the hold", async () => {
+      const { rows } = await database.pool.query("SELECT kind FROM holdfast.ledger_movements WHERE id = 'orphan'");
+      return (rows as { kind: string }[]).some(({ kind }) => kind === "expire");
+    });
+    expect(await stock.level(MUG)).toEqual({ onHand: 3, reserved: 0, available: 3 });
+    expect((await stock.confirm({ reservationId: "orphan" })).kind).toBe("expired");
+  });
+
+  it("comes back through a timer that is set with it, and by nothing else", async () => {
+    const prefix = String(env["REDIS_PREFIX"]);
+    const ends = new DurableTimer(servers.client, "holds", { prefix });
+    const swept: number[] = [];
+    const worker = ends.worker({ pollMs: 100 }, async () => {
+      swept.push((await stock.sweep()).expired);
+    });
+    await worker.start();
+    try {
+      const held = await stock.reserve({ ...orphan, holdMs: 300 });
+      const at = new Date(held.kind === "reserved" ? held.expiresAtMs : Number.NaN);
+      await ends.schedule({ id: orphan.reservationId, at });
+      await pollUntil("the timer has fired", () => swept.length > 0);
+      // A timer is never early, so its first firing finds the hold due.
+      expect(swept[0]).toBe(1);
+    } finally {
+      await worker.stop({ graceMs: 5_000 });
+      await ends.close();
+    }
+    const kinds: string[] = [];
+    for await (const { kind } of stock.movements()) kinds.push(kind);
+    expect(kinds).toEqual(["restock", "reserve", "expire"]);
   });
 });
 
