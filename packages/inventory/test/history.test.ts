@@ -3,7 +3,7 @@ import { FaultProxy, RedisServer, random } from "@holdfast/testkit";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Inventory, type Movement } from "../src/index.ts";
-import { patient } from "./clients.ts";
+import { passed, patient, serverMs } from "./clients.ts";
 
 const line = (sku: string, quantity: number): { sku: string; quantity: number } => ({ sku, quantity });
 
@@ -14,6 +14,9 @@ interface Entry {
   readonly fromMs: number;
   readonly toMs: number;
 }
+
+/** The movement of an answer that took something. */
+const begun: Readonly<Record<string, string>> = { reserved: "reserve", decremented: "decrement" };
 
 let server: RedisServer;
 const clients: Redis[] = [];
@@ -67,45 +70,54 @@ describe("many clients at once", () => {
             // Each id is used by two workers, as after a redelivery.
             const reservationId = `${Math.floor(worker / 2)}-${turn}`;
             if (chance.chance(0.05)) proxy.swallowReply("evalsha");
-            const request = { reservationId, holdMs: 60_000, lines: [line("mug", 1 + (turn % 3))] };
+            // Some carts are left behind, and end by themselves while the others go on.
+            const holdMs = turn % 5 === 0 ? 50 : 60_000;
+            const request = { reservationId, holdMs, lines: [line("mug", 1 + (turn % 3))] };
             const kind = await timed(reservationId, () => stock.reserve(request));
             if (kind !== "reserved") continue;
             if (chance.chance(0.05)) proxy.swallowReply("evalsha");
             const end = (turn + Math.floor(worker / 2)) % 3;
             if (end === 0) await timed(reservationId, () => stock.confirm({ reservationId }));
             if (end === 1) await timed(reservationId, () => stock.release({ reservationId }));
+            const operationId = `d${reservationId}`;
+            if (end === 2) await timed(operationId, () => stock.decrement({ operationId, lines: [line("mug", 1)] }));
             const fromMs = performance.now();
             const { onHand, available } = await watch.level("mug");
             looks.push({ fromMs, atMs: performance.now(), onHand, available });
           }
         }),
       );
-      const movements = await moves(watch);
+      // Whatever ends by itself has ended.
+      await passed(server, (await serverMs(server)) + 51);
       const { onHand, reserved, available } = await watch.level("mug");
+      const movements = await moves(watch);
       const sum = (kind: string, field: "onHand" | "reserved"): number =>
         movements
           .filter((each) => each.kind === kind)
           .flatMap(({ changes }) => changes)
           .reduce((total, each) => total + each[field], 0);
-      expect(onHand).toBe(units + sum("confirm", "onHand"));
-      expect(reserved).toBe(sum("reserve", "reserved") + sum("confirm", "reserved") + sum("release", "reserved"));
+      const ends = ["confirm", "release", "expire"];
+      expect(onHand).toBe(units + sum("confirm", "onHand") + sum("decrement", "onHand"));
+      expect(reserved).toBe(["reserve", ...ends].reduce((total, kind) => total + sum(kind, "reserved"), 0));
       expect(available).toBe(onHand - reserved);
-      for (const kind of ["reserve", "confirm", "release"]) {
+      for (const kind of ["reserve", "decrement", ...ends]) {
         const ids = movements.filter((each) => each.kind === kind).map(({ id }) => id);
+        expect(ids.length).toBeGreaterThan(0);
         expect(new Set(ids).size).toBe(ids.length);
       }
-      const ended = movements.filter(({ kind }) => kind === "confirm" || kind === "release").map(({ id }) => id);
+      const ended = movements.filter(({ kind }) => ends.includes(kind)).map(({ id }) => id);
       expect(new Set(ended).size).toBe(ended.length);
       // A call that ended before another began stands before it in the log.
       const place = new Map(movements.map(({ id, kind, sequence }) => [`${kind} ${id}`, sequence]));
       const firsts = new Map<string, Entry>();
       for (const entry of entries.toSorted((a, b) => a.fromMs - b.fromMs)) {
-        if (entry.kind === "reserved" && !firsts.has(entry.id)) firsts.set(entry.id, entry);
+        if (entry.kind in begun && !firsts.has(entry.id)) firsts.set(entry.id, entry);
       }
-      const reserves = [...firsts.values()];
-      for (const before of reserves) {
-        for (const after of reserves) {
-          const [first, second] = [place.get(`reserve ${before.id}`) ?? 0, place.get(`reserve ${after.id}`) ?? 0];
+      const takings = [...firsts.values()];
+      const at = ({ kind, id }: Entry): number => place.get(`${begun[kind]} ${id}`) ?? 0;
+      for (const before of takings) {
+        for (const after of takings) {
+          const [first, second] = [at(before), at(after)];
           if (before.toMs < after.fromMs) expect(first).toBeLessThan(second);
         }
       }
