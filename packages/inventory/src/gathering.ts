@@ -13,7 +13,7 @@ import { parcelOf } from "./parcel.ts";
 import type { Parcel } from "./parcel.ts";
 import type { LevelsReply } from "./scripts.ts";
 
-/** What a round came to: units moved, nothing to be had anywhere, or too much going on to tell. */
+/** What a round came to: units came to the bucket, nothing to be had anywhere, or too much going on to tell. */
 export type Gathered = "moved" | "nothing" | "unsettled";
 
 /** What all buckets had. */
@@ -45,10 +45,11 @@ export class Gathering {
       await this.#deliver(look.parcels);
       return "moved";
     }
-    let moved = false;
+    let [moved, covered] = [false, true];
     for (const [at, sku] of skus.entries()) {
       const available = look.replies.map(({ counters }) => counters[at * 2] ?? 0);
       let short = (wanted.get(sku) as number) - (available[bucket.index] as number);
+      covered &&= short <= 0;
       const others = this.#buckets.filter(({ index }) => index !== bucket.index && (available[index] as number) > 0);
       others.sort((a, b) => (available[b.index] as number) - (available[a.index] as number));
       for (const other of others) {
@@ -60,7 +61,8 @@ export class Gathering {
         moved ||= lent > 0;
       }
     }
-    if (moved) return "moved";
+    // What somebody else brought meanwhile may be fetched away again before it is asked for, so that is no reason for a "no".
+    if (moved || covered) return "moved";
     if (look.replies.some(({ left }) => left)) return "unsettled";
     const again = await this.#look(skus);
     const same = again.replies.every(({ head, left }, index) => !left && head === look.replies[index]?.head);

@@ -11,6 +11,7 @@ import type { Answer } from "./bucket.ts";
 import type { InventoryEvent } from "./events.ts";
 import { Gathering } from "./gathering.ts";
 import { bucketOf } from "./keys.ts";
+import type { Basket } from "./lines.ts";
 import type { CheckedId, Order } from "./order.ts";
 import type { ResolvedInventoryOptions } from "./options.ts";
 import { escapeWord } from "./packed-text.ts";
@@ -68,7 +69,7 @@ export class Stockroom {
     await this.opened();
     const { id, basket } = order;
     const home = this.#homeOf(id);
-    const wanted = new Map(basket.skus.map((sku, index) => [sku, Math.abs(basket.quantities[index] as number)]));
+    const wanted = takenBy(order);
     if (home !== this.main && !basket.skus.every((sku) => this.#hotSkus.has(sku))) {
       const claim = await home.outcome(id, forwarded);
       if (claim.kind === "forgotten") return { answer: "f", nowMs: 0 };
@@ -96,8 +97,10 @@ export class Stockroom {
 
   async #settleSpread(settlement: Settlement): Promise<Answer> {
     await this.opened();
+    const { part } = settlement;
+    const wantedBy = part === undefined ? heldIn : () => quantitiesOf(part);
     const at = (bucket: Bucket): Promise<Answer> =>
-      this.#gathered(bucket, heldIn, (final) => bucket.settle(settlement, final));
+      this.#gathered(bucket, wantedBy, (final) => bucket.settle(settlement, final));
     const home = this.#homeOf(settlement.id);
     const answer = await at(home);
     return home !== this.main && /^(a|wf)/u.test(answer.answer) ? at(this.main) : answer;
@@ -140,6 +143,18 @@ export class Stockroom {
     }
     return { answer: "b", nowMs: 0 };
   }
+}
+
+/** Quantities by escaped sku. */
+function quantitiesOf({ skus, quantities }: Basket): ReadonlyMap<string, number> {
+  return new Map(skus.map((sku, index) => [sku, quantities[index] as number]));
+}
+
+/** What an order takes off the shelf; an adjustment may also bring. */
+function takenBy({ operation, basket }: Order): ReadonlyMap<string, number> {
+  if (operation !== "j") return quantitiesOf(basket);
+  const taken = [...quantitiesOf(basket)].filter(([, quantity]) => quantity < 0);
+  return new Map(taken.map(([sku, quantity]) => [sku, -quantity]));
 }
 
 /** The lines of the reservation that an answer of settle.lua carries. */

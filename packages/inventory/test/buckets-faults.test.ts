@@ -1,7 +1,11 @@
 /** V9 with many clients at once, answers that are lost, and holds that end by themselves while units travel between buckets. */
+import { Connection, EventSink } from "@holdfast/core";
 import { FaultProxy, random } from "@holdfast/testkit";
 import { describe, expect, it } from "vitest";
+import { Bucket } from "../src/bucket.ts";
 import { Inventory, type Movement } from "../src/index.ts";
+import { bucketOf } from "../src/keys.ts";
+import { resolveInventoryOptions } from "../src/options.ts";
 import { openClients, passed, proxiedServer, serverMs } from "./clients.ts";
 
 const line = (sku: string, quantity: number): { sku: string; quantity: number } => ({ sku, quantity });
@@ -38,7 +42,57 @@ async function sellOut(stock: Inventory, name: string): Promise<number> {
   }
 }
 
+/** An id that the given bucket decides. */
+function idIn(bucket: number, name: string): string {
+  for (let index = 0; ; index += 1) if (bucketOf(`${name}-${index}`, bucketCount) === bucket) return `${name}-${index}`;
+}
+
+/** Brings units from one bucket to another, as somebody does who is short there. */
+async function bring(from: number, to: number, quantity: number): Promise<void> {
+  const connection = Connection.of(open(place.server));
+  const resolved = resolveInventoryOptions(options);
+  const [lender, borrower] = [from, to].map(
+    (index) => new Bucket(connection, "shop", index, resolved, new EventSink("test:inventory")),
+  ) as [Bucket, Bucket];
+  const parcel = await lender.lend(to, "hot", quantity);
+  if (parcel === null) throw new Error(`bucket ${from} has nothing to lend`);
+  await borrower.receive(parcel);
+  await lender.clear(parcel);
+}
+
 describe("a spread inventory", () => {
+  it.each(["decrement", "retake of a part"])(
+    "V9 does not say no in a %s because a unit came to its bucket and was fetched away again",
+    async (what) => {
+      const stock = new Inventory(open(place.server), "shop", options);
+      const buyer = new Inventory(open(place.proxy), "shop", options);
+      const id = idIn(2, "buyer");
+      await stock.restock({ operationId: idIn(2, "first"), lines: [line("hot", 2)] });
+      const held = await stock.reserve({ reservationId: id, holdMs: 50, lines: [line("hot", 2)] });
+      await passed(place.server, held.kind === "reserved" ? held.expiresAtMs : 0);
+      await stock.decrement({ operationId: idIn(2, "faster"), lines: [line("hot", 2)] });
+      await buyer.level("hot");
+      const asking = place.proxy.hold("request", /buyer/u);
+      const calling =
+        what === "decrement"
+          ? buyer.decrement({ operationId: idIn(2, "buyer-too"), lines: [line("hot", 1)] })
+          : buyer.confirm({ reservationId: id, retakeIfExpired: true, lines: [line("hot", 1)] });
+      await asking.hit;
+      // The first question finds nothing; then it looks at all buckets.
+      const looking = place.proxy.hold("request", "evalsha");
+      asking.release();
+      await looking.hit;
+      await stock.restock({ operationId: idIn(2, "late"), lines: [line("hot", 1)] });
+      const again = place.proxy.hold("request", /buyer/u);
+      looking.release();
+      await again.hit;
+      await bring(2, 1, 1);
+      again.release();
+      expect((await calling).kind).toBe(what === "decrement" ? "decremented" : "confirmed");
+      expect(await stock.level("hot")).toEqual({ onHand: 0, reserved: 0, available: 0 });
+    },
+  );
+
   it.each([1, 2, 3])(
     "V9 loses no unit and sells none twice when answers are lost at any step (seed %i)",
     async (seed) => {

@@ -17,7 +17,7 @@ beforeEach(async () => {
 /** Carts that nobody comes back for. @returns when the last of them has ended */
 async function abandon(carts: number, lines = [line("mug", 1)]): Promise<number> {
   const held = await Promise.all(
-    Array.from({ length: carts }, (_, cart) => stock.reserve({ reservationId: `cart-${cart}`, holdMs: 1_500, lines })),
+    Array.from({ length: carts }, (_, cart) => stock.reserve({ reservationId: `cart-${cart}`, holdMs: 500, lines })),
   );
   return Math.max(...held.map((each) => (each.kind === "reserved" ? each.expiresAtMs : Number.NaN)));
 }
