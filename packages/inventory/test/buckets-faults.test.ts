@@ -6,11 +6,11 @@ import { Bucket } from "../src/bucket.ts";
 import { Inventory, type Movement } from "../src/index.ts";
 import { bucketOf } from "../src/keys.ts";
 import { resolveInventoryOptions } from "../src/options.ts";
-import { openClients, passed, proxiedServer, serverMs } from "./clients.ts";
+import { openClients, passed, patient, proxiedServer, serverMs } from "./clients.ts";
 
 const line = (sku: string, quantity: number): { sku: string; quantity: number } => ({ sku, quantity });
 const bucketCount = 4;
-const options = { buckets: { hot: bucketCount }, commandTimeoutMs: 5_000 };
+const options = { ...patient, buckets: { hot: bucketCount } };
 const open = openClients();
 const place = proxiedServer();
 

@@ -75,7 +75,7 @@ describe.each(kinds)("on %s", (kind) => {
     const units = 60;
     const stock = spread();
     // As four processes: what one fetches, another one may be looking for.
-    const clients = Array.from({ length: 4 }, () => new Inventory(place.client, stock.name, { buckets }));
+    const clients = Array.from({ length: 4 }, () => new Inventory(place.client, stock.name, { ...patient, buckets }));
     // All in one bucket, so that the others have to fetch.
     await stock.restock({ operationId: "delivery", lines: [line("hot", units)] });
     const kinds = await Promise.all(

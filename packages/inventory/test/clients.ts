@@ -59,9 +59,9 @@ interface Server {
   call(...args: (string | number)[]): Promise<unknown>;
 }
 
-/** Lets holds of the inventory `shop` end, all or some, as when their time is over. */
-export async function endHolds(server: Server, some?: readonly string[]): Promise<void> {
-  const { due, stock } = bucketKeys("holdfast", "shop", 0);
+/** Lets holds of an inventory end, all or some, as when their time is over. */
+export async function endHolds(server: Server, some?: readonly string[], name = "shop"): Promise<void> {
+  const { due, stock } = bucketKeys("holdfast", name, 0);
   const words = some?.map((id) => checkId("reservationId", id).word);
   const ids = words ?? ((await server.call("ZRANGE", due, 0, -1)) as string[]);
   for (const id of ids) await server.call("ZADD", due, "XX", 1, id);

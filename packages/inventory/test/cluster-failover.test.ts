@@ -4,7 +4,7 @@ import { Cluster } from "ioredis";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { Inventory, startCursor, type Cursor, type Movement } from "../src/index.ts";
 import { bucketKeys } from "../src/keys.ts";
-import { failure } from "./clients.ts";
+import { failure, patient } from "./clients.ts";
 
 const line = (sku: string, quantity: number): { sku: string; quantity: number } => ({ sku, quantity });
 const name = "shop";
@@ -25,7 +25,7 @@ function opened(): Inventory {
   const client = new Cluster(cluster.addresses, { redisOptions: { replyMapping: "legacy" } });
   client.on("error", () => undefined);
   clients.push(client);
-  return new Inventory(client, name);
+  return new Inventory(client, name, patient);
 }
 
 async function sell(stock: Inventory, from: number, count: number): Promise<void> {

@@ -1,7 +1,7 @@
 /** The answer to each kind of call is lost on its way, and the client asks again: it was done once, and the first answer is told. */
 import { beforeEach, describe, expect, it } from "vitest";
 import { exportStock, importStock, Inventory, startCursor, type Movement } from "../src/index.ts";
-import { openClients, passed, proxiedServer } from "./clients.ts";
+import { endHolds, openClients, patient, proxiedServer } from "./clients.ts";
 
 const line = (sku: string, quantity: number): { sku: string; quantity: number } => ({ sku, quantity });
 const open = openClients();
@@ -11,8 +11,8 @@ let stock: Inventory;
 let through: Inventory;
 
 beforeEach(async () => {
-  stock = new Inventory(open(place.server), "shop");
-  through = new Inventory(open(place.proxy), "shop", { commandTimeoutMs: 10_000 });
+  stock = new Inventory(open(place.server), "shop", patient);
+  through = new Inventory(open(place.proxy), "shop", patient);
   await through.restock({ operationId: "k", lines: [line("mug", 9)] });
 });
 
@@ -31,8 +31,8 @@ async function losing<Result>(call: () => Promise<Result>): Promise<Result> {
 }
 
 async function lapsed(reservationId: string, quantity: number): Promise<void> {
-  const held = await stock.reserve({ reservationId, holdMs: 50, lines: [line("mug", quantity)] });
-  await passed(place.server, held.kind === "reserved" ? held.expiresAtMs : 0);
+  await stock.reserve({ reservationId, lines: [line("mug", quantity)] });
+  await endHolds(place.server, [reservationId]);
 }
 
 /** Each call, and how often each kind of movement is there afterwards. */

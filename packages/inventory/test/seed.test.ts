@@ -1,7 +1,7 @@
 /** Counting while others sell: a seed overwrites nothing that moved since it was counted, also when it is repeated or stopped halfway. */
 import { beforeEach, describe, expect, it } from "vitest";
 import { Inventory, startCursor, type Cursor } from "../src/index.ts";
-import { openClients, passed, proxiedServer } from "./clients.ts";
+import { openClients, passed, patient, proxiedServer } from "./clients.ts";
 
 const line = (sku: string, quantity: number): { sku: string; quantity: number } => ({ sku, quantity });
 
@@ -10,7 +10,7 @@ const open = openClients();
 const place = proxiedServer();
 
 beforeEach(() => {
-  stock = new Inventory(open(place.server), "shop");
+  stock = new Inventory(open(place.server), "shop", patient);
 });
 
 /** Where the log stands, read without returning a due hold. */
@@ -62,7 +62,7 @@ describe("a reseed", () => {
     const seeds = new Map<string, number>();
     const over = new AbortController();
     const sales = Array.from({ length: 4 }, async (_, buyer) => {
-      const shop = new Inventory(open(place.server), "shop");
+      const shop = new Inventory(open(place.server), "shop", patient);
       for (let turn = 0; turn < 60; turn += 1) {
         await shop.decrement({ operationId: `d${buyer}-${turn}`, lines: [line("mug", 1)] });
       }

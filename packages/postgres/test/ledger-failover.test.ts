@@ -7,6 +7,8 @@ import { applyMovements, ledgerCursor, reconcile, resetLedger } from "../src/ind
 import { Database, failure } from "./database.ts";
 
 const name = "warehouse";
+/** A machine that stands still loses no answer. */
+const patient = { commandTimeoutMs: 60_000 };
 const line = (sku: string, quantity: number): { sku: string; quantity: number } => ({ sku, quantity });
 
 let database: Database;
@@ -33,7 +35,7 @@ function at(server: RedisServer): Inventory {
   const client = new Redis(server.port, server.host, { retryStrategy: () => 20 });
   client.on("error", () => undefined);
   clients.push(client);
-  return new Inventory(client, name);
+  return new Inventory(client, name, patient);
 }
 
 async function sell(stock: Inventory, from: number, count: number): Promise<void> {
@@ -141,7 +143,7 @@ describe("a failover that takes acknowledged sales back", () => {
 it("P5 balances that a reset sets are those of all buckets together", async () => {
   const client = new Redis((await started()).url);
   clients.push(client);
-  const stock = new Inventory(client, name, { buckets: { mug: 3 } });
+  const stock = new Inventory(client, name, { ...patient, buckets: { mug: 3 } });
   for (let index = 0; index < 9; index += 1) {
     await stock.restock({ operationId: `k${index}`, lines: [line("mug", 2), line("cup", 1)] });
   }
