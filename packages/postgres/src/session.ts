@@ -72,13 +72,13 @@ export class Session {
     try {
       return new Session(await waitFor(connecting, patienceOf(clock, signal)), options);
     } catch (error) {
-      signal?.throwIfAborted();
-      const reason = error instanceof WaitOverError ? "deadline" : "unreachable";
       // One that comes too late goes back unused.
       connecting.then(
         (client) => client.release(),
         () => undefined,
       );
+      signal?.throwIfAborted();
+      const reason = error instanceof WaitOverError ? "deadline" : "unreachable";
       throw new PostgresUnavailableError(operation, reason, { cause: error });
     }
   }

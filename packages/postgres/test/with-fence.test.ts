@@ -325,6 +325,25 @@ describe("waiting", () => {
     await withFence(pool, { resource, token }, write);
   });
 
+  it("for a connection ends with the signal, and a connection that comes too late goes back to the pool", async () => {
+    const few = database.open({ max: 1 });
+    const [entered, leave, aborter] = [gate(), gate(), new AbortController()];
+    const first = withFence(few, { resource, token: tokenNow() }, async () => {
+      entered.open();
+      await leave.opened;
+    });
+    await entered.opened;
+    const second = failure(withFence(few, { resource, token: tokenNow() }, { signal: aborter.signal }, write));
+    await pollUntil("the second waits for the connection", () => few.waitingCount === 1);
+    aborter.abort(new Error("enough"));
+    expect(await second).toMatchObject({ message: "enough" });
+    leave.open();
+    await first;
+    await pollUntil("the connection is back", () => few.idleCount === 1);
+    expect([few.totalCount, few.waitingCount]).toEqual([1, 0]);
+    expect(await effects()).toHaveLength(0);
+  });
+
   it("for a connection, or for the fence, ends with the ambient deadline", async () => {
     const few = database.open({ max: 1 });
     const [entered, leave] = [gate(), gate()];
