@@ -90,6 +90,9 @@ export interface SweepResult {
   readonly expired: number;
   /** Whether holds that are due are left: sweep again. */
   readonly more: boolean;
-  /** When the next hold ends, in epoch milliseconds on the server's clock; null when none is held. */
+  /**
+   * No hold ends before this time, in epoch milliseconds on the server's clock: sweep again then. It may be that of a hold which was
+   * confirmed or released since. Null when none is held.
+   */
   readonly nextExpiryAtMs: number | null;
 }

@@ -137,6 +137,29 @@ describe.each(kinds)("on %s", (kind) => {
     expect(await audit.position()).toEqual(startCursor);
   });
 
+  it.each(["positions", "log"] as const)(
+    "K3 a wrong type under the key %s stops a commit before it writes, and whoever reads the log",
+    async (key) => {
+      const stock = place.inventory();
+      await stock.restock({ operationId: "k", lines: [line("mug", 1)] });
+      const ledger = stock.consumer("ledger");
+      const cursor = await stock.cursor();
+      await ledger.commit(startCursor);
+      const keys = ["positions", "log"] as const;
+      await place.raw("DEL", stock, key);
+      await place.raw("SET", stock, key, "foreign");
+      const look = (): Promise<unknown> =>
+        Promise.all(keys.filter((each) => each !== key).map((each) => place.raw("DUMP", stock, each)));
+      const before = await look();
+      const refused = { name: "RedisRefusedError", reason: "WRONGTYPE", effect: "none" };
+      for (const call of [() => ledger.commit(cursor), () => ledger.reset(cursor), () => ledger.next()]) {
+        expect(await failure(call())).toMatchObject(refused);
+      }
+      expect(await look()).toEqual(before);
+      expect(await place.raw("GET", stock, key)).toBe("foreign");
+    },
+  );
+
   it("V6 one commit cuts off all that is behind it, also more than one script does", async () => {
     const stock = place.inventory();
     const orders = 2_500;
