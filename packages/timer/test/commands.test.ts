@@ -73,6 +73,13 @@ describe("the commands of one timer between bursts", () => {
     expect(await commandsOf(() => claim(10))).toEqual({ eval: 1, time: 1, hmget: 2, zrange: 1 });
   });
 
+  it("are not more for a worker with one place, however much is due", async () => {
+    await warmUp();
+    await schedule("k@1000", "a", "b", "c", "d", "e");
+    const commands = await commandsOf(() => lease(1));
+    expect(commands).toEqual({ eval: 1, time: 1, hmget: 3, zrange: 1, hset: 2, zadd: 1 });
+  });
+
   it("are not more when a turn of the memory is over, but for what the turn costs once", async () => {
     await warmUp();
     await redis.hset(shard.keys.state, "sideUs", "1000");
