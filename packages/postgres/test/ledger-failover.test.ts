@@ -76,10 +76,14 @@ async function failedOver(made: number): Promise<Inventory> {
   await before.restock({ operationId: "k", lines: [line("mug", 50)] });
   await sell(before, 0, 4);
   await applyMovements(database.pool, before);
-  await pollUntil("the replica has it all", async () => {
-    const key = `holdfast:{inventory:${name}}:log`;
-    return (await replica.call("XLEN", key)) === (await master.call("XLEN", key));
-  });
+  await pollUntil(
+    "the replica has it all",
+    async () => {
+      const key = `holdfast:{inventory:${name}}:log`;
+      return (await replica.call("XLEN", key)) === (await master.call("XLEN", key));
+    },
+    { timeoutMs: 90_000 },
+  );
   await replica.call("REPLICAOF", "NO", "ONE");
   await sell(before, 100, 5);
   await before.reserve({ reservationId: "cart", lines: [line("mug", 1)] });
