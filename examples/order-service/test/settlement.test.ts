@@ -1,10 +1,12 @@
 import { randomUUID } from "node:crypto";
 import { FencedLock } from "@holdfast/lock";
+import { withFence } from "@holdfast/postgres";
 import { Scheduler, type Run } from "@holdfast/scheduler";
 import { pollUntil } from "@holdfast/testkit";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { JOBS } from "../src/jobs.ts";
-import { Settlement } from "../src/settlement.ts";
+import { PaymentProvider } from "../src/payment-provider.ts";
+import { BOOKS, Settlement } from "../src/settlement.ts";
 import { TestDatabase } from "./database.ts";
 import { TestProvider } from "./provider.ts";
 import { Replica } from "./replica.ts";
@@ -159,6 +161,38 @@ describe("a settlement with a token that was overtaken", () => {
     await settlement.run(runWith(token + 1, "second"));
     await expect(settlement.run(runWith(token, "first"))).rejects.toMatchObject({ name: "StaleTokenError" });
     expect(await settlements()).toMatchObject([{ orders: 1 }]);
+  });
+
+  it("writes nothing either when the books were taken from it meanwhile; the next run settles, with the same payout", async () => {
+    await using replica = await Replica.start({ ...env, ...CALM });
+    await replica.ready();
+    await payOne(replica);
+    const options = { prefix: randomUUID(), commandTimeoutMs: 60_000 };
+    await using lock = new FencedLock(servers.client, options);
+    await using other = new FencedLock(servers.client, options);
+    const payments = new PaymentProvider({ url: provider.url, concurrencyMax: 1, queueMax: 1, timeoutMs: 60_000 });
+    const [asked, answer] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    provider.beforePayout = () => {
+      asked.resolve();
+      return answer.promise;
+    };
+    const settlement = new Settlement(database.pool, lock, payments);
+    const token = Date.now() * 1_000;
+    const overtaken = settlement.run(runWith(token, "tonight")).catch((error: unknown) => error);
+    await asked.promise;
+    await other.forceRelease(BOOKS);
+    await other.withLock(BOOKS, (hold) => withFence(database.pool, hold, (tx) => tx.query("SELECT 1", [])));
+    answer.resolve();
+    // By PostgreSQL, or by its own lock where that was renewed meanwhile.
+    expect((await overtaken) as Error).toHaveProperty(
+      "name",
+      expect.stringMatching(/^(StaleTokenError|LockLostError)$/),
+    );
+    expect(await settlements()).toEqual([]);
+    await settlement.run(runWith(token + 1, "tonight"));
+    expect(await settlements()).toEqual([{ orders: 1, total_cents: "1999", payout: "po_1" }]);
+    expect(new Set(provider.payouts).size).toBe(1);
+    await payments.stop(1_000);
   });
 
   it("counter-test: with a higher one it writes, an empty settlement that has no order twice", async () => {
