@@ -7,6 +7,7 @@ import { DeadLetterError, RetryInError } from "./errors.ts";
 import type { Feeder } from "./feeder.ts";
 import type { Firing, FiringOwner, LiveFiring } from "./firing.ts";
 import type { Settled, Verdict } from "./settlement.ts";
+import { traced } from "./trace.ts";
 import type { WorkerContext } from "./worker-context.ts";
 
 /** What runs when a timer is due. Runs at least once per timer; its effects must be safe to repeat. */
@@ -71,7 +72,7 @@ export class Handlers<Payload> implements FiringOwner {
         return;
       }
       firing.payload = value as Payload;
-      const result = this.#handler(firing);
+      const result = traced(this.#handler, firing);
       // Still within: what a handler returns may throw when it is asked what it is.
       if (isThenable(result)) {
         follow(firing, result);
@@ -86,7 +87,7 @@ export class Handlers<Payload> implements FiringOwner {
 
   async #runChecked(firing: LiveFiring<Payload>, value: unknown): Promise<void> {
     firing.payload = await this.#context.codec.validate(firing.id, value);
-    await this.#handler(firing);
+    await traced(this.#handler, firing);
   }
 
   /** True when the beginning is on record and the lease is still ours. */
