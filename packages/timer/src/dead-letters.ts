@@ -28,10 +28,13 @@ export interface DeadLetter {
 export class DeadLetters {
   readonly #access: ShardAccess;
   readonly #options: ResolvedTimerOptions<unknown>;
+  readonly #assertOpen: () => void;
 
-  constructor(access: ShardAccess, options: ResolvedTimerOptions<unknown>) {
+  /** @param assertOpen throws ClosedError once the timer was closed */
+  constructor(access: ShardAccess, options: ResolvedTimerOptions<unknown>, assertOpen: () => void) {
     this.#access = access;
     this.#options = options;
+    this.#assertOpen = assertOpen;
   }
 
   /**
@@ -39,6 +42,7 @@ export class DeadLetters {
    * @param options limit: most letters, 1 to 10,000; default 1,000
    */
   async list(options: { readonly limit?: number | undefined } = {}): Promise<DeadLetter[]> {
+    this.#assertOpen();
     optionsObject("options", options);
     const limit = integerOr(1_000, "limit", options.limit, { min: 1, max: 10_000 });
     const { connection, name, shards } = this.#access;
@@ -100,6 +104,7 @@ export class DeadLetters {
   }
 
   #operationId(id: string, options: OperationOptions): string {
+    this.#assertOpen();
     text("id", id);
     optionsObject("options", options);
     return options.operationId === undefined ? this.#options.random.id() : checkOperationId(options.operationId);

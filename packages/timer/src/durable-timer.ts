@@ -68,7 +68,7 @@ export class DurableTimer<Payload = undefined> implements AsyncDisposable {
       this.#events.emit(() => ({ type: "founded", timer: name, shard })),
     );
     this.#scheduling = new Scheduling(this.#access, this.#options);
-    this.dead = new DeadLetters(this.#access, this.#options);
+    this.dead = new DeadLetters(this.#access, this.#options, () => this.#assertOpen());
   }
 
   /**
@@ -94,6 +94,7 @@ export class DurableTimer<Payload = undefined> implements AsyncDisposable {
     options: OperationOptions = {},
   ): Promise<ScheduleResult[]> {
     const operationId = this.#operationId(options);
+    if (!Array.isArray(requests)) throw new TypeError(`requests must be an array, got ${typeof requests}`);
     const askedAtMs = this.#options.clock.monotonicMs();
     const ids = new Set<string>();
     let items = requests.map((request) => {

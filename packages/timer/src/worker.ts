@@ -122,6 +122,7 @@ export class TimerWorker<Payload> implements AsyncDisposable {
    * @throws the signal's reason, NotIdleError when the ambient deadline comes first
    */
   async idle(options: { readonly signal?: AbortSignal | undefined } = {}): Promise<void> {
+    optionsObject("options", options);
     const { signal } = options;
     checkSignal("signal", signal);
     const isIdle = (): boolean => this.#isIdle();
@@ -132,8 +133,14 @@ export class TimerWorker<Payload> implements AsyncDisposable {
     const onDeadline = (): void =>
       hurry.abort(new NotIdleError(access.name, this.#handlers.running, this.#waiting.length));
     const deadline = timer.clock.setTimer(onDeadline, leftMs);
-    const either = signal === undefined ? hurry.signal : AbortSignal.any([signal, hurry.signal]);
-    await this.#watchers.until(isIdle, either).finally(() => timer.clock.clearTimer(deadline));
+    // One listener, removed when done: what AbortSignal.any leaves on a signal that lives long is not.
+    const onAbort = (): void => hurry.abort(signal?.reason);
+    if (signal?.aborted === true) onAbort();
+    signal?.addEventListener("abort", onAbort, { once: true });
+    await this.#watchers.until(isIdle, hurry.signal).finally(() => {
+      timer.clock.clearTimer(deadline);
+      signal?.removeEventListener("abort", onAbort);
+    });
   }
 
   /**

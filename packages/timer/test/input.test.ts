@@ -1,6 +1,7 @@
 /** Bad input of every call: a TypeError or RangeError that names the field, and nothing sent. The names, ids and deadlines of schedule are in limits.test.ts. */
 import { RedisServer } from "@holdfast/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { ClosedError } from "@holdfast/core";
 import { DurableTimer, PayloadError, RetryInError } from "../src/index.ts";
 import type { TimerWorker } from "../src/index.ts";
 import { Desk, failure, freshName } from "./client.ts";
@@ -30,6 +31,8 @@ const cases: readonly [
   ["a delay as text", ({ timer }) => timer.schedule({ id: "a", afterMs: "5" as never }), TypeError, "afterMs"],
   ["a time as text", ({ timer }) => timer.schedule({ id: "a", at: "2026-01-01" as never }), TypeError, "at"],
   ["no request", ({ timer }) => timer.schedule(null as never), TypeError, "request"],
+  ["no list of requests", ({ timer }) => timer.scheduleMany("abc" as never), TypeError, "requests"],
+  ["null for requests", ({ timer }) => timer.scheduleMany(null as never), TypeError, "requests"],
   ["no request among many", ({ timer }) => timer.scheduleMany([null as never]), TypeError, "request"],
   ["an id that is bad among many", ({ timer }) => timer.scheduleMany([{ id: long, afterMs: 1 }]), RangeError, "id"],
   ["options that are none", ({ timer }) => timer.cancel("a", "x" as never), TypeError, "options"],
@@ -52,6 +55,7 @@ const cases: readonly [
   ["a grace below zero", async ({ worker }) => worker.stop({ graceMs: -1 }), RangeError, "graceMs"],
   ["a grace without end", async ({ worker }) => worker.stop({ graceMs: Infinity }), RangeError, "graceMs"],
   ["a stop without options", async ({ worker }) => worker.stop(null as never), TypeError, "options"],
+  ["options of idle that are none", ({ worker }) => worker.idle(null as never), TypeError, "options"],
   ["what is no signal", ({ worker }) => worker.idle({ signal: 5 as never }), TypeError, "signal"],
 ];
 
@@ -85,6 +89,27 @@ describe("bad input", () => {
   ])("%s is refused by the constructor", (_what, make, kind, field) => {
     expect(make).toThrow(kind);
     expect(make).toThrow(new RegExp(`^${field}\\b`, "u"));
+  });
+
+  it("every call is refused after close, those on dead letters included", async () => {
+    await using desk = new Desk();
+    const timer = desk.timer<unknown>(server.url, freshName());
+    await timer.stats();
+    await timer.close();
+    const calls = [
+      () => timer.schedule({ id: "a", afterMs: 1 }),
+      () => timer.scheduleMany([{ id: "a", afterMs: 1 }]),
+      () => timer.cancel("a"),
+      () => timer.fireNow("a"),
+      () => timer.get("a"),
+      () => timer.stats(),
+      () => timer.reconcile([], { asOfMs: 1 }),
+      () => timer.migrateShards(),
+      () => timer.dead.list(),
+      () => timer.dead.redrive("a"),
+      () => timer.dead.drop("a"),
+    ];
+    for (const call of calls) expect(await failure(call())).toBeInstanceOf(ClosedError);
   });
 
   it("a payload nested 100,000 deep, or that throws when it is written, is refused, and its caller's stack survives it", async () => {
