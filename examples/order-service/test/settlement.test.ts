@@ -125,6 +125,46 @@ describe("the settlement", () => {
   });
 });
 
+describe("the settlement by its cron", () => {
+  it("runs by itself, is finished by another replica when its runner is killed, and has every paid order once", async () => {
+    const often = { ...env, SETTLEMENT_CRON: "* * * * * *", TIMER_LEASE_MS: "3000" };
+    const replicas = await Promise.all(
+      [0, 1].map((index) => Replica.start({ ...often, PAYMENT_PROVIDER_URL: `${provider.url}/${index}` })),
+    );
+    await using stack = new AsyncDisposableStack();
+    for (const replica of replicas) stack.use(replica);
+    await Promise.all(replicas.map((replica) => replica.ready()));
+    await pollUntil("it has run by itself", async () => (await settlements()).length > 0, WAIT);
+    const asked = Promise.withResolvers<number>();
+    const never = new Promise<void>(() => undefined);
+    provider.beforePayout = (path) => {
+      const index = Number(path.split("/")[1]);
+      asked.resolve(index);
+      return asked.promise.then((doomed) => (index === doomed ? never : undefined));
+    };
+    const doomed = replicas[await asked.promise] as Replica;
+    const [heir] = replicas.filter((replica) => replica !== doomed) as [Replica];
+    // Paid while the run of the doomed one is under way.
+    await payOne(heir);
+    await payOne(heir);
+    const before = await settlements();
+    await doomed.pod.kill();
+    const sum = (rows: readonly Settled[]): number => rows.reduce((total, { orders }) => total + orders, 0);
+    await pollUntil("both are settled", async () => sum(await settlements()) === 2, WAIT);
+    await pollUntil("it goes on", async () => (await settlements()).length > before.length + 2, WAIT);
+    expect(sum(await settlements())).toBe(2);
+    expect((await settlements()).reduce((total, { total_cents: cents }) => total + Number(cents), 0)).toBe(3_998);
+    const scheduler = operator();
+    const { runs } = await scheduler.history("settlement");
+    expect(runs.filter(({ attempts }) => attempts > 1).length).toBeGreaterThanOrEqual(1);
+    expect(new Set(runs.map(({ occurrenceId }) => occurrenceId)).size).toBe(runs.length);
+    // One payout for each settlement, whoever asked for it how often.
+    const payouts = (await settlements()).map(({ payout }) => payout);
+    expect(new Set(payouts).size).toBe(payouts.length);
+    await scheduler.stop({ graceMs: 0 });
+  });
+});
+
 describe("housekeeping", () => {
   it("forgets old fences, however many, and keeps those that somebody could still be late for", async () => {
     await using replica = await Replica.start({ ...env, ...CALM });
