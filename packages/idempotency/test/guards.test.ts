@@ -38,13 +38,16 @@ describe("K3 guards come before writes", () => {
     expect(await bench.redis.exists(keyed.place.recovering)).toBe(0);
   });
 
-  it("K3 a text of another program is refused by every script and left alone", async () => {
-    await bench.redis.set(keyed.place.record, "foreign");
+  it.each([
+    ["of another program", "foreign"],
+    ["that lacks only what a record begins with", "1:2:recover:3:4:5:6::7:json:{}"],
+  ])("K3 a text %s is refused by every script and left alone", async (_, text) => {
+    await bench.redis.set(keyed.place.record, text);
     const store = storeOf();
     for (const call of callsOf(store)) {
       expect(await rejection(call())).toMatchObject({ name: "RedisRefusedError", reason: "WRONGTYPE", effect: "none" });
     }
-    expect(await bench.redis.get(keyed.place.record)).toBe("foreign");
+    expect(await bench.redis.get(keyed.place.record)).toBe(text);
     expect(await bench.redis.exists(keyed.place.recovering)).toBe(0);
   });
 
