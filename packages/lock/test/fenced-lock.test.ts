@@ -6,7 +6,7 @@ import { describe, expect, it } from "vitest";
 import { FencedLock, lockChannel, LockLostError, LockTimeoutError } from "../src/index.ts";
 import type { Hold, LockEvent } from "../src/index.ts";
 import { acquire } from "../src/scripts.generated.ts";
-import { withAlteredLua } from "./altered-lua.ts";
+import { withAlteredLua } from "../../../scripts/lua/altered.ts";
 import { leaseOf } from "./lease-fixture.ts";
 import { eventLog, useRealServer } from "./real-server.ts";
 

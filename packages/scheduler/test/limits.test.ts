@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { RunOverranError } from "../src/index.ts";
 import type { Run } from "../src/index.ts";
 import { begin } from "../src/scripts.generated.ts";
-import { withAlteredLua } from "./altered-lua.ts";
+import { withAlteredLua } from "../../../scripts/lua/altered.ts";
 import { Catcher, Desk, freshName } from "./desk.ts";
 import { definitionOf, dueJob, storeOf } from "./stored.ts";
 

@@ -4,7 +4,7 @@ import { pollUntil, RedisServer } from "@holdfast/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { RunRecord, Scheduler } from "../src/index.ts";
 import { admit, begin, finish } from "../src/scripts.generated.ts";
-import { withAlteredLua } from "./altered-lua.ts";
+import { withAlteredLua } from "../../../scripts/lua/altered.ts";
 import { Catcher, Desk, freshName, repeated } from "./desk.ts";
 import { Fleet } from "./fleet.ts";
 import { definitionOf, dueJob, storeOf } from "./stored.ts";

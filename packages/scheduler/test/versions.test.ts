@@ -3,7 +3,7 @@ import { pollUntil, RedisServer } from "@holdfast/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { catchUpMax } from "../src/plan.ts";
 import { define } from "../src/scripts.generated.ts";
-import { withAlteredLua } from "./altered-lua.ts";
+import { withAlteredLua } from "../../../scripts/lua/altered.ts";
 import { Catcher, Desk, freshName, repeated } from "./desk.ts";
 import { Fleet } from "./fleet.ts";
 import { definitionOf, dueJob, liveView, storeOf } from "./stored.ts";

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { DeadLetterError, RetryInError } from "../src/index.ts";
 import type { DurableTimer, Firing } from "../src/index.ts";
 import { reap, settle } from "../src/scripts.generated.ts";
-import { withAlteredLua } from "./altered-lua.ts";
+import { withAlteredLua } from "../../../scripts/lua/altered.ts";
 import { Catcher, Desk, freshName, Gate } from "./client.ts";
 import { lapse } from "./holders.ts";
 

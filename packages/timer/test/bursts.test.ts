@@ -4,7 +4,7 @@ import { pollUntil, RedisServer } from "@holdfast/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { shardOf } from "../src/keys.ts";
 import { claim } from "../src/scripts.generated.ts";
-import { withAlteredLua } from "./altered-lua.ts";
+import { withAlteredLua } from "../../../scripts/lua/altered.ts";
 import { Catcher, Desk, freshName, Gate, many } from "./client.ts";
 import { clockWithout } from "./clock-without.ts";
 

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { SupersededError } from "../src/index.ts";
 import type { Firing, FiringLostError } from "../src/index.ts";
 import { cancel, schedule } from "../src/scripts.generated.ts";
-import { withAlteredLua } from "./altered-lua.ts";
+import { withAlteredLua } from "../../../scripts/lua/altered.ts";
 import { Catcher, Desk, failure, freshName } from "./client.ts";
 import { occupied, lapse } from "./holders.ts";
 

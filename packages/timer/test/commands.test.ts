@@ -4,7 +4,7 @@ import type { Redis } from "ioredis";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { ClaimReply } from "../src/claim.ts";
 import * as lua from "../src/scripts.generated.ts";
-import { withAlteredLua } from "./altered-lua.ts";
+import { withAlteredLua } from "../../../scripts/lua/altered.ts";
 import { Desk } from "./client.ts";
 import { ScriptShard } from "./script-shard.ts";
 

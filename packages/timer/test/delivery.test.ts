@@ -3,7 +3,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { pollUntil, RedisServer, Stopwatch } from "@holdfast/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { claim, reap } from "../src/scripts.generated.ts";
-import { withAlteredLua } from "./altered-lua.ts";
+import { withAlteredLua } from "../../../scripts/lua/altered.ts";
 import { Catcher, Desk, failure, freshName, Gate } from "./client.ts";
 
 let server: RedisServer;

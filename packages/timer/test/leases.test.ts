@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { FiringLostError } from "../src/index.ts";
 import type { Firing } from "../src/index.ts";
 import { claim, extend } from "../src/scripts.generated.ts";
-import { withAlteredLua } from "./altered-lua.ts";
+import { withAlteredLua } from "../../../scripts/lua/altered.ts";
 import { Desk, freshName, Gate } from "./client.ts";
 import { occupied, overtake } from "./holders.ts";
 

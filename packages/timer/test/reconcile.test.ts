@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ReconcileWindowError } from "../src/index.ts";
 import type { ScheduleRequest } from "../src/index.ts";
 import { restore } from "../src/scripts.generated.ts";
-import { withAlteredLua } from "./altered-lua.ts";
+import { withAlteredLua } from "../../../scripts/lua/altered.ts";
 import { Catcher, Desk, failure, freshName, Gate, requests, serverTimeMs } from "./client.ts";
 
 let server: RedisServer;

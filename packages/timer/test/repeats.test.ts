@@ -4,7 +4,7 @@ import { FaultProxy, pollUntil, RedisServer } from "@holdfast/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { OutcomeUnknownError } from "@holdfast/core";
 import { claim, schedule, settle } from "../src/scripts.generated.ts";
-import { withAlteredLua } from "./altered-lua.ts";
+import { withAlteredLua } from "../../../scripts/lua/altered.ts";
 import { Catcher, Desk, failure, freshName } from "./client.ts";
 import { occupied } from "./holders.ts";
 

@@ -8,7 +8,7 @@ import { shardKeys } from "../src/keys.ts";
 import type { ShardKeys } from "../src/keys.ts";
 import { decodeRecord } from "../src/record.ts";
 import * as lua from "../src/scripts.generated.ts";
-import { withAlteredLua } from "./altered-lua.ts";
+import { withAlteredLua } from "../../../scripts/lua/altered.ts";
 import { Desk } from "./client.ts";
 import { far, ScriptShard } from "./script-shard.ts";
 

@@ -1,13 +1,19 @@
-/** For counter-tests: runs a test with one guard of a Lua script taken out, in this process only. */
+/** For the counter-tests of packages: runs a test with one guard of a Lua script taken out, in this process only. */
 import { createHash } from "node:crypto";
-import type { LuaSource } from "@holdfast/core";
+
+/** A generated script. */
+interface Source {
+  readonly name: string;
+  readonly source: string;
+  readonly sha1: string;
+}
 
 /**
  * Replaces a part of a script while `run` runs.
  * @throws Error when the part is not there, so that a counter-test cannot lose its object
  */
 export async function withAlteredLua<Value>(
-  script: LuaSource,
+  script: Source,
   part: string,
   replacement: string,
   run: () => Promise<Value>,
