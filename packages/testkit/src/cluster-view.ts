@@ -41,6 +41,12 @@ export function ownsSlot(node: ClusterNodeView, slot: number): boolean {
   return node.slots.some(([first, last]) => first <= slot && slot <= last);
 }
 
+/** Whether the node is reachable, and has its part: slots, or a master. */
+export function isHealthy(node: ClusterNodeView): boolean {
+  if (node.flags.some((flag) => flag.startsWith("fail") || flag === "handshake")) return false;
+  return node.connected && (node.masterId !== undefined || node.slots.length > 0);
+}
+
 function decodeRange(range: string): readonly [number, number] {
   const [first = "", last = first] = range.split("-");
   return [Number(first), Number(last)];

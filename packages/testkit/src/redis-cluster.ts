@@ -1,34 +1,26 @@
 /**
- * A real Redis Cluster on loopback ports. Owns how it is formed and who is master of what; slot-move.ts owns resharding.
+ * A real Redis Cluster on loopback ports. Owns how it is formed and who is master of what; cluster-node.ts owns how a node starts,
+ * slot-move.ts resharding.
  */
-import { ask } from "./ask.ts";
+import { busPortOf, type ClusterNodeOptions, startClusterNode, viewOf } from "./cluster-node.ts";
 import { slotCount, slotOfKey } from "./cluster-slot.ts";
-import { type ClusterNodeView, decodeClusterNodes, ownsSlot } from "./cluster-view.ts";
-import { freePort, releasePort } from "./loopback-port.ts";
+import { type ClusterNodeView, isHealthy, ownsSlot } from "./cluster-view.ts";
 import { pollUntil } from "./poll.ts";
-import type { RedisConfig } from "./redis-config.ts";
 import { RedisProbe } from "./redis-probe.ts";
-import { RedisServer, type RedisServerOptions } from "./redis-server.ts";
+import type { RedisServer } from "./redis-server.ts";
 import { type MoveOptions, type MoveParty, moveSlot } from "./slot-move.ts";
 
 /** How to form a cluster. */
-export interface RedisClusterOptions extends Pick<RedisServerOptions, "aof" | "binary" | "env"> {
+export interface RedisClusterOptions extends ClusterNodeOptions {
   /** Default 3, the fewest that can elect a new master. */
   readonly masters?: number;
   /** Default 1. */
   readonly replicasPerMaster?: number;
-  /** After this many milliseconds without an answer a node counts as failing. Default 5 000. */
-  readonly nodeTimeoutMs?: number;
-  /** Further redis.conf directives for every node. */
-  readonly config?: RedisConfig;
 }
 
-const busPortAttemptsMax = 5;
 const formTimeoutMs = 30_000;
 /** Detection, and a second election when the first one found too few who heard of it in time. */
 const failoverMs = 60_000;
-/** A longer stand-still of the whole machine would let healthy nodes take one another for dead. */
-const nodeTimeoutDefaultMs = 5_000;
 /** A replica that cannot take over within this time forgets that it was asked. */
 const manualFailoverMs = 5_000;
 
@@ -49,9 +41,9 @@ export class RedisCluster implements AsyncDisposable {
    * @throws Error when a node does not start, or the cluster is not complete after 30 s.
    */
   static async start(options: RedisClusterOptions = {}): Promise<RedisCluster> {
-    const { masters = 3, replicasPerMaster = 1 } = options;
+    const { masters = 3, replicasPerMaster = 1, ...nodeOptions } = options;
     const count = masters * (1 + replicasPerMaster);
-    const starts = await Promise.allSettled(Array.from({ length: count }, () => startNode(options)));
+    const starts = await Promise.allSettled(Array.from({ length: count }, () => startClusterNode(nodeOptions)));
     const nodes = starts.flatMap((start) => (start.status === "fulfilled" ? [start.value] : []));
     try {
       for (const start of starts) if (start.status === "rejected") throw start.reason;
@@ -261,50 +253,5 @@ export class RedisCluster implements AsyncDisposable {
       }),
     );
     return views.flat();
-  }
-}
-
-function isHealthy(node: ClusterNodeView): boolean {
-  if (node.flags.some((flag) => flag.startsWith("fail") || flag === "handshake")) return false;
-  return node.connected && (node.masterId !== undefined || node.slots.length > 0);
-}
-
-async function viewOf(node: RedisServer): Promise<ClusterNodeView[]> {
-  return decodeClusterNodes(await ask(node, "CLUSTER", "NODES"));
-}
-
-async function busPortOf(node: RedisServer): Promise<number> {
-  return Number([await node.call("CONFIG", "GET", "cluster-port")].flat()[1]);
-}
-
-async function startNode(options: RedisClusterOptions): Promise<RedisServer> {
-  const {
-    nodeTimeoutMs = nodeTimeoutDefaultMs,
-    config = {},
-    masters: _masters,
-    replicasPerMaster: _replicas,
-    ...server
-  } = options;
-  for (let attempt = 1; ; attempt += 1) {
-    const busPort = await freePort();
-    try {
-      return await RedisServer.start({
-        ...server,
-        config: {
-          "cluster-enabled": "yes",
-          "cluster-port": busPort,
-          "cluster-node-timeout": nodeTimeoutMs,
-          // A replica stays with the master it was given, so that a test knows its cluster.
-          "cluster-allow-replica-migration": "no",
-          "repl-diskless-sync-delay": 0,
-          "repl-ping-replica-period": 1,
-          ...config,
-        },
-      });
-    } catch (error) {
-      releasePort(busPort);
-      const taken = error instanceof Error && error.message.includes("in use");
-      if (!taken || attempt === busPortAttemptsMax) throw error;
-    }
   }
 }
