@@ -60,11 +60,11 @@ function wordsOf({ name, bug, caught, why, tookMs }: Row): string {
   return `✓ ${name}: ${bug}: layer ${caught.layer}, seed ${caught.seed}, ${took}: ${why}`;
 }
 
-async function run(names: readonly string[], options: Options): Promise<void> {
+async function run(names: readonly string[], options: Options, command: Command): Promise<void> {
   const chosen = chaosMutants.filter(
     (mutant) => names.length === 0 || names.some((name) => nameOf(mutant).includes(name)),
   );
-  if (chosen.length === 0) throw new RangeError(`there is: ${chaosMutants.map(nameOf).join(", ")}`);
+  if (chosen.length === 0) command.error(`There is: ${chaosMutants.map(nameOf).join(", ")}.`, { exitCode: 2 });
   using copy = new WorkspaceCopy(root, ["test-chaos", "examples/order-service"]);
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
     process.once(signal, () => {
