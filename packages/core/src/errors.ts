@@ -66,6 +66,16 @@ export class TooLateError extends HoldfastError {
   }
 }
 
+/** Whether a request was sent and got no answer in time: by whichever of the two it is noticed, its bound in server time ends what is left of it. */
+export function cameLate(error: unknown): error is OutcomeUnknownError | TooLateError {
+  return error instanceof OutcomeUnknownError || error instanceof TooLateError;
+}
+
+/** Whether a request may be answered when it is made again, under the same operation id: there was no answer, as opposed to a bad one. */
+export function isTransient(error: unknown): error is OutcomeUnknownError | RedisUnavailableError | TooLateError {
+  return error instanceof RedisUnavailableError || cameLate(error);
+}
+
 /** Redis refused the command for another reason than being unavailable: a permission, a wrong type under our key, a script's failure. */
 export class RedisRefusedError extends HoldfastError {
   override readonly name = "RedisRefusedError";

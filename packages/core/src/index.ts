@@ -29,8 +29,10 @@ export { Connection, type CallOptions } from "./connection.ts";
 export { Deadline, deadlineListOf, DeadlineList, type DeadlineEntry } from "./deadline-list.ts";
 export type { Durability } from "./durable-wire.ts";
 export {
+  cameLate,
   ClosedError,
   HoldfastError,
+  isTransient,
   NewerFormatError,
   NotReplicatedError,
   OutcomeUnknownError,

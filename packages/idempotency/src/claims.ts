@@ -1,12 +1,12 @@
 /** How a call comes to its key: it starts the next attempt, gets the stored outcome, or is told why not, after waiting as long as it may. */
 import {
   ambientRemainingMs,
+  cameLate,
   elapsedMs,
   leaseMarginMs,
   now,
   OutcomeUnknownError,
   RedisUnavailableError,
-  TooLateError,
 } from "@holdfast/core";
 import type { EventSink, Instant } from "@holdfast/core";
 import { FingerprintMismatchError, InProgressError } from "./errors.ts";
@@ -161,7 +161,7 @@ export class Claims {
     if (error instanceof RedisUnavailableError) return error;
     // The claim may stand: give it back, so that it blocks the key for no longer than Redis is away.
     this.abandon(place, owner);
-    if (!(error instanceof OutcomeUnknownError) && !(error instanceof TooLateError)) return error;
+    if (!cameLate(error)) return error;
     const operation = `idempotency.run ${place.resource}`;
     return new RedisUnavailableError(operation, "UNREACHABLE", "the key could not be claimed; try again", {
       cause: error,

@@ -3,15 +3,7 @@
  * anybody hears "unknown".
  */
 import { isAscii } from "node:buffer";
-import {
-  backoffMs,
-  isCluster,
-  NewerFormatError,
-  OutcomeUnknownError,
-  RedisUnavailableError,
-  sleep,
-  TooLateError,
-} from "@holdfast/core";
+import { backoffMs, isCluster, isTransient, NewerFormatError, RedisUnavailableError, sleep } from "@holdfast/core";
 import type { Backoff, CallOptions, Connection, Effect } from "@holdfast/core";
 import type { LeaseData } from "./attempt.ts";
 import { Batches } from "./batches.ts";
@@ -55,12 +47,6 @@ type OutcomeItem = AttemptIdentity & EncodedOutcome;
 
 /** A longer result is sent by itself: whoever comes after it in a batch would wait for it. */
 const togetherBytesMax = 16_384;
-
-function isWorthRepeating(error: unknown): boolean {
-  return (
-    error instanceof OutcomeUnknownError || error instanceof RedisUnavailableError || error instanceof TooLateError
-  );
-}
 
 /** The keys of one instance in Redis. */
 export class AttemptStore {
@@ -243,7 +229,7 @@ export class AttemptStore {
         if (reply.kind === "alone") reply = await send(true);
         return this.#readable<Reply>(place, reply as Reply);
       } catch (error) {
-        if (sent >= sends || !isWorthRepeating(error) || !repeatable(error)) throw error;
+        if (sent >= sends || !isTransient(error) || !repeatable(error)) throw error;
         await sleep(clock, backoffMs(backoff, sent, random));
       }
     }

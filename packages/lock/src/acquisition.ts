@@ -5,7 +5,16 @@
  * last request that was answered with "waiting" was sent, so the lease counts from there without another round trip. Whoever gives up
  * leaves the queue and gives back what a request under way may still get (L3).
  */
-import { deadlineListOf, elapsedMs, HoldfastError, leaseMarginMs, now, onAbort } from "@holdfast/core";
+import {
+  cameLate,
+  deadlineListOf,
+  elapsedMs,
+  HoldfastError,
+  isTransient,
+  leaseMarginMs,
+  now,
+  onAbort,
+} from "@holdfast/core";
 import type { AbortRegistration, Clock, DeadlineEntry, Instant, Random, TimerHandle } from "@holdfast/core";
 import { LockLostError, LockTimeoutError } from "./errors.ts";
 import { hintChannel } from "./keys.ts";
@@ -67,11 +76,6 @@ export interface AcquisitionSettings {
 const retryMs = { min: 25, max: 500 };
 /** An acquire that does not wait asks so often when the answers come too late to hold anything. */
 const lateAnswersMax = 3;
-
-/** A request that was sent, and whose answer did not come in time: the wait may end before or after it is given up. */
-function cameLate(error: unknown): boolean {
-  return error instanceof HoldfastError && /^(OUTCOME_UNKNOWN|TOO_LATE)$/u.test(error.code);
-}
 
 /** One acquire. */
 export class Acquisition implements Waiter {
@@ -235,9 +239,8 @@ export class Acquisition implements Waiter {
   }
 
   #onError(error: unknown): void {
-    const passes = error instanceof HoldfastError && /^(REDIS_UNAVAILABLE|OUTCOME_UNKNOWN|TOO_LATE)$/u.test(error.code);
     this.#lastError = error;
-    if (!passes || !this.#settings.waits) {
+    if (!isTransient(error) || !this.#settings.waits) {
       this.#giveUp("failed", error);
       return;
     }
@@ -256,9 +259,10 @@ export class Acquisition implements Waiter {
   }
 
   #timeoutError(why?: string): Error {
-    const isSilent = this.#answers === 0 && (this.#asking || cameLate(this.#lastError));
+    const late = cameLate(this.#lastError);
     // Nothing was ever answered: what is wrong is not that somebody else holds the lock.
-    if (this.#answers === 0 && this.#lastError instanceof Error && !cameLate(this.#lastError)) return this.#lastError;
+    if (this.#answers === 0 && this.#lastError instanceof Error && !late) return this.#lastError;
+    const isSilent = this.#answers === 0 && (this.#asking || late);
     const silent = isSilent ? "Redis has not answered in time; check its load and the network" : why;
     const waitedMs = elapsedMs(this.#settings.clock, this.#startedAt);
     return new LockTimeoutError(this.#settings.owned.keys.resource, waitedMs, this.#mayArrive ? "possible" : "none", {

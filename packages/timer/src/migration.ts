@@ -4,7 +4,7 @@
  * copy can fire before all shards have the new layout. Whoever dies on the way is followed by the next caller: each step may be repeated,
  * and two may do it at once.
  */
-import { ambientRemainingMs, HoldfastError, sleep } from "@holdfast/core";
+import { ambientRemainingMs, cameLate, sleep } from "@holdfast/core";
 import { ShardsMismatchError, ShardsMovingError } from "./errors.ts";
 import { shardKeys, shardOf } from "./keys.ts";
 import type { ShardKeys } from "./keys.ts";
@@ -83,8 +83,7 @@ export class Migration {
     try {
       return await this.#step(shard, "seal");
     } catch (error) {
-      const late = error instanceof HoldfastError && /^(?:OUTCOME_UNKNOWN|TOO_LATE)$/u.test(error.code);
-      if (!late || this.#options.clock.monotonicMs() < giveUpAtMs) throw error;
+      if (!cameLate(error) || this.#options.clock.monotonicMs() < giveUpAtMs) throw error;
       throw new ShardsMovingError(this.#access.name, this.#to, { cause: error });
     }
   }

@@ -7,14 +7,13 @@
  */
 import Redlock from "redlock";
 import type { RedlockLock } from "redlock";
-import { HoldfastError } from "@holdfast/core";
+import { HoldfastError, isTransient } from "@holdfast/core";
 import type { Clock } from "@holdfast/core";
 import { quorumExtend, quorumPropose, quorumRelease } from "../scripts.generated.ts";
 import { confirmToken } from "./confirm-token.ts";
 import type { ConfirmOutcome } from "./confirm-token.ts";
 import type { NodeVote } from "./errors.ts";
 import type { QuorumKeys } from "./quorum-keys.ts";
-import { isSilence } from "./quorum-node.ts";
 import type { QuorumNode } from "./quorum-node.ts";
 import { TokenRound } from "./token-round.ts";
 
@@ -153,7 +152,7 @@ export class Ballot {
       return reply.kind === "granted" ? keyCount : 0;
     } catch (error) {
       if (error instanceof HoldfastError && error.effect === "none") this.#mayArrive[place] = false;
-      this.#votes[place] = { node: node.name, vote: isSilence(error) ? "timed-out" : "failed", error };
+      this.#votes[place] = { node: node.name, vote: isTransient(error) ? "timed-out" : "failed", error };
       throw error;
     }
   }

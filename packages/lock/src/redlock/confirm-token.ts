@@ -1,9 +1,8 @@
 /** The second phase of an acquire: brings a token to a majority of nodes, each of which has to have a clock past it. The rule is token-round.ts. */
-import { sleep } from "@holdfast/core";
+import { isTransient, sleep } from "@holdfast/core";
 import type { Clock } from "@holdfast/core";
 import type { NodeVote } from "./errors.ts";
 import type { QuorumKeys } from "./quorum-keys.ts";
-import { isSilence } from "./quorum-node.ts";
 import type { QuorumNode } from "./quorum-node.ts";
 import type { TokenRound } from "./token-round.ts";
 
@@ -84,6 +83,6 @@ async function confirmAt(
       await sleep(clock, behindMs);
     }
   } catch (error) {
-    return say(isSilence(error) ? "timed-out" : "failed", { error });
+    return say(isTransient(error) ? "timed-out" : "failed", { error });
   }
 }

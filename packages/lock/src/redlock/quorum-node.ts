@@ -1,5 +1,5 @@
 /** One independent Redis of a quorum: our scripts on redlock's raw key, each bounded by `nodeTimeoutMs` and by its own server's clock (K1). */
-import { Connection, decodeTagged, defineScript, HoldfastError } from "@holdfast/core";
+import { Connection, decodeTagged, defineScript } from "@holdfast/core";
 import type { CallOptions, Clock, RedisLike, Script } from "@holdfast/core";
 import { refuseFormat } from "../newer-format.ts";
 import { quorumConfirm, quorumExtend, quorumInspect, quorumPropose, quorumRelease } from "../scripts.generated.ts";
@@ -112,9 +112,4 @@ export class QuorumNode {
   #call(verb: string, lock: string, operationId: string): CallOptions {
     return { operation: `quorum.${verb} ${lock} on ${this.name}`, operationId, timeoutMs: this.#nodeTimeoutMs };
   }
-}
-
-/** Whether a node gave no answer, as opposed to a bad one. */
-export function isSilence(error: unknown): boolean {
-  return error instanceof HoldfastError && /^(OUTCOME_UNKNOWN|REDIS_UNAVAILABLE|TOO_LATE)$/u.test(error.code);
 }
