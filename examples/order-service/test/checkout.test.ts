@@ -6,7 +6,7 @@ import { MemoryTimeouts } from "../src/memory-timeouts.ts";
 import { migrate } from "../src/migrations.ts";
 import { PaymentProvider } from "../src/payment-provider.ts";
 import type { Log } from "../src/payment-timeouts.ts";
-import { TestDatabase } from "./database.ts";
+import type { TestDatabase } from "./database.ts";
 import { TestProvider } from "./provider.ts";
 import { TestServers } from "./servers.ts";
 
@@ -16,7 +16,7 @@ let servers: TestServers;
 let database: TestDatabase;
 beforeAll(async () => {
   servers = await TestServers.start();
-  database = await TestDatabase.create(servers.postgres);
+  database = await servers.database();
   await migrate(database.url);
   await migrateHoldfast(database.pool);
 });

@@ -4,16 +4,16 @@
 import { randomUUID } from "node:crypto";
 import { pollUntil, type PostgresServer } from "@holdfast/testkit";
 import pg from "pg";
-
-/** Reached by what never comes, not by what comes late. */
-const WAIT_MAX_MS = 120_000;
+import { WAIT } from "./wait.ts";
 
 /** One empty database. */
 export class TestDatabase implements AsyncDisposable {
+  readonly name: string;
   readonly url: string;
   readonly pool: pg.Pool;
 
-  private constructor(url: string) {
+  private constructor(name: string, url: string) {
+    this.name = name;
     this.url = url;
     this.pool = new pg.Pool({ connectionString: url });
     this.pool.on("error", () => undefined);
@@ -27,7 +27,7 @@ export class TestDatabase implements AsyncDisposable {
     await client.end();
     const url = new URL(server.url);
     url.pathname = `/${name}`;
-    return new TestDatabase(url.href);
+    return new TestDatabase(name, url.href);
   }
 
   /** The history of one order, oldest first. */
@@ -46,9 +46,7 @@ export class TestDatabase implements AsyncDisposable {
 
   /** Resolves when the order has this status. */
   async becomes(orderId: string, status: string): Promise<void> {
-    await pollUntil(`order ${orderId} is ${status}`, async () => (await this.statusOf(orderId)) === status, {
-      timeoutMs: WAIT_MAX_MS,
-    });
+    await pollUntil(`order ${orderId} is ${status}`, async () => (await this.statusOf(orderId)) === status, WAIT);
   }
 
   /** Locks the order's row, so that whoever wants to change it waits. Resolves with what lets go. */
@@ -79,7 +77,7 @@ export class TestDatabase implements AsyncDisposable {
       );
       return (rows[0]?.waiting ?? 0) >= count;
     };
-    await pollUntil(`${count} statements wait for a lock`, isSo, { timeoutMs: WAIT_MAX_MS });
+    await pollUntil(`${count} statements wait for a lock`, isSo, WAIT);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,48 +1,31 @@
 import { randomUUID } from "node:crypto";
-import { PostgresServer, RedisServer } from "@holdfast/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { readConfig } from "../src/config.ts";
-import { OrderService } from "../src/order-service.ts";
-import { TestDatabase } from "./database.ts";
-import { PATIENT, send, type Answer, type Request } from "./replica.ts";
+import type { TestDatabase } from "./database.ts";
+import type { Answer, Request } from "./requests.ts";
+import { TestServers } from "./servers.ts";
+import { LocalService } from "./service.ts";
 
-let postgres: PostgresServer;
-let redis: RedisServer;
+let servers: TestServers;
 let database: TestDatabase;
-let service: OrderService;
+let service: LocalService;
 beforeAll(async () => {
-  [postgres, redis] = await Promise.all([PostgresServer.start(), RedisServer.start()]);
-  database = await TestDatabase.create(postgres);
-  service = await OrderService.start(
-    readConfig({
-      ...PATIENT,
-      TIMER_LEASE_MS: "60000",
-      DATABASE_URL: database.url,
-      REDIS_URL: redis.url,
-      HOST: "127.0.0.1",
-      PORT: "0",
-      LOG_LEVEL: "silent",
-    }),
-  );
+  servers = await TestServers.start();
+  database = await servers.database();
+  service = await LocalService.start(servers.env(database));
 });
 afterAll(async () => {
-  await service.stop();
+  await service[Symbol.asyncDispose]();
   await database[Symbol.asyncDispose]();
-  await Promise.all([postgres.stop(), redis.stop()]);
+  await servers.stop();
 });
 
 function post(path: string, request: Request): Promise<Answer> {
-  return send(`http://127.0.0.1:${service.port}`, "POST", path, request);
+  return service.send("POST", path, request);
 }
 
 async function ordersStored(): Promise<number> {
   const { rows } = await database.pool.query<{ count: number }>("SELECT count(*)::int AS count FROM orders");
   return rows[0]?.count ?? 0;
-}
-
-async function place(): Promise<string> {
-  const { body } = await post("/orders", { body: { amountCents: 1_999 } });
-  return String(body["id"]);
 }
 
 describe("a request with an idempotency key", () => {
@@ -84,7 +67,7 @@ describe("a request with an idempotency key", () => {
   });
 
   it("pays an order once: the same key hears the same 200, another one 409", async () => {
-    const id = await place();
+    const id = await service.place();
     const key = randomUUID();
     expect(await post(`/orders/${id}/payment`, { key })).toMatchObject({ status: 200, replayed: false });
     expect(await post(`/orders/${id}/payment`, { key })).toMatchObject({ status: 200, replayed: true });
@@ -104,9 +87,9 @@ describe("a request with an idempotency key", () => {
 describe("an attempt whose process died after its COMMIT", () => {
   /** What is left when a process dies between its COMMIT and the note in Redis: everything but the note. */
   const forgetKeys = async (): Promise<void> => {
-    const keys = (await redis.call("KEYS", "holdfast:{idem*")) as string[];
+    const keys = await servers.client.keys(`${database.name}:{idem*`);
     expect(keys.length).toBeGreaterThan(0);
-    await redis.call("DEL", ...keys.map(String));
+    await servers.client.del(keys);
   };
 
   it("has placed the order that the next attempt answers with", async () => {
@@ -119,7 +102,7 @@ describe("an attempt whose process died after its COMMIT", () => {
   });
 
   it("has paid the order, and the next attempt says so", async () => {
-    const id = await place();
+    const id = await service.place();
     const key = randomUUID();
     await post(`/orders/${id}/payment`, { key });
     await forgetKeys();

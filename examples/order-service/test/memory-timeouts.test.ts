@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { MemoryTimeouts } from "../src/memory-timeouts.ts";
 import type { Log } from "../src/payment-timeouts.ts";
 import type { Database } from "../src/transaction.ts";
+import { WAIT } from "./wait.ts";
 
 /** Timeouts in memory write nothing with the order. */
 const NO_TX: Database = { query: () => Promise.reject(new Error("nothing to write")) };
@@ -34,7 +35,7 @@ describe("timeouts in memory", () => {
       if (attempts < 3) throw new Error("no database");
     }, new LogBook());
     await timeouts.schedule(NO_TX, "order", 1);
-    await pollUntil("the third attempt", () => attempts === 3, { timeoutMs: 60_000 });
+    await pollUntil("the third attempt", () => attempts === 3, WAIT);
     await timeouts.stop(0);
   });
 
@@ -44,7 +45,7 @@ describe("timeouts in memory", () => {
     await timeouts.schedule(NO_TX, "cancelled", 1);
     timeouts.forget("cancelled");
     await timeouts.schedule(NO_TX, "other", 20);
-    await pollUntil("the other one", () => fired.includes("other"), { timeoutMs: 60_000 });
+    await pollUntil("the other one", () => fired.includes("other"), WAIT);
     expect(fired).toEqual(["other"]);
   });
 

@@ -7,9 +7,7 @@ import { pollUntil } from "@holdfast/testkit";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { PaymentProvider, ProviderNotAskedError } from "../src/payment-provider.ts";
 import { TestProvider } from "./provider.ts";
-
-/** Reached by what never comes. */
-const WAIT = { timeoutMs: 120_000 };
+import { WAIT } from "./wait.ts";
 
 let provider: TestProvider;
 let answers: PromiseWithResolvers<void>;

@@ -3,12 +3,12 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { pollUntil } from "@holdfast/testkit";
 import { DurableTimer } from "@holdfast/timer";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { readConfig } from "../src/config.ts";
-import { OrderService } from "../src/order-service.ts";
-import { TestDatabase } from "./database.ts";
+import type { TestDatabase } from "./database.ts";
 import { TestProvider } from "./provider.ts";
-import { insist, PATIENT, send, type Answer } from "./replica.ts";
+import type { Answer } from "./requests.ts";
 import { TestServers } from "./servers.ts";
+import { LocalService } from "./service.ts";
+import { WAIT } from "./wait.ts";
 
 /** Where a provider that does not answer is given up. */
 const HASTY = { PAYMENT_PROVIDER_TIMEOUT_MS: "500" };
@@ -17,8 +17,6 @@ const LEASE_MS = 1_000;
 const SHORT_LEASE = { TIMER_LEASE_MS: String(LEASE_MS) };
 /** Orders time out when the test says so. */
 const LATER = { PAYMENT_TIMEOUT_MS: "3600000" };
-/** Reached by what never comes. */
-const WAIT = { timeoutMs: 120_000 };
 /** One call in flight, another one in the queue. */
 const ONE_WAITS = { PAYMENT_PROVIDER_CONCURRENCY_MAX: "1", PAYMENT_PROVIDER_QUEUE_MAX: "1" };
 
@@ -30,35 +28,18 @@ afterAll(() => servers.stop());
 
 let database: TestDatabase;
 let provider: TestProvider;
-let prefix: string;
-let service: OrderService | undefined;
+let service: LocalService;
+let stack: AsyncDisposableStack;
 beforeEach(async () => {
-  database = await TestDatabase.create(servers.postgres);
-  prefix = new URL(database.url).pathname.slice(1);
-  provider = await TestProvider.start();
+  stack = new AsyncDisposableStack();
+  database = stack.use(await servers.database());
+  provider = stack.use(await TestProvider.start());
 });
-afterEach(async () => {
-  await service?.stop();
-  await provider[Symbol.asyncDispose]();
-  await database[Symbol.asyncDispose]();
-});
+afterEach(() => stack.disposeAsync());
 
 async function start(env: Record<string, string> = {}): Promise<void> {
-  service = await OrderService.start(
-    readConfig({
-      ...PATIENT,
-      DATABASE_URL: database.url,
-      REDIS_URL: servers.redis.url,
-      REDIS_PREFIX: prefix,
-      HOST: "127.0.0.1",
-      PORT: "0",
-      LOG_LEVEL: "silent",
-      PAYMENT_PROVIDER_URL: provider.url,
-      PAYMENT_PROVIDER_TIMEOUT_MS: "60000",
-      TIMER_LEASE_MS: "60000",
-      ...env,
-    }),
-  );
+  const patient = { PAYMENT_PROVIDER_URL: provider.url, PAYMENT_PROVIDER_TIMEOUT_MS: "60000" };
+  service = stack.use(await LocalService.start({ ...servers.env(database), ...patient, ...env }));
 }
 
 /** It has charged by then, and whoever asked has given up. */
@@ -66,18 +47,8 @@ function neverAnswerTheFirst(): void {
   provider.beforeAnswer = (request) => (request === 1 ? new Promise(() => undefined) : Promise.resolve());
 }
 
-function url(): string {
-  return `http://127.0.0.1:${service?.port}`;
-}
-
 function pay(id: string, key?: string): Promise<Answer> {
-  return send(url(), "POST", `/orders/${id}/payment`, { key });
-}
-
-async function place(): Promise<string> {
-  const { status, body } = await insist(url(), "/orders", { body: { amountCents: 1_999 } });
-  if (status !== 201) throw new Error(`POST /orders answered ${status} ${JSON.stringify(body)}.`);
-  return String(body["id"]);
+  return service.send("POST", `/orders/${id}/payment`, { key });
 }
 
 interface Heard {
@@ -108,7 +79,10 @@ async function payInVain(id: string): Promise<number> {
 
 /** The time to pay is over, now. */
 async function timesOut(id: string): Promise<void> {
-  await using timeouts = new DurableTimer(servers.client, "payment-timeout", { prefix, commandTimeoutMs: 60_000 });
+  await using timeouts = new DurableTimer(servers.client, "payment-timeout", {
+    prefix: database.name,
+    commandTimeoutMs: 60_000,
+  });
   await pollUntil("the relay has told the timer", async () => (await timeouts.fireNow(id)).kind !== "absent", WAIT);
   await database.becomes(id, "PAYMENT_TIMEOUT");
 }
@@ -116,7 +90,7 @@ async function timesOut(id: string): Promise<void> {
 describe("a provider that charges and does not answer in time", () => {
   it("has charged once when the client has heard 200, after its retries under one key", async () => {
     await start({ ...HASTY, ...SHORT_LEASE });
-    const id = await place();
+    const id = await service.place();
     neverAnswerTheFirst();
     const key = randomUUID();
     const heard = await payUntilFinal(id, () => key);
@@ -133,7 +107,7 @@ describe("a provider that charges and does not answer in time", () => {
 
   it("has charged once when the client takes another key for each retry, since the order has one key of its own", async () => {
     await start({ ...HASTY, ...SHORT_LEASE });
-    const id = await place();
+    const id = await service.place();
     neverAnswerTheFirst();
     await payUntilFinal(id, () => randomUUID());
     expect(provider.requests).toBeGreaterThan(1);
@@ -143,7 +117,7 @@ describe("a provider that charges and does not answer in time", () => {
   it("counter-test: charges again when it does not know keys", async () => {
     await start({ ...HASTY, ...SHORT_LEASE });
     provider.knowsKeys = false;
-    const id = await place();
+    const id = await service.place();
     neverAnswerTheFirst();
     const key = randomUUID();
     await payUntilFinal(id, () => key);
@@ -154,9 +128,9 @@ describe("a provider that charges and does not answer in time", () => {
 describe("a payment that meets the timeout", () => {
   it("is voided when the order has timed out while the provider was charging", async () => {
     await start(LATER);
-    const id = await place();
+    const id = await service.place();
     provider.beforeAnswer = (request) => (request === 1 ? timesOut(id) : Promise.resolve());
-    expect(await insist(url(), `/orders/${id}/payment`)).toMatchObject({
+    expect(await service.pay(id)).toMatchObject({
       status: 409,
       body: { status: "PAYMENT_TIMEOUT" },
     });
@@ -167,7 +141,7 @@ describe("a payment that meets the timeout", () => {
 
   it("and whose client gave up leaves no charge behind", async () => {
     await start({ ...LATER, ...HASTY });
-    const id = await place();
+    const id = await service.place();
     neverAnswerTheFirst();
     expect(await payInVain(id)).toBe(504);
     expect(provider.takenFor(id)).toBe(1);
@@ -181,9 +155,9 @@ describe("a payment that meets the timeout", () => {
     const together = (spreadMs: number): Promise<{ readonly id: string; readonly status: number }[]> =>
       Promise.all(
         Array.from({ length: 40 }, async (_, index) => {
-          const id = await place();
+          const id = await service.place();
           await sleep(Math.max(0, 400 + (index - 20) * spreadMs));
-          const { status } = await insist(url(), `/orders/${id}/payment`);
+          const { status } = await service.pay(id);
           return { id, status };
         }),
       );
@@ -204,7 +178,7 @@ describe("a payment that meets the timeout", () => {
 describe("a provider", () => {
   it("that declines is asked again under a new key only", async () => {
     await start();
-    const id = await place();
+    const id = await service.place();
     provider.declines = true;
     const key = randomUUID();
     expect((await pay(id, key)).status).toBe(402);
@@ -218,7 +192,7 @@ describe("a provider", () => {
     await start(ONE_WAITS);
     const answers = Promise.withResolvers<void>();
     provider.beforeAnswer = () => answers.promise;
-    const ids = await Promise.all(Array.from({ length: 6 }, () => place()));
+    const ids = await Promise.all(Array.from({ length: 6 }, () => service.place()));
     const refused: string[] = [];
     const statuses = ids.map(async (id) => {
       const { status } = await pay(id);

@@ -1,26 +1,23 @@
-import { pollUntil, PostgresServer, RedisServer } from "@holdfast/testkit";
+import { pollUntil, RedisServer } from "@holdfast/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { MIGRATION_LOCK } from "../src/migrations.ts";
 import { Readiness } from "../src/readiness.ts";
-import { TestDatabase } from "./database.ts";
 import { Replica } from "./replica.ts";
+import { TestServers } from "./servers.ts";
+import { WAIT } from "./wait.ts";
 
-/** Reached by what never comes. */
-const WAIT = { timeoutMs: 120_000 };
-
-let postgres: PostgresServer;
-let redis: RedisServer;
+let servers: TestServers;
 beforeAll(async () => {
-  [postgres, redis] = await Promise.all([PostgresServer.start(), RedisServer.start()]);
+  servers = await TestServers.start();
 });
-afterAll(() => Promise.all([postgres.stop(), redis.stop()]));
+afterAll(() => servers.stop());
 
 describe("readiness", () => {
   it("is refused while the replica starts, and so are orders, while it is alive all the time", async () => {
-    await using database = await TestDatabase.create(postgres);
+    await using database = await servers.database();
     const client = await database.pool.connect();
     await client.query("SELECT pg_advisory_lock($1)", [MIGRATION_LOCK]);
-    await using replica = await Replica.start({ DATABASE_URL: database.url, REDIS_URL: redis.url });
+    await using replica = await Replica.start(servers.env(database));
     expect(await replica.send("GET", "/readyz")).toMatchObject({ status: 503, body: { phase: "starting" } });
     expect((await replica.send("POST", "/orders", { body: { amountCents: 1 } })).status).toBe(503);
     expect((await replica.send("GET", "/healthz")).status).toBe(200);
@@ -31,9 +28,9 @@ describe("readiness", () => {
   });
 
   it("goes with Redis or the database, names which, and comes back by itself", async () => {
-    await using database = await TestDatabase.create(postgres);
+    await using database = await servers.database();
     await using own = await RedisServer.start({ aof: true });
-    await using replica = await Replica.start({ DATABASE_URL: database.url, REDIS_URL: own.url });
+    await using replica = await Replica.start({ ...servers.env(database), REDIS_URL: own.url });
     await replica.ready();
     own.pause();
     // A machine that stands still has not heard of the database either.
@@ -56,10 +53,10 @@ describe("readiness", () => {
   });
 
   it("goes when what was committed does not reach the timers, and comes back with the relay", async () => {
-    await using database = await TestDatabase.create(postgres);
+    await using database = await servers.database();
     await using own = await RedisServer.start();
     await using replica = await Replica.start({
-      DATABASE_URL: database.url,
+      ...servers.env(database),
       REDIS_URL: own.url,
       OUTBOX_LAG_MAX_MS: "100",
     });

@@ -1,26 +1,25 @@
-import { FaultProxy, pollUntil, PostgresServer, RedisServer } from "@holdfast/testkit";
+import { FaultProxy, pollUntil, RedisServer } from "@holdfast/testkit";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { TestDatabase } from "./database.ts";
-import { insist, Replica } from "./replica.ts";
+import type { TestDatabase } from "./database.ts";
+import { Replica } from "./replica.ts";
+import { TestServers } from "./servers.ts";
+import { WAIT } from "./wait.ts";
 
 const TIMEOUT_MS = 1_000;
 /** Far longer than any timeout that still comes would need. */
 const LONG_AFTER_MS = 3_000;
 
-let postgres: PostgresServer;
-let redis: RedisServer;
+let servers: TestServers;
 let database: TestDatabase;
 let env: Record<string, string>;
 beforeAll(async () => {
-  [postgres, redis] = await Promise.all([PostgresServer.start(), RedisServer.start()]);
+  servers = await TestServers.start();
 });
-afterAll(() => Promise.all([postgres.stop(), redis.stop()]));
+afterAll(() => servers.stop());
 beforeEach(async () => {
-  database = await TestDatabase.create(postgres);
+  database = await servers.database();
   env = {
-    DATABASE_URL: database.url,
-    REDIS_URL: redis.url,
-    REDIS_PREFIX: new URL(database.url).pathname.slice(1),
+    ...servers.env(database),
     PAYMENT_TIMEOUT_MS: String(TIMEOUT_MS),
     TIMER_LEASE_MS: "500",
     RECONCILE_EVERY_MS: "300",
@@ -55,7 +54,7 @@ async function placeAndHold(replica: Replica): Promise<{ id: string; release: ()
 
 /** Kills a replica that has stored an order and whose relay is about to tell the timer. */
 async function killBetween(): Promise<string> {
-  await using proxy = await FaultProxy.start(redis);
+  await using proxy = await FaultProxy.start(servers.redis);
   await using victim = await Replica.start({ ...env, REDIS_URL: proxy.url });
   await victim.ready();
   // The script that schedules is the first that carries this order's payload.
@@ -135,7 +134,7 @@ describe("an order whose timeout is lost", () => {
     await using replica = await Replica.start(env);
     await replica.ready();
     const id = await replica.place();
-    await redis.call("FLUSHALL");
+    await servers.redis.call("FLUSHALL");
     await database.becomes(id, "PAYMENT_TIMEOUT");
     expect(await database.history(id)).toEqual(["placed", "timed-out"]);
   });
@@ -171,14 +170,14 @@ describe("while Redis is away", () => {
         const { body } = await replica.send("GET", "/readyz");
         return (body["checks"] as Record<string, string>)["redis"] !== "ok";
       },
-      { timeoutMs: 60_000 },
+      WAIT,
     );
     const request = { body: { amountCents: 1 }, key: "order-1" };
     expect((await replica.send("POST", "/orders", request)).status).toBe(503);
     expect((await database.pool.query("SELECT FROM orders")).rowCount).toBe(0);
     await own.restart();
     await replica.ready();
-    const { status, body } = await insist(replica.url, "/orders", request);
+    const { status, body } = await replica.insist("/orders", request);
     expect(status).toBe(201);
     await database.becomes(String(body["id"]), "PAYMENT_TIMEOUT");
   });

@@ -1,48 +1,33 @@
 import { randomUUID } from "node:crypto";
-import { PostgresServer, RedisServer } from "@holdfast/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { readConfig } from "../src/config.ts";
-import { OrderService } from "../src/order-service.ts";
-import { TestDatabase } from "./database.ts";
-import { PATIENT, send, type Answer } from "./replica.ts";
+import type { TestDatabase } from "./database.ts";
+import type { Answer } from "./requests.ts";
+import { TestServers } from "./servers.ts";
+import { LocalService } from "./service.ts";
 
-let postgres: PostgresServer;
-let redis: RedisServer;
+let servers: TestServers;
 beforeAll(async () => {
-  [postgres, redis] = await Promise.all([PostgresServer.start(), RedisServer.start()]);
+  servers = await TestServers.start();
 });
-afterAll(() => Promise.all([postgres.stop(), redis.stop()]));
+afterAll(() => servers.stop());
 
 describe.each(["memory", "durable"])("the service with timeouts in %s", (kind) => {
   let database: TestDatabase;
-  let service: OrderService;
+  let service: LocalService;
   /** The same, with customers who have less time than a request may take on a busy machine. */
-  let hasty: OrderService;
-  const requestTo = (to: OrderService, method: string, path: string, body?: object | string): Promise<Answer> =>
-    send(`http://127.0.0.1:${to.port}`, method, path, { body });
+  let hasty: LocalService;
   const request = (method: string, path: string, body?: object | string): Promise<Answer> =>
-    requestTo(service, method, path, body);
+    service.send(method, path, { body });
 
   beforeAll(async () => {
-    database = await TestDatabase.create(postgres);
-    const env = {
-      ...PATIENT,
-      TIMER_LEASE_MS: "60000",
-      DATABASE_URL: database.url,
-      REDIS_URL: redis.url,
-      REDIS_PREFIX: new URL(database.url).pathname.slice(1),
-      HOST: "127.0.0.1",
-      PORT: "0",
-      TIMEOUTS: kind,
-      SHUTDOWN_GRACE_MS: "2000",
-      LOG_LEVEL: "silent",
-    };
-    service = await OrderService.start(readConfig({ ...env, PAYMENT_TIMEOUT_MS: "3600000" }));
-    hasty = await OrderService.start(readConfig({ ...env, PAYMENT_TIMEOUT_MS: "400" }));
+    database = await servers.database();
+    const env = { ...servers.env(database), TIMEOUTS: kind, SHUTDOWN_GRACE_MS: "2000" };
+    service = await LocalService.start({ ...env, PAYMENT_TIMEOUT_MS: "3600000" });
+    hasty = await LocalService.start({ ...env, PAYMENT_TIMEOUT_MS: "400" });
   });
   afterAll(async () => {
-    await service.stop();
-    await hasty.stop();
+    await service[Symbol.asyncDispose]();
+    await hasty[Symbol.asyncDispose]();
     await database[Symbol.asyncDispose]();
   });
 
@@ -65,7 +50,7 @@ describe.each(["memory", "durable"])("the service with timeouts in %s", (kind) =
   });
 
   it("times an order out that nobody pays: a payment then gets 409 with PAYMENT_TIMEOUT", async () => {
-    const { body } = await requestTo(hasty, "POST", "/orders", { amountCents: 1 });
+    const { body } = await hasty.send("POST", "/orders", { body: { amountCents: 1 } });
     const id = String(body["id"]);
     await database.becomes(id, "PAYMENT_TIMEOUT");
     expect(await request("POST", `/orders/${id}/payment`)).toMatchObject({
@@ -107,7 +92,7 @@ describe.each(["memory", "durable"])("the service with timeouts in %s", (kind) =
   it("refuses a body that is too long with 413, and one that is no JSON with 415", async () => {
     const long = JSON.stringify({ amountCents: 1, note: "x".repeat(2_000_000) });
     expect((await request("POST", "/orders", long)).status).toBe(413);
-    const response = await fetch(`http://127.0.0.1:${service.port}/orders`, {
+    const response = await fetch(`${service.url}/orders`, {
       method: "POST",
       body: "amountCents=1",
       headers: { "content-type": "application/x-www-form-urlencoded", "idempotency-key": "form" },

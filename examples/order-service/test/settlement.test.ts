@@ -7,17 +7,16 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { JOBS } from "../src/jobs.ts";
 import { PaymentProvider } from "../src/payment-provider.ts";
 import { BOOKS, Settlement } from "../src/settlement.ts";
-import { TestDatabase } from "./database.ts";
+import type { TestDatabase } from "./database.ts";
 import { TestProvider } from "./provider.ts";
 import { Replica } from "./replica.ts";
 import { TestServers } from "./servers.ts";
+import { WAIT } from "./wait.ts";
 
 /** After so long another replica takes over what a paused one has begun. */
 const LEASE_MS = 600;
 /** Where nobody is paused or killed nothing is taken over, however long the machine stands still. */
 const CALM = { TIMER_LEASE_MS: "60000" };
-/** Reached by what never comes. */
-const WAIT = { timeoutMs: 120_000 };
 
 let servers: TestServers;
 beforeAll(async () => {
@@ -29,12 +28,10 @@ let database: TestDatabase;
 let provider: TestProvider;
 let env: Record<string, string>;
 beforeEach(async () => {
-  database = await TestDatabase.create(servers.postgres);
+  database = await servers.database();
   provider = await TestProvider.start();
   env = {
-    DATABASE_URL: database.url,
-    REDIS_URL: servers.redis.url,
-    REDIS_PREFIX: new URL(database.url).pathname.slice(1),
+    ...servers.env(database),
     PAYMENT_PROVIDER_URL: provider.url,
     PAYMENT_PROVIDER_TIMEOUT_MS: "60000",
     // Not by night: the tests say when.
@@ -68,7 +65,7 @@ async function payOne(replica: Replica): Promise<void> {
 
 /** As an operator does. */
 function operator(): Scheduler {
-  return new Scheduler(servers.client, JOBS, { prefix: env["REDIS_PREFIX"], commandTimeoutMs: 60_000 });
+  return new Scheduler(servers.client, JOBS, { prefix: database.name, commandTimeoutMs: 60_000 });
 }
 
 describe("the settlement", () => {

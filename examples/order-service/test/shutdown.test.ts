@@ -1,25 +1,25 @@
-import { Pod, pollUntil, PostgresServer, RedisServer } from "@holdfast/testkit";
+import { Pod, pollUntil } from "@holdfast/testkit";
 import { afterAll, beforeAll, beforeEach, afterEach, describe, expect, it } from "vitest";
 import { MIGRATION_LOCK } from "../src/migrations.ts";
-import { TestDatabase } from "./database.ts";
+import type { TestDatabase } from "./database.ts";
 import { Replica } from "./replica.ts";
+import { TestServers } from "./servers.ts";
 
 const DRAIN_MS = 2_000;
 const GRACE_MS = 2_000;
 /** Far longer than any grace period below: what ends by itself has ended by itself. */
 const KILL_AFTER_MS = 90_000;
 
-let postgres: PostgresServer;
-let redis: RedisServer;
+let servers: TestServers;
 let database: TestDatabase;
 let env: Record<string, string>;
 beforeAll(async () => {
-  [postgres, redis] = await Promise.all([PostgresServer.start(), RedisServer.start()]);
+  servers = await TestServers.start();
 });
-afterAll(() => Promise.all([postgres.stop(), redis.stop()]));
+afterAll(() => servers.stop());
 beforeEach(async () => {
-  database = await TestDatabase.create(postgres);
-  env = { DATABASE_URL: database.url, REDIS_URL: redis.url, REDIS_PREFIX: new URL(database.url).pathname.slice(1) };
+  database = await servers.database();
+  env = servers.env(database);
 });
 afterEach(() => database[Symbol.asyncDispose]());
 

@@ -4,16 +4,20 @@ import { ledgerCursor } from "@holdfast/postgres";
 import { pollUntil } from "@holdfast/testkit";
 import { DurableTimer } from "@holdfast/timer";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { TestDatabase } from "./database.ts";
-import { insist, Replica, type Answer } from "./replica.ts";
+import type { TestDatabase } from "./database.ts";
+import { Replica } from "./replica.ts";
+import type { Answer } from "./requests.ts";
 import { TestServers } from "./servers.ts";
+import { WAIT } from "./wait.ts";
 
 const MUG = "mug";
 const TIMEOUT_MS = 1_500;
 /** Whatever a replica that is killed had begun is free for another one after this. */
 const LEASE_MS = 2_000;
-/** Where nobody is killed nothing is taken over, and nobody times out, however long the machine stands still. */
-const CALM = { PAYMENT_TIMEOUT_MS: "3600000", TIMER_LEASE_MS: "60000" };
+/** Nobody times out, however long the machine stands still. */
+const LATER = { PAYMENT_TIMEOUT_MS: "3600000" };
+/** Where nobody is killed nothing is taken over either. */
+const CALM = { ...LATER, TIMER_LEASE_MS: "60000" };
 
 let servers: TestServers;
 beforeAll(async () => {
@@ -25,14 +29,11 @@ let database: TestDatabase;
 let stock: Inventory;
 let env: Record<string, string>;
 beforeEach(async () => {
-  database = await TestDatabase.create(servers.postgres);
-  const prefix = new URL(database.url).pathname.slice(1);
-  stock = new Inventory(servers.client, "warehouse-1", { prefix, commandTimeoutMs: 60_000 });
+  database = await servers.database();
+  stock = new Inventory(servers.client, "warehouse-1", { prefix: database.name, commandTimeoutMs: 60_000 });
   await stock.restock({ operationId: "delivery", lines: [{ sku: MUG, quantity: 3 }] });
   env = {
-    DATABASE_URL: database.url,
-    REDIS_URL: servers.redis.url,
-    REDIS_PREFIX: prefix,
+    ...servers.env(database),
     STOCK_NAME: "warehouse-1",
     STOCK_LEDGER_EVERY_MS: "100",
     PAYMENT_TIMEOUT_MS: String(TIMEOUT_MS),
@@ -43,7 +44,7 @@ beforeEach(async () => {
 afterEach(() => database[Symbol.asyncDispose]());
 
 function order(replica: Replica, quantity: number, key: string = randomUUID()): Promise<Answer> {
-  return insist(replica.url, "/orders", { body: { amountCents: 1_000, lines: [{ sku: MUG, quantity }] }, key });
+  return replica.insist("/orders", { body: { amountCents: 1_000, lines: [{ sku: MUG, quantity }] }, key });
 }
 
 /** Resolves when the stock is at this level, with the ledger at the end of its log. */
@@ -59,7 +60,7 @@ async function stands(wanted: Level): Promise<void> {
     );
     return Number(rows[0]?.on_hand) === wanted.onHand && Number(rows[0]?.reserved) === wanted.reserved;
   };
-  await pollUntil(`stock and ledger stand at ${JSON.stringify(wanted)}`, isSo, { timeoutMs: 120_000 });
+  await pollUntil(`stock and ledger stand at ${JSON.stringify(wanted)}`, isSo, WAIT);
 }
 
 describe("the stock", () => {
@@ -102,25 +103,25 @@ describe("the stock", () => {
   });
 
   it("is confirmed by another replica when the one that took the payment is killed", async () => {
-    await using victim = await Replica.start({ ...env, PAYMENT_TIMEOUT_MS: "3600000" });
+    await using victim = await Replica.start({ ...env, ...LATER });
     await victim.ready();
     const { body } = await order(victim, 1);
     expect((await victim.pay(String(body["id"]))).status).toBe(200);
     await victim.pod.kill();
-    await using fresh = await Replica.start({ ...env, PAYMENT_TIMEOUT_MS: "3600000" });
+    await using fresh = await Replica.start({ ...env, ...LATER });
     await fresh.ready();
     await stands({ onHand: 2, reserved: 0, available: 2 });
   });
 
   it("stands in the ledger although the replica that was writing it is killed", async () => {
-    await using victim = await Replica.start({ ...env, PAYMENT_TIMEOUT_MS: "3600000" });
+    await using victim = await Replica.start({ ...env, ...LATER });
     await victim.ready();
     await stands({ onHand: 3, reserved: 0, available: 3 });
     const release = await database.holdLedger("warehouse-1");
     expect((await order(victim, 1)).status).toBe(201);
     await database.waiting(1);
     await victim.pod.kill();
-    await using fresh = await Replica.start({ ...env, PAYMENT_TIMEOUT_MS: "3600000" });
+    await using fresh = await Replica.start({ ...env, ...LATER });
     await fresh.ready();
     await release();
     await stands({ onHand: 3, reserved: 1, available: 2 });
@@ -135,17 +136,20 @@ describe("a reservation whose order was never stored", () => {
     await replica.ready();
     expect((await stock.reserve({ ...orphan, holdMs: 300 })).kind).toBe("reserved");
     // Only the ledger is looked at: a look at the level would return it.
-    await pollUntil("the ledger has the end of the hold", async () => {
-      const { rows } = await database.pool.query("SELECT kind FROM holdfast.ledger_movements WHERE id = 'orphan'");
-      return (rows as { kind: string }[]).some(({ kind }) => kind === "expire");
-    });
+    await pollUntil(
+      "the ledger has the end of the hold",
+      async () => {
+        const { rows } = await database.pool.query("SELECT kind FROM holdfast.ledger_movements WHERE id = 'orphan'");
+        return (rows as { kind: string }[]).some(({ kind }) => kind === "expire");
+      },
+      WAIT,
+    );
     expect(await stock.level(MUG)).toEqual({ onHand: 3, reserved: 0, available: 3 });
     expect((await stock.confirm({ reservationId: "orphan" })).kind).toBe("expired");
   });
 
   it("comes back through a timer that is set with it, and by nothing else", async () => {
-    const prefix = String(env["REDIS_PREFIX"]);
-    const ends = new DurableTimer(servers.client, "holds", { prefix });
+    const ends = new DurableTimer(servers.client, "holds", { prefix: database.name });
     const swept: number[] = [];
     const worker = ends.worker({ pollMs: 100 }, async () => {
       swept.push((await stock.sweep()).expired);
@@ -155,7 +159,7 @@ describe("a reservation whose order was never stored", () => {
       const held = await stock.reserve({ ...orphan, holdMs: 300 });
       const at = new Date(held.kind === "reserved" ? held.expiresAtMs : Number.NaN);
       await ends.schedule({ id: orphan.reservationId, at });
-      await pollUntil("the timer has fired", () => swept.length > 0);
+      await pollUntil("the timer has fired", () => swept.length > 0, WAIT);
       // A timer is never early, so its first firing finds the hold due.
       expect(swept[0]).toBe(1);
     } finally {
