@@ -11,13 +11,17 @@ function format(value: number): string {
   return value >= 10 ? value.toFixed(1) : value.toFixed(2);
 }
 
+/** How many times the other value the own one is; nothing where there is no such number, as for a time before the clock was started. */
+function ratioOf(own: number, other: number): string {
+  return own >= 0 && other > 0 ? `${(own / other).toFixed(2)}×` : "–";
+}
+
 /** One row per contestant and value: the median, the spread, and the ratio of Holdfast's to it. */
 function rowsOf({ unit, values }: Measured): string[][] {
   return Object.entries(values).flatMap(([contestant, named]) =>
     Object.entries(named).map(([name, repetitions]) => {
       const own = values["Holdfast"]?.[name];
-      const ratio =
-        contestant === "Holdfast" || own === undefined ? "" : `${(median(own) / median(repetitions)).toFixed(2)}×`;
+      const ratio = contestant === "Holdfast" || own === undefined ? "" : ratioOf(median(own), median(repetitions));
       return [
         name === "" ? contestant : `${contestant}, ${name}`,
         `${format(median(repetitions))} ${unit}`.trimEnd(),

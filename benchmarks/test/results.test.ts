@@ -66,6 +66,14 @@ it("the tables say what the results say: medians, spread, ratio and whether the 
   expect(text).toContain("| Holdfast | 20.0 ns | 10.0 | 30.0 |  |");
 });
 
+it("the tables have no ratio where there is none: to nothing, and of a value below zero", async () => {
+  await run("lock", figureOf("early", [0], [0]), 1);
+  await run("timer", figureOf("beyond the lease", [-3], [2]), 1);
+  const text = readFileSync(new URL("RESULTS.md", folder), "utf8");
+  expect(text).toContain("| peer | 0.00 ns | 0.00 | 0.00 | – |");
+  expect(text).toContain("| peer | 2.00 ns | 2.00 | 2.00 | – |");
+});
+
 it("the tables that are committed are those of the results that are committed", () => {
   const committed = new URL("../", import.meta.url);
   expect(readFileSync(new URL("RESULTS.md", committed), "utf8")).toBe(documentOf(readResults(committed)));
