@@ -5,9 +5,9 @@ import { pollUntil } from "@holdfast/testkit";
 import type { RedisServer } from "@holdfast/testkit";
 import { Redis } from "ioredis";
 import type { World } from "../world/world.ts";
-import { everywhere } from "./nemesis.ts";
-import { aMaster } from "./redis.ts";
+import { everywhere, onServers } from "./nemesis.ts";
 import type { Nemesis } from "./nemesis.ts";
+import { aMaster } from "./redis.ts";
 
 const failoverTimeoutMs = 120_000;
 
@@ -33,25 +33,19 @@ function failover(
   lose: (master: RedisServer) => unknown,
   bringBack: (master: RedisServer) => unknown,
 ): Nemesis {
-  return {
-    name,
-    lane: "redis",
-    topologies: ["sentinel", "cluster"],
-    ground: "forgets",
-    async strike(world, chance) {
-      const master = await aMaster(world, chance);
-      const slot = await firstSlotOf(world, master);
-      await world.strike(name, `the master on port ${master.port} ${words}`, async () => {
-        await lose(master);
-        try {
-          await replaced(world, master, slot);
-        } finally {
-          await bringBack(master);
-        }
-        await world.topology.ready();
-      });
-    },
-  };
+  return onServers(name, ["sentinel", "cluster"], "forgets", async (world, chance, hit) => {
+    const master = await aMaster(world, chance);
+    const slot = await firstSlotOf(world, master);
+    await hit(`the master on port ${master.port} ${words}`, async () => {
+      await lose(master);
+      try {
+        await replaced(world, master, slot);
+      } finally {
+        await bringBack(master);
+      }
+      await world.topology.ready();
+    });
+  });
 }
 
 const failoverByKill = failover(
@@ -68,52 +62,36 @@ const failoverByFreeze = failover(
   (master) => master.resume(),
 );
 
-const flush: Nemesis = {
-  name: "flush",
-  lane: "redis",
-  topologies: everywhere,
-  ground: "forgets",
-  async strike(world, chance) {
-    await world.strike("flush", "FLUSHALL on every master", async () => {
-      for (const server of await world.topology.masters()) await server.call("FLUSHALL");
-      await delay(chance.int(10, 200));
-    });
-  },
-};
+const flush = onServers("flush", everywhere, "forgets", async ({ topology }, chance, hit) => {
+  await hit("FLUSHALL on every master", async () => {
+    for (const server of await topology.masters()) await server.call("FLUSHALL");
+    await delay(chance.int(10, 200));
+  });
+});
 
-const evict: Nemesis = {
-  name: "wrong-eviction-policy",
-  lane: "redis",
-  topologies: ["single"],
-  ground: "forgets",
-  async strike(world, chance) {
-    const server = await aMaster(world, chance);
-    const forMs = chance.int(300, 800);
-    await world.strike(
-      "wrong-eviction-policy",
-      `allkeys-random with too little memory for ${forMs} ms`,
-      async (strike) => {
-        const before = await evicted(server);
-        await server.call("CONFIG", "SET", "maxmemory-policy", "allkeys-random");
-        await server.call("CONFIG", "SET", "maxmemory", "1mb");
-        const client = new Redis(server.url);
-        try {
-          const { findings } = await checkServer(client);
-          if (!findings.some(({ topic, severity }) => topic === "eviction" && severity === "danger"))
-            throw new Error("checkServer does not see that keys are evicted");
-          await pollUntil("something was evicted", async () => (await evicted(server)) > before, {
-            timeoutMs: forMs,
-          }).catch(() => undefined);
-        } finally {
-          client.disconnect();
-          await server.call("CONFIG", "SET", "maxmemory", "0");
-          await server.call("CONFIG", "SET", "maxmemory-policy", "noeviction");
-        }
-        strike.hit((await evicted(server)) - before);
-      },
-    );
-  },
-};
+const evict = onServers("wrong-eviction-policy", ["single"], "forgets", async (world, chance, hit) => {
+  const server = await aMaster(world, chance);
+  const forMs = chance.int(300, 800);
+  await hit(`allkeys-random with too little memory for ${forMs} ms`, async (strike) => {
+    const before = await evicted(server);
+    await server.call("CONFIG", "SET", "maxmemory-policy", "allkeys-random");
+    await server.call("CONFIG", "SET", "maxmemory", "1mb");
+    const client = new Redis(server.url);
+    try {
+      const { findings } = await checkServer(client);
+      if (!findings.some(({ topic, severity }) => topic === "eviction" && severity === "danger"))
+        throw new Error("checkServer does not see that keys are evicted");
+      await pollUntil("something was evicted", async () => (await evicted(server)) > before, {
+        timeoutMs: forMs,
+      }).catch(() => undefined);
+    } finally {
+      client.disconnect();
+      await server.call("CONFIG", "SET", "maxmemory", "0");
+      await server.call("CONFIG", "SET", "maxmemory-policy", "noeviction");
+    }
+    strike.hit((await evicted(server)) - before);
+  });
+});
 
 async function evicted(server: RedisServer): Promise<number> {
   return Number(/^evicted_keys:(\d+)/m.exec(String(await server.call("INFO", "stats")))?.[1] ?? 0);

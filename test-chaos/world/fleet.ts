@@ -1,9 +1,10 @@
 /** The pods of a round: each in its place, with a network of its own, replaced by another life when it has died. */
 import { join } from "node:path";
-import { ClockSkew, FaultProxy, Pod } from "@holdfast/testkit";
-import type { RedisServer, SeededRandom } from "@holdfast/testkit";
+import { FaultProxy, Pod } from "@holdfast/testkit";
+import type { ClockSkew, RedisServer, SeededRandom } from "@holdfast/testkit";
 import type { Address } from "./client.ts";
 import type { PodOrder } from "./pod-order.ts";
+import { startSkew } from "./topology.ts";
 import type { Topology } from "./topology.ts";
 
 const program = new URL("./worker.pod.ts", import.meta.url);
@@ -57,7 +58,7 @@ export class Place implements AsyncDisposable {
       if (proxy === undefined) throw new Error(`the server on port ${server.port} is behind no proxy`);
       return { host: proxy.host, port: proxy.port };
     };
-    const skew = (await ClockSkew.available()) ? await ClockSkew.create() : undefined;
+    const skew = await startSkew();
     const ledger = { host: ledgerProxy.host, port: ledgerProxy.port };
     const full = { ...order, redis: servers.topology.plan(through), ledger };
     return new Place(name, folder, full, { proxies, ledgerProxy }, skew);

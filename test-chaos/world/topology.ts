@@ -24,7 +24,8 @@ const readyTimeoutMs = 120_000;
 /** What a kill of the process cannot lose: written to the operating system before the answer. */
 const aof = "no";
 
-async function startSkew(): Promise<ClockSkew | undefined> {
+/** A clock that can be stepped; undefined where this machine cannot. */
+export async function startSkew(): Promise<ClockSkew | undefined> {
   return (await ClockSkew.available()) ? ClockSkew.create() : undefined;
 }
 

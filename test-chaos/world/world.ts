@@ -37,7 +37,7 @@ export class World {
   async strike(
     nemesis: string,
     what: string,
-    fault: (strike: Strike) => Promise<void>,
+    fault: (strike: Strike) => Promise<unknown>,
     pods: readonly Place[] = this.places,
   ): Promise<void> {
     this.strikes += 1;
