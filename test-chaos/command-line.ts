@@ -1,6 +1,6 @@
 /** Owns what can be asked of `pnpm chaos`. */
 import { pathToFileURL } from "node:url";
-import { parseWords } from "@holdfast-examples/stage/program";
+import { parseWords, positive, wholeFrom } from "@holdfast-examples/stage/program";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { nemeses } from "./faults/deck.ts";
 import type { Ground } from "./faults/nemesis.ts";
@@ -65,7 +65,7 @@ export function readCommandLine(words: readonly string[]): ChaosOptions {
       "Pauses, pod kills, a network that loses replies and a failing Redis, with histories that are checked.",
     )
     .addOption(new Option("--minutes <number>", "how long rounds are begun").default(10).argParser(positive))
-    .addOption(new Option("--rounds <number>", "exactly so many rounds instead").argParser(whole))
+    .addOption(new Option("--rounds <number>", "exactly so many rounds instead").argParser(wholeFrom(1)))
     .addOption(new Option("--seed <text>", "decides what is left to chance").default(String(Date.now() % 1_000_000)))
     .addOption(
       new Option("--topology <names>", topologyNames.join(", ")).default([], "all").argParser(among(topologyNames)),
@@ -80,7 +80,7 @@ export function readCommandLine(words: readonly string[]): ChaosOptions {
         .argParser((file: string, before: readonly string[]) => [...before, pathToFileURL(file).href]),
     )
     .addOption(new Option("--nemesis <names>", "only these").default([], "all").argParser(among(known)))
-    .addOption(new Option("--pods <number>", "pods of a round").default(3).argParser(whole))
+    .addOption(new Option("--pods <number>", "pods of a round").default(3).argParser(wholeFrom(1)))
     .addOption(new Option("--faults-s <seconds>", "how long faults happen in a round").default(20).argParser(positive))
     .option("--report <folder>", "where histories and the page are written")
     .option("--list", "print scenarios and nemeses, and exit")
@@ -109,16 +109,4 @@ function among<Name extends string>(names: readonly Name[]): (words: string) => 
       if (name === undefined) throw new InvalidArgumentError(`There is: ${names.join(", ")}.`);
       return name;
     });
-}
-
-function positive(word: string): number {
-  const number = Number(word);
-  if (number > 0 && Number.isFinite(number)) return number;
-  throw new InvalidArgumentError("It must be a number above 0.");
-}
-
-function whole(word: string): number {
-  const number = Number(word);
-  if (number > 0 && Number.isSafeInteger(number)) return number;
-  throw new InvalidArgumentError("It must be a whole number above 0.");
 }

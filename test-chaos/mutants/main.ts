@@ -1,6 +1,7 @@
 /** `pnpm chaos:mutants`: plants each bug in a copy of the packages and expects the chaos suite to notice. */
 import { basename, join } from "node:path";
 import { readFileSync } from "node:fs";
+import { wholeFrom } from "@holdfast-examples/stage/program";
 import Table from "cli-table3";
 import { Command } from "commander";
 import { stopCommands } from "../../scripts/check/step.ts";
@@ -12,8 +13,8 @@ import { hunt } from "./hunt.ts";
 import type { Catch } from "./hunt.ts";
 
 interface Options {
-  readonly seed: string;
-  readonly tries: string;
+  readonly seed: number;
+  readonly tries: number;
 }
 
 interface Row {
@@ -40,9 +41,9 @@ async function judge(copy: WorkspaceCopy, mutant: ChaosMutant, { seed, tries }: 
   let why = "nobody noticed";
   try {
     if (problem !== null) return { name, bug, caught: undefined, why: `does not apply: ${problem}`, tookMs };
-    for (let attempt = 0; attempt < Number(tries); attempt += 1) {
+    for (let attempt = 0; attempt < tries; attempt += 1) {
       for (const how of mutant.hunts) {
-        const found = await hunt(how, copy.root, String(Number(seed) + attempt));
+        const found = await hunt(how, copy.root, String(seed + attempt));
         tookMs += found.tookMs;
         if (found.rule !== null) return { name, bug, caught: found, why: found.rule, tookMs };
         if (found.trouble !== null) why = `no verdict: ${found.trouble}`;
@@ -103,8 +104,8 @@ async function run(names: readonly string[], options: Options, command: Command)
 await new Command("pnpm chaos:mutants")
   .description("Plants each bug of the catalog in a copy of the packages and expects the chaos suite to notice.")
   .argument("[names...]", "parts of names, such as lock/ or no-tombstone; all when none is given")
-  .option("--seed <number>", "the first seed that is tried", "1")
-  .option("--tries <number>", "seeds that are tried", "3")
+  .option("--seed <number>", "the first seed that is tried", wholeFrom(0), 1)
+  .option("--tries <number>", "seeds that are tried", wholeFrom(1), 3)
   .action(run)
   .parseAsync();
 process.exit();

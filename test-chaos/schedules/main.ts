@@ -1,4 +1,5 @@
 /** `pnpm chaos:schedule lock "0.acquire +11000 1.acquire 0.write"` plays one schedule; without one it explores. */
+import { positive, wholeFrom } from "@holdfast-examples/stage/program";
 import { Command, InvalidArgumentError } from "commander";
 import { casts } from "./casts.ts";
 import type { Cast } from "./cast.ts";
@@ -8,11 +9,11 @@ import { parseSchedule } from "./step.ts";
 import { openTheatre } from "./theatre.ts";
 
 interface Options {
-  readonly seed: string;
-  readonly runs: string;
-  readonly steps: string;
+  readonly seed: number;
+  readonly runs: number;
+  readonly steps: number;
   readonly shrink: boolean;
-  readonly shrinkS: string;
+  readonly shrinkS: number;
 }
 
 function castNamed(name: string): Cast {
@@ -32,10 +33,10 @@ async function run(cast: Cast, words: readonly string[], options: Options): Prom
     return;
   }
   const explored = await explore(cast, theatre, {
-    seed: Number(options.seed),
-    runs: Number(options.runs),
-    stepsMax: Number(options.steps),
-    shrinkMs: options.shrink ? Number(options.shrinkS) * 1_000 : 0,
+    seed: options.seed,
+    runs: options.runs,
+    stepsMax: options.steps,
+    shrinkMs: options.shrink ? options.shrinkS * 1_000 : 0,
   });
   const { schedules, calls, struck, broken } = explored;
   console.log(
@@ -53,10 +54,10 @@ await new Command("pnpm chaos:schedule")
   )
   .argument("<primitive>", casts.map(({ name }) => name).join(", "), castNamed)
   .argument("[words...]", "the schedule; none explores")
-  .option("--seed <number>", "decides what is explored", String(Date.now() % 1_000_000))
-  .option("--runs <number>", "schedules to explore", "200")
-  .option("--steps <number>", "longest schedule", "30")
-  .option("--shrink-s <seconds>", "how long to look for a shorter schedule that breaks a rule", "120")
+  .option("--seed <number>", "decides what is explored", wholeFrom(0), Date.now() % 1_000_000)
+  .option("--runs <number>", "schedules to explore", wholeFrom(1), 200)
+  .option("--steps <number>", "longest schedule", wholeFrom(1), 30)
+  .option("--shrink-s <seconds>", "how long to look for a shorter schedule that breaks a rule", positive, 120)
   .option("--no-shrink", "do not look for the shortest schedule that breaks a rule")
   .action(run)
   .parseAsync();

@@ -2,7 +2,7 @@
  * Owns what can be asked of the demo.
  */
 import type { Scenario } from "@holdfast-examples/stage";
-import { parseWords } from "@holdfast-examples/stage/program";
+import { parseWords, wholeFrom } from "@holdfast-examples/stage/program";
 import { Command, InvalidArgumentError, Option } from "commander";
 
 /** What was asked. */
@@ -49,7 +49,7 @@ export function readCommandLine(words: readonly string[], all: readonly Scenario
     .option("--list", "print the scenarios and exit")
     .option("--keep", "leave the servers running at the end and print their addresses, until Ctrl-C")
     .option("--quick", "less of everything, for a first look")
-    .addOption(new Option("--seed <number>", "decides what is left to chance").default(1).argParser(seedOf))
+    .addOption(new Option("--seed <number>", "decides what is left to chance").default(1).argParser(wholeFrom(0)))
     .addHelpText("after", AFTER_HELP);
   const { only, list = false, keep = false, quick = false, seed } = parseWords<Parsed>(command, words);
   const wanted = only.length === 0 ? all : all.filter(({ name }) => only.includes(name));
@@ -59,10 +59,4 @@ export function readCommandLine(words: readonly string[], all: readonly Scenario
 function known(name: string, names: readonly string[]): string {
   if (names.includes(name)) return name;
   throw new InvalidArgumentError(`There is no scenario ${JSON.stringify(name)}. There is: ${names.join(", ")}.`);
-}
-
-function seedOf(word: string): number {
-  const seed = Number(word);
-  if (/^\d+$/.test(word) && Number.isSafeInteger(seed)) return seed;
-  throw new InvalidArgumentError("It must be a whole number, 0 or more.");
 }

@@ -1,7 +1,7 @@
 /**
  * Owns what every program of this kind does around its work: arguments that make no sense, signals, a screen, an exit status.
  */
-import { CommanderError, type Command } from "commander";
+import { CommanderError, InvalidArgumentError, type Command } from "commander";
 import { openScreen, type Screen } from "./screen.ts";
 
 /** 128 and the number of the signal, as shells say it. */
@@ -33,6 +33,22 @@ export function parseWords<Options extends object>(command: Command, words: read
     throw new UsageExit(error.exitCode === 0 ? 0 : 2, { cause: error });
   }
   return command.opts<Options>();
+}
+
+/** For `argParser`: a number above 0. */
+export function positive(word: string): number {
+  const number = Number(word);
+  if (number > 0 && Number.isFinite(number)) return number;
+  throw new InvalidArgumentError("It must be a number above 0.");
+}
+
+/** For `argParser`: a whole number, `least` at the least. */
+export function wholeFrom(least: 0 | 1): (word: string) => number {
+  return (word) => {
+    const number = Number(word);
+    if (/^\d+$/u.test(word) && number >= least && Number.isSafeInteger(number)) return number;
+    throw new InvalidArgumentError(`It must be a whole number, ${least} or more.`);
+  };
 }
 
 /**
