@@ -11,8 +11,10 @@ import { enough, Rule } from "./verdict.ts";
 import type { Verdict } from "./verdict.ts";
 
 const scenario = "bulkhead";
-const limit = 5;
-const localLimit = 3;
+/** Calls in flight over all pods. */
+export const limit = 5;
+/** Calls in flight of one pod to its own dependency. */
+export const localLimit = 3;
 /** A lease and what a call may take: so long after a fault the permits of a process may be on record in no other way than by its word. */
 const suspectMs = 1_800;
 

@@ -6,7 +6,8 @@ import { enough, Rule } from "./verdict.ts";
 import type { Verdict } from "./verdict.ts";
 
 const scenario = "scheduler";
-const everyMs = 500;
+/** The rhythm of the job. */
+export const everyMs = 500;
 
 /** What every record of a job has to keep, however it came about. */
 export function checkRecord(round: RoundRecord, runs: readonly RecordedRun[]): Verdict[] {

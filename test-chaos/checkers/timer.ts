@@ -9,13 +9,16 @@ import { enough, Rule } from "./verdict.ts";
 import type { Verdict } from "./verdict.ts";
 
 const scenario = "timer";
-const attemptsMax = 6;
+/** Attempts of a timer whose handler always throws. */
+export const attemptsMax = 6;
+/** How long a firing is kept without renewal. */
+export const leaseMs = 700;
 /** A handler may begin so long after its claim: a lease, and a process that stands still. */
 const heldBackMs = 3_000;
 /** What a timer may be late when nothing fails any more: a poll, a loaded machine. */
 const lateMaxMs = 2_500;
-/** A lease is renewed after a third of its 700 ms, and again after two thirds. */
-const stillMaxMs = 230;
+/** A lease is renewed after a third, and again after two thirds. */
+const stillMaxMs = leaseMs / 3;
 
 /** After how long a timer of the stage is due, in milliseconds. */
 export const stagedAfterMs = 1_000;

@@ -6,6 +6,7 @@ import { History, pollUntil, random } from "@holdfast/testkit";
 import type { SeededRandom } from "@holdfast/testkit";
 import { Redis } from "ioredis";
 import type { ContainerRuntimeClient } from "testcontainers";
+import { checkProcesses } from "../checkers/processes.ts";
 import type { Verdict } from "../checkers/verdict.ts";
 import type { ChaosEntry, ChaosEvent } from "../history/event.ts";
 import { recordOf } from "../history/record.ts";
@@ -182,7 +183,8 @@ export async function playInContainers(
     const struck: Record<string, number> = Object.fromEntries(containerFaults.map((fault) => [fault, 0]));
     for (const window of record.faults)
       if (callsHit(window, record.operations) > 0) struck[window.nemesis] = (struck[window.nemesis] ?? 0) + 1;
-    return { record, verdicts: scenarios.flatMap((scenario) => scenario.check(record)), struck };
+    const verdicts = [...scenarios.flatMap((scenario) => scenario.check(record)), checkProcesses(record)];
+    return { record, verdicts, struck };
   } finally {
     over.abort();
     redis.disconnect();

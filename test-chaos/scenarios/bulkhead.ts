@@ -4,15 +4,11 @@
  */
 import { Bulkhead, DistributedBulkhead } from "@holdfast/bulkhead";
 import { pollUntil } from "@holdfast/testkit";
-import { checkBulkhead } from "../checkers/bulkhead.ts";
+import { checkBulkhead, limit, localLimit } from "../checkers/bulkhead.ts";
 import { pace } from "./pace.ts";
 import type { Bench, Scenario } from "./scenario.ts";
 import type { Workplace } from "./workplace.ts";
 
-/** Calls in flight over all pods. */
-export const limit = 5;
-/** Calls in flight of one pod to its own dependency. */
-export const localLimit = 3;
 const leaseMs = 600;
 const returnedWithinMs = 60_000;
 

@@ -2,13 +2,11 @@
 import { Scheduler } from "@holdfast/scheduler";
 import type { Run } from "@holdfast/scheduler";
 import { pollUntil } from "@holdfast/testkit";
-import { checkScheduler } from "../checkers/scheduler.ts";
+import { checkScheduler, everyMs } from "../checkers/scheduler.ts";
 import { aborted, pace } from "./pace.ts";
 import type { Bench, Scenario } from "./scenario.ts";
 import type { Workplace } from "./workplace.ts";
 
-/** The rhythm of the job. */
-export const everyMs = 500;
 /** The name of the job. */
 export const job = "job";
 /** The name of the scheduler. */

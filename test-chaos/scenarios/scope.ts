@@ -7,7 +7,7 @@ import type { Scenario } from "./scenario.ts";
 import type { Workplace } from "./workplace.ts";
 
 /** Time of the outer scope, and how long its forks may take to end. */
-export const timeoutMs = 120;
+const timeoutMs = 120;
 const graceMs = 60;
 
 async function tree(place: Workplace): Promise<void> {

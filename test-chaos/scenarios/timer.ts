@@ -5,7 +5,7 @@
 import { DurableTimer } from "@holdfast/timer";
 import type { Firing } from "@holdfast/timer";
 import { pollUntil } from "@holdfast/testkit";
-import { checkTimer } from "../checkers/timer.ts";
+import { attemptsMax, checkTimer, leaseMs } from "../checkers/timer.ts";
 import { notesOf, operationsOf } from "../history/operation.ts";
 import { aborted, pace } from "./pace.ts";
 import type { Bench, Scenario } from "./scenario.ts";
@@ -14,10 +14,7 @@ import type { Workplace } from "./workplace.ts";
 const commandTimeoutMs = 400;
 /** Where nothing fails there is no hurry, and the machine may be busy. */
 const benchTimeoutMs = 60_000;
-const leaseMs = 700;
 const pollMs = 150;
-/** Attempts of a timer whose handler always throws. */
-const attemptsMax = 6;
 const atRestWithinMs = 60_000;
 
 /** How a handler behaves. */

@@ -1,6 +1,6 @@
 /** Timers by schedule: two ids, a worker in every actor, and handlers that end when the schedule says so. */
 import { DurableTimer } from "@holdfast/timer";
-import { stagedAfterMs, stagedPollMs } from "../checkers/timer.ts";
+import { attemptsMax, stagedAfterMs, stagedPollMs } from "../checkers/timer.ts";
 import { scenario } from "../scenarios/timer.ts";
 import type { Payload } from "../scenarios/timer.ts";
 import type { Cast } from "./cast.ts";
@@ -38,7 +38,7 @@ export const timerCast: Cast = {
     let resting = false;
     let latest: { readonly id: string; readonly operation: string; readonly untilMs: number } | undefined;
     const worker = firing.worker(
-      { leaseMs, pollMs: stagedPollMs, attemptsMax: 6, backoff: { baseMs: 50, delayMaxMs: 100 }, concurrencyMax: 2 },
+      { leaseMs, pollMs: stagedPollMs, attemptsMax, backoff: { baseMs: 50, delayMaxMs: 100 }, concurrencyMax: 2 },
       async ({ id, generation, token, attempt, latenessMs, signal }) => {
         place.note("delivered", id, { generation, token, attempt, latenessMs });
         const fails = resting ? false : await new Promise<boolean>((resolve) => gates.push(resolve));

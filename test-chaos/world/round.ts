@@ -13,6 +13,7 @@ import type { Ground, Nemesis } from "../faults/nemesis.ts";
 import type { ChaosEntry, ChaosEvent, Values } from "../history/event.ts";
 import { recordOf } from "../history/record.ts";
 import type { Conditions, RoundRecord, TopologyName } from "../history/record.ts";
+import { checkProcesses } from "../checkers/processes.ts";
 import { hasStruck, witnessesOf } from "../checkers/witness.ts";
 import type { Witness } from "../checkers/witness.ts";
 import type { Bench, Scenario, ScenarioModule } from "../scenarios/scenario.ts";
@@ -119,7 +120,7 @@ class Round {
     this.history.record({ kind: "phase", phase: "finished" });
     const record = recordOf(await read(), conditions, findings);
     await writeHistory(plan.folder, record);
-    const verdicts = [...scenarios.flatMap((scenario) => scenario.check(record)), quietProcesses(record)];
+    const verdicts = [...scenarios.flatMap((scenario) => scenario.check(record)), checkProcesses(record)];
     const witnesses = witnessesOf(record, deck);
     return { plan, record, verdicts, witnesses, tookMs: performance.now() - startedMs };
   }
@@ -270,21 +271,6 @@ function conditionsOf({ topology, ground, nemeses }: RoundPlan): Conditions {
     forgets: deck.some((nemesis) => nemesis.ground === "forgets"),
     stepsClock: deck.some((nemesis) => nemesis.ground === "steps-clock"),
     healedWithinMs,
-  };
-}
-
-/** L7, B8, S5: nothing is ever rejected with nobody listening. */
-function quietProcesses(record: RoundRecord): Verdict {
-  const unhandled = record.entries.filter((entry) => entry.kind === "noted" && entry.what === "unhandled");
-  const lines = unhandled.map(
-    (entry) => `${entry.process}: ${entry.kind === "noted" ? String(entry.values["error"]) : ""}`,
-  );
-  return {
-    scenario: "process",
-    rule: "L7 B8 no rejection is unhandled",
-    held: lines.length === 0,
-    checked: record.operations.length,
-    violations: lines.slice(0, 5),
   };
 }
 
