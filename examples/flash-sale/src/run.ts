@@ -2,7 +2,7 @@
  * One run: three replicas of one kind of shop, the buyers, one replica killed in the middle, and then the count.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import { StagePods, type Stage } from "@holdfast-examples/stage";
+import { STARTS_WITHIN, withPods, type Stage, type StagePods } from "@holdfast-examples/stage";
 import { applyMovements, migrate } from "@holdfast/postgres";
 import type { Pod } from "@holdfast/testkit";
 import { Redis } from "ioredis";
@@ -39,12 +39,15 @@ interface Ground {
 
 const REPLICAS = 3;
 const PROGRAM = new URL("replica-pod.ts", import.meta.url);
-const START_TIMEOUT_MS = 120_000;
 const LOOK_EVERY_MS = 100;
 const STOP_GRACE_MS = 3_000;
 
 /** Runs the sale in one kind of shop. Leaves no process behind; the database stays, for who wants to look. */
-export async function runCourse(kind: ShopKind, course: Course, stage: Stage): Promise<RunResult> {
+export function runCourse(kind: ShopKind, course: Course, stage: Stage): Promise<RunResult> {
+  return withPods(stage, (pods) => runSale(kind, course, stage, pods));
+}
+
+async function runSale(kind: ShopKind, course: Course, stage: Stage, started: StagePods): Promise<RunResult> {
   const { url } = await stage.servers.redis();
   const databaseUrl = await stage.servers.database(`flash_sale_${kind.replace("-", "_")}`);
   const redis = new Redis(url);
@@ -52,13 +55,11 @@ export async function runCourse(kind: ShopKind, course: Course, stage: Stage): P
   for (const each of [redis, pool]) {
     each.on("error", (error: Error) => stage.say(`  ${kind}: a connection was lost: ${error.message}`));
   }
-  await using started = new StagePods(stage);
   try {
     const ground = { kind, prefix: stage.servers.prefix(`flash-sale-${kind}`), redis, pool, databaseUrl };
     await putOnShelf(ground, course);
     const pods = await startReplicas(started, { ...ground, url }, course);
-    const urls = await Promise.all(pods.map((pod) => pod.ready<string>({ timeoutMs: START_TIMEOUT_MS })));
-    stage.signal.throwIfAborted();
+    const urls = await Promise.all(pods.map((pod) => pod.ready<string>(STARTS_WITHIN)));
     const client = new ShopClient(urls);
     const crowd = new Crowd(client, course);
     await client.open();

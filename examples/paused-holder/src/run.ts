@@ -3,8 +3,8 @@
  * one waits for them, posts, and then the first one wakes up and writes as well. In the next round they change places.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Stage } from "@holdfast-examples/stage";
-import { Pod } from "@holdfast/testkit";
+import { STARTS_WITHIN, withPods, type Stage, type StagePods } from "@holdfast-examples/stage";
+import type { Pod } from "@holdfast/testkit";
 import { migrate } from "@holdfast/postgres";
 import { Redis } from "ioredis";
 import pg from "pg";
@@ -14,11 +14,14 @@ import { auditLedger, openLedger } from "./ledger.ts";
 import { tally, type Outcome, type RoundResult } from "./outcome.ts";
 
 const PROGRAM = new URL("./bookkeeper-pod.ts", import.meta.url);
-const START_TIMEOUT_MS = 60_000;
 const ANSWER_TIMEOUT_MS = 120_000;
 
 /** Runs the course with one kind of lock. Leaves no process behind; database and keys stay, for who wants to look. */
-export async function runCourse(kind: LockKind, course: Course, stage: Stage): Promise<Outcome> {
+export function runCourse(kind: LockKind, course: Course, stage: Stage): Promise<Outcome> {
+  return withPods(stage, (started) => runRounds(kind, course, stage, started));
+}
+
+async function runRounds(kind: LockKind, course: Course, stage: Stage, started: StagePods): Promise<Outcome> {
   const databaseUrl = await stage.servers.database(`paused_holder_${kind}`);
   const prefix = stage.servers.prefix(`paused-holder-${kind}`);
   const { url: redisUrl } = await stage.servers.redis();
@@ -31,17 +34,14 @@ export async function runCourse(kind: LockKind, course: Course, stage: Stage): P
   if (kind === "fenced") await migrate(pool);
   await openLedger(pool, accountsOf(course));
   const env = {
-    // Four starts of one program: compiled once, each takes half as long.
-    NODE_COMPILE_CACHE: await stage.servers.scratch("compile-cache"),
     LOCK: kind,
     DATABASE_URL: databaseUrl,
     REDIS_URL: redisUrl,
     REDIS_PREFIX: prefix,
     LOCK_TTL_MS: String(course.scale.ttlMs),
   };
-  const pods = await Promise.all([Pod.start(PROGRAM, { env }), Pod.start(PROGRAM, { env })]);
-  for (const pod of pods) stack.use(pod);
-  await Promise.all(pods.map((pod) => pod.ready({ timeoutMs: START_TIMEOUT_MS })));
+  const pods = await Promise.all([started.start(PROGRAM, env), started.start(PROGRAM, env)]);
+  await Promise.all(pods.map((pod) => pod.ready(STARTS_WITHIN)));
   const results: RoundResult[] = [];
   for (const [index, round] of roundsOf(course).entries()) {
     const [stopped, successor] = index % 2 === 0 ? pods : pods.toReversed();

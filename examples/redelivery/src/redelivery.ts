@@ -24,13 +24,7 @@ async function run(stage: Stage): Promise<ScenarioReport> {
   const { factor, ...rest } = stage.quick ? QUICK : FULL;
   const course: Course = { seed: stage.seed, ...rest, scale: scaleOf(factor) };
   stage.say(`  ${describeScale(course.scale)}`);
-  try {
-    const usual = await runCourse("acknowledged", course, stage);
-    const held = await runCourse("once", course, stage);
-    return compare(usual, held, course);
-  } catch (error) {
-    // Whatever was interrupted says so in its own words.
-    stage.signal.throwIfAborted();
-    throw error;
-  }
+  const usual = await runCourse("acknowledged", course, stage);
+  const held = await runCourse("once", course, stage);
+  return compare(usual, held, course);
 }

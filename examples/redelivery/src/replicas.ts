@@ -3,7 +3,8 @@
  * die while the provider has booked charges of theirs that they have not heard of; nothing in the program is arranged for it.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import { Pod } from "@holdfast/testkit";
+import { STARTS_WITHIN, type StagePods } from "@holdfast-examples/stage";
+import type { Pod } from "@holdfast/testkit";
 import type { Redis } from "ioredis";
 import { GROUP, streamKey, type BillingOptions } from "./billing.ts";
 import type { BillingSettings } from "./billing-pod.ts";
@@ -20,7 +21,7 @@ export interface ReplicaCounts {
 /** What all replicas of a run have in common. */
 export interface ReplicaOptions {
   readonly settings: Omit<BillingSettings, keyof Pick<BillingOptions, "name">>;
-  readonly env: Readonly<Record<string, string>>;
+  readonly pods: StagePods;
   readonly graceMs: number;
   readonly redis: Redis;
   readonly provider: PaymentProvider;
@@ -29,7 +30,6 @@ export interface ReplicaOptions {
 }
 
 const PROGRAM = new URL("./billing-pod.ts", import.meta.url);
-const START_TIMEOUT_MS = 120_000;
 /** Charges that the provider has booked and the replica has not heard of, when it is killed. */
 const UNANSWERED_MIN = 2;
 const MOMENT_MAX_MS = 60_000;
@@ -37,7 +37,7 @@ const MOMENT_MAX_MS = 60_000;
 const CALM_MS = 200;
 
 /** The replicas of one run. */
-export class Replicas implements AsyncDisposable {
+export class Replicas {
   readonly counts: ReplicaCounts = { finished: 0, killed: 0 };
   private readonly options: ReplicaOptions;
   private readonly pods = new Map<string, Pod>();
@@ -78,20 +78,15 @@ export class Replicas implements AsyncDisposable {
     await Promise.all(this.names().map((name) => this.finish(name)));
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all([...this.pods.values()].map((pod) => pod.kill()));
-  }
-
   private async addOne(version: number): Promise<string> {
-    const { settings, env, signal } = this.options;
-    signal.throwIfAborted();
+    const { settings, pods } = this.options;
     this.started += 1;
     const name = `v${version}-${this.started}`;
     const own: BillingSettings = { ...settings, name };
-    const pod = await Pod.start(PROGRAM, { env: { ...env, BILLING: JSON.stringify(own) } });
+    const pod = await pods.start(PROGRAM, { BILLING: JSON.stringify(own) });
     this.pods.set(name, pod);
     void this.listen(pod);
-    await pod.ready({ timeoutMs: START_TIMEOUT_MS });
+    await pod.ready(STARTS_WITHIN);
     return name;
   }
 

@@ -3,7 +3,7 @@
  * their charges, and then enough time for every message that will ever come again.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Stage } from "@holdfast-examples/stage";
+import { withPods, type Stage, type StagePods } from "@holdfast-examples/stage";
 import { migrate } from "@holdfast/postgres";
 import { Redis } from "ioredis";
 import pg from "pg";
@@ -26,12 +26,15 @@ const REPLICAS = 3;
 /** From the first order to the restart. */
 const ROLL_AT_MS = 500;
 const LOOK_EVERY_MS = 100;
-/** Besides the time after which messages come again: for whoever takes them over. */
-/** Reached by what is never acknowledged, not by what a busy machine delays. */
+/** Besides the time after which messages come again: reached by what is never acknowledged, not by what a busy machine delays. */
 const SETTLE_MAX_MS = 60_000;
 
 /** Runs the course with one kind of billing. Leaves no process behind; database and keys stay, for who wants to look. */
-export async function runCourse(kind: BillingKind, course: Course, stage: Stage): Promise<RunResult> {
+export function runCourse(kind: BillingKind, course: Course, stage: Stage): Promise<RunResult> {
+  return withPods(stage, (pods) => runBilling(kind, course, stage, pods));
+}
+
+async function runBilling(kind: BillingKind, course: Course, stage: Stage, pods: StagePods): Promise<RunResult> {
   const { scale } = course;
   const databaseUrl = await stage.servers.database(`redelivery_${kind}`);
   const prefix = stage.servers.prefix(`redelivery-${kind}`);
@@ -46,26 +49,23 @@ export async function runCourse(kind: BillingKind, course: Course, stage: Stage)
   if (kind === "once") await migrate(pool);
   const stream = streamKey(prefix);
   await redis.xgroup("CREATE", stream, GROUP, "0", "MKSTREAM");
-  const replicas = stack.use(
-    new Replicas({
-      settings: {
-        kind,
-        databaseUrl,
-        redisUrl,
-        prefix,
-        providerUrl: provider.url,
-        takeOverAfterMs: scale.takeOverAfterMs,
-        leaseMs: scale.leaseMs,
-      },
-      // A dozen starts of one program: compiled once, each takes half as long.
-      env: { NODE_COMPILE_CACHE: await stage.servers.scratch("compile-cache") },
-      graceMs: scale.graceMs,
-      redis,
-      provider,
-      signal: stage.signal,
-      say: (line) => stage.say(`  ${kind}: ${line}`),
-    }),
-  );
+  const replicas = new Replicas({
+    settings: {
+      kind,
+      databaseUrl,
+      redisUrl,
+      prefix,
+      providerUrl: provider.url,
+      takeOverAfterMs: scale.takeOverAfterMs,
+      leaseMs: scale.leaseMs,
+    },
+    pods,
+    graceMs: scale.graceMs,
+    redis,
+    provider,
+    signal: stage.signal,
+    say: (line) => stage.say(`  ${kind}: ${line}`),
+  });
   await replicas.add(REPLICAS, 1);
   stage.say(`  ${kind}: ${REPLICAS} replicas are ready`);
   const orders: Order[] = [];

@@ -3,6 +3,7 @@
  * to go, and traffic learns of a change a little late.
  */
 import { setTimeout as sleep } from "node:timers/promises";
+import type { StagePods } from "@holdfast-examples/stage";
 import { Replica } from "./replica.ts";
 
 /** What happened to the replicas. */
@@ -17,6 +18,7 @@ export interface DeploymentCounts {
 
 /** How the deployment treats its replicas. */
 export interface DeploymentOptions {
+  readonly pods: StagePods;
   readonly env: Readonly<Record<string, string>>;
   readonly terminationGraceMs: number;
   /** How long a terminating replica still gets requests. */
@@ -101,7 +103,8 @@ export class Deployment implements AsyncDisposable {
 
   private async add(): Promise<Replica> {
     this.started += 1;
-    const replica = await Replica.start(`v${this.version}-${this.started}`, this.options.env);
+    const { pods, env } = this.options;
+    const replica = await Replica.start(`v${this.version}-${this.started}`, pods, env);
     this.replicas.push(replica);
     await replica.ready();
     this.endpoints.add(replica);

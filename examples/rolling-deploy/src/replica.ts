@@ -1,13 +1,13 @@
 /**
  * Owns one replica of the order service: a real process, and what its deployment knows about it.
  */
-import { Pod, pollUntil } from "@holdfast/testkit";
+import { STARTS_WITHIN, type StagePods } from "@holdfast-examples/stage";
+import { pollUntil, type Pod } from "@holdfast/testkit";
 
 /** Where a replica is in its life. */
 export type ReplicaState = "starting" | "ready" | "terminating" | "killed" | "gone";
 
-const PROGRAM = import.meta.resolve("@holdfast-examples/order-service/main");
-const START_TIMEOUT_MS = 120_000;
+const PROGRAM = new URL(import.meta.resolve("@holdfast-examples/order-service/main"));
 
 /** One process. */
 export class Replica {
@@ -23,13 +23,13 @@ export class Replica {
   }
 
   /** Starts the process; it is of no use before {@link ready}. */
-  static async start(name: string, env: Readonly<Record<string, string>>): Promise<Replica> {
-    return new Replica(name, await Pod.start(PROGRAM, { env: { ...env, HOST: "127.0.0.1", PORT: "0" } }));
+  static async start(name: string, pods: StagePods, env: Readonly<Record<string, string>>): Promise<Replica> {
+    return new Replica(name, await pods.start(PROGRAM, { ...env, HOST: "127.0.0.1", PORT: "0" }));
   }
 
   /** Waits for the readiness probe, as a kubelet does. */
   async ready(): Promise<void> {
-    const line = await this.pod.waitForLine(/listening at/, START_TIMEOUT_MS);
+    const line = await this.pod.waitForLine(/listening at/, STARTS_WITHIN.timeoutMs);
     const port = /listening at http:\/\/[^"]*:(\d+)/.exec(line)?.[1];
     this.url = `http://127.0.0.1:${port}`;
     await pollUntil(
@@ -40,7 +40,7 @@ export class Replica {
         await response.arrayBuffer();
         return response.ok;
       },
-      { timeoutMs: START_TIMEOUT_MS, intervalMs: 20 },
+      { ...STARTS_WITHIN, intervalMs: 20 },
     );
     if (!this.pod.isRunning) throw new Error(`${this.name} ended before it was ready:\n${this.pod.output}`);
     this.state = "ready";

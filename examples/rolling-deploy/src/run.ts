@@ -3,7 +3,7 @@
  * will ever come.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Stage } from "@holdfast-examples/stage";
+import { withPods, type Stage, type StagePods } from "@holdfast-examples/stage";
 import pg from "pg";
 import { Deployment, type DeploymentCounts } from "./deployment.ts";
 import { readOutcome, readProgress, type Outcome, type Progress } from "./outcome.ts";
@@ -42,11 +42,16 @@ const PATIENCE_MS = 60_000;
 const CALM_MS = 300;
 
 /** Runs the course with one kind of timeouts. Leaves no process behind; the database stays, for who wants to look. */
-export async function runCourse(kind: TimeoutsKind, course: Course, stage: Stage): Promise<RunResult> {
+export function runCourse(kind: TimeoutsKind, course: Course, stage: Stage): Promise<RunResult> {
+  return withPods(stage, (pods) => runDeployment(kind, course, stage, pods));
+}
+
+async function runDeployment(kind: TimeoutsKind, course: Course, stage: Stage, pods: StagePods): Promise<RunResult> {
   const databaseUrl = await stage.servers.database(`rolling_deploy_${kind}`);
   const env = await environment(kind, databaseUrl, course.scale, stage);
   const say = (line: string): void => stage.say(`  ${kind}: ${line}`);
   await using deployment = new Deployment({
+    pods,
     env,
     terminationGraceMs: course.scale.terminationGraceMs,
     endpointDelayMs: course.scale.drainDelayMs / 2,
@@ -103,8 +108,6 @@ async function environment(
 ): Promise<Record<string, string>> {
   const redis = await stage.servers.redis();
   return {
-    // A dozen starts of one program: compiled once, each takes half as long.
-    NODE_COMPILE_CACHE: await stage.servers.scratch("compile-cache"),
     TIMEOUTS: kind,
     DATABASE_URL: databaseUrl,
     REDIS_URL: redis.url,

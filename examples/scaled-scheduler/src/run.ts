@@ -2,7 +2,7 @@
  * One run: three replicas, some hours, one replica killed in the middle of the second, and then the outbox is read.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import { StagePods, type Stage } from "@holdfast-examples/stage";
+import { STARTS_WITHIN, withPods, type Stage, type StagePods } from "@holdfast-examples/stage";
 import type { Pod, RedisServer } from "@holdfast/testkit";
 import { outboxKey, type Mail } from "./mailing.ts";
 import { missingOf, outcomeOf, type Killed, type Outcome } from "./outcome.ts";
@@ -34,19 +34,20 @@ const REPLICAS = 3;
 const PROGRAM = new URL("replica-pod.ts", import.meta.url);
 /** Mails of its hour after which a replica is killed. */
 const KILL_AFTER = 2;
-const START_TIMEOUT_MS = 60_000;
 /** Reached by what never comes, not by what a busy machine delays. */
 const PATIENCE_MS = 60_000;
 const LOOK_EVERY_MS = 100;
 
 /** Runs the course. Leaves no process behind. */
-export async function runCourse(kind: SchedulerKind, course: Course, stage: Stage): Promise<RunResult> {
+export function runCourse(kind: SchedulerKind, course: Course, stage: Stage): Promise<RunResult> {
+  return withPods(stage, (pods) => runHours(kind, course, stage, pods));
+}
+
+async function runHours(kind: SchedulerKind, course: Course, stage: Stage, started: StagePods): Promise<RunResult> {
   const redis = await stage.servers.redis();
   const prefix = stage.servers.prefix(`scaled-scheduler-${kind}`);
   const say = (line: string): void => stage.say(`  ${kind}: ${line}`);
-  await using started = new StagePods(stage);
   const pods = await startReplicas(started, { kind, redisUrl: redis.url, prefix }, course);
-  stage.signal.throwIfAborted();
   const firstMs = (Math.floor(Date.now() / course.hourMs) + 1) * course.hourMs;
   const hours = Array.from({ length: course.hours }, (_, index) => firstMs + index * course.hourMs);
   say(`${REPLICAS} replicas are ready`);
@@ -78,7 +79,7 @@ async function startReplicas(
       };
       const pod = await started.start(PROGRAM, { REPLICA: JSON.stringify(settings) });
       pods.set(replica, pod);
-      await pod.ready({ timeoutMs: START_TIMEOUT_MS });
+      await pod.ready(STARTS_WITHIN);
     }),
   );
   return pods;

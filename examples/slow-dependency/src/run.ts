@@ -3,7 +3,7 @@
  * in the middle.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import { StagePods, type Stage } from "@holdfast-examples/stage";
+import { STARTS_WITHIN, withPods, type Stage, type StagePods } from "@holdfast-examples/stage";
 import type { Pod } from "@holdfast/testkit";
 import { SIDES, type Course, type Side } from "./course.ts";
 import type { DependencySettings } from "./dependency-pod.ts";
@@ -13,39 +13,34 @@ import { goodput } from "./tally.ts";
 
 const REPLICA = new URL("replica-pod.ts", import.meta.url);
 const DEPENDENCY = new URL("dependency-pod.ts", import.meta.url);
-const START_TIMEOUT_MS = 30_000;
 const LOOK_EVERY_MS = 500;
 
 /** Runs the course. Leaves no process behind. */
-export async function runCourse(course: Course, stage: Stage): Promise<Readonly<Record<Side, Outcome>>> {
-  await using pods = new StagePods(stage);
-  try {
-    const [payments, profiles] = await Promise.all([
-      startDependency({ ...course.payments, seed: stage.seed }, pods),
-      startDependency({ beforeMs: course.profilesMs, afterMs: course.profilesMs, seed: stage.seed }, pods),
-    ]);
-    const urls = { paymentsUrl: payments.url, profilesUrl: profiles.url };
-    const replicas = await Promise.all(
-      SIDES.map(async (side) => [side, await startReplicas(side, course, urls, pods)] as const),
-    );
-    stage.signal.throwIfAborted();
-    stage.say(`  ${replicas.flatMap(([, group]) => group).length} replicas are ready, three of each side`);
-    const all = new Map(replicas);
-    await ask(all, "start");
-    await sleep(course.warmUpMs, undefined, { signal: stage.signal });
-    const answerMs = await payments.pod.request("slow");
-    await ask(all, "count");
-    stage.say(`  payments answers in ${String(answerMs)} ms from now on, and fails never`);
-    await watch(all, course, stage);
-    const figures = await ask(all, "finish");
-    const stoodStillMs = await Promise.all([payments, profiles].map(({ pod }) => pod.request<number>("stoodStillMs")));
-    stage.signal.throwIfAborted();
-    const outcome = (side: Side): Outcome => outcomeOf(figures.get(side) ?? [], Math.max(...stoodStillMs));
-    return { pool: outcome("pool"), opossum: outcome("opossum"), bulkhead: outcome("bulkhead") };
-  } catch (error) {
-    stage.signal.throwIfAborted();
-    throw error;
-  }
+export function runCourse(course: Course, stage: Stage): Promise<Readonly<Record<Side, Outcome>>> {
+  return withPods(stage, (pods) => runSides(course, stage, pods));
+}
+
+async function runSides(course: Course, stage: Stage, pods: StagePods): Promise<Readonly<Record<Side, Outcome>>> {
+  const [payments, profiles] = await Promise.all([
+    startDependency({ ...course.payments, seed: stage.seed }, pods),
+    startDependency({ beforeMs: course.profilesMs, afterMs: course.profilesMs, seed: stage.seed }, pods),
+  ]);
+  const urls = { paymentsUrl: payments.url, profilesUrl: profiles.url };
+  const replicas = await Promise.all(
+    SIDES.map(async (side) => [side, await startReplicas(side, course, urls, pods)] as const),
+  );
+  stage.say(`  ${replicas.flatMap(([, group]) => group).length} replicas are ready, three of each side`);
+  const all = new Map(replicas);
+  await ask(all, "start");
+  await sleep(course.warmUpMs, undefined, { signal: stage.signal });
+  const answerMs = await payments.pod.request("slow");
+  await ask(all, "count");
+  stage.say(`  payments answers in ${String(answerMs)} ms from now on, and fails never`);
+  await watch(all, course, stage);
+  const figures = await ask(all, "finish");
+  const stoodStillMs = await Promise.all([payments, profiles].map(({ pod }) => pod.request<number>("stoodStillMs")));
+  const outcome = (side: Side): Outcome => outcomeOf(figures.get(side) ?? [], Math.max(...stoodStillMs));
+  return { pool: outcome("pool"), opossum: outcome("opossum"), bulkhead: outcome("bulkhead") };
 }
 
 async function startDependency(
@@ -53,7 +48,7 @@ async function startDependency(
   pods: StagePods,
 ): Promise<{ readonly pod: Pod; readonly url: string }> {
   const pod = await pods.start(DEPENDENCY, { DEPENDENCY: JSON.stringify(settings) });
-  return { pod, url: await pod.ready<string>({ timeoutMs: START_TIMEOUT_MS }) };
+  return { pod, url: await pod.ready<string>(STARTS_WITHIN) };
 }
 
 function startReplicas(
@@ -67,7 +62,7 @@ function startReplicas(
   return Promise.all(
     Array.from({ length: replicas }, async () => {
       const pod = await pods.start(REPLICA, { REPLICA: JSON.stringify(settings) });
-      await pod.ready({ timeoutMs: START_TIMEOUT_MS });
+      await pod.ready(STARTS_WITHIN);
       return pod;
     }),
   );

@@ -20,6 +20,6 @@ export {
   type ScenarioReport,
   type Stage,
 } from "./scenario.ts";
-export { StagePods } from "./stage-pods.ts";
+export { STARTS_WITHIN, withPods, type StagePods } from "./stage-pods.ts";
 export { StageServers } from "./stage-servers.ts";
 export { watchStandStill } from "./stand-still.ts";

@@ -3,7 +3,7 @@
  * then it is seen what still runs.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import { StagePods, watchStandStill, type Stage } from "@holdfast-examples/stage";
+import { STARTS_WITHIN, watchStandStill, withPods, type Stage, type StagePods } from "@holdfast-examples/stage";
 import type { Pod } from "@holdfast/testkit";
 import { SIDES, type Course, type Side } from "./course.ts";
 import type { Outcome, RecommenderFigures } from "./outcome.ts";
@@ -12,7 +12,6 @@ import { Traffic } from "./traffic.ts";
 
 const SHOP = new URL("shop-pod.ts", import.meta.url);
 const RECOMMENDER = new URL("recommender-pod.ts", import.meta.url);
-const START_TIMEOUT_MS = 120_000;
 const LOOK_EVERY_MS = 50;
 const SHOW_EVERY_MS = 500;
 /** Twice what the slowest subtask takes is more than enough. */
@@ -26,20 +25,19 @@ interface Running {
 }
 
 /** Runs the course. Leaves no process behind. */
-export async function runCourse(course: Course, stage: Stage): Promise<Readonly<Record<Side, Outcome>>> {
-  await using pods = new StagePods(stage);
+export function runCourse(course: Course, stage: Stage): Promise<Readonly<Record<Side, Outcome>>> {
+  return withPods(stage, (pods) => runSides(course, stage, pods));
+}
+
+async function runSides(course: Course, stage: Stage, pods: StagePods): Promise<Readonly<Record<Side, Outcome>>> {
   const shown = new AbortController();
   try {
     const [race, scope] = await Promise.all([startSide("race", course, pods), startSide("scope", course, pods)]);
     const sides = { race, scope };
-    stage.signal.throwIfAborted();
     stage.say("  two services with their dependencies are ready");
     void show(sides, stage, shown.signal);
     const outcomes = SIDES.map(async (side) => [side, await runSide(sides[side], course, stage)] as const);
     return Object.fromEntries(await Promise.all(outcomes)) as Record<Side, Outcome>;
-  } catch (error) {
-    stage.signal.throwIfAborted();
-    throw error;
   } finally {
     shown.abort();
   }
@@ -47,10 +45,10 @@ export async function runCourse(course: Course, stage: Stage): Promise<Readonly<
 
 async function startSide(side: Side, course: Course, pods: StagePods): Promise<Running> {
   const recommender = await pods.start(RECOMMENDER, { WORK_MS: String(course.recommendationsMs) });
-  const recommendationsUrl = await recommender.ready<string>({ timeoutMs: START_TIMEOUT_MS });
+  const recommendationsUrl = await recommender.ready<string>(STARTS_WITHIN);
   const settings: ShopSettings = { side, course, recommendationsUrl };
   const shop = await pods.start(SHOP, { SHOP: JSON.stringify(settings) });
-  const url = await shop.ready<string>({ timeoutMs: START_TIMEOUT_MS });
+  const url = await shop.ready<string>(STARTS_WITHIN);
   return { shop, recommender, url, traffic: new Traffic() };
 }
 
