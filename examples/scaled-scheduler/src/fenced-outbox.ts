@@ -28,14 +28,17 @@ export interface FencedOutboxOptions {
   readonly commandTimeoutMs: number;
 }
 
+/** Who writes. */
+export type Writer = Pick<Run, "resource" | "token">;
+
 /** Mails of one prefix, as one run may send them. */
 export class FencedOutbox implements Outbox {
   private readonly redis: Redis;
-  private readonly run: Run;
+  private readonly run: Writer;
   private readonly options: FencedOutboxOptions;
   private readonly keys: { readonly progress: string; readonly outbox: string };
 
-  constructor(redis: Redis, run: Run, options: FencedOutboxOptions) {
+  constructor(redis: Redis, run: Writer, options: FencedOutboxOptions) {
     this.redis = redis;
     this.run = run;
     this.options = options;
