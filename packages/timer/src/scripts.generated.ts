@@ -223,7 +223,7 @@ export const claim = {
   args: ["layout", "notAfterUs", "lane", "sequence", "limit", "leaseUs", "ackCount"],
   rest: "acks",
   replies: ["layout", "too-late", "outrun", "claimed"],
-  sha1: "3c29c765b472c4f8005d6a1d50769597959bfa39" as string,
+  sha1: "270777ecb4e25f84fc89c58d8fb659c4e10150e5" as string,
   source: `local due, data, notes, later, state, memoryA, memoryB = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
 local layout, notAfterUs, lane, sequence = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
 local limit, leaseUs, ackCount = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
@@ -521,9 +521,9 @@ end
 local answered = table.concat({ sequence, token, leaseEnd, table.concat(refused, "\\255") .. "\\254" .. table.concat(timers, "\\255") }, " ")
 memorize("w" .. lane, answered)
 remember()
-local plain = #ids > 0 and #refused == 0 and #noted == 0
+local isUsual = #ids > 0 and #refused == 0 and #noted == 0
 local head = table.concat({ "claimed", nowText, token, leaseEnd, nextDue, trouble }, "\\n")
-return plain and asLines(head, ids, timers, records) or { "claimed", nowText, token, leaseEnd, nextDue, trouble, refused, timers, records, noted }
+return isUsual and asLines(head, ids, timers, records) or { "claimed", nowText, token, leaseEnd, nextDue, trouble, refused, timers, records, noted }
 ` as string,
 } as const;
 

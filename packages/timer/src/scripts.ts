@@ -1,6 +1,6 @@
 /**
- * The scripts with typed replies; claim and those that move timers have files of their own. Every script answers `undefined` when this client has to open the shard (again) first; shard-access.ts
- * does that and repeats the call.
+ * The scripts with typed replies; claim and those that move timers have files of their own. Every script answers `undefined` when this
+ * client has to open the shard (again) first; shard-access.ts does that and repeats the call.
  */
 import { decodeTagged, defineScript, UnexpectedReplyError } from "@holdfast/core";
 import type { ReplyFields, Script } from "@holdfast/core";

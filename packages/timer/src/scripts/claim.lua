@@ -157,6 +157,6 @@ end
 local answered = table.concat({ sequence, token, leaseEnd, table.concat(refused, "\255") .. "\254" .. table.concat(timers, "\255") }, " ")
 memorize("w" .. lane, answered)
 remember()
-local plain = #ids > 0 and #refused == 0 and #noted == 0
+local isUsual = #ids > 0 and #refused == 0 and #noted == 0
 local head = table.concat({ "claimed", nowText, token, leaseEnd, nextDue, trouble }, "\n")
-return plain and asLines(head, ids, timers, records) or { "claimed", nowText, token, leaseEnd, nextDue, trouble, refused, timers, records, noted }
+return isUsual and asLines(head, ids, timers, records) or { "claimed", nowText, token, leaseEnd, nextDue, trouble, refused, timers, records, noted }
