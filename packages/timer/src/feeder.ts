@@ -2,7 +2,7 @@
  * Feeds a worker from one shard: decides when to look, keeps two lanes of claims in flight while there is a burst, sleeps until the next
  * deadline otherwise. A hint re-arms the sleep; nothing depends on it, since no sleep is longer than `pollMs` (T8).
  */
-import { backoffMs } from "@holdfast/core";
+import { backoffMs, sleep } from "@holdfast/core";
 import type { LeaseKeeper, WakeUpSubscription } from "@holdfast/core";
 import { Alarm } from "./alarm.ts";
 import { firingKeeper } from "./firing-keeper.ts";
@@ -86,9 +86,7 @@ export class Feeder {
 
   get #settled(): boolean {
     return (
-      this.#acknowledgements.length === 0 &&
-      this.settlements.open === 0 &&
-      this.#lanes.every((lane) => !lane.busy && lane.pending === undefined)
+      this.#acknowledgements.length === 0 && this.settlements.open === 0 && this.#lanes.every((lane) => !lane.busy)
     );
   }
 
@@ -180,9 +178,7 @@ export class Feeder {
     const { clock, random } = this.#context.timer;
     const delayMs = Math.max(1, Math.min(this.#context.options.pollMs, backoffMs(retry, failures, random)));
     this.#trouble("claim", error, failures, delayMs);
-    await new Promise<void>((resolve) => {
-      clock.setTimer(resolve, delayMs);
-    });
+    await sleep(clock, delayMs);
   }
 
   #recovered(failures: number): void {

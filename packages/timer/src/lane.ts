@@ -41,6 +41,7 @@ export class Lane {
   readonly #shard: number;
   readonly #name: string;
   #sequence = 0;
+  /** The request that was sent and not answered. */
   #pending: { readonly request: ClaimRequest; readonly sentAt: Instant } | undefined;
   /** From the sending of a request until its answer is digested, which whoever digests it says: it is nobody's knowledge before. */
   busy = false;
@@ -50,11 +51,6 @@ export class Lane {
     this.#access = access;
     this.#shard = shard;
     this.#name = name;
-  }
-
-  /** The request that was sent and not answered. */
-  get pending(): ClaimRequest | undefined {
-    return this.#pending?.request;
   }
 
   /**

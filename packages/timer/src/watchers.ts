@@ -1,4 +1,5 @@
 /** Those who wait until something is so. They look each time that something may have changed. */
+import { onAbort } from "@holdfast/core";
 
 /** The waiting of one worker. */
 export class Watchers {
@@ -15,20 +16,20 @@ export class Watchers {
    */
   until(isSo: () => boolean, signal: AbortSignal | undefined): Promise<void> {
     return new Promise((resolve, reject) => {
+      if (signal?.aborted === true) {
+        reject(signal.reason as Error);
+        return;
+      }
       const finish = (settle: () => void): void => {
         this.#watchers = this.#watchers.filter((watcher) => watcher !== look);
-        signal?.removeEventListener("abort", onAbort);
+        abort?.cancel();
         settle();
       };
       const look = (): void => {
         if (isSo()) finish(resolve);
       };
-      const onAbort = (): void => finish(() => reject(signal?.reason as Error));
-      if (signal?.aborted === true) {
-        reject(signal.reason as Error);
-        return;
-      }
-      signal?.addEventListener("abort", onAbort, { once: true });
+      const onEnd = (): void => finish(() => reject(signal?.reason as Error));
+      const abort = signal === undefined ? undefined : onAbort(signal, onEnd);
       this.#watchers.push(look);
       look();
     });

@@ -5,6 +5,7 @@
 import {
   ambientRemainingMs,
   integer,
+  onAbort,
   optionsObject,
   signal as checkSignal,
   withoutAmbientDeadline,
@@ -133,13 +134,12 @@ export class TimerWorker<Payload> implements AsyncDisposable {
     const onDeadline = (): void =>
       hurry.abort(new NotIdleError(access.name, this.#handlers.running, this.#waiting.length));
     const deadline = timer.clock.setTimer(onDeadline, leftMs);
-    // One listener, removed when done: what AbortSignal.any leaves on a signal that lives long is not.
-    const onAbort = (): void => hurry.abort(signal?.reason);
-    if (signal?.aborted === true) onAbort();
-    signal?.addEventListener("abort", onAbort, { once: true });
+    if (signal?.aborted === true) hurry.abort(signal.reason);
+    // Ended when done: what AbortSignal.any leaves on a signal that lives long is not.
+    const caller = signal === undefined ? undefined : onAbort(signal, () => hurry.abort(signal.reason));
     await this.#watchers.until(isIdle, hurry.signal).finally(() => {
       timer.clock.clearTimer(deadline);
-      signal?.removeEventListener("abort", onAbort);
+      caller?.cancel();
     });
   }
 
