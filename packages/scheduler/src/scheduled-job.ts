@@ -68,9 +68,9 @@ export class ScheduledJob {
 
   /** Begins to run and to plan. Resolves after the first plan, whether or not Redis answered. */
   async start(): Promise<void> {
-    // What goes on in the background is under nobody's deadline; the caller's is for the first plan alone.
-    await withoutAmbientDeadline(() => this.#worker.start());
+    await this.#worker.start();
     await this.#plan();
+    // What goes on in the background is under nobody's deadline; the caller's is for the first plan alone.
     void withoutAmbientDeadline(() => this.#poll());
   }
 
