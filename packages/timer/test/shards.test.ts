@@ -2,6 +2,7 @@
 import { pollUntil, RedisServer } from "@holdfast/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ShardsMismatchError, ShardsMovingError } from "../src/index.ts";
+import type { DurableTimer, TimerWorker } from "../src/index.ts";
 import { move, open } from "../src/scripts.generated.ts";
 import { withAlteredLua } from "../../../scripts/lua/altered.ts";
 import { Catcher, Desk, failure, freshName, Gate, requests } from "./client.ts";
@@ -11,6 +12,32 @@ beforeAll(async () => {
   server = await RedisServer.start();
 });
 afterAll(() => server.stop());
+
+/** Five handlers that run until the gate is opened, and a client that will have their timer in three shards. */
+async function running(
+  desk: Desk,
+  leaseMs: number,
+): Promise<{
+  readonly before: DurableTimer<{ n: number }>;
+  readonly after: DurableTimer<{ n: number }>;
+  readonly worker: TimerWorker<{ n: number }>;
+  readonly catcher: Catcher<{ n: number }>;
+  readonly gate: Gate;
+}> {
+  const name = freshName();
+  const before = desk.timer<{ n: number }>(server.url, name);
+  await before.scheduleMany(requests(5, 0));
+  const gate = new Gate();
+  const catcher = new Catcher<{ n: number }>();
+  const worker = before.worker({ leaseMs }, async (firing) => {
+    catcher.handle(firing);
+    await gate.opened;
+  });
+  await worker.start();
+  await catcher.caught(5);
+  const after = desk.timer<{ n: number }>(server.url, name, { shards: 3 });
+  return { before, after, worker, catcher, gate };
+}
 
 describe("T11 shards", () => {
   it("T11 a client with another number of shards is refused before it touches anything", async () => {
@@ -105,18 +132,7 @@ describe("T11 shards", () => {
 
   it("T11 a migration waits for running firings, whose acknowledgements still count, and refuses the rest meanwhile", async () => {
     await using desk = new Desk();
-    const name = freshName();
-    const before = desk.timer<{ n: number }>(server.url, name);
-    await before.scheduleMany(requests(5, 0));
-    const gate = new Gate();
-    const catcher = new Catcher<{ n: number }>();
-    const worker = before.worker({ leaseMs: 60_000 }, async (firing) => {
-      catcher.handle(firing);
-      await gate.opened;
-    });
-    await worker.start();
-    await catcher.caught(5);
-    const after = desk.timer<{ n: number }>(server.url, name, { shards: 3 });
+    const { before, after, worker, gate } = await running(desk, 60_000);
     const migrating = after.migrateShards();
     await pollUntil("schedules are refused", async () => {
       return (
@@ -132,18 +148,7 @@ describe("T11 shards", () => {
 
   it("T11 counter-test: a migration that does not wait for running firings delivers them a second time", async () => {
     await using desk = new Desk();
-    const name = freshName();
-    const before = desk.timer<{ n: number }>(server.url, name);
-    await before.scheduleMany(requests(5, 0));
-    const gate = new Gate();
-    const catcher = new Catcher<{ n: number }>();
-    const worker = before.worker({ leaseMs: 1_000 }, async (firing) => {
-      catcher.handle(firing);
-      await gate.opened;
-    });
-    await worker.start();
-    await catcher.caught(5);
-    const after = desk.timer<{ n: number }>(server.url, name, { shards: 3 });
+    const { after, worker, catcher, gate } = await running(desk, 1_000);
     await withAlteredLua(move, " and tonumber(kept[2]) <= 0", "", () => after.migrateShards());
     gate.open();
     const second = after.worker({ leaseMs: 1_000, pollMs: 20 }, catcher.handle);

@@ -2,6 +2,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { pollUntil, RedisServer, Stopwatch } from "@holdfast/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { DurableTimer, StopReport, TimerWorker } from "../src/index.ts";
 import { settle } from "../src/scripts.generated.ts";
 import { withAlteredLua } from "../../../scripts/lua/altered.ts";
 import { Catcher, Desk, freshName, Gate } from "./client.ts";
@@ -13,25 +14,38 @@ beforeAll(async () => {
 });
 afterAll(() => server.stop());
 
+/** A worker with one place, which a handler takes until it is stopped, and with firings that wait for that place. */
+async function blocked(desk: Desk): Promise<{
+  readonly timer: DurableTimer;
+  readonly first: TimerWorker<undefined>;
+  readonly stop: () => Promise<StopReport>;
+}> {
+  const timer = desk.timer(server.url, freshName());
+  const gate = new Gate();
+  const started = new Gate();
+  // Quick ones first, so that the worker takes a batch ahead; then the slow one blocks its only place.
+  await timer.scheduleMany(Array.from({ length: 50 }, (_, index) => ({ id: `w${index}`, at: 1_000 + index })));
+  await timer.scheduleMany(Array.from({ length: 80 }, (_, index) => ({ id: `z${index}`, at: 100_000 + index })));
+  const first = timer.worker({ concurrencyMax: 1, leaseMs: 60_000 }, async (firing) => {
+    if (!firing.id.startsWith("z")) return;
+    started.open();
+    await gate.opened;
+  });
+  await first.start();
+  await started.opened;
+  const stop = async (): Promise<StopReport> => {
+    await pollUntil("some wait", () => first.counts().waiting > 0);
+    gate.open();
+    return first.stop({ graceMs: 60_000 });
+  };
+  return { timer, first, stop };
+}
+
 describe("T7 stop", () => {
   it("T7 stop gives back what has not begun, due at once and without a spent attempt", async () => {
     await using desk = new Desk();
-    const timer = desk.timer(server.url, freshName());
-    const gate = new Gate();
-    const started = new Gate();
-    // Quick ones first, so that the worker takes a batch ahead; then the slow one blocks its only place.
-    await timer.scheduleMany(Array.from({ length: 50 }, (_, index) => ({ id: `w${index}`, at: 1_000 + index })));
-    await timer.scheduleMany(Array.from({ length: 80 }, (_, index) => ({ id: `z${index}`, at: 100_000 + index })));
-    const first = timer.worker({ concurrencyMax: 1, leaseMs: 60_000 }, async (firing) => {
-      if (!firing.id.startsWith("z")) return;
-      started.open();
-      await gate.opened;
-    });
-    await first.start();
-    await started.opened;
-    await pollUntil("some wait", () => first.counts().waiting > 0);
-    gate.open();
-    const report = await first.stop({ graceMs: 60_000 });
+    const { timer, first, stop } = await blocked(desk);
+    const report = await stop();
     expect(report.released).toBeGreaterThan(0);
     expect(report).toMatchObject({ unfinished: 0, told: true });
     const catcher = new Catcher();
@@ -46,28 +60,9 @@ describe("T7 stop", () => {
 
   it("T7 counter-test: without the return of what has not begun, nobody gets it until its lease ends", async () => {
     await using desk = new Desk();
-    const timer = desk.timer(server.url, freshName());
-    const gate = new Gate();
-    const started = new Gate();
-    await timer.scheduleMany(Array.from({ length: 50 }, (_, index) => ({ id: `w${index}`, at: 1_000 + index })));
-    await timer.scheduleMany(Array.from({ length: 80 }, (_, index) => ({ id: `z${index}`, at: 100_000 + index })));
-    const first = timer.worker({ concurrencyMax: 1, leaseMs: 60_000 }, async (firing) => {
-      if (!firing.id.startsWith("z")) return;
-      started.open();
-      await gate.opened;
-    });
-    await withAlteredLua(
-      settle,
-      "elseif not isLease(score) or",
-      `elseif verb == "release" or not isLease(score) or`,
-      async () => {
-        await first.start();
-        await started.opened;
-        await pollUntil("some wait", () => first.counts().waiting > 0);
-        gate.open();
-        await first.stop({ graceMs: 5_000 });
-      },
-    );
+    const { timer, first, stop } = await blocked(desk);
+    const held = "elseif not isLease(score) or";
+    await withAlteredLua(settle, held, `elseif verb == "release" or not isLease(score) or`, stop);
     const second = timer.worker(() => undefined);
     await second.start();
     await second.idle();
