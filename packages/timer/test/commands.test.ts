@@ -1,37 +1,17 @@
 /** What a timer costs in commands, script by script, on a server that nobody else uses; and that what was saved is not missed. */
-import { RedisServer } from "@holdfast/testkit";
-import type { Redis } from "ioredis";
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import type { ClaimReply } from "../src/claim.ts";
+import { describe, expect, it } from "vitest";
 import * as lua from "../src/scripts.generated.ts";
 import { withAlteredLua } from "../../../scripts/lua/altered.ts";
-import { Desk } from "./client.ts";
-import { ScriptShard } from "./script-shard.ts";
+import { shardOfEachTest } from "./script-shard.ts";
+import type { ScriptShard } from "./script-shard.ts";
 
-let server: RedisServer;
-let redis: Redis;
-let shard: ScriptShard;
-let tag = 0;
-const desk = new Desk();
-beforeAll(async () => {
-  server = await RedisServer.start();
-  redis = desk.redis(server.url);
-  await redis.ping();
-});
-afterAll(async () => {
-  await desk[Symbol.asyncDispose]();
-  await server.stop();
-});
-beforeEach(async () => {
-  tag += 1;
-  shard = await ScriptShard.open(redis, `c${tag}`);
-});
+const shard = shardOfEachTest();
 
 /** The commands that the server executes meanwhile, those inside of scripts and the script itself. */
 async function commandsOf(run: () => Promise<unknown>): Promise<Readonly<Record<string, number>>> {
-  await server.call("CONFIG", "RESETSTAT");
+  await shard.server.call("CONFIG", "RESETSTAT");
   await run();
-  const info = (await server.call("INFO", "commandstats")) as string;
+  const info = (await shard.server.call("INFO", "commandstats")) as string;
   const calls = [...info.matchAll(/cmdstat_([^:]+):calls=(\d+)/gu)].map(
     ([, name, count]) => [name as string, Number(count)] as const,
   );
@@ -39,12 +19,7 @@ async function commandsOf(run: () => Promise<unknown>): Promise<Readonly<Record<
 }
 
 const schedule: ScriptShard["schedule"] = (...given) => shard.schedule(...given);
-let sequence = 0;
-
-function claim(limit: number, acks?: readonly (string | number)[], ackCount = acks ? 1 : 0): Promise<ClaimReply> {
-  sequence += 1;
-  return shard.claim(limit, sequence, acks, ackCount);
-}
+const claim: ScriptShard["claimNext"] = (...given) => shard.claimNext(...given);
 
 /** Claims what is due; the end of its lease. */
 async function lease(limit = 10): Promise<string> {
@@ -69,7 +44,7 @@ describe("the commands of one timer between bursts", () => {
     expect(leasing).toEqual({ eval: 1, time: 1, hmget: 3, zrange: 1, hset: 2, zadd: 1 });
     const acknowledging = await commandsOf(() => claim(10, [leaseEnd, 1, "a", ""]));
     expect(acknowledging).toEqual({ eval: 1, time: 1, hmget: 2, zmscore: 1, zrange: 1, hdel: 1, zrem: 1, hset: 2 });
-    expect(await redis.zrange(shard.keys.due, "0", "-1")).toEqual(["pending"]);
+    expect(await shard.redis.zrange(shard.keys.due, "0", "-1")).toEqual(["pending"]);
     expect(await commandsOf(() => claim(10))).toEqual({ eval: 1, time: 1, hmget: 2, zrange: 1 });
   });
 
@@ -82,16 +57,16 @@ describe("the commands of one timer between bursts", () => {
 
   it("are not more when a turn of the memory is over, but for what the turn costs once", async () => {
     await warmUp();
-    await redis.hset(shard.keys.state, "sideUs", "1000");
+    await shard.redis.hset(shard.keys.state, "sideUs", "1000");
     await schedule("k@1000", "a", "b");
     await lease(1);
     const leasing = await commandsOf(() => lease(1));
     expect(leasing).toMatchObject({ hmget: 3, hset: 2 });
-    await redis.hset(shard.keys.state, "sideUs", "1000");
+    await shard.redis.hset(shard.keys.state, "sideUs", "1000");
     await schedule("k@1000", "c");
     expect(await commandsOf(() => lease(1))).toMatchObject({ hmget: 3, hset: 3, unlink: 1, pexpire: 1 });
     // The lane is in the hash that is at rest if somebody else began the turn.
-    await redis.hset(shard.keys.state, "sideUs", "1000");
+    await shard.redis.hset(shard.keys.state, "sideUs", "1000");
     await shard.call(lua.cancel, {}, ["another", "1"]);
     expect(await commandsOf(() => claim(10))).toMatchObject({ hmget: 3 });
     expect(await commandsOf(() => claim(10))).toMatchObject({ hmget: 3 });
@@ -102,14 +77,14 @@ describe("the older half of the memory", () => {
   it("K1 a repeat is answered from the turn before although another of its batch is of this turn", async () => {
     await schedule("k+60000", "a", "b");
     expect((await shard.call(lua.cancel, {}, ["a", "1"]))[2]).toEqual(["cancelled"]);
-    await redis.hset(shard.keys.state, "sideUs", "1000");
+    await shard.redis.hset(shard.keys.state, "sideUs", "1000");
     expect((await shard.call(lua.cancel, {}, ["b", "2"]))[2]).toEqual(["cancelled"]);
     expect((await shard.call(lua.cancel, {}, ["b", "2", "a", "1"]))[2]).toEqual(["cancelled", "cancelled"]);
   });
 });
 
 describe("a shard without notes and followers says so, and nobody asks", () => {
-  const plain = (): Promise<string | null> => redis.hget(shard.keys.state, "plain");
+  const plain = (): Promise<string | null> => shard.redis.hget(shard.keys.state, "plain");
 
   const settle = (verb: string, leaseEnd: string, token: string, detail: string | number): Promise<unknown> =>
     shard.call(lua.settle, {}, ["a", leaseEnd, token, "s", verb, 1, detail]);
@@ -132,23 +107,30 @@ describe("a shard without notes and followers says so, and nobody asks", () => {
     const { leaseEnd, token } = await claim(10);
     expect(await plain()).toBe("1");
     await writers[name]?.(leaseEnd, String(token));
-    expect(await redis.exists(shard.keys.notes, shard.keys.later)).toBe(1);
+    expect(await shard.redis.exists(shard.keys.notes, shard.keys.later)).toBe(1);
     expect(await plain()).toBeNull();
     await schedule("k@1000", "b");
     await lease();
     expect(await plain()).toBeNull();
-    await redis.del(shard.keys.notes, shard.keys.later);
+    await shard.redis.del(shard.keys.notes, shard.keys.later);
     await schedule("k@1000", "c");
     await lease();
     expect(await plain()).toBe("1");
+  });
+
+  it("T4 T6 is asked of every Lua file that writes one, but of those that set only what is not there", () => {
+    const asked = ["extend", "settle", "reap", "cancel", "schedule", "store"];
+    const setNew = ["redrive", "restore"];
+    const writing = Object.entries(lua).filter(([, { source }]) => /"HSET", (?:notes|later)\b/u.test(source));
+    expect(writing.map(([name]) => name).toSorted()).toEqual([...asked, ...setNew].toSorted());
   });
 
   it("T4 a shard that says nothing is asked, as one is whose state was founded anew beside what was there", async () => {
     await schedule("k@1000", "a");
     await lease();
     await shard.call(lua.cancel, {}, ["a", "1"]);
-    await redis.del(shard.keys.state);
-    shard = await ScriptShard.open(redis, `c${tag}`);
+    await shard.redis.del(shard.keys.state);
+    await shard.found();
     await schedule("k@1000", "b");
     await lease();
     expect(await plain()).toBeNull();
@@ -184,7 +166,7 @@ describe("types that are not asked for beforehand", () => {
     await schedule("k@1000", ...many);
     const leaseEnd = await lease(many.length);
     const before = await snapshot();
-    await redis.set(shard.keys.data, "another program's");
+    await shard.redis.set(shard.keys.data, "another program's");
     for (const ids of [many.slice(0, 1), many]) {
       const acks = [leaseEnd, ids.length, ...ids, ...ids.map(() => "")];
       await expect(claim(0, acks, ids.length)).rejects.toThrow("WRONGTYPE");
@@ -194,10 +176,10 @@ describe("types that are not asked for beforehand", () => {
 
   const many = Array.from({ length: 9 }, (_, index) => `t${index}`);
   const snapshot = async (): Promise<unknown> => [
-    await redis.zrange(shard.keys.due, "0", "-1", "WITHSCORES"),
-    await redis.hgetall(shard.keys.state),
-    await redis.hgetall(shard.keys.memoryA),
-    await redis.hgetall(shard.keys.memoryB),
+    await shard.redis.zrange(shard.keys.due, "0", "-1", "WITHSCORES"),
+    await shard.redis.hgetall(shard.keys.state),
+    await shard.redis.hgetall(shard.keys.memoryA),
+    await shard.redis.hgetall(shard.keys.memoryB),
   ];
 
   it("K3 an acknowledgement writes nothing when the key of the records is another program's", async () => {
@@ -208,11 +190,11 @@ describe("types that are not asked for beforehand", () => {
   it("K3 a schedule writes nothing when a key is another program's", async () => {
     await warmUp();
     const before = await snapshot();
-    await redis.rename(shard.keys.data, "aside");
-    await redis.set(shard.keys.data, "another program's");
+    await shard.redis.rename(shard.keys.data, "aside");
+    await shard.redis.set(shard.keys.data, "another program's");
     await expect(schedule("k+60000", "a")).rejects.toThrow("WRONGTYPE");
     expect(await snapshot()).toEqual(before);
-    await redis.rename("aside", shard.keys.data);
+    await shard.redis.rename("aside", shard.keys.data);
     expect((await schedule("k+60000", "a"))[0]).toBe("scheduled");
   });
 
@@ -222,9 +204,9 @@ describe("types that are not asked for beforehand", () => {
       `redis.call("ZADD", due, unpack(scored))`,
     ];
     await withAlteredLua(lua.schedule, `${records}\n    ${deadlines}`, `${deadlines}\n    ${records}`, async () => {
-      await redis.set(shard.keys.data, "another program's");
+      await shard.redis.set(shard.keys.data, "another program's");
       await expect(schedule("k+60000", "a")).rejects.toThrow("WRONGTYPE");
-      expect(await redis.zrange(shard.keys.due, "0", "-1")).toEqual(["a"]);
+      expect(await shard.redis.zrange(shard.keys.due, "0", "-1")).toEqual(["a"]);
     });
   });
 });

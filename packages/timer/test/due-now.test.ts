@@ -1,36 +1,10 @@
 /** What a claim takes and when it says to look again, however much is due: by one look, or by two more in a burst. */
-import { RedisServer } from "@holdfast/testkit";
-import type { Redis } from "ioredis";
-import { afterAll, beforeAll, beforeEach, expect, it } from "vitest";
-import type { ClaimReply } from "../src/claim.ts";
+import { expect, it } from "vitest";
 import * as lua from "../src/scripts.generated.ts";
 import { withAlteredLua } from "../../../scripts/lua/altered.ts";
-import { Desk } from "./client.ts";
-import { ScriptShard } from "./script-shard.ts";
+import { shardOfEachTest } from "./script-shard.ts";
 
-let server: RedisServer;
-let redis: Redis;
-let shard: ScriptShard;
-let tag = 0;
-let sequence = 0;
-const desk = new Desk();
-beforeAll(async () => {
-  server = await RedisServer.start();
-  redis = desk.redis(server.url);
-});
-afterAll(async () => {
-  await desk[Symbol.asyncDispose]();
-  await server.stop();
-});
-beforeEach(async () => {
-  tag += 1;
-  shard = await ScriptShard.open(redis, `d${tag}`);
-});
-
-function claim(limit: number, acks?: readonly (string | number)[], ackCount?: number): Promise<ClaimReply> {
-  sequence += 1;
-  return shard.claim(limit, sequence, acks, ackCount);
-}
+const shard = shardOfEachTest();
 
 const due = (count: number): string[] => Array.from({ length: count }, (_, index) => `t${index}`);
 const counts = [0, 1, 2, 3, 4, 5, 9];
@@ -41,14 +15,13 @@ async function look(
   limit: number,
   ackCount: number,
 ): Promise<{ readonly taken: readonly string[]; readonly next: "now" | "later" | undefined }> {
-  tag += 1;
-  shard = await ScriptShard.open(redis, `d${tag}`);
+  await shard.renew();
   if (count > 0) await shard.schedule("k@1000", ...due(count));
   await shard.schedule("k+600000", "later");
-  const laterUs = Number(await redis.zscore(shard.keys.due, "later"));
+  const laterUs = Number(await shard.redis.zscore(shard.keys.due, "later"));
   const strangers = Array.from({ length: ackCount }, (_, index) => `u${index}`);
   const acks = ackCount > 0 ? ["5", ackCount, ...strangers, ...strangers.map(() => "")] : [];
-  const { timers, nextUs, nowUs, refused } = await claim(limit, acks, ackCount);
+  const { timers, nextUs, nowUs, refused } = await shard.claimNext(limit, acks, ackCount);
   expect(refused).toEqual(strangers);
   const next = nextUs === laterUs ? "later" : nextUs === nowUs ? "now" : undefined;
   return { taken: timers.filter((_, at) => at % 3 === 0), next };
@@ -80,10 +53,10 @@ it.each([1, 6])(
   "a lease that ended is left to reap and takes no timer's place in the answer, with %i due",
   async (count) => {
     await shard.schedule("k@1000", "lapsed");
-    await claim(10);
+    await shard.claimNext(10);
     await shard.lapse();
     await shard.schedule("k@2000", ...due(count));
-    const { timers, nextUs, trouble } = await claim(10);
+    const { timers, nextUs, trouble } = await shard.claimNext(10);
     expect(timers.filter((_, at) => at % 3 === 0)).toEqual(due(count));
     expect(trouble).toBe("lapsed");
     expect(nextUs).toBeUndefined();

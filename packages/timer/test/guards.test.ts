@@ -1,32 +1,10 @@
 /** Guards of the Lua files that no other test would miss: each is asked for what it keeps out. */
-import { RedisServer } from "@holdfast/testkit";
-import type { Redis } from "ioredis";
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import type { ShardKeys } from "../src/keys.ts";
+import { describe, expect, it } from "vitest";
 import * as lua from "../src/scripts.generated.ts";
 import { withAlteredLua } from "../../../scripts/lua/altered.ts";
-import { Desk } from "./client.ts";
-import { ScriptShard } from "./script-shard.ts";
+import { shardOfEachTest } from "./script-shard.ts";
 
-let server: RedisServer;
-let redis: Redis;
-let shard: ScriptShard;
-let keys: ShardKeys;
-let tag = 0;
-const desk = new Desk();
-beforeAll(async () => {
-  server = await RedisServer.start();
-  redis = desk.redis(server.url);
-});
-afterAll(async () => {
-  await desk[Symbol.asyncDispose]();
-  await server.stop();
-});
-beforeEach(async () => {
-  tag += 1;
-  shard = await ScriptShard.open(redis, `g${tag}`);
-  keys = shard.keys;
-});
+const shard = shardOfEachTest();
 
 async function schedule(id: string, operation: string, when: string): Promise<string> {
   const reply = await shard.call(lua.schedule, { pendingMax: 0, delayMaxMs: 1e12 }, [when, 1, id, `${operation} {}`]);
@@ -69,9 +47,9 @@ describe("a shard whose timers move", () => {
   });
 
   it("T11 a shard that nobody has founded is sealed at once: nothing is in it", async () => {
-    await redis.del(keys.state);
+    await shard.redis.del(shard.keys.state);
     expect((await move("drain"))[0]).toBe("sealed");
-    expect(await redis.hget(keys.state, "layout")).toMatch(/^1:1>2:\d{16}$/u);
+    expect(await shard.redis.hget(shard.keys.state, "layout")).toMatch(/^1:1>2:\d{16}$/u);
   });
 });
 
@@ -91,19 +69,19 @@ describe("what is asked again", () => {
     const next = await schedule("a", "2", "k+60000");
     expect(next).toMatch(/^f/u);
     expect(await schedule("a", "2", "r+5")).toBe(next);
-    expect(await redis.hlen(keys.later)).toBe(1);
+    expect(await shard.redis.hlen(shard.keys.later)).toBe(1);
     await shard.call(lua.settle, {}, ["a", leaseEnd, token, "3", "done", 1, ""]);
     expect(await schedule("a", "1", "k+1")).toBe(first);
     await shard.call(lua.cancel, {}, ["a", "4"]);
     expect(await schedule("a", "2", "k+1")).toBe(next);
-    expect(await redis.zcard(keys.due)).toBe(0);
+    expect(await shard.redis.zcard(shard.keys.due)).toBe(0);
   });
 
   it("K1 the last of two schedules that have both ended answers as at first, too", async () => {
     for (const [round, operation] of ["1", "2"].entries()) {
       const answer = await schedule("a", operation, "k@1000");
       const { leaseEnd } = await shard.lease(1, round * 2 + 1);
-      const record = (await redis.hget(keys.data, "a")) as string;
+      const record = (await shard.redis.hget(shard.keys.data, "a")) as string;
       const acknowledge = { lane: "w.0", sequence: round * 2 + 2, limit: 0, leaseUs: 1_000_000, ackCount: 1 };
       await shard.call(lua.claim, acknowledge, [leaseEnd, 1, "a", record.slice(0, record.lastIndexOf(" "))]);
       expect(await schedule("a", operation, "k+1")).toBe(answer);
@@ -113,9 +91,9 @@ describe("what is asked again", () => {
 
 describe("numbers and times", () => {
   it("K5 a clock that went back gives tokens and generations above the highest so far", async () => {
-    await redis.hset(keys.state, "floor", "7000000000000000");
+    await shard.redis.hset(shard.keys.state, "floor", "7000000000000000");
     await shard.set("a");
-    expect(await redis.hget(keys.state, "floor")).toBe("7000000000000001");
+    expect(await shard.redis.hget(shard.keys.state, "floor")).toBe("7000000000000001");
     expect((await shard.lease()).token).toBe("7000000000000002");
   });
 
@@ -123,24 +101,24 @@ describe("numbers and times", () => {
     const reap = { limit: 10, attemptsMax: 3, leaseUs: 1_000_000, error: "gone" };
     await shard.set("a");
     await shard.lease();
-    await redis.call("zadd", [keys.due, "7000000000000001", "a"]);
-    await redis.hset(keys.state, "floor", "7000000000000000", "leaseMaxUs", "1000000");
+    await shard.redis.call("zadd", [shard.keys.due, "7000000000000001", "a"]);
+    await shard.redis.hset(shard.keys.state, "floor", "7000000000000000", "leaseMaxUs", "1000000");
     expect((await shard.call(lua.reap, reap))[2]).toBe(0);
     expect((await shard.call(lua.reap, reap))[2]).toBe(0);
-    expect(await redis.zscore(keys.due, "a")).toBe("7000000000000001");
-    const backUs = Number(await redis.hget(keys.state, "backUs"));
-    await redis.hset(keys.state, "backUs", String(backUs - 2_000_000));
+    expect(await shard.redis.zscore(shard.keys.due, "a")).toBe("7000000000000001");
+    const backUs = Number(await shard.redis.hget(shard.keys.state, "backUs"));
+    await shard.redis.hset(shard.keys.state, "backUs", String(backUs - 2_000_000));
     expect((await shard.call(lua.reap, reap))[2]).toBe(1);
   });
 
   /** A tombstone from before the clock went back is met by a late schedule, and by another one when its turn of the memory is over. */
   async function lateSchedulesAfterClockWentBack(): Promise<string> {
     await shard.call(lua.cancel, {}, ["another", "0"]);
-    const side = await redis.hget(keys.state, "side");
-    const atRest = side === "A" ? keys.memoryB : keys.memoryA;
-    await redis.hset(atRest, "xa", "7000000000000000", "ia", "7000000000000000");
+    const side = await shard.redis.hget(shard.keys.state, "side");
+    const atRest = side === "A" ? shard.keys.memoryB : shard.keys.memoryA;
+    await shard.redis.hset(atRest, "xa", "7000000000000000", "ia", "7000000000000000");
     expect(await schedule("a", "1", "k+60000")).toMatch(/^x/u);
-    await redis.del(atRest);
+    await shard.redis.del(atRest);
     return schedule("a", "1", "k+60000");
   }
 
@@ -155,9 +133,9 @@ describe("numbers and times", () => {
   });
 
   it("T10 a claim that finds nothing and acknowledges nothing writes nothing", async () => {
-    const before = await redis.hgetall(keys.state);
+    const before = await shard.redis.hgetall(shard.keys.state);
     await shard.lease();
-    expect(await redis.hgetall(keys.state)).toEqual(before);
-    expect(await redis.exists(keys.memoryA, keys.memoryB)).toBe(0);
+    expect(await shard.redis.hgetall(shard.keys.state)).toEqual(before);
+    expect(await shard.redis.exists(shard.keys.memoryA, shard.keys.memoryB)).toBe(0);
   });
 });

@@ -1,10 +1,13 @@
 /** One shard as its scripts see it: calls each by the names of its arguments, on a real server. */
+import { RedisServer } from "@holdfast/testkit";
 import type { Redis } from "ioredis";
+import { afterAll, beforeAll, beforeEach } from "vitest";
 import { claimScript } from "../src/claim.ts";
 import type { ClaimReply } from "../src/claim.ts";
 import { shardKeys } from "../src/keys.ts";
 import type { ShardKeys } from "../src/keys.ts";
 import * as lua from "../src/scripts.generated.ts";
+import { Desk, freshName } from "./client.ts";
 
 interface Source {
   readonly keys: readonly string[];
@@ -15,23 +18,24 @@ interface Source {
 /** A server time that is far away. */
 export const far = "9000000000000000";
 
-/** A founded shard. */
+/** A shard, and the server on which it is founded. */
 export class ScriptShard {
-  readonly #redis: Redis;
-  keys: ShardKeys;
+  server!: RedisServer;
+  redis!: Redis;
+  keys!: ShardKeys;
   layout = "";
+  #sequence = 0;
 
-  private constructor(redis: Redis, keys: ShardKeys) {
-    this.#redis = redis;
-    this.keys = keys;
+  /** Goes over to a shard that nobody has used. */
+  async renew(): Promise<void> {
+    this.keys = shardKeys("holdfast", freshName(), 0);
+    await this.found();
   }
 
-  /** Founds the shard of a new name. */
-  static async open(redis: Redis, name: string): Promise<ScriptShard> {
-    const shard = new ScriptShard(redis, shardKeys("holdfast", name, 0));
-    const reply = await shard.call(lua.open, { shards: 1, boundUs: 2_000_000, keepUs: 60_000_000, found: "1" });
-    shard.layout = reply[2] as string;
-    return shard;
+  /** Founds it where it is. */
+  async found(): Promise<void> {
+    const reply = await this.call(lua.open, { shards: 1, boundUs: 2_000_000, keepUs: 60_000_000, found: "1" });
+    this.layout = reply[2] as string;
   }
 
   /** Calls a script with arguments by name; bounds are far away unless given. */
@@ -48,7 +52,7 @@ export class ScriptShard {
       ...script.args.map((name) => named[name] as string),
       ...rest,
     ];
-    return (await this.#redis.call("eval", [script.source, script.keys.length, ...list])) as unknown[];
+    return (await this.redis.call("eval", [script.source, script.keys.length, ...list])) as unknown[];
   }
 
   /** Sets timers that are due. */
@@ -75,6 +79,12 @@ export class ScriptShard {
     return claimed;
   }
 
+  /** Claims as the lane's next request. */
+  claimNext(limit: number, acks?: readonly (string | number)[], ackCount: number = acks ? 1 : 0): Promise<ClaimReply> {
+    this.#sequence += 1;
+    return this.claim(limit, this.#sequence, acks, ackCount);
+  }
+
   /** Claims; the lease as the settling scripts take it. */
   async lease(limit = 10, sequence = 1): Promise<{ token: string; leaseEnd: string; timers: readonly string[] }> {
     const { token, leaseEnd, timers } = await this.claim(limit, sequence);
@@ -84,7 +94,23 @@ export class ScriptShard {
 
   /** Ends all leases, as time does. */
   async lapse(): Promise<void> {
-    for (const id of await this.#redis.zrange(this.keys.due, "0", "-1"))
-      await this.#redis.call("zadd", [this.keys.due, "1000001", id]);
+    for (const id of await this.redis.zrange(this.keys.due, "0", "-1"))
+      await this.redis.call("zadd", [this.keys.due, "1000001", id]);
   }
+}
+
+/** The shard of the tests of a file: on a server of their own, and in each test another one. */
+export function shardOfEachTest(): ScriptShard {
+  const shard = new ScriptShard();
+  const desk = new Desk();
+  beforeAll(async () => {
+    shard.server = await RedisServer.start();
+    shard.redis = desk.redis(shard.server.url);
+  });
+  afterAll(async () => {
+    await desk[Symbol.asyncDispose]();
+    await shard.server.stop();
+  });
+  beforeEach(() => shard.renew());
+  return shard;
 }

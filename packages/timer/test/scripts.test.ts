@@ -1,36 +1,15 @@
 /** Each Lua file for itself, on a real server: what it answers, and what it leaves in the keys. */
 import { UnexpectedReplyError } from "@holdfast/core";
-import { RedisServer } from "@holdfast/testkit";
-import type { Redis } from "ioredis";
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { claimScript } from "../src/claim.ts";
 import { shardKeys } from "../src/keys.ts";
-import type { ShardKeys } from "../src/keys.ts";
 import { decodeRecord } from "../src/record.ts";
 import * as lua from "../src/scripts.generated.ts";
 import { withAlteredLua } from "../../../scripts/lua/altered.ts";
-import { Desk } from "./client.ts";
-import { far, ScriptShard } from "./script-shard.ts";
+import { far, shardOfEachTest } from "./script-shard.ts";
+import type { ScriptShard } from "./script-shard.ts";
 
-let server: RedisServer;
-let shard: ScriptShard;
-let redis: Redis;
-let keys: ShardKeys;
-let tag = 0;
-const desk = new Desk();
-beforeAll(async () => {
-  server = await RedisServer.start();
-  redis = desk.redis(server.url);
-});
-afterAll(async () => {
-  await desk[Symbol.asyncDispose]();
-  await server.stop();
-});
-beforeEach(async () => {
-  tag += 1;
-  shard = await ScriptShard.open(redis, `t${tag}`);
-  keys = shard.keys;
-});
+const shard = shardOfEachTest();
 
 const call: ScriptShard["call"] = (...given) => shard.call(...given);
 const set: ScriptShard["set"] = (...ids) => shard.set(...ids);
@@ -60,7 +39,7 @@ describe("scripts", () => {
       "layout",
       shard.layout,
     ]);
-    expect(await redis.zcard(keys.due)).toBe(1);
+    expect(await shard.redis.zcard(shard.keys.due)).toBe(1);
   });
 
   it("cancel removes a pending timer, marks a leased one, and leaves a tombstone in any case", async () => {
@@ -85,7 +64,7 @@ describe("scripts", () => {
     for (const [round, operation] of ["1", "2"].entries()) {
       if (round > 0) await schedule(operation);
       const { leaseEnd } = await lease(1, round * 2 + 1);
-      const record = (await redis.hget(keys.data, "a")) as string;
+      const record = (await shard.redis.hget(shard.keys.data, "a")) as string;
       const head = record.slice(0, record.lastIndexOf(" "));
       const acknowledge = { lane: "w.0", sequence: round * 2 + 2, limit: 0, leaseUs: 1_000_000, ackCount: 1 };
       await call(lua.claim, acknowledge, [leaseEnd, 1, "a", head]);
@@ -96,25 +75,25 @@ describe("scripts", () => {
   it("K1 a repeat gets its first answer after its timer has ended, was set anew, and has ended again", async () => {
     const [first, repeat] = await repeatAfterTwoEnds();
     expect(repeat).toBe(first);
-    expect(await redis.zcard(keys.due)).toBe(0);
+    expect(await shard.redis.zcard(shard.keys.due)).toBe(0);
   });
 
   it("K1 counter-test: without what the first mark knew, the repeat brings the timer back", async () => {
     await withAlteredLua(lua.schedule, "  keepMark(id, mark)\n", "", async () => {
       const [first, repeat] = await repeatAfterTwoEnds();
       expect(repeat).not.toBe(first);
-      expect(await redis.zcard(keys.due)).toBe(1);
+      expect(await shard.redis.zcard(shard.keys.due)).toBe(1);
     });
   });
 
   /** Cancels a timer that has ended a turn of the memory ago; then that turn is forgotten, and a schedule from before the cancel arrives. */
   async function lateScheduleAfterTurn(): Promise<unknown> {
     await call(lua.cancel, {}, ["another", "0"]);
-    const side = await redis.hget(keys.state, "side");
-    const atRest = keys[side === "A" ? "memoryB" : "memoryA"];
-    await redis.hset(atRest, "ia", "1795312345678901");
+    const side = await shard.redis.hget(shard.keys.state, "side");
+    const atRest = shard.keys[side === "A" ? "memoryB" : "memoryA"];
+    await shard.redis.hset(atRest, "ia", "1795312345678901");
     await call(lua.cancel, {}, ["a", "1"]);
-    await redis.del(atRest);
+    await shard.redis.del(atRest);
     const reply = await call(lua.schedule, { pendingMax: 0, delayMaxMs: 1e9 }, ["k+1", 1, "a", "2 {}"]);
     return (reply[2] as unknown[])[0];
   }
@@ -176,7 +155,7 @@ describe("scripts", () => {
     const next = { lane: "w.0", sequence: 2, limit: 10, leaseUs: 1_000_000, ackCount: 2 };
     const reply = await call(lua.claim, next, [first.leaseEnd, 1, "a", "", "5", 1, "b", ""]);
     expect(reply[6]).toEqual(["b"]);
-    expect(await redis.zrange(keys.due, "0", "-1")).toEqual(["b"]);
+    expect(await shard.redis.zrange(shard.keys.due, "0", "-1")).toEqual(["b"]);
     expect((await call(lua.claim, { ...next, sequence: 1, ackCount: 0 }))[0]).toBe("outrun");
   });
 
@@ -184,13 +163,13 @@ describe("scripts", () => {
   async function acknowledgeBesideStranger(): Promise<{ readonly refused: unknown; readonly left: readonly string[] }> {
     const ids = "abcdefghi".split("");
     await set(...ids, "stranger");
-    await redis.zrem(keys.due, "stranger");
+    await shard.redis.zrem(shard.keys.due, "stranger");
     const { leaseEnd } = await lease();
-    await redis.call("zadd", [keys.due, leaseEnd, "stranger"]);
-    await redis.call("zadd", [keys.due, "9000000000000001", "a"]);
+    await shard.redis.call("zadd", [shard.keys.due, leaseEnd, "stranger"]);
+    await shard.redis.call("zadd", [shard.keys.due, "9000000000000001", "a"]);
     const acknowledge = { lane: "w.0", sequence: 2, limit: 0, leaseUs: 1_000_000, ackCount: ids.length };
     const reply = await call(lua.claim, acknowledge, [leaseEnd, ids.length, ...ids, ...ids.map(() => "")]);
-    return { refused: reply[6], left: await redis.zrange(keys.due, "0", "-1") };
+    return { refused: reply[6], left: await shard.redis.zrange(shard.keys.due, "0", "-1") };
   }
 
   it("T3 a whole batch is acknowledged at once only if it is exactly what has this end of lease", async () => {
@@ -225,8 +204,8 @@ describe("scripts", () => {
     const words = ["pending", "pending", "dead", "ended", "lost"];
     expect((await call(lua.settle, { publish: "PUBLISH" }, items))[2]).toEqual(words);
     expect((await call(lua.settle, { publish: "PUBLISH" }, items))[2]).toEqual(words);
-    expect(await redis.zrange(keys.due, "0", "-1")).toEqual(["b", "a", "e"]);
-    expect(await redis.hget(keys.state, "leased")).toBe("1");
+    expect(await shard.redis.zrange(shard.keys.due, "0", "-1")).toEqual(["b", "a", "e"]);
+    expect(await shard.redis.hget(shard.keys.state, "leased")).toBe("1");
   });
 
   it("extend prolongs, and afterwards the token tells the lease", async () => {
@@ -235,7 +214,7 @@ describe("scripts", () => {
     const items = ["a", leaseEnd, token, 1, "b", "3", "4", 1, "c", leaseEnd, token, 1];
     expect((await call(lua.extend, { leaseUs: 90_000_000 }, items))[2]).toBe("rll");
     expect((await call(lua.extend, { leaseUs: 90_000_000 }, items))[2]).toBe("rll");
-    expect(Number(await redis.zscore(keys.due, "a"))).toBeGreaterThan(Number(leaseEnd));
+    expect(Number(await shard.redis.zscore(shard.keys.due, "a"))).toBeGreaterThan(Number(leaseEnd));
     await call(lua.cancel, {}, ["a", "1"]);
     expect((await call(lua.extend, { leaseUs: 90_000_000 }, items))[2]).toBe("cll");
   });
@@ -249,32 +228,32 @@ describe("scripts", () => {
     expect((await call(lua.reap, reap))[2]).toBe(0);
     await shard.lapse();
     expect((await call(lua.reap, reap)).slice(2)).toEqual([3, ["b"]]);
-    expect(await redis.zrange(keys.due, "0", "-1")).toEqual(["a"]);
-    expect(await redis.hget(keys.notes, "a")).toBe("0000s-");
+    expect(await shard.redis.zrange(shard.keys.due, "0", "-1")).toEqual(["a"]);
+    expect(await shard.redis.hget(shard.keys.notes, "a")).toBe("0000s-");
   });
 
   it("K3 reap writes nothing, not even that the clock went back, when a key is another program's", async () => {
     const reap = { limit: 10, attemptsMax: 3, leaseUs: 50_000_000, error: "gone" };
-    const state = keys.state;
+    const state = shard.keys.state;
     await set("a");
     await lease();
     await shard.lapse();
     // The shard has seen a later time than the server's: its clock went back.
-    await redis.hset(state, "floor", "7000000000000000");
+    await shard.redis.hset(state, "floor", "7000000000000000");
     for (const part of ["notes", "later", "deadData"] as const) {
-      const key = keys[part];
-      await redis.set(key, "another program's");
-      const before = await redis.hgetall(state);
+      const key = shard.keys[part];
+      await shard.redis.set(key, "another program's");
+      const before = await shard.redis.hgetall(state);
       await expect(call(lua.reap, reap)).rejects.toThrow("WRONGTYPE");
-      expect(await redis.hgetall(state)).toEqual(before);
-      await redis.del(key);
+      expect(await shard.redis.hgetall(state)).toEqual(before);
+      await shard.redis.del(key);
     }
     expect((await call(lua.reap, reap)).slice(2)).toEqual([1, []]);
-    expect(await redis.hget(state, "backUs")).toMatch(/^\d{16}$/u);
+    expect(await shard.redis.hget(state, "backUs")).toMatch(/^\d{16}$/u);
     // Nothing has lapsed now: how far it came is noted all the same, and forgotten when all was seen.
-    await redis.hset(state, "backUs", "1");
+    await shard.redis.hset(state, "backUs", "1");
     expect((await call(lua.reap, reap)).slice(2)).toEqual([0, []]);
-    expect(await redis.hexists(state, "backUs")).toBe(0);
+    expect(await shard.redis.hexists(state, "backUs")).toBe(0);
   });
 
   it("get finds a timer and what follows it, stats counts, hasten makes due", async () => {
@@ -291,7 +270,7 @@ describe("scripts", () => {
 
   it("restore sets what is missing and has not ended, and keeps to its window", async () => {
     await set("there");
-    const [seconds, microseconds] = (await server.call("TIME")) as string[];
+    const [seconds, microseconds] = (await shard.server.call("TIME")) as string[];
     const asOfUs = Number(seconds) * 1_000_000 + Number(microseconds);
     await call(lua.cancel, {}, ["gone", "1"]);
     const items = ["there", "k+1", "2 ", "gone", "k+1", "3 ", "lost", "k+1", "4 "];
@@ -329,7 +308,7 @@ describe("scripts", () => {
       expect((await call(lua.drop, { id: "b", operation: "4" }))[2]).toEqual(["dropped"]);
     }
     expect((await call(lua.redrive, { id: "b", operation: "5" }))[2]).toEqual(["absent"]);
-    expect(await redis.hget(keys.data, "a")).toMatch(/^s[0-9a-z]{10}0 3 "a"$/u);
+    expect(await shard.redis.hget(shard.keys.data, "a")).toMatch(/^s[0-9a-z]{10}0 3 "a"$/u);
   });
 
   it("move drains, seals and finishes, each step as often as it is asked; pack, store and discard carry over in between", async () => {
@@ -349,7 +328,7 @@ describe("scripts", () => {
     const packed = await call(lua.pack, { cursor: "0", count: 10 });
     expect(packed.slice(1)).toEqual(["0", ["x", "5000"], ["body"], ["note"], [""]]);
     expect((await call(lua.discard, {}, ["x"]))[0]).toBe("discarded");
-    expect(await redis.exists(keys.due, keys.data, keys.notes)).toBe(0);
+    expect(await shard.redis.exists(shard.keys.due, shard.keys.data, shard.keys.notes)).toBe(0);
     expect((await step("finish"))[0]).toBe("finished");
     expect((await step("finish"))[0]).toBe("finished");
     expect((await call(lua.store, {}, ["x", "5000", "body", "", ""]))[0]).toBe("layout");
