@@ -17,7 +17,7 @@ export interface Clock {
   /** Epoch milliseconds by the local system clock. */
   wallMs(): number;
   /**
-   * Calls back once after a delay. A delay beyond what the platform can wait is cut short, so a callback always compares the time.
+   * Calls back once, and not before the delay has passed by `monotonicMs`.
    * @param callback runs once
    * @param delayMs milliseconds, 0 and below mean as soon as possible
    * @param weak true when the timer alone is no reason to keep the process alive
@@ -30,16 +30,45 @@ export interface Clock {
 /** Node fires a longer timeout at once: 2^31 - 1 ms, about 24.8 days. */
 const timeoutMaxMs = 2_147_483_647;
 
+/**
+ * A timeout of Node's that keeps its word. Node counts in whole milliseconds from the one that has begun, so it may fire nearly one early;
+ * whoever gives up then is ahead of the bound in server time (K1) that was made for the same moment.
+ */
+class SystemTimer {
+  readonly #callback: () => void;
+  readonly #dueMs: number;
+  readonly #weak: boolean;
+  #timeout: NodeJS.Timeout;
+
+  constructor(callback: () => void, delayMs: number, weak: boolean) {
+    this.#callback = callback;
+    this.#dueMs = performance.now() + delayMs;
+    this.#weak = weak;
+    this.#timeout = this.#wait(delayMs);
+  }
+
+  clear(): void {
+    clearTimeout(this.#timeout);
+  }
+
+  #wait(delayMs: number): NodeJS.Timeout {
+    const timeout = setTimeout(() => this.#fire(), Math.min(Math.ceil(Math.max(delayMs, 0)), timeoutMaxMs));
+    return this.#weak ? timeout.unref() : timeout;
+  }
+
+  #fire(): void {
+    const leftMs = this.#dueMs - performance.now();
+    if (leftMs > 0) this.#timeout = this.#wait(leftMs);
+    else this.#callback();
+  }
+}
+
 /** The clock of this process. */
 export const systemClock: Clock = {
   monotonicMs: () => performance.now(),
   wallMs: () => Date.now(),
-  setTimer(callback, delayMs, weak = false) {
-    // Node cuts off fractions and would fire early.
-    const timer = setTimeout(callback, Math.min(Math.ceil(Math.max(delayMs, 0)), timeoutMaxMs));
-    return { timer: weak ? timer.unref() : timer };
-  },
-  clearTimer: (handle) => clearTimeout(handle.timer as NodeJS.Timeout),
+  setTimer: (callback, delayMs, weak = false) => ({ timer: new SystemTimer(callback, delayMs, weak) }),
+  clearTimer: (handle) => (handle.timer as SystemTimer).clear(),
 };
 
 /** A moment by both local clocks, taken before a request is sent, from which a lease counts. */
@@ -63,7 +92,7 @@ export function elapsedMs(clock: Clock, since: Instant): number {
 
 /**
  * Resolves after a delay, or rejects with the signal's reason as soon as it aborts; leaves no listener and no timer behind.
- * @param delayMs milliseconds; the platform waits no longer than 24.8 days, so whoever sleeps for longer compares the time and sleeps on
+ * @param delayMs milliseconds
  */
 export function sleep(clock: Clock, delayMs: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {

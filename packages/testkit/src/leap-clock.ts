@@ -27,7 +27,7 @@ export class LeapClock {
   }
 
   /**
-   * Calls back once after a delay, or when a leap has passed it.
+   * Calls back once, when the delay has passed by `monotonicMs` or a leap has passed it.
    *
    * @param weak true when the timer alone is no reason to keep the process alive.
    */
@@ -64,7 +64,6 @@ export class LeapClock {
   }
 
   #arm(delayMs: number, weak: boolean, callback: () => void): NodeJS.Timeout {
-    // Node cuts off fractions and would fire early.
     const timer = setTimeout(callback, Math.ceil(Math.max(delayMs, 0)));
     return weak ? timer.unref() : timer;
   }
@@ -75,6 +74,12 @@ export class LeapClock {
   }
 
   #fire(timer: Timer): void {
+    const leftMs = timer.dueMs - this.monotonicMs();
+    // Node counts in whole milliseconds from the one that has begun, so it may fire nearly one early.
+    if (leftMs > 0) {
+      timer.running = this.#arm(leftMs, timer.weak, () => this.#fire(timer));
+      return;
+    }
     this.#timers.delete(timer);
     timer.callback();
   }
