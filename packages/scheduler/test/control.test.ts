@@ -29,9 +29,9 @@ describe("pause and resume", () => {
     expect(await operator.pause("job")).toEqual({ kind: "paused" });
     const pausedMs = Date.now();
     const store = storeOf(desk.redis(server.url), name);
-    await pollUntil("what was admitted before the pause has run", async () => {
+    await pollUntil("what had begun before the pause has ended", async () => {
       const view = await store.look();
-      return view.kind === "job" && view.head === "" && view.waitingCount === 0;
+      return view.kind === "job" && view.open === "";
     });
     const count = catcher.runs.length;
     await delay(400);

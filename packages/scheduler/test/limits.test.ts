@@ -45,8 +45,11 @@ describe("C3 atMostMs", () => {
     await using desk = new Desk();
     const clock: Clock = {
       ...systemClock,
-      setTimer: (callback, delayMs, weak) =>
-        delayMs > 300 && delayMs <= 700 ? { timer: undefined } : systemClock.setTimer(callback, delayMs, weak),
+      setTimer(callback, delayMs, weak) {
+        const handle = systemClock.setTimer(callback, delayMs, weak);
+        if (delayMs > 300 && delayMs <= 700) systemClock.clearTimer(handle);
+        return handle;
+      },
     };
     const scheduler = desk.scheduler(server.url, freshName(), { clock });
     const runs: Run[] = [];

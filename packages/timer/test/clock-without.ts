@@ -6,7 +6,10 @@ import type { Clock } from "@holdfast/core";
 export function clockWithout(delayMs: number): Clock {
   return {
     ...systemClock,
-    setTimer: (callback, delay, weak) =>
-      delay === delayMs ? { timer: undefined } : systemClock.setTimer(callback, delay, weak),
+    setTimer(callback, delay, weak) {
+      const handle = systemClock.setTimer(callback, delay, weak);
+      if (delay === delayMs) systemClock.clearTimer(handle);
+      return handle;
+    },
   };
 }
