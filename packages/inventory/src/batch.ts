@@ -33,27 +33,32 @@ export function linesOfSettlement({ part }: Settlement): number {
   return part?.skus.length ?? 1;
 }
 
-/** Counters that orders need: what is available, and what is reserved unless it is only taken. */
-function fieldsOf(orders: readonly Order[]): ReadonlySet<string> {
+/** Counters that orders need: what is available, what is reserved unless it is only taken, and of spread stock what came from elsewhere. */
+function fieldsOf(orders: readonly Order[], spread: boolean): ReadonlySet<string> {
   const fields = new Set<string>();
   for (const { operation, basket } of orders) {
     for (const sku of basket.skus) {
       fields.add(sku);
       if (operation !== "d") fields.add(`r#${sku}`);
+      if (spread && (operation === "k" || operation === "j")) fields.add(`n#${sku}`);
     }
   }
   return fields;
 }
 
 /** Orders as apply.lua gets them. */
-export function orderArguments(orders: readonly Order[], final: boolean): { itemCount: number; items: Items } {
+export function orderArguments(
+  orders: readonly Order[],
+  final: boolean,
+  spread: boolean,
+): { itemCount: number; items: Items } {
   const items: string[] = [];
   for (const { id } of orders) items.push(id.word);
   for (const { id, operation, holdMs, flag, reference, basket } of orders) {
     const kind = id.bornMs === 0 ? operation : operation.toUpperCase() + String(id.bornMs).padStart(13, "0");
     items.push(`${operation === "v" ? kind + holdMs : kind} ${flag} ${reference} ${basket.text}`);
   }
-  for (const field of fieldsOf(orders)) items.push(field);
+  for (const field of fieldsOf(orders, spread)) items.push(field);
   return { itemCount: final ? orders.length : -orders.length, items };
 }
 

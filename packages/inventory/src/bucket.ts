@@ -268,7 +268,7 @@ export class Bucket {
         const args = {
           ...this.common(),
           rememberMs: this.#options.rememberMs,
-          ...orderArguments(orders, final),
+          ...orderArguments(orders, final, this.#options.bucketCount > 1),
         };
         const call = this.call("apply", undefined, (orders[0] as Order).id.given);
         return this.#answers(await this.connection.run(applyScript, this.#stockKeys(), args, call), orders.length);

@@ -80,7 +80,10 @@ export class ExceedsReservationError extends HoldfastError {
   }
 }
 
-/** There would be more than 2^53 - 1 units of a sku. Nothing was done. */
+/**
+ * There would be more than 2^53 - 1 units of a sku. Nothing was done. Of a spread sku each of n buckets takes in an nth of that at most:
+ * what it took in and did not sell, also when another bucket has it now.
+ */
 export class StockOverflowError extends HoldfastError {
   override readonly name = "StockOverflowError";
   readonly code = "INVENTORY_STOCK_OVERFLOW";
@@ -88,7 +91,9 @@ export class StockOverflowError extends HoldfastError {
   readonly sku: string;
 
   constructor(resource: string, sku: string) {
-    super(`${resource}: nothing was done, since there would be more than 2^53 - 1 units of "${sku}"`);
+    super(
+      `${resource}: nothing was done, since there would be more than 2^53 - 1 units of "${sku}", or more than its share in the bucket that decides`,
+    );
     this.sku = sku;
   }
 }

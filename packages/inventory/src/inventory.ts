@@ -202,7 +202,7 @@ export class Inventory implements AsyncDisposable {
    * meanwhile are not overwritten. Up to 1,000 skus are set in one step, more in several, each if nothing has moved since the one before.
    * @param snapshot skus and what is on hand; others stay as they are. Goes into bucket 0
    * @throws TypeError, RangeError; ForkedLogError, MovementGapError when the log is not the one of `ifCursor`; DifferentRequestError,
-   *   IdForgottenError; and what every call of Redis throws
+   *   IdForgottenError, StockOverflowError; and what every call of Redis throws
    */
   async seed(snapshot: Snapshot, options: SeedOptions): Promise<SeedResult> {
     this.#assertOpen();

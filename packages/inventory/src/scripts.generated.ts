@@ -7,10 +7,10 @@ export const apply = {
   args: ["layout", "notAfterUs", "keepMs", "rememberMs", "expireMax", "itemCount"],
   rest: "items",
   replies: ["form", "bad-stock", "bad-order", "too-late", "applied"],
-  sha1: "45a0023756167961f7120b27b659bca93f0c68b5" as string,
+  sha1: "17547df7d34cf76df89a3875b616c12573b4c220" as string,
   source: `local stock, recordsA, recordsB, due, log = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local layout, notAfterUs, keepMs, rememberMs = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
-local expireMax, itemCount = ARGV[5], tonumber(ARGV[6])
+local layout, notAfterUs, keepMs, rememberMs = ARGV[1], ARGV[2] + 0, ARGV[3] + 0, ARGV[4]
+local expireMax, itemCount = ARGV[5], ARGV[6] + 0
 local input, first = ARGV, 7
 local time = redis.call("TIME")
 local nowUs = time[1] * 1000000 + time[2]
@@ -23,56 +23,66 @@ local wanted = { (table.unpack or unpack)(input, first + 2 * count) }
 local unpack = table.unpack or unpack
 local nowMsText = string.sub(nowText, 1, 13)
 local nowMs = (nowUs - nowUs % 1000) / 1000
-local control = redis.call("HMGET", stock, "#form", "#next", "#side", "#liveA", "#liveB", unpack(wanted))
+local control = redis.call("HMGET", stock, "#form", "#next", "#side", unpack(wanted))
 if control[1] and string.sub(control[1], 1, #layout) ~= layout then
   return { "form", control[1] }
 end
-local side, resting, sinceMs, alone = "A", "B", nowMs, true
+local side, sinceMs = "a", nowMs
 if control[3] then
-  side = string.sub(control[3], 1, 1)
-  sinceMs = tonumber(string.sub(control[3], 2))
-  alone = side == "a"
-  resting = side == "B" and "A" or "B"
-  side = alone and "A" or side
+  side, sinceMs = string.sub(control[3], 1, 1), string.sub(control[3], 2) + 0
 end
-local current, rest, liveHere, liveThere = recordsA, recordsB, control[4] or 0, control[5] or 0
+local current, rest, only = recordsA, recordsB, side == "a"
 if side == "B" then
-  current, rest, liveHere, liveThere = rest, current, liveThere, liveHere
+  current, rest = rest, current
 end
-local turned = nowMs - sinceMs >= keepMs and tonumber(liveThere) == 0
-if turned then
-  side, resting, current, rest, liveHere, liveThere, alone = resting, side, rest, current, liveThere, liveHere, false
+local into, turned, liveAtRest, liveBefore = current, false, false, false
+if nowMs - sinceMs >= keepMs then
+  local live = redis.call("ZCARD", due)
+  liveBefore = (redis.call("HGET", stock, "#atRest") or 0) + 0
+  liveAtRest = math.min(liveBefore, live)
+  turned = liveAtRest == 0
+  if turned then
+    side, into, only, liveAtRest = side == "B" and "A" or "B", rest, true, live
+  end
 end
-local nextMs = control[2] and tonumber(control[2]) or math.huge
-local nextBefore, thereBefore = nextMs, liveThere
+local nextMs = control[2] and control[2] ~= "" and control[2] + 0 or math.huge
+local nextBefore = nextMs
 local value, bad = {}, false
 for at = 1, #wanted do
-  local count = tonumber(control[at + 5] or 0)
-  if not count or count < 0 or count > 9007199254740991 or count % 1 ~= 0 then
+  local count = tonumber(control[at + 3] or 0)
+  if not count or count < 0 and string.sub(wanted[at], 1, 2) ~= "n#" or count > 9007199254740991 or count % 1 ~= 0 then
     bad = wanted[at]
   end
   count = count or 0
-  control[at + 5], value[wanted[at]] = count, count
+  control[at + 3], value[wanted[at]] = count, count
 end
-local entries, kept, held, freed = {}, {}, {}, {}
-local fresh, placeOf, lapsed, dueLeft = {}, {}, 0, false
+local entries, kept, held, freed = { nil }, { nil, nil }, { nil, nil }, {}
+local fresh, atRest, lapsed, dueLeft = {}, {}, 0, false
 if nextMs <= nowMs then
-local function records(ids)
-  local found, missing = {}, {}
-  if #ids == 0 then
-    return found
+local function records(ids, first, last)
+  if last < first then
+    return {}
   end
-  local texts = redis.call("HMGET", current, unpack(ids))
-  for at, id in ipairs(ids) do
-    found[id], placeOf[id] = texts[at], side
-    if not texts[at] then
-      missing[#missing + 1] = id
+  local found = redis.call("HMGET", current, unpack(ids, first, last))
+  if turned then
+    for at = first, last do
+      atRest[ids[at]] = true
     end
-  end
-  if #missing > 0 and not alone then
-    texts = redis.call("HMGET", rest, unpack(missing))
-    for at, id in ipairs(missing) do
-      found[id], placeOf[id] = texts[at], resting
+  elseif not only then
+    local missing, place = {}, 0
+    for at = 1, #found do
+      missing[#missing + 1] = not found[at] and ids[first + at - 1] or nil
+    end
+    if missing[1] then
+      local texts = redis.call("HMGET", rest, unpack(missing))
+      for at = 1, #found do
+        if not found[at] then
+          place = place + 1
+          found[at], atRest[missing[place]] = texts[place], true
+        end
+      end
+      liveBefore = liveBefore or (redis.call("HGET", stock, "#atRest") or 0) + 0
+      liveAtRest = liveAtRest or liveBefore
     end
   end
   return found
@@ -80,12 +90,20 @@ end
 local function holdOf(record)
   local state, endText, holdMs, operation, request, reference, lines =
     string.match(record, "^(%l)v%d+ (%d+) (%d+) (%S+) (%S+ (%S+) (.+))$")
+  if not state then
+    return false
+  end
   local skus, counts, held, taken = {}, {}, lines, false
   if state == "h" or state == "x" then
     taken = string.find(lines, "#", 1, true)
     held = taken and string.sub(lines, taken + 2) or lines
-    for sku, count in string.gmatch(held, "(%S+) (%S+)") do
-      skus[#skus + 1], counts[#counts + 1] = sku, count
+    local only, units = string.match(held, "^(%S+) (%S+)$")
+    if only then
+      skus, counts = { only }, { units }
+    else
+      for sku, count in string.gmatch(held, "(%S+) (%S+)") do
+        skus[#skus + 1], counts[#counts + 1] = sku, count
+      end
     end
   end
   return {
@@ -95,16 +113,16 @@ local function holdOf(record)
     mark = operation,
     request = request,
     reference = reference,
-    held = held,
-    taken = taken,
-    skus = skus,
-    counts = counts,
+    held = held, taken = taken,
+    skus = skus, counts = counts,
   }
 end
 local function loadHeld(list)
   local first = #wanted + 1
   for _, hold in pairs(list) do
-    for _, sku in ipairs(hold.skus) do
+    local skus = hold.skus
+    for at = 1, #skus do
+      local sku = skus[at]
       if not value[sku] then
         value[sku], wanted[#wanted + 1] = 0, sku
       end
@@ -116,36 +134,33 @@ local function loadHeld(list)
   end
   for from = first, #wanted, 4000 do
     local texts = redis.call("HMGET", stock, unpack(wanted, from, math.min(from + 3999, #wanted)))
-    for at, text in ipairs(texts) do
-      local count, place = tonumber(text or 0), from + at - 1
+    for at = 1, #texts do
+      local count, place = tonumber(texts[at] or 0), from + at - 1
       if not count or count < 0 or count > 9007199254740991 or count % 1 ~= 0 then
         bad = wanted[place]
       end
       count = count or 0
-      control[place + 5], value[wanted[place]] = count, count
+      control[place + 3], value[wanted[place]] = count, count
     end
   end
 end
 local function mark(id, hold, state, more)
-  local head = state .. "v" .. nowMsText .. " " .. hold.endText .. " "
-  local record = head .. hold.holdMs .. " " .. hold.mark .. " " .. hold.request .. more
-  if hold.state == "h" then
-    if placeOf[id] == side then
-      liveHere = liveHere - 1
-    else
-      liveThere = liveThere - 1
-    end
+  local record = state .. "v" .. nowMsText .. " " .. hold.endText .. " " .. hold.holdMs .. " " .. hold.mark .. " "
+    .. hold.request .. more
+  if atRest[id] and hold.state == "h" then
+    liveAtRest = liveAtRest - 1
   end
-  if state == "h" then
-    liveHere = liveHere + 1
-  end
-  hold.state, placeOf[id], fresh[id] = state, side, record
+  hold.state, atRest[id], fresh[id] = state, nil, record
   kept[#kept + 1] = id
   kept[#kept + 1] = record
 end
-local function finish(id, hold, state, more, parts)
-  for at, sku in ipairs(hold.skus) do
-    local count, field = tonumber(hold.counts[at]), "r#" .. sku
+local function finish(id, hold, state, moved, more, parts)
+  local skus, counts = hold.skus, hold.counts
+  entries[#entries + 1] = state .. nowText .. " " .. id .. " " .. hold.reference .. " " .. moved
+  lapsed = state == "x" and lapsed + 1 or lapsed
+  for at = 1, #skus do
+    local sku, count = skus[at], counts[at] + 0
+    local field = "r#" .. sku
     value[field], value[sku] = value[field] - count, value[sku] + count - (parts and parts[at] or 0)
     if value[field] < 0 then
       bad = field
@@ -154,18 +169,13 @@ local function finish(id, hold, state, more, parts)
   freed[#freed + 1] = id
   mark(id, hold, state, more)
 end
-local function lapse(id, hold)
-  lapsed = lapsed + 1
-  entries[#entries + 1] = "x" .. nowText .. " " .. id .. " " .. hold.reference .. " " .. hold.held
-  finish(id, hold, "x", "")
-end
 if nextMs <= nowMs then
   local ids = redis.call("ZRANGE", due, "-inf", nowMsText, "BYSCORE", "LIMIT", 0, expireMax)
-  local found, ended, lines, count = records(ids), {}, 0, 0
-  for at, id in ipairs(ids) do
+  local found, ended, lines, count = records(ids, 1, #ids), {}, 0, 0
+  for at = 1, #ids do
     count = at
-    if found[id] and string.sub(found[id], 1, 2) == "hv" then
-      ended[at] = holdOf(found[id])
+    if found[at] and string.sub(found[at], 1, 2) == "hv" then
+      ended[at] = holdOf(found[at])
       lines = lines + #ended[at].skus
     end
     if lines >= expireMax * 10 then
@@ -175,7 +185,7 @@ if nextMs <= nowMs then
   loadHeld(ended)
   for at = 1, count do
     if ended[at] then
-      lapse(ids[at], ended[at])
+      finish(ids[at], ended[at], "x", ended[at].held, "")
     else
       freed[#freed + 1] = ids[at]
     end
@@ -186,11 +196,11 @@ if nextMs <= nowMs then
 end
 end
 local found = redis.call("HMGET", current, unpack(input, first, first + count - 1))
-local older = alone and found or redis.call("HMGET", rest, unpack(input, first, first + count - 1))
-local answers, endTexts, skus, took, wrong = {}, {}, {}, {}, false
+local older = only and found or redis.call("HMGET", rest, unpack(input, first, first + count - 1))
+local answers, skus, took, wrong, endDigits, endText = { nil }, { nil }, { nil }, false, false, false
 for index = 1, count do
   local id, order, answer = input[first + index - 1], input[first + count + index - 1], false
-  local kind, digits, flag, reference, linesAt = string.match(order, "^(%a)(%d*) (%S) (%S+) ()")
+  local kind, digits, tail, flag, reference, linesAt, asked = string.match(order, "^(%a)(%d*) ((%S) (%S+) ()(.+))$")
   local agedMs = 0
   if kind < "a" then
     kind, agedMs, digits = string.lower(kind), nowMs - string.sub(digits, 1, 13), string.sub(digits, 14)
@@ -217,14 +227,14 @@ while at <= #order do
   local left = there - taken
   if left < 0 then
     obstacle = "s"
-  elseif taken < 0 and left + value["r#" .. sku] > 9007199254740991 then
-    obstacle = "o" .. sku
+  elseif taken < 0 then
+    local share = math.floor(9007199254740991 / string.match(layout, ":(%d+):"))
+    obstacle = left + value["r#" .. sku] - (value["n#" .. sku] or 0) > share and "o" .. sku or obstacle
   end
   lines, at = lines + 1, after
   value[sku], skus[lines], took[lines] = left, sku, taken
 end
-local asked = string.sub(order, linesAt)
-local moved, tail = asked, flag .. " " .. reference .. " " .. asked
+local moved = asked
 if less and not obstacle then
   local list = {}
   for line = 1, lines do
@@ -257,15 +267,12 @@ else
       local field = "r#" .. skus[line]
       value[field] = value[field] + took[line]
     end
-    local endText = endTexts[digits]
-    if not endText then
-      endText = string.format("%.0f", nowMs + 1 + digits)
-      endTexts[digits] = endText
+    if digits ~= endDigits then
+      endDigits, endText = digits, string.format("%.0f", nowMs + 1 + digits)
       nextMs = math.min(nextMs, nowMs + 1 + digits)
     end
     held[#held + 1] = endText
     held[#held + 1] = id
-    liveHere = liveHere + 1
     record = "hv" .. nowMsText .. " " .. endText .. " " .. digits .. " - " .. tail
     answer = less and "=" .. record or "h" .. endText
   else
@@ -274,7 +281,10 @@ else
   end
 end
 if record then
-  fresh[id], kept[#kept + 1] = record, id
+  if index < count then
+    fresh[id] = record
+  end
+  kept[#kept + 1] = id
   kept[#kept + 1] = record
 end
   end
@@ -286,7 +296,7 @@ elseif wrong then
   return { "bad-order", wrong }
 end
 if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
-  local chunk = 4000
+  local chunk, min = 4000, math.min
   local holdsChange = held[1] or freed[1]
   if holdsChange and (turned or not freed[1]) then
     redis.call("ZCARD", due)
@@ -295,24 +305,21 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
     redis.call("XLEN", log)
   end
   if turned then
-    redis.call("UNLINK", current)
+    redis.call("UNLINK", into)
   end
   for from = 1, #freed, chunk do
-    redis.call("ZREM", due, unpack(freed, from, math.min(from + chunk - 1, #freed)))
+    redis.call("ZREM", due, unpack(freed, from, min(from + chunk - 1, #freed)))
   end
   for at = 1, #entries do
     redis.call("XADD", log, "0-*", "m", entries[at])
   end
-  local words, length = {}, 0
-  if holdsChange then
-    words, length = { "#live" .. side, liveHere }, 2
-    if liveThere ~= thereBefore then
-      words[3], words[4], length = "#live" .. resting, liveThere, 4
-    end
+  local words, length = { nil, nil, nil, nil }, 0
+  if liveAtRest ~= liveBefore then
+    words[1], words[2], length = "#atRest", liveAtRest, 2
   end
   for at = 1, #wanted do
     local field = wanted[at]
-    if value[field] ~= control[at + 5] then
+    if value[field] ~= control[at + 3] then
       words[length + 1], words[length + 2] = field, value[field]
       length = length + 2
     end
@@ -322,7 +329,7 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
     length = length + 2
   end
   if turned or not control[3] or sinceMs > nowMs then
-    words[length + 1], words[length + 2] = "#side", (alone and "a" or side) .. nowMsText
+    words[length + 1], words[length + 2] = "#side", side .. nowMsText
     length = length + 2
   end
   if nextMs ~= nextBefore then
@@ -330,16 +337,16 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
     length = length + 2
   end
   for from = 1, length, chunk do
-    redis.call("HSET", stock, unpack(words, from, math.min(from + chunk - 1, length)))
+    redis.call("HSET", stock, unpack(words, from, min(from + chunk - 1, length)))
   end
   for from = 1, #kept, chunk do
-    redis.call("HSET", current, unpack(kept, from, math.min(from + chunk - 1, #kept)))
+    redis.call("HSET", into, unpack(kept, from, min(from + chunk - 1, #kept)))
   end
   for from = 1, #held, chunk do
-    redis.call("ZADD", due, unpack(held, from, math.min(from + chunk - 1, #held)))
+    redis.call("ZADD", due, unpack(held, from, min(from + chunk - 1, #held)))
   end
 end
-return "applied " .. nowText .. " " .. lapsed .. "\\n" .. table.concat(answers, "\\n")
+return "applied " .. nowText .. (lapsed > 0 and " " .. lapsed or " 0") .. "\\n" .. table.concat(answers, "\\n")
 ` as string,
 } as const;
 
@@ -416,7 +423,7 @@ export const extend = {
   args: ["layout", "notAfterUs", "keepMs", "rememberMs", "expireMax", "operation", "bornMs", "reservation", "holdMs"],
   rest: null,
   replies: ["form", "bad-stock", "too-late", "forgotten", "known", "extended", "ended"],
-  sha1: "05e960faa578e9d1021547a81a76745aae88c742" as string,
+  sha1: "2fe56422dbd9c99a754d8ec5b6da963899481066" as string,
   source: `local stock, recordsA, recordsB, due, log = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local layout, notAfterUs, keepMs, rememberMs = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local expireMax, operation, bornMs = tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[7])
@@ -431,55 +438,65 @@ local wanted = {}
 local unpack = table.unpack or unpack
 local nowMsText = string.sub(nowText, 1, 13)
 local nowMs = (nowUs - nowUs % 1000) / 1000
-local control = redis.call("HMGET", stock, "#form", "#next", "#side", "#liveA", "#liveB", unpack(wanted))
+local control = redis.call("HMGET", stock, "#form", "#next", "#side", unpack(wanted))
 if control[1] and string.sub(control[1], 1, #layout) ~= layout then
   return { "form", control[1] }
 end
-local side, resting, sinceMs, alone = "A", "B", nowMs, true
+local side, sinceMs = "a", nowMs
 if control[3] then
-  side = string.sub(control[3], 1, 1)
-  sinceMs = tonumber(string.sub(control[3], 2))
-  alone = side == "a"
-  resting = side == "B" and "A" or "B"
-  side = alone and "A" or side
+  side, sinceMs = string.sub(control[3], 1, 1), string.sub(control[3], 2) + 0
 end
-local current, rest, liveHere, liveThere = recordsA, recordsB, control[4] or 0, control[5] or 0
+local current, rest, only = recordsA, recordsB, side == "a"
 if side == "B" then
-  current, rest, liveHere, liveThere = rest, current, liveThere, liveHere
+  current, rest = rest, current
 end
-local turned = nowMs - sinceMs >= keepMs and tonumber(liveThere) == 0
-if turned then
-  side, resting, current, rest, liveHere, liveThere, alone = resting, side, rest, current, liveThere, liveHere, false
+local into, turned, liveAtRest, liveBefore = current, false, false, false
+if nowMs - sinceMs >= keepMs then
+  local live = redis.call("ZCARD", due)
+  liveBefore = (redis.call("HGET", stock, "#atRest") or 0) + 0
+  liveAtRest = math.min(liveBefore, live)
+  turned = liveAtRest == 0
+  if turned then
+    side, into, only, liveAtRest = side == "B" and "A" or "B", rest, true, live
+  end
 end
-local nextMs = control[2] and tonumber(control[2]) or math.huge
-local nextBefore, thereBefore = nextMs, liveThere
+local nextMs = control[2] and control[2] ~= "" and control[2] + 0 or math.huge
+local nextBefore = nextMs
 local value, bad = {}, false
 for at = 1, #wanted do
-  local count = tonumber(control[at + 5] or 0)
-  if not count or count < 0 or count > 9007199254740991 or count % 1 ~= 0 then
+  local count = tonumber(control[at + 3] or 0)
+  if not count or count < 0 and string.sub(wanted[at], 1, 2) ~= "n#" or count > 9007199254740991 or count % 1 ~= 0 then
     bad = wanted[at]
   end
   count = count or 0
-  control[at + 5], value[wanted[at]] = count, count
+  control[at + 3], value[wanted[at]] = count, count
 end
-local entries, kept, held, freed = {}, {}, {}, {}
-local fresh, placeOf, lapsed, dueLeft = {}, {}, 0, false
-local function records(ids)
-  local found, missing = {}, {}
-  if #ids == 0 then
-    return found
+local entries, kept, held, freed = { nil }, { nil, nil }, { nil, nil }, {}
+local fresh, atRest, lapsed, dueLeft = {}, {}, 0, false
+local function records(ids, first, last)
+  if last < first then
+    return {}
   end
-  local texts = redis.call("HMGET", current, unpack(ids))
-  for at, id in ipairs(ids) do
-    found[id], placeOf[id] = texts[at], side
-    if not texts[at] then
-      missing[#missing + 1] = id
+  local found = redis.call("HMGET", current, unpack(ids, first, last))
+  if turned then
+    for at = first, last do
+      atRest[ids[at]] = true
     end
-  end
-  if #missing > 0 and not alone then
-    texts = redis.call("HMGET", rest, unpack(missing))
-    for at, id in ipairs(missing) do
-      found[id], placeOf[id] = texts[at], resting
+  elseif not only then
+    local missing, place = {}, 0
+    for at = 1, #found do
+      missing[#missing + 1] = not found[at] and ids[first + at - 1] or nil
+    end
+    if missing[1] then
+      local texts = redis.call("HMGET", rest, unpack(missing))
+      for at = 1, #found do
+        if not found[at] then
+          place = place + 1
+          found[at], atRest[missing[place]] = texts[place], true
+        end
+      end
+      liveBefore = liveBefore or (redis.call("HGET", stock, "#atRest") or 0) + 0
+      liveAtRest = liveAtRest or liveBefore
     end
   end
   return found
@@ -487,12 +504,20 @@ end
 local function holdOf(record)
   local state, endText, holdMs, operation, request, reference, lines =
     string.match(record, "^(%l)v%d+ (%d+) (%d+) (%S+) (%S+ (%S+) (.+))$")
+  if not state then
+    return false
+  end
   local skus, counts, held, taken = {}, {}, lines, false
   if state == "h" or state == "x" then
     taken = string.find(lines, "#", 1, true)
     held = taken and string.sub(lines, taken + 2) or lines
-    for sku, count in string.gmatch(held, "(%S+) (%S+)") do
-      skus[#skus + 1], counts[#counts + 1] = sku, count
+    local only, units = string.match(held, "^(%S+) (%S+)$")
+    if only then
+      skus, counts = { only }, { units }
+    else
+      for sku, count in string.gmatch(held, "(%S+) (%S+)") do
+        skus[#skus + 1], counts[#counts + 1] = sku, count
+      end
     end
   end
   return {
@@ -502,16 +527,16 @@ local function holdOf(record)
     mark = operation,
     request = request,
     reference = reference,
-    held = held,
-    taken = taken,
-    skus = skus,
-    counts = counts,
+    held = held, taken = taken,
+    skus = skus, counts = counts,
   }
 end
 local function loadHeld(list)
   local first = #wanted + 1
   for _, hold in pairs(list) do
-    for _, sku in ipairs(hold.skus) do
+    local skus = hold.skus
+    for at = 1, #skus do
+      local sku = skus[at]
       if not value[sku] then
         value[sku], wanted[#wanted + 1] = 0, sku
       end
@@ -523,36 +548,33 @@ local function loadHeld(list)
   end
   for from = first, #wanted, 4000 do
     local texts = redis.call("HMGET", stock, unpack(wanted, from, math.min(from + 3999, #wanted)))
-    for at, text in ipairs(texts) do
-      local count, place = tonumber(text or 0), from + at - 1
+    for at = 1, #texts do
+      local count, place = tonumber(texts[at] or 0), from + at - 1
       if not count or count < 0 or count > 9007199254740991 or count % 1 ~= 0 then
         bad = wanted[place]
       end
       count = count or 0
-      control[place + 5], value[wanted[place]] = count, count
+      control[place + 3], value[wanted[place]] = count, count
     end
   end
 end
 local function mark(id, hold, state, more)
-  local head = state .. "v" .. nowMsText .. " " .. hold.endText .. " "
-  local record = head .. hold.holdMs .. " " .. hold.mark .. " " .. hold.request .. more
-  if hold.state == "h" then
-    if placeOf[id] == side then
-      liveHere = liveHere - 1
-    else
-      liveThere = liveThere - 1
-    end
+  local record = state .. "v" .. nowMsText .. " " .. hold.endText .. " " .. hold.holdMs .. " " .. hold.mark .. " "
+    .. hold.request .. more
+  if atRest[id] and hold.state == "h" then
+    liveAtRest = liveAtRest - 1
   end
-  if state == "h" then
-    liveHere = liveHere + 1
-  end
-  hold.state, placeOf[id], fresh[id] = state, side, record
+  hold.state, atRest[id], fresh[id] = state, nil, record
   kept[#kept + 1] = id
   kept[#kept + 1] = record
 end
-local function finish(id, hold, state, more, parts)
-  for at, sku in ipairs(hold.skus) do
-    local count, field = tonumber(hold.counts[at]), "r#" .. sku
+local function finish(id, hold, state, moved, more, parts)
+  local skus, counts = hold.skus, hold.counts
+  entries[#entries + 1] = state .. nowText .. " " .. id .. " " .. hold.reference .. " " .. moved
+  lapsed = state == "x" and lapsed + 1 or lapsed
+  for at = 1, #skus do
+    local sku, count = skus[at], counts[at] + 0
+    local field = "r#" .. sku
     value[field], value[sku] = value[field] - count, value[sku] + count - (parts and parts[at] or 0)
     if value[field] < 0 then
       bad = field
@@ -561,18 +583,13 @@ local function finish(id, hold, state, more, parts)
   freed[#freed + 1] = id
   mark(id, hold, state, more)
 end
-local function lapse(id, hold)
-  lapsed = lapsed + 1
-  entries[#entries + 1] = "x" .. nowText .. " " .. id .. " " .. hold.reference .. " " .. hold.held
-  finish(id, hold, "x", "")
-end
 if nextMs <= nowMs then
   local ids = redis.call("ZRANGE", due, "-inf", nowMsText, "BYSCORE", "LIMIT", 0, expireMax)
-  local found, ended, lines, count = records(ids), {}, 0, 0
-  for at, id in ipairs(ids) do
+  local found, ended, lines, count = records(ids, 1, #ids), {}, 0, 0
+  for at = 1, #ids do
     count = at
-    if found[id] and string.sub(found[id], 1, 2) == "hv" then
-      ended[at] = holdOf(found[id])
+    if found[at] and string.sub(found[at], 1, 2) == "hv" then
+      ended[at] = holdOf(found[at])
       lines = lines + #ended[at].skus
     end
     if lines >= expireMax * 10 then
@@ -582,7 +599,7 @@ if nextMs <= nowMs then
   loadHeld(ended)
   for at = 1, count do
     if ended[at] then
-      lapse(ids[at], ended[at])
+      finish(ids[at], ended[at], "x", ended[at].held, "")
     else
       freed[#freed + 1] = ids[at]
     end
@@ -591,8 +608,8 @@ if nextMs <= nowMs then
   nextMs = following[2] and tonumber(following[2]) or math.huge
   dueLeft = nextMs <= nowMs
 end
-local found = records({ operation, reservation })
-local known, record = fresh[operation] or found[operation], fresh[reservation] or found[reservation]
+local found = records({ operation, reservation }, 1, 2)
+local known, record = fresh[operation] or found[1], fresh[reservation] or found[2]
 local agedMs = known and nowMs - string.sub(known, 3, 15) or bornMs > 0 and nowMs - bornMs or 0
 local hold = record and string.sub(record, 1, 2) == "hv" and holdOf(record)
 local reply = false
@@ -604,7 +621,7 @@ elseif not hold then
   reply = { "ended", record or "", lapsed }
 elseif tonumber(hold.endText) <= nowMs then
   loadHeld({ hold })
-  lapse(reservation, hold)
+  finish(reservation, hold, "x", hold.held, "")
   reply = { "ended", fresh[reservation], lapsed }
 else
   hold.endText = string.format("%.0f", math.max(tonumber(hold.endText), nowMs + 1 + holdMs))
@@ -618,7 +635,7 @@ if bad then
   return { "bad-stock", bad }
 end
 if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
-  local chunk = 4000
+  local chunk, min = 4000, math.min
   local holdsChange = held[1] or freed[1]
   if holdsChange and (turned or not freed[1]) then
     redis.call("ZCARD", due)
@@ -627,24 +644,21 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
     redis.call("XLEN", log)
   end
   if turned then
-    redis.call("UNLINK", current)
+    redis.call("UNLINK", into)
   end
   for from = 1, #freed, chunk do
-    redis.call("ZREM", due, unpack(freed, from, math.min(from + chunk - 1, #freed)))
+    redis.call("ZREM", due, unpack(freed, from, min(from + chunk - 1, #freed)))
   end
   for at = 1, #entries do
     redis.call("XADD", log, "0-*", "m", entries[at])
   end
-  local words, length = {}, 0
-  if holdsChange then
-    words, length = { "#live" .. side, liveHere }, 2
-    if liveThere ~= thereBefore then
-      words[3], words[4], length = "#live" .. resting, liveThere, 4
-    end
+  local words, length = { nil, nil, nil, nil }, 0
+  if liveAtRest ~= liveBefore then
+    words[1], words[2], length = "#atRest", liveAtRest, 2
   end
   for at = 1, #wanted do
     local field = wanted[at]
-    if value[field] ~= control[at + 5] then
+    if value[field] ~= control[at + 3] then
       words[length + 1], words[length + 2] = field, value[field]
       length = length + 2
     end
@@ -654,7 +668,7 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
     length = length + 2
   end
   if turned or not control[3] or sinceMs > nowMs then
-    words[length + 1], words[length + 2] = "#side", (alone and "a" or side) .. nowMsText
+    words[length + 1], words[length + 2] = "#side", side .. nowMsText
     length = length + 2
   end
   if nextMs ~= nextBefore then
@@ -662,13 +676,13 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
     length = length + 2
   end
   for from = 1, length, chunk do
-    redis.call("HSET", stock, unpack(words, from, math.min(from + chunk - 1, length)))
+    redis.call("HSET", stock, unpack(words, from, min(from + chunk - 1, length)))
   end
   for from = 1, #kept, chunk do
-    redis.call("HSET", current, unpack(kept, from, math.min(from + chunk - 1, #kept)))
+    redis.call("HSET", into, unpack(kept, from, min(from + chunk - 1, #kept)))
   end
   for from = 1, #held, chunk do
-    redis.call("ZADD", due, unpack(held, from, math.min(from + chunk - 1, #held)))
+    redis.call("ZADD", due, unpack(held, from, min(from + chunk - 1, #held)))
   end
 end
 return reply
@@ -682,7 +696,7 @@ export const lend = {
   args: ["layout", "notAfterUs", "keepMs", "from", "to", "sku", "quantity"],
   rest: null,
   replies: ["form", "bad-stock", "too-late", "lent", "pending", "empty"],
-  sha1: "e3af8515dec4d1a48b640b8a92795e0450368fcb" as string,
+  sha1: "7f61ede8ad7c50ce67d9548a0153f5f201cefd6a" as string,
   source: `local stock, recordsA, recordsB, due, log, transit = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local layout, notAfterUs, keepMs, from, to = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local sku, quantity = ARGV[6], tonumber(ARGV[7])
@@ -698,43 +712,45 @@ local function nextToken(last)
   end
   return nowText
 end
-local wanted = { sku }
+local wanted = { sku, "n#" .. sku }
 local unpack = table.unpack or unpack
 local nowMsText = string.sub(nowText, 1, 13)
 local nowMs = (nowUs - nowUs % 1000) / 1000
-local control = redis.call("HMGET", stock, "#form", "#next", "#side", "#liveA", "#liveB", unpack(wanted))
+local control = redis.call("HMGET", stock, "#form", "#next", "#side", unpack(wanted))
 if control[1] and string.sub(control[1], 1, #layout) ~= layout then
   return { "form", control[1] }
 end
-local side, resting, sinceMs, alone = "A", "B", nowMs, true
+local side, sinceMs = "a", nowMs
 if control[3] then
-  side = string.sub(control[3], 1, 1)
-  sinceMs = tonumber(string.sub(control[3], 2))
-  alone = side == "a"
-  resting = side == "B" and "A" or "B"
-  side = alone and "A" or side
+  side, sinceMs = string.sub(control[3], 1, 1), string.sub(control[3], 2) + 0
 end
-local current, rest, liveHere, liveThere = recordsA, recordsB, control[4] or 0, control[5] or 0
+local current, rest, only = recordsA, recordsB, side == "a"
 if side == "B" then
-  current, rest, liveHere, liveThere = rest, current, liveThere, liveHere
+  current, rest = rest, current
 end
-local turned = nowMs - sinceMs >= keepMs and tonumber(liveThere) == 0
-if turned then
-  side, resting, current, rest, liveHere, liveThere, alone = resting, side, rest, current, liveThere, liveHere, false
+local into, turned, liveAtRest, liveBefore = current, false, false, false
+if nowMs - sinceMs >= keepMs then
+  local live = redis.call("ZCARD", due)
+  liveBefore = (redis.call("HGET", stock, "#atRest") or 0) + 0
+  liveAtRest = math.min(liveBefore, live)
+  turned = liveAtRest == 0
+  if turned then
+    side, into, only, liveAtRest = side == "B" and "A" or "B", rest, true, live
+  end
 end
-local nextMs = control[2] and tonumber(control[2]) or math.huge
-local nextBefore, thereBefore = nextMs, liveThere
+local nextMs = control[2] and control[2] ~= "" and control[2] + 0 or math.huge
+local nextBefore = nextMs
 local value, bad = {}, false
 for at = 1, #wanted do
-  local count = tonumber(control[at + 5] or 0)
-  if not count or count < 0 or count > 9007199254740991 or count % 1 ~= 0 then
+  local count = tonumber(control[at + 3] or 0)
+  if not count or count < 0 and string.sub(wanted[at], 1, 2) ~= "n#" or count > 9007199254740991 or count % 1 ~= 0 then
     bad = wanted[at]
   end
   count = count or 0
-  control[at + 5], value[wanted[at]] = count, count
+  control[at + 3], value[wanted[at]] = count, count
 end
-local entries, kept, held, freed = {}, {}, {}, {}
-local fresh, placeOf, lapsed, dueLeft = {}, {}, 0, false
+local entries, kept, held, freed = { nil }, { nil, nil }, { nil, nil }, {}
+local fresh, atRest, lapsed, dueLeft = {}, {}, 0, false
 if bad then
   return { "bad-stock", bad }
 end
@@ -748,10 +764,10 @@ if lent <= 0 then
 end
 local parcelNumber = nextToken(pending[2])
 local words = sku .. " " .. string.format("%.0f", lent)
-value[sku] = value[sku] - lent
+value[sku], value["n#" .. sku] = value[sku] - lent, value["n#" .. sku] - lent
 entries[1] = "o" .. nowText .. " " .. from .. ">" .. to .. ":" .. parcelNumber .. " # " .. words
 if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
-  local chunk = 4000
+  local chunk, min = 4000, math.min
   local holdsChange = held[1] or freed[1]
   if holdsChange and (turned or not freed[1]) then
     redis.call("ZCARD", due)
@@ -760,24 +776,21 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
     redis.call("XLEN", log)
   end
   if turned then
-    redis.call("UNLINK", current)
+    redis.call("UNLINK", into)
   end
   for from = 1, #freed, chunk do
-    redis.call("ZREM", due, unpack(freed, from, math.min(from + chunk - 1, #freed)))
+    redis.call("ZREM", due, unpack(freed, from, min(from + chunk - 1, #freed)))
   end
   for at = 1, #entries do
     redis.call("XADD", log, "0-*", "m", entries[at])
   end
-  local words, length = {}, 0
-  if holdsChange then
-    words, length = { "#live" .. side, liveHere }, 2
-    if liveThere ~= thereBefore then
-      words[3], words[4], length = "#live" .. resting, liveThere, 4
-    end
+  local words, length = { nil, nil, nil, nil }, 0
+  if liveAtRest ~= liveBefore then
+    words[1], words[2], length = "#atRest", liveAtRest, 2
   end
   for at = 1, #wanted do
     local field = wanted[at]
-    if value[field] ~= control[at + 5] then
+    if value[field] ~= control[at + 3] then
       words[length + 1], words[length + 2] = field, value[field]
       length = length + 2
     end
@@ -787,7 +800,7 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
     length = length + 2
   end
   if turned or not control[3] or sinceMs > nowMs then
-    words[length + 1], words[length + 2] = "#side", (alone and "a" or side) .. nowMsText
+    words[length + 1], words[length + 2] = "#side", side .. nowMsText
     length = length + 2
   end
   if nextMs ~= nextBefore then
@@ -795,13 +808,13 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
     length = length + 2
   end
   for from = 1, length, chunk do
-    redis.call("HSET", stock, unpack(words, from, math.min(from + chunk - 1, length)))
+    redis.call("HSET", stock, unpack(words, from, min(from + chunk - 1, length)))
   end
   for from = 1, #kept, chunk do
-    redis.call("HSET", current, unpack(kept, from, math.min(from + chunk - 1, #kept)))
+    redis.call("HSET", into, unpack(kept, from, min(from + chunk - 1, #kept)))
   end
   for from = 1, #held, chunk do
-    redis.call("ZADD", due, unpack(held, from, math.min(from + chunk - 1, #held)))
+    redis.call("ZADD", due, unpack(held, from, min(from + chunk - 1, #held)))
   end
 end
 redis.call("HSET", transit, "to:" .. to, parcelNumber .. " " .. words, "last:" .. to, parcelNumber)
@@ -816,7 +829,7 @@ export const levels = {
   args: ["layout", "notAfterUs", "keepMs", "expireMax"],
   rest: "skus",
   replies: ["form", "bad-stock", "too-late", "levels"],
-  sha1: "64273c4148715bb75b006312b36a3aced9d81e5a" as string,
+  sha1: "5296e9731ed5d13f6d1be98984a7f459fee6f71d" as string,
   source: `local stock, recordsA, recordsB, due, log, transit = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local layout, notAfterUs, keepMs = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local expireMax = tonumber(ARGV[4])
@@ -836,55 +849,65 @@ local asked = #wanted
 local unpack = table.unpack or unpack
 local nowMsText = string.sub(nowText, 1, 13)
 local nowMs = (nowUs - nowUs % 1000) / 1000
-local control = redis.call("HMGET", stock, "#form", "#next", "#side", "#liveA", "#liveB", unpack(wanted))
+local control = redis.call("HMGET", stock, "#form", "#next", "#side", unpack(wanted))
 if control[1] and string.sub(control[1], 1, #layout) ~= layout then
   return { "form", control[1] }
 end
-local side, resting, sinceMs, alone = "A", "B", nowMs, true
+local side, sinceMs = "a", nowMs
 if control[3] then
-  side = string.sub(control[3], 1, 1)
-  sinceMs = tonumber(string.sub(control[3], 2))
-  alone = side == "a"
-  resting = side == "B" and "A" or "B"
-  side = alone and "A" or side
+  side, sinceMs = string.sub(control[3], 1, 1), string.sub(control[3], 2) + 0
 end
-local current, rest, liveHere, liveThere = recordsA, recordsB, control[4] or 0, control[5] or 0
+local current, rest, only = recordsA, recordsB, side == "a"
 if side == "B" then
-  current, rest, liveHere, liveThere = rest, current, liveThere, liveHere
+  current, rest = rest, current
 end
-local turned = nowMs - sinceMs >= keepMs and tonumber(liveThere) == 0
-if turned then
-  side, resting, current, rest, liveHere, liveThere, alone = resting, side, rest, current, liveThere, liveHere, false
+local into, turned, liveAtRest, liveBefore = current, false, false, false
+if nowMs - sinceMs >= keepMs then
+  local live = redis.call("ZCARD", due)
+  liveBefore = (redis.call("HGET", stock, "#atRest") or 0) + 0
+  liveAtRest = math.min(liveBefore, live)
+  turned = liveAtRest == 0
+  if turned then
+    side, into, only, liveAtRest = side == "B" and "A" or "B", rest, true, live
+  end
 end
-local nextMs = control[2] and tonumber(control[2]) or math.huge
-local nextBefore, thereBefore = nextMs, liveThere
+local nextMs = control[2] and control[2] ~= "" and control[2] + 0 or math.huge
+local nextBefore = nextMs
 local value, bad = {}, false
 for at = 1, #wanted do
-  local count = tonumber(control[at + 5] or 0)
-  if not count or count < 0 or count > 9007199254740991 or count % 1 ~= 0 then
+  local count = tonumber(control[at + 3] or 0)
+  if not count or count < 0 and string.sub(wanted[at], 1, 2) ~= "n#" or count > 9007199254740991 or count % 1 ~= 0 then
     bad = wanted[at]
   end
   count = count or 0
-  control[at + 5], value[wanted[at]] = count, count
+  control[at + 3], value[wanted[at]] = count, count
 end
-local entries, kept, held, freed = {}, {}, {}, {}
-local fresh, placeOf, lapsed, dueLeft = {}, {}, 0, false
-local function records(ids)
-  local found, missing = {}, {}
-  if #ids == 0 then
-    return found
+local entries, kept, held, freed = { nil }, { nil, nil }, { nil, nil }, {}
+local fresh, atRest, lapsed, dueLeft = {}, {}, 0, false
+local function records(ids, first, last)
+  if last < first then
+    return {}
   end
-  local texts = redis.call("HMGET", current, unpack(ids))
-  for at, id in ipairs(ids) do
-    found[id], placeOf[id] = texts[at], side
-    if not texts[at] then
-      missing[#missing + 1] = id
+  local found = redis.call("HMGET", current, unpack(ids, first, last))
+  if turned then
+    for at = first, last do
+      atRest[ids[at]] = true
     end
-  end
-  if #missing > 0 and not alone then
-    texts = redis.call("HMGET", rest, unpack(missing))
-    for at, id in ipairs(missing) do
-      found[id], placeOf[id] = texts[at], resting
+  elseif not only then
+    local missing, place = {}, 0
+    for at = 1, #found do
+      missing[#missing + 1] = not found[at] and ids[first + at - 1] or nil
+    end
+    if missing[1] then
+      local texts = redis.call("HMGET", rest, unpack(missing))
+      for at = 1, #found do
+        if not found[at] then
+          place = place + 1
+          found[at], atRest[missing[place]] = texts[place], true
+        end
+      end
+      liveBefore = liveBefore or (redis.call("HGET", stock, "#atRest") or 0) + 0
+      liveAtRest = liveAtRest or liveBefore
     end
   end
   return found
@@ -892,12 +915,20 @@ end
 local function holdOf(record)
   local state, endText, holdMs, operation, request, reference, lines =
     string.match(record, "^(%l)v%d+ (%d+) (%d+) (%S+) (%S+ (%S+) (.+))$")
+  if not state then
+    return false
+  end
   local skus, counts, held, taken = {}, {}, lines, false
   if state == "h" or state == "x" then
     taken = string.find(lines, "#", 1, true)
     held = taken and string.sub(lines, taken + 2) or lines
-    for sku, count in string.gmatch(held, "(%S+) (%S+)") do
-      skus[#skus + 1], counts[#counts + 1] = sku, count
+    local only, units = string.match(held, "^(%S+) (%S+)$")
+    if only then
+      skus, counts = { only }, { units }
+    else
+      for sku, count in string.gmatch(held, "(%S+) (%S+)") do
+        skus[#skus + 1], counts[#counts + 1] = sku, count
+      end
     end
   end
   return {
@@ -907,16 +938,16 @@ local function holdOf(record)
     mark = operation,
     request = request,
     reference = reference,
-    held = held,
-    taken = taken,
-    skus = skus,
-    counts = counts,
+    held = held, taken = taken,
+    skus = skus, counts = counts,
   }
 end
 local function loadHeld(list)
   local first = #wanted + 1
   for _, hold in pairs(list) do
-    for _, sku in ipairs(hold.skus) do
+    local skus = hold.skus
+    for at = 1, #skus do
+      local sku = skus[at]
       if not value[sku] then
         value[sku], wanted[#wanted + 1] = 0, sku
       end
@@ -928,36 +959,33 @@ local function loadHeld(list)
   end
   for from = first, #wanted, 4000 do
     local texts = redis.call("HMGET", stock, unpack(wanted, from, math.min(from + 3999, #wanted)))
-    for at, text in ipairs(texts) do
-      local count, place = tonumber(text or 0), from + at - 1
+    for at = 1, #texts do
+      local count, place = tonumber(texts[at] or 0), from + at - 1
       if not count or count < 0 or count > 9007199254740991 or count % 1 ~= 0 then
         bad = wanted[place]
       end
       count = count or 0
-      control[place + 5], value[wanted[place]] = count, count
+      control[place + 3], value[wanted[place]] = count, count
     end
   end
 end
 local function mark(id, hold, state, more)
-  local head = state .. "v" .. nowMsText .. " " .. hold.endText .. " "
-  local record = head .. hold.holdMs .. " " .. hold.mark .. " " .. hold.request .. more
-  if hold.state == "h" then
-    if placeOf[id] == side then
-      liveHere = liveHere - 1
-    else
-      liveThere = liveThere - 1
-    end
+  local record = state .. "v" .. nowMsText .. " " .. hold.endText .. " " .. hold.holdMs .. " " .. hold.mark .. " "
+    .. hold.request .. more
+  if atRest[id] and hold.state == "h" then
+    liveAtRest = liveAtRest - 1
   end
-  if state == "h" then
-    liveHere = liveHere + 1
-  end
-  hold.state, placeOf[id], fresh[id] = state, side, record
+  hold.state, atRest[id], fresh[id] = state, nil, record
   kept[#kept + 1] = id
   kept[#kept + 1] = record
 end
-local function finish(id, hold, state, more, parts)
-  for at, sku in ipairs(hold.skus) do
-    local count, field = tonumber(hold.counts[at]), "r#" .. sku
+local function finish(id, hold, state, moved, more, parts)
+  local skus, counts = hold.skus, hold.counts
+  entries[#entries + 1] = state .. nowText .. " " .. id .. " " .. hold.reference .. " " .. moved
+  lapsed = state == "x" and lapsed + 1 or lapsed
+  for at = 1, #skus do
+    local sku, count = skus[at], counts[at] + 0
+    local field = "r#" .. sku
     value[field], value[sku] = value[field] - count, value[sku] + count - (parts and parts[at] or 0)
     if value[field] < 0 then
       bad = field
@@ -966,18 +994,13 @@ local function finish(id, hold, state, more, parts)
   freed[#freed + 1] = id
   mark(id, hold, state, more)
 end
-local function lapse(id, hold)
-  lapsed = lapsed + 1
-  entries[#entries + 1] = "x" .. nowText .. " " .. id .. " " .. hold.reference .. " " .. hold.held
-  finish(id, hold, "x", "")
-end
 if nextMs <= nowMs then
   local ids = redis.call("ZRANGE", due, "-inf", nowMsText, "BYSCORE", "LIMIT", 0, expireMax)
-  local found, ended, lines, count = records(ids), {}, 0, 0
-  for at, id in ipairs(ids) do
+  local found, ended, lines, count = records(ids, 1, #ids), {}, 0, 0
+  for at = 1, #ids do
     count = at
-    if found[id] and string.sub(found[id], 1, 2) == "hv" then
-      ended[at] = holdOf(found[id])
+    if found[at] and string.sub(found[at], 1, 2) == "hv" then
+      ended[at] = holdOf(found[at])
       lines = lines + #ended[at].skus
     end
     if lines >= expireMax * 10 then
@@ -987,7 +1010,7 @@ if nextMs <= nowMs then
   loadHeld(ended)
   for at = 1, count do
     if ended[at] then
-      lapse(ids[at], ended[at])
+      finish(ids[at], ended[at], "x", ended[at].held, "")
     else
       freed[#freed + 1] = ids[at]
     end
@@ -1005,7 +1028,7 @@ for at = 1, asked do
 end
 local parcels = redis.call("HGETALL", transit)
 if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
-  local chunk = 4000
+  local chunk, min = 4000, math.min
   local holdsChange = held[1] or freed[1]
   if holdsChange and (turned or not freed[1]) then
     redis.call("ZCARD", due)
@@ -1014,24 +1037,21 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
     redis.call("XLEN", log)
   end
   if turned then
-    redis.call("UNLINK", current)
+    redis.call("UNLINK", into)
   end
   for from = 1, #freed, chunk do
-    redis.call("ZREM", due, unpack(freed, from, math.min(from + chunk - 1, #freed)))
+    redis.call("ZREM", due, unpack(freed, from, min(from + chunk - 1, #freed)))
   end
   for at = 1, #entries do
     redis.call("XADD", log, "0-*", "m", entries[at])
   end
-  local words, length = {}, 0
-  if holdsChange then
-    words, length = { "#live" .. side, liveHere }, 2
-    if liveThere ~= thereBefore then
-      words[3], words[4], length = "#live" .. resting, liveThere, 4
-    end
+  local words, length = { nil, nil, nil, nil }, 0
+  if liveAtRest ~= liveBefore then
+    words[1], words[2], length = "#atRest", liveAtRest, 2
   end
   for at = 1, #wanted do
     local field = wanted[at]
-    if value[field] ~= control[at + 5] then
+    if value[field] ~= control[at + 3] then
       words[length + 1], words[length + 2] = field, value[field]
       length = length + 2
     end
@@ -1041,7 +1061,7 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
     length = length + 2
   end
   if turned or not control[3] or sinceMs > nowMs then
-    words[length + 1], words[length + 2] = "#side", (alone and "a" or side) .. nowMsText
+    words[length + 1], words[length + 2] = "#side", side .. nowMsText
     length = length + 2
   end
   if nextMs ~= nextBefore then
@@ -1049,13 +1069,13 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
     length = length + 2
   end
   for from = 1, length, chunk do
-    redis.call("HSET", stock, unpack(words, from, math.min(from + chunk - 1, length)))
+    redis.call("HSET", stock, unpack(words, from, min(from + chunk - 1, length)))
   end
   for from = 1, #kept, chunk do
-    redis.call("HSET", current, unpack(kept, from, math.min(from + chunk - 1, #kept)))
+    redis.call("HSET", into, unpack(kept, from, min(from + chunk - 1, #kept)))
   end
   for from = 1, #held, chunk do
-    redis.call("ZADD", due, unpack(held, from, math.min(from + chunk - 1, #held)))
+    redis.call("ZADD", due, unpack(held, from, min(from + chunk - 1, #held)))
   end
 end
 local newest = redis.call("XREVRANGE", log, "+", "-", "COUNT", 1)[1]
@@ -1099,7 +1119,7 @@ export const outcome = {
   args: ["layout", "notAfterUs", "keepMs", "rememberMs", "expireMax", "id", "bornMs", "seal"],
   rest: null,
   replies: ["form", "bad-stock", "too-late", "forgotten", "known", "sealed"],
-  sha1: "5406dc3efbf9310f36b66c490ce5422567114c94" as string,
+  sha1: "6b2290c5e9ae0367bd61cbd3c7d536feacb07d1c" as string,
   source: `local stock, recordsA, recordsB, due, log = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local layout, notAfterUs, keepMs, rememberMs = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local expireMax, id, bornMs, seal = tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[7]), ARGV[8]
@@ -1113,55 +1133,65 @@ local wanted = {}
 local unpack = table.unpack or unpack
 local nowMsText = string.sub(nowText, 1, 13)
 local nowMs = (nowUs - nowUs % 1000) / 1000
-local control = redis.call("HMGET", stock, "#form", "#next", "#side", "#liveA", "#liveB", unpack(wanted))
+local control = redis.call("HMGET", stock, "#form", "#next", "#side", unpack(wanted))
 if control[1] and string.sub(control[1], 1, #layout) ~= layout then
   return { "form", control[1] }
 end
-local side, resting, sinceMs, alone = "A", "B", nowMs, true
+local side, sinceMs = "a", nowMs
 if control[3] then
-  side = string.sub(control[3], 1, 1)
-  sinceMs = tonumber(string.sub(control[3], 2))
-  alone = side == "a"
-  resting = side == "B" and "A" or "B"
-  side = alone and "A" or side
+  side, sinceMs = string.sub(control[3], 1, 1), string.sub(control[3], 2) + 0
 end
-local current, rest, liveHere, liveThere = recordsA, recordsB, control[4] or 0, control[5] or 0
+local current, rest, only = recordsA, recordsB, side == "a"
 if side == "B" then
-  current, rest, liveHere, liveThere = rest, current, liveThere, liveHere
+  current, rest = rest, current
 end
-local turned = nowMs - sinceMs >= keepMs and tonumber(liveThere) == 0
-if turned then
-  side, resting, current, rest, liveHere, liveThere, alone = resting, side, rest, current, liveThere, liveHere, false
+local into, turned, liveAtRest, liveBefore = current, false, false, false
+if nowMs - sinceMs >= keepMs then
+  local live = redis.call("ZCARD", due)
+  liveBefore = (redis.call("HGET", stock, "#atRest") or 0) + 0
+  liveAtRest = math.min(liveBefore, live)
+  turned = liveAtRest == 0
+  if turned then
+    side, into, only, liveAtRest = side == "B" and "A" or "B", rest, true, live
+  end
 end
-local nextMs = control[2] and tonumber(control[2]) or math.huge
-local nextBefore, thereBefore = nextMs, liveThere
+local nextMs = control[2] and control[2] ~= "" and control[2] + 0 or math.huge
+local nextBefore = nextMs
 local value, bad = {}, false
 for at = 1, #wanted do
-  local count = tonumber(control[at + 5] or 0)
-  if not count or count < 0 or count > 9007199254740991 or count % 1 ~= 0 then
+  local count = tonumber(control[at + 3] or 0)
+  if not count or count < 0 and string.sub(wanted[at], 1, 2) ~= "n#" or count > 9007199254740991 or count % 1 ~= 0 then
     bad = wanted[at]
   end
   count = count or 0
-  control[at + 5], value[wanted[at]] = count, count
+  control[at + 3], value[wanted[at]] = count, count
 end
-local entries, kept, held, freed = {}, {}, {}, {}
-local fresh, placeOf, lapsed, dueLeft = {}, {}, 0, false
-local function records(ids)
-  local found, missing = {}, {}
-  if #ids == 0 then
-    return found
+local entries, kept, held, freed = { nil }, { nil, nil }, { nil, nil }, {}
+local fresh, atRest, lapsed, dueLeft = {}, {}, 0, false
+local function records(ids, first, last)
+  if last < first then
+    return {}
   end
-  local texts = redis.call("HMGET", current, unpack(ids))
-  for at, id in ipairs(ids) do
-    found[id], placeOf[id] = texts[at], side
-    if not texts[at] then
-      missing[#missing + 1] = id
+  local found = redis.call("HMGET", current, unpack(ids, first, last))
+  if turned then
+    for at = first, last do
+      atRest[ids[at]] = true
     end
-  end
-  if #missing > 0 and not alone then
-    texts = redis.call("HMGET", rest, unpack(missing))
-    for at, id in ipairs(missing) do
-      found[id], placeOf[id] = texts[at], resting
+  elseif not only then
+    local missing, place = {}, 0
+    for at = 1, #found do
+      missing[#missing + 1] = not found[at] and ids[first + at - 1] or nil
+    end
+    if missing[1] then
+      local texts = redis.call("HMGET", rest, unpack(missing))
+      for at = 1, #found do
+        if not found[at] then
+          place = place + 1
+          found[at], atRest[missing[place]] = texts[place], true
+        end
+      end
+      liveBefore = liveBefore or (redis.call("HGET", stock, "#atRest") or 0) + 0
+      liveAtRest = liveAtRest or liveBefore
     end
   end
   return found
@@ -1169,12 +1199,20 @@ end
 local function holdOf(record)
   local state, endText, holdMs, operation, request, reference, lines =
     string.match(record, "^(%l)v%d+ (%d+) (%d+) (%S+) (%S+ (%S+) (.+))$")
+  if not state then
+    return false
+  end
   local skus, counts, held, taken = {}, {}, lines, false
   if state == "h" or state == "x" then
     taken = string.find(lines, "#", 1, true)
     held = taken and string.sub(lines, taken + 2) or lines
-    for sku, count in string.gmatch(held, "(%S+) (%S+)") do
-      skus[#skus + 1], counts[#counts + 1] = sku, count
+    local only, units = string.match(held, "^(%S+) (%S+)$")
+    if only then
+      skus, counts = { only }, { units }
+    else
+      for sku, count in string.gmatch(held, "(%S+) (%S+)") do
+        skus[#skus + 1], counts[#counts + 1] = sku, count
+      end
     end
   end
   return {
@@ -1184,16 +1222,16 @@ local function holdOf(record)
     mark = operation,
     request = request,
     reference = reference,
-    held = held,
-    taken = taken,
-    skus = skus,
-    counts = counts,
+    held = held, taken = taken,
+    skus = skus, counts = counts,
   }
 end
 local function loadHeld(list)
   local first = #wanted + 1
   for _, hold in pairs(list) do
-    for _, sku in ipairs(hold.skus) do
+    local skus = hold.skus
+    for at = 1, #skus do
+      local sku = skus[at]
       if not value[sku] then
         value[sku], wanted[#wanted + 1] = 0, sku
       end
@@ -1205,36 +1243,33 @@ local function loadHeld(list)
   end
   for from = first, #wanted, 4000 do
     local texts = redis.call("HMGET", stock, unpack(wanted, from, math.min(from + 3999, #wanted)))
-    for at, text in ipairs(texts) do
-      local count, place = tonumber(text or 0), from + at - 1
+    for at = 1, #texts do
+      local count, place = tonumber(texts[at] or 0), from + at - 1
       if not count or count < 0 or count > 9007199254740991 or count % 1 ~= 0 then
         bad = wanted[place]
       end
       count = count or 0
-      control[place + 5], value[wanted[place]] = count, count
+      control[place + 3], value[wanted[place]] = count, count
     end
   end
 end
 local function mark(id, hold, state, more)
-  local head = state .. "v" .. nowMsText .. " " .. hold.endText .. " "
-  local record = head .. hold.holdMs .. " " .. hold.mark .. " " .. hold.request .. more
-  if hold.state == "h" then
-    if placeOf[id] == side then
-      liveHere = liveHere - 1
-    else
-      liveThere = liveThere - 1
-    end
+  local record = state .. "v" .. nowMsText .. " " .. hold.endText .. " " .. hold.holdMs .. " " .. hold.mark .. " "
+    .. hold.request .. more
+  if atRest[id] and hold.state == "h" then
+    liveAtRest = liveAtRest - 1
   end
-  if state == "h" then
-    liveHere = liveHere + 1
-  end
-  hold.state, placeOf[id], fresh[id] = state, side, record
+  hold.state, atRest[id], fresh[id] = state, nil, record
   kept[#kept + 1] = id
   kept[#kept + 1] = record
 end
-local function finish(id, hold, state, more, parts)
-  for at, sku in ipairs(hold.skus) do
-    local count, field = tonumber(hold.counts[at]), "r#" .. sku
+local function finish(id, hold, state, moved, more, parts)
+  local skus, counts = hold.skus, hold.counts
+  entries[#entries + 1] = state .. nowText .. " " .. id .. " " .. hold.reference .. " " .. moved
+  lapsed = state == "x" and lapsed + 1 or lapsed
+  for at = 1, #skus do
+    local sku, count = skus[at], counts[at] + 0
+    local field = "r#" .. sku
     value[field], value[sku] = value[field] - count, value[sku] + count - (parts and parts[at] or 0)
     if value[field] < 0 then
       bad = field
@@ -1243,18 +1278,13 @@ local function finish(id, hold, state, more, parts)
   freed[#freed + 1] = id
   mark(id, hold, state, more)
 end
-local function lapse(id, hold)
-  lapsed = lapsed + 1
-  entries[#entries + 1] = "x" .. nowText .. " " .. id .. " " .. hold.reference .. " " .. hold.held
-  finish(id, hold, "x", "")
-end
 if nextMs <= nowMs then
   local ids = redis.call("ZRANGE", due, "-inf", nowMsText, "BYSCORE", "LIMIT", 0, expireMax)
-  local found, ended, lines, count = records(ids), {}, 0, 0
-  for at, id in ipairs(ids) do
+  local found, ended, lines, count = records(ids, 1, #ids), {}, 0, 0
+  for at = 1, #ids do
     count = at
-    if found[id] and string.sub(found[id], 1, 2) == "hv" then
-      ended[at] = holdOf(found[id])
+    if found[at] and string.sub(found[at], 1, 2) == "hv" then
+      ended[at] = holdOf(found[at])
       lines = lines + #ended[at].skus
     end
     if lines >= expireMax * 10 then
@@ -1264,7 +1294,7 @@ if nextMs <= nowMs then
   loadHeld(ended)
   for at = 1, count do
     if ended[at] then
-      lapse(ids[at], ended[at])
+      finish(ids[at], ended[at], "x", ended[at].held, "")
     else
       freed[#freed + 1] = ids[at]
     end
@@ -1276,7 +1306,7 @@ end
 if bad then
   return { "bad-stock", bad }
 end
-local record = records({ id })[id]
+local record = records({ id }, 1, 1)[1]
 record = fresh[id] or record
 local forgotten = not record and bornMs > 0 and nowMs - bornMs > rememberMs
 if not record and not forgotten then
@@ -1284,7 +1314,7 @@ if not record and not forgotten then
   kept[#kept + 1] = seal .. "-" .. nowMsText
 end
 if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
-  local chunk = 4000
+  local chunk, min = 4000, math.min
   local holdsChange = held[1] or freed[1]
   if holdsChange and (turned or not freed[1]) then
     redis.call("ZCARD", due)
@@ -1293,24 +1323,21 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
     redis.call("XLEN", log)
   end
   if turned then
-    redis.call("UNLINK", current)
+    redis.call("UNLINK", into)
   end
   for from = 1, #freed, chunk do
-    redis.call("ZREM", due, unpack(freed, from, math.min(from + chunk - 1, #freed)))
+    redis.call("ZREM", due, unpack(freed, from, min(from + chunk - 1, #freed)))
   end
   for at = 1, #entries do
     redis.call("XADD", log, "0-*", "m", entries[at])
   end
-  local words, length = {}, 0
-  if holdsChange then
-    words, length = { "#live" .. side, liveHere }, 2
-    if liveThere ~= thereBefore then
-      words[3], words[4], length = "#live" .. resting, liveThere, 4
-    end
+  local words, length = { nil, nil, nil, nil }, 0
+  if liveAtRest ~= liveBefore then
+    words[1], words[2], length = "#atRest", liveAtRest, 2
   end
   for at = 1, #wanted do
     local field = wanted[at]
-    if value[field] ~= control[at + 5] then
+    if value[field] ~= control[at + 3] then
       words[length + 1], words[length + 2] = field, value[field]
       length = length + 2
     end
@@ -1320,7 +1347,7 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
     length = length + 2
   end
   if turned or not control[3] or sinceMs > nowMs then
-    words[length + 1], words[length + 2] = "#side", (alone and "a" or side) .. nowMsText
+    words[length + 1], words[length + 2] = "#side", side .. nowMsText
     length = length + 2
   end
   if nextMs ~= nextBefore then
@@ -1328,13 +1355,13 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
     length = length + 2
   end
   for from = 1, length, chunk do
-    redis.call("HSET", stock, unpack(words, from, math.min(from + chunk - 1, length)))
+    redis.call("HSET", stock, unpack(words, from, min(from + chunk - 1, length)))
   end
   for from = 1, #kept, chunk do
-    redis.call("HSET", current, unpack(kept, from, math.min(from + chunk - 1, #kept)))
+    redis.call("HSET", into, unpack(kept, from, min(from + chunk - 1, #kept)))
   end
   for from = 1, #held, chunk do
-    redis.call("ZADD", due, unpack(held, from, math.min(from + chunk - 1, #held)))
+    redis.call("ZADD", due, unpack(held, from, min(from + chunk - 1, #held)))
   end
 end
 if forgotten then
@@ -1368,7 +1395,7 @@ export const receive = {
   args: ["layout", "notAfterUs", "keepMs", "from", "to", "parcelNumber", "sku", "quantity"],
   rest: null,
   replies: ["form", "bad-stock", "too-late", "received"],
-  sha1: "63ea73e58a316bdc4b63e090a983cb6c325b8c1a" as string,
+  sha1: "5fd7faa9e6c1313ad23f228272f471e81ea00590" as string,
   source: `local stock, recordsA, recordsB, due, log, transit = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local layout, notAfterUs, keepMs, from, to = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local parcelNumber, sku, quantity = ARGV[6], ARGV[7], ARGV[8]
@@ -1378,52 +1405,54 @@ local nowText = time[1] .. string.sub("00000" .. time[2], -6)
 if nowUs > notAfterUs then
   return { "too-late", nowText }
 end
-local wanted = { sku }
+local wanted = { sku, "n#" .. sku }
 local unpack = table.unpack or unpack
 local nowMsText = string.sub(nowText, 1, 13)
 local nowMs = (nowUs - nowUs % 1000) / 1000
-local control = redis.call("HMGET", stock, "#form", "#next", "#side", "#liveA", "#liveB", unpack(wanted))
+local control = redis.call("HMGET", stock, "#form", "#next", "#side", unpack(wanted))
 if control[1] and string.sub(control[1], 1, #layout) ~= layout then
   return { "form", control[1] }
 end
-local side, resting, sinceMs, alone = "A", "B", nowMs, true
+local side, sinceMs = "a", nowMs
 if control[3] then
-  side = string.sub(control[3], 1, 1)
-  sinceMs = tonumber(string.sub(control[3], 2))
-  alone = side == "a"
-  resting = side == "B" and "A" or "B"
-  side = alone and "A" or side
+  side, sinceMs = string.sub(control[3], 1, 1), string.sub(control[3], 2) + 0
 end
-local current, rest, liveHere, liveThere = recordsA, recordsB, control[4] or 0, control[5] or 0
+local current, rest, only = recordsA, recordsB, side == "a"
 if side == "B" then
-  current, rest, liveHere, liveThere = rest, current, liveThere, liveHere
+  current, rest = rest, current
 end
-local turned = nowMs - sinceMs >= keepMs and tonumber(liveThere) == 0
-if turned then
-  side, resting, current, rest, liveHere, liveThere, alone = resting, side, rest, current, liveThere, liveHere, false
+local into, turned, liveAtRest, liveBefore = current, false, false, false
+if nowMs - sinceMs >= keepMs then
+  local live = redis.call("ZCARD", due)
+  liveBefore = (redis.call("HGET", stock, "#atRest") or 0) + 0
+  liveAtRest = math.min(liveBefore, live)
+  turned = liveAtRest == 0
+  if turned then
+    side, into, only, liveAtRest = side == "B" and "A" or "B", rest, true, live
+  end
 end
-local nextMs = control[2] and tonumber(control[2]) or math.huge
-local nextBefore, thereBefore = nextMs, liveThere
+local nextMs = control[2] and control[2] ~= "" and control[2] + 0 or math.huge
+local nextBefore = nextMs
 local value, bad = {}, false
 for at = 1, #wanted do
-  local count = tonumber(control[at + 5] or 0)
-  if not count or count < 0 or count > 9007199254740991 or count % 1 ~= 0 then
+  local count = tonumber(control[at + 3] or 0)
+  if not count or count < 0 and string.sub(wanted[at], 1, 2) ~= "n#" or count > 9007199254740991 or count % 1 ~= 0 then
     bad = wanted[at]
   end
   count = count or 0
-  control[at + 5], value[wanted[at]] = count, count
+  control[at + 3], value[wanted[at]] = count, count
 end
-local entries, kept, held, freed = {}, {}, {}, {}
-local fresh, placeOf, lapsed, dueLeft = {}, {}, 0, false
+local entries, kept, held, freed = { nil }, { nil, nil }, { nil, nil }, {}
+local fresh, atRest, lapsed, dueLeft = {}, {}, 0, false
 if bad then
   return { "bad-stock", bad }
 end
 local last = redis.call("HGET", transit, "in:" .. from)
 if not last or last < parcelNumber then
-  value[sku] = value[sku] + quantity
+  value[sku], value["n#" .. sku] = value[sku] + quantity, value["n#" .. sku] + quantity
   entries[1] = "i" .. nowText .. " " .. from .. ">" .. to .. ":" .. parcelNumber .. " # " .. sku .. " " .. quantity
 if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
-  local chunk = 4000
+  local chunk, min = 4000, math.min
   local holdsChange = held[1] or freed[1]
   if holdsChange and (turned or not freed[1]) then
     redis.call("ZCARD", due)
@@ -1432,24 +1461,21 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
     redis.call("XLEN", log)
   end
   if turned then
-    redis.call("UNLINK", current)
+    redis.call("UNLINK", into)
   end
   for from = 1, #freed, chunk do
-    redis.call("ZREM", due, unpack(freed, from, math.min(from + chunk - 1, #freed)))
+    redis.call("ZREM", due, unpack(freed, from, min(from + chunk - 1, #freed)))
   end
   for at = 1, #entries do
     redis.call("XADD", log, "0-*", "m", entries[at])
   end
-  local words, length = {}, 0
-  if holdsChange then
-    words, length = { "#live" .. side, liveHere }, 2
-    if liveThere ~= thereBefore then
-      words[3], words[4], length = "#live" .. resting, liveThere, 4
-    end
+  local words, length = { nil, nil, nil, nil }, 0
+  if liveAtRest ~= liveBefore then
+    words[1], words[2], length = "#atRest", liveAtRest, 2
   end
   for at = 1, #wanted do
     local field = wanted[at]
-    if value[field] ~= control[at + 5] then
+    if value[field] ~= control[at + 3] then
       words[length + 1], words[length + 2] = field, value[field]
       length = length + 2
     end
@@ -1459,7 +1485,7 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
     length = length + 2
   end
   if turned or not control[3] or sinceMs > nowMs then
-    words[length + 1], words[length + 2] = "#side", (alone and "a" or side) .. nowMsText
+    words[length + 1], words[length + 2] = "#side", side .. nowMsText
     length = length + 2
   end
   if nextMs ~= nextBefore then
@@ -1467,13 +1493,13 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
     length = length + 2
   end
   for from = 1, length, chunk do
-    redis.call("HSET", stock, unpack(words, from, math.min(from + chunk - 1, length)))
+    redis.call("HSET", stock, unpack(words, from, min(from + chunk - 1, length)))
   end
   for from = 1, #kept, chunk do
-    redis.call("HSET", current, unpack(kept, from, math.min(from + chunk - 1, #kept)))
+    redis.call("HSET", into, unpack(kept, from, min(from + chunk - 1, #kept)))
   end
   for from = 1, #held, chunk do
-    redis.call("ZADD", due, unpack(held, from, math.min(from + chunk - 1, #held)))
+    redis.call("ZADD", due, unpack(held, from, min(from + chunk - 1, #held)))
   end
 end
   redis.call("HSET", transit, "in:" .. from, parcelNumber)
@@ -1488,8 +1514,8 @@ export const seed = {
   keys: ["stock", "recordsA", "recordsB", "due", "log"],
   args: ["layout", "notAfterUs", "keepMs", "rememberMs", "expireMax", "id", "bornMs", "content", "sequence", "known"],
   rest: "lines",
-  replies: ["form", "bad-stock", "too-late", "forgotten", "known", "moved", "below-reserved", "seeded"],
-  sha1: "fabec26f6b211c74cf08dac6a2ed5c0042481705" as string,
+  replies: ["form", "bad-stock", "too-late", "forgotten", "known", "moved", "below-reserved", "overflow", "seeded"],
+  sha1: "15c021789fdc4ab9cf3f78374fc9daf63ab30965" as string,
   source: `local stock, recordsA, recordsB, due, log = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local layout, notAfterUs, keepMs, rememberMs = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local expireMax, id, bornMs = tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[7])
@@ -1505,59 +1531,70 @@ local wanted = {}
 for at = first, #ARGV, 2 do
   wanted[#wanted + 1] = ARGV[at]
   wanted[#wanted + 1] = "r#" .. ARGV[at]
+  wanted[#wanted + 1] = "n#" .. ARGV[at]
 end
 local unpack = table.unpack or unpack
 local nowMsText = string.sub(nowText, 1, 13)
 local nowMs = (nowUs - nowUs % 1000) / 1000
-local control = redis.call("HMGET", stock, "#form", "#next", "#side", "#liveA", "#liveB", unpack(wanted))
+local control = redis.call("HMGET", stock, "#form", "#next", "#side", unpack(wanted))
 if control[1] and string.sub(control[1], 1, #layout) ~= layout then
   return { "form", control[1] }
 end
-local side, resting, sinceMs, alone = "A", "B", nowMs, true
+local side, sinceMs = "a", nowMs
 if control[3] then
-  side = string.sub(control[3], 1, 1)
-  sinceMs = tonumber(string.sub(control[3], 2))
-  alone = side == "a"
-  resting = side == "B" and "A" or "B"
-  side = alone and "A" or side
+  side, sinceMs = string.sub(control[3], 1, 1), string.sub(control[3], 2) + 0
 end
-local current, rest, liveHere, liveThere = recordsA, recordsB, control[4] or 0, control[5] or 0
+local current, rest, only = recordsA, recordsB, side == "a"
 if side == "B" then
-  current, rest, liveHere, liveThere = rest, current, liveThere, liveHere
+  current, rest = rest, current
 end
-local turned = nowMs - sinceMs >= keepMs and tonumber(liveThere) == 0
-if turned then
-  side, resting, current, rest, liveHere, liveThere, alone = resting, side, rest, current, liveThere, liveHere, false
+local into, turned, liveAtRest, liveBefore = current, false, false, false
+if nowMs - sinceMs >= keepMs then
+  local live = redis.call("ZCARD", due)
+  liveBefore = (redis.call("HGET", stock, "#atRest") or 0) + 0
+  liveAtRest = math.min(liveBefore, live)
+  turned = liveAtRest == 0
+  if turned then
+    side, into, only, liveAtRest = side == "B" and "A" or "B", rest, true, live
+  end
 end
-local nextMs = control[2] and tonumber(control[2]) or math.huge
-local nextBefore, thereBefore = nextMs, liveThere
+local nextMs = control[2] and control[2] ~= "" and control[2] + 0 or math.huge
+local nextBefore = nextMs
 local value, bad = {}, false
 for at = 1, #wanted do
-  local count = tonumber(control[at + 5] or 0)
-  if not count or count < 0 or count > 9007199254740991 or count % 1 ~= 0 then
+  local count = tonumber(control[at + 3] or 0)
+  if not count or count < 0 and string.sub(wanted[at], 1, 2) ~= "n#" or count > 9007199254740991 or count % 1 ~= 0 then
     bad = wanted[at]
   end
   count = count or 0
-  control[at + 5], value[wanted[at]] = count, count
+  control[at + 3], value[wanted[at]] = count, count
 end
-local entries, kept, held, freed = {}, {}, {}, {}
-local fresh, placeOf, lapsed, dueLeft = {}, {}, 0, false
-local function records(ids)
-  local found, missing = {}, {}
-  if #ids == 0 then
-    return found
+local entries, kept, held, freed = { nil }, { nil, nil }, { nil, nil }, {}
+local fresh, atRest, lapsed, dueLeft = {}, {}, 0, false
+local function records(ids, first, last)
+  if last < first then
+    return {}
   end
-  local texts = redis.call("HMGET", current, unpack(ids))
-  for at, id in ipairs(ids) do
-    found[id], placeOf[id] = texts[at], side
-    if not texts[at] then
-      missing[#missing + 1] = id
+  local found = redis.call("HMGET", current, unpack(ids, first, last))
+  if turned then
+    for at = first, last do
+      atRest[ids[at]] = true
     end
-  end
-  if #missing > 0 and not alone then
-    texts = redis.call("HMGET", rest, unpack(missing))
-    for at, id in ipairs(missing) do
-      found[id], placeOf[id] = texts[at], resting
+  elseif not only then
+    local missing, place = {}, 0
+    for at = 1, #found do
+      missing[#missing + 1] = not found[at] and ids[first + at - 1] or nil
+    end
+    if missing[1] then
+      local texts = redis.call("HMGET", rest, unpack(missing))
+      for at = 1, #found do
+        if not found[at] then
+          place = place + 1
+          found[at], atRest[missing[place]] = texts[place], true
+        end
+      end
+      liveBefore = liveBefore or (redis.call("HGET", stock, "#atRest") or 0) + 0
+      liveAtRest = liveAtRest or liveBefore
     end
   end
   return found
@@ -1565,12 +1602,20 @@ end
 local function holdOf(record)
   local state, endText, holdMs, operation, request, reference, lines =
     string.match(record, "^(%l)v%d+ (%d+) (%d+) (%S+) (%S+ (%S+) (.+))$")
+  if not state then
+    return false
+  end
   local skus, counts, held, taken = {}, {}, lines, false
   if state == "h" or state == "x" then
     taken = string.find(lines, "#", 1, true)
     held = taken and string.sub(lines, taken + 2) or lines
-    for sku, count in string.gmatch(held, "(%S+) (%S+)") do
-      skus[#skus + 1], counts[#counts + 1] = sku, count
+    local only, units = string.match(held, "^(%S+) (%S+)$")
+    if only then
+      skus, counts = { only }, { units }
+    else
+      for sku, count in string.gmatch(held, "(%S+) (%S+)") do
+        skus[#skus + 1], counts[#counts + 1] = sku, count
+      end
     end
   end
   return {
@@ -1580,16 +1625,16 @@ local function holdOf(record)
     mark = operation,
     request = request,
     reference = reference,
-    held = held,
-    taken = taken,
-    skus = skus,
-    counts = counts,
+    held = held, taken = taken,
+    skus = skus, counts = counts,
   }
 end
 local function loadHeld(list)
   local first = #wanted + 1
   for _, hold in pairs(list) do
-    for _, sku in ipairs(hold.skus) do
+    local skus = hold.skus
+    for at = 1, #skus do
+      local sku = skus[at]
       if not value[sku] then
         value[sku], wanted[#wanted + 1] = 0, sku
       end
@@ -1601,36 +1646,33 @@ local function loadHeld(list)
   end
   for from = first, #wanted, 4000 do
     local texts = redis.call("HMGET", stock, unpack(wanted, from, math.min(from + 3999, #wanted)))
-    for at, text in ipairs(texts) do
-      local count, place = tonumber(text or 0), from + at - 1
+    for at = 1, #texts do
+      local count, place = tonumber(texts[at] or 0), from + at - 1
       if not count or count < 0 or count > 9007199254740991 or count % 1 ~= 0 then
         bad = wanted[place]
       end
       count = count or 0
-      control[place + 5], value[wanted[place]] = count, count
+      control[place + 3], value[wanted[place]] = count, count
     end
   end
 end
 local function mark(id, hold, state, more)
-  local head = state .. "v" .. nowMsText .. " " .. hold.endText .. " "
-  local record = head .. hold.holdMs .. " " .. hold.mark .. " " .. hold.request .. more
-  if hold.state == "h" then
-    if placeOf[id] == side then
-      liveHere = liveHere - 1
-    else
-      liveThere = liveThere - 1
-    end
+  local record = state .. "v" .. nowMsText .. " " .. hold.endText .. " " .. hold.holdMs .. " " .. hold.mark .. " "
+    .. hold.request .. more
+  if atRest[id] and hold.state == "h" then
+    liveAtRest = liveAtRest - 1
   end
-  if state == "h" then
-    liveHere = liveHere + 1
-  end
-  hold.state, placeOf[id], fresh[id] = state, side, record
+  hold.state, atRest[id], fresh[id] = state, nil, record
   kept[#kept + 1] = id
   kept[#kept + 1] = record
 end
-local function finish(id, hold, state, more, parts)
-  for at, sku in ipairs(hold.skus) do
-    local count, field = tonumber(hold.counts[at]), "r#" .. sku
+local function finish(id, hold, state, moved, more, parts)
+  local skus, counts = hold.skus, hold.counts
+  entries[#entries + 1] = state .. nowText .. " " .. id .. " " .. hold.reference .. " " .. moved
+  lapsed = state == "x" and lapsed + 1 or lapsed
+  for at = 1, #skus do
+    local sku, count = skus[at], counts[at] + 0
+    local field = "r#" .. sku
     value[field], value[sku] = value[field] - count, value[sku] + count - (parts and parts[at] or 0)
     if value[field] < 0 then
       bad = field
@@ -1639,18 +1681,13 @@ local function finish(id, hold, state, more, parts)
   freed[#freed + 1] = id
   mark(id, hold, state, more)
 end
-local function lapse(id, hold)
-  lapsed = lapsed + 1
-  entries[#entries + 1] = "x" .. nowText .. " " .. id .. " " .. hold.reference .. " " .. hold.held
-  finish(id, hold, "x", "")
-end
 if nextMs <= nowMs then
   local ids = redis.call("ZRANGE", due, "-inf", nowMsText, "BYSCORE", "LIMIT", 0, expireMax)
-  local found, ended, lines, count = records(ids), {}, 0, 0
-  for at, id in ipairs(ids) do
+  local found, ended, lines, count = records(ids, 1, #ids), {}, 0, 0
+  for at = 1, #ids do
     count = at
-    if found[id] and string.sub(found[id], 1, 2) == "hv" then
-      ended[at] = holdOf(found[id])
+    if found[at] and string.sub(found[at], 1, 2) == "hv" then
+      ended[at] = holdOf(found[at])
       lines = lines + #ended[at].skus
     end
     if lines >= expireMax * 10 then
@@ -1660,7 +1697,7 @@ if nextMs <= nowMs then
   loadHeld(ended)
   for at = 1, count do
     if ended[at] then
-      lapse(ids[at], ended[at])
+      finish(ids[at], ended[at], "x", ended[at].held, "")
     else
       freed[#freed + 1] = ids[at]
     end
@@ -1669,7 +1706,7 @@ if nextMs <= nowMs then
   nextMs = following[2] and tonumber(following[2]) or math.huge
   dueLeft = nextMs <= nowMs
 end
-local record = records({ id })[id]
+local record = records({ id }, 1, 1)[1]
 local function headNow()
   local newest = redis.call("XREVRANGE", log, "+", "-", "COUNT", 1)[1]
   return newest and string.sub(newest[1], 3) .. " " .. newest[2][2] or "0 "
@@ -1687,19 +1724,22 @@ end
 if bad then
   return { "bad-stock", bad }
 end
-local moved = {}
+local moved, share = {}, math.floor(9007199254740991 / string.match(layout, ":(%d+):"))
 for at = first, #ARGV, 2 do
   local sku, onHand = ARGV[at], tonumber(ARGV[at + 1])
   local reserved = value["r#" .. sku]
   if onHand < reserved then
     return { "below-reserved", sku, string.format("%.0f", reserved), dueLeft and "1" or "" }
   end
+  if onHand - value["n#" .. sku] > share then
+    return { "overflow", sku }
+  end
   local change = onHand - reserved - value[sku]
   if change ~= 0 then
     moved[#moved + 1] = sku .. " " .. string.format("%.0f", change)
   end
   value[sku] = onHand - reserved
-  control[at - first + 6] = false
+  control[(at - first) / 2 * 3 + 4] = false
 end
 if moved[1] then
   entries[#entries + 1] = "z" .. nowText .. " " .. id .. " # " .. table.concat(moved, " ")
@@ -1709,7 +1749,7 @@ local start = newest and string.match(newest, "^%S+ %S+") or string.match(head, 
 kept[#kept + 1] = id
 kept[#kept + 1] = "tz" .. nowMsText .. " " .. content .. " " .. string.format("%.0f", place) .. " " .. start
 if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
-  local chunk = 4000
+  local chunk, min = 4000, math.min
   local holdsChange = held[1] or freed[1]
   if holdsChange and (turned or not freed[1]) then
     redis.call("ZCARD", due)
@@ -1718,24 +1758,21 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
     redis.call("XLEN", log)
   end
   if turned then
-    redis.call("UNLINK", current)
+    redis.call("UNLINK", into)
   end
   for from = 1, #freed, chunk do
-    redis.call("ZREM", due, unpack(freed, from, math.min(from + chunk - 1, #freed)))
+    redis.call("ZREM", due, unpack(freed, from, min(from + chunk - 1, #freed)))
   end
   for at = 1, #entries do
     redis.call("XADD", log, "0-*", "m", entries[at])
   end
-  local words, length = {}, 0
-  if holdsChange then
-    words, length = { "#live" .. side, liveHere }, 2
-    if liveThere ~= thereBefore then
-      words[3], words[4], length = "#live" .. resting, liveThere, 4
-    end
+  local words, length = { nil, nil, nil, nil }, 0
+  if liveAtRest ~= liveBefore then
+    words[1], words[2], length = "#atRest", liveAtRest, 2
   end
   for at = 1, #wanted do
     local field = wanted[at]
-    if value[field] ~= control[at + 5] then
+    if value[field] ~= control[at + 3] then
       words[length + 1], words[length + 2] = field, value[field]
       length = length + 2
     end
@@ -1745,7 +1782,7 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
     length = length + 2
   end
   if turned or not control[3] or sinceMs > nowMs then
-    words[length + 1], words[length + 2] = "#side", (alone and "a" or side) .. nowMsText
+    words[length + 1], words[length + 2] = "#side", side .. nowMsText
     length = length + 2
   end
   if nextMs ~= nextBefore then
@@ -1753,13 +1790,13 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
     length = length + 2
   end
   for from = 1, length, chunk do
-    redis.call("HSET", stock, unpack(words, from, math.min(from + chunk - 1, length)))
+    redis.call("HSET", stock, unpack(words, from, min(from + chunk - 1, length)))
   end
   for from = 1, #kept, chunk do
-    redis.call("HSET", current, unpack(kept, from, math.min(from + chunk - 1, #kept)))
+    redis.call("HSET", into, unpack(kept, from, min(from + chunk - 1, #kept)))
   end
   for from = 1, #held, chunk do
-    redis.call("ZADD", due, unpack(held, from, math.min(from + chunk - 1, #held)))
+    redis.call("ZADD", due, unpack(held, from, min(from + chunk - 1, #held)))
   end
 end
 return { "seeded", redis.call("HGET", stock, "#form"), headNow() }
@@ -1773,10 +1810,10 @@ export const settle = {
   args: ["layout", "notAfterUs", "keepMs", "expireMax", "itemCount"],
   rest: "items",
   replies: ["form", "bad-stock", "too-late", "settled"],
-  sha1: "94c39da46343cdcd363de25958f8e53051e2019a" as string,
+  sha1: "2dfb0717ac400654e07523c556ce159b2acc4ebb" as string,
   source: `local stock, recordsA, recordsB, due, log = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local layout, notAfterUs, keepMs, expireMax = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
-local itemCount = tonumber(ARGV[5])
+local layout, notAfterUs, keepMs, expireMax = ARGV[1], ARGV[2] + 0, ARGV[3] + 0, ARGV[4]
+local itemCount = ARGV[5] + 0
 local input, first = ARGV, 6
 local time = redis.call("TIME")
 local nowUs = time[1] * 1000000 + time[2]
@@ -1785,59 +1822,69 @@ if nowUs > notAfterUs then
   return { "too-late", nowText }
 end
 local final, count = itemCount > 0, itemCount > 0 and itemCount or -itemCount
-local wanted = {}
+local wanted = { nil, nil }
 local unpack = table.unpack or unpack
 local nowMsText = string.sub(nowText, 1, 13)
 local nowMs = (nowUs - nowUs % 1000) / 1000
-local control = redis.call("HMGET", stock, "#form", "#next", "#side", "#liveA", "#liveB", unpack(wanted))
+local control = redis.call("HMGET", stock, "#form", "#next", "#side", unpack(wanted))
 if control[1] and string.sub(control[1], 1, #layout) ~= layout then
   return { "form", control[1] }
 end
-local side, resting, sinceMs, alone = "A", "B", nowMs, true
+local side, sinceMs = "a", nowMs
 if control[3] then
-  side = string.sub(control[3], 1, 1)
-  sinceMs = tonumber(string.sub(control[3], 2))
-  alone = side == "a"
-  resting = side == "B" and "A" or "B"
-  side = alone and "A" or side
+  side, sinceMs = string.sub(control[3], 1, 1), string.sub(control[3], 2) + 0
 end
-local current, rest, liveHere, liveThere = recordsA, recordsB, control[4] or 0, control[5] or 0
+local current, rest, only = recordsA, recordsB, side == "a"
 if side == "B" then
-  current, rest, liveHere, liveThere = rest, current, liveThere, liveHere
+  current, rest = rest, current
 end
-local turned = nowMs - sinceMs >= keepMs and tonumber(liveThere) == 0
-if turned then
-  side, resting, current, rest, liveHere, liveThere, alone = resting, side, rest, current, liveThere, liveHere, false
+local into, turned, liveAtRest, liveBefore = current, false, false, false
+if nowMs - sinceMs >= keepMs then
+  local live = redis.call("ZCARD", due)
+  liveBefore = (redis.call("HGET", stock, "#atRest") or 0) + 0
+  liveAtRest = math.min(liveBefore, live)
+  turned = liveAtRest == 0
+  if turned then
+    side, into, only, liveAtRest = side == "B" and "A" or "B", rest, true, live
+  end
 end
-local nextMs = control[2] and tonumber(control[2]) or math.huge
-local nextBefore, thereBefore = nextMs, liveThere
+local nextMs = control[2] and control[2] ~= "" and control[2] + 0 or math.huge
+local nextBefore = nextMs
 local value, bad = {}, false
 for at = 1, #wanted do
-  local count = tonumber(control[at + 5] or 0)
-  if not count or count < 0 or count > 9007199254740991 or count % 1 ~= 0 then
+  local count = tonumber(control[at + 3] or 0)
+  if not count or count < 0 and string.sub(wanted[at], 1, 2) ~= "n#" or count > 9007199254740991 or count % 1 ~= 0 then
     bad = wanted[at]
   end
   count = count or 0
-  control[at + 5], value[wanted[at]] = count, count
+  control[at + 3], value[wanted[at]] = count, count
 end
-local entries, kept, held, freed = {}, {}, {}, {}
-local fresh, placeOf, lapsed, dueLeft = {}, {}, 0, false
-local function records(ids)
-  local found, missing = {}, {}
-  if #ids == 0 then
-    return found
+local entries, kept, held, freed = { nil }, { nil, nil }, { nil, nil }, {}
+local fresh, atRest, lapsed, dueLeft = {}, {}, 0, false
+local function records(ids, first, last)
+  if last < first then
+    return {}
   end
-  local texts = redis.call("HMGET", current, unpack(ids))
-  for at, id in ipairs(ids) do
-    found[id], placeOf[id] = texts[at], side
-    if not texts[at] then
-      missing[#missing + 1] = id
+  local found = redis.call("HMGET", current, unpack(ids, first, last))
+  if turned then
+    for at = first, last do
+      atRest[ids[at]] = true
     end
-  end
-  if #missing > 0 and not alone then
-    texts = redis.call("HMGET", rest, unpack(missing))
-    for at, id in ipairs(missing) do
-      found[id], placeOf[id] = texts[at], resting
+  elseif not only then
+    local missing, place = {}, 0
+    for at = 1, #found do
+      missing[#missing + 1] = not found[at] and ids[first + at - 1] or nil
+    end
+    if missing[1] then
+      local texts = redis.call("HMGET", rest, unpack(missing))
+      for at = 1, #found do
+        if not found[at] then
+          place = place + 1
+          found[at], atRest[missing[place]] = texts[place], true
+        end
+      end
+      liveBefore = liveBefore or (redis.call("HGET", stock, "#atRest") or 0) + 0
+      liveAtRest = liveAtRest or liveBefore
     end
   end
   return found
@@ -1845,12 +1892,20 @@ end
 local function holdOf(record)
   local state, endText, holdMs, operation, request, reference, lines =
     string.match(record, "^(%l)v%d+ (%d+) (%d+) (%S+) (%S+ (%S+) (.+))$")
+  if not state then
+    return false
+  end
   local skus, counts, held, taken = {}, {}, lines, false
   if state == "h" or state == "x" then
     taken = string.find(lines, "#", 1, true)
     held = taken and string.sub(lines, taken + 2) or lines
-    for sku, count in string.gmatch(held, "(%S+) (%S+)") do
-      skus[#skus + 1], counts[#counts + 1] = sku, count
+    local only, units = string.match(held, "^(%S+) (%S+)$")
+    if only then
+      skus, counts = { only }, { units }
+    else
+      for sku, count in string.gmatch(held, "(%S+) (%S+)") do
+        skus[#skus + 1], counts[#counts + 1] = sku, count
+      end
     end
   end
   return {
@@ -1860,16 +1915,16 @@ local function holdOf(record)
     mark = operation,
     request = request,
     reference = reference,
-    held = held,
-    taken = taken,
-    skus = skus,
-    counts = counts,
+    held = held, taken = taken,
+    skus = skus, counts = counts,
   }
 end
 local function loadHeld(list)
   local first = #wanted + 1
   for _, hold in pairs(list) do
-    for _, sku in ipairs(hold.skus) do
+    local skus = hold.skus
+    for at = 1, #skus do
+      local sku = skus[at]
       if not value[sku] then
         value[sku], wanted[#wanted + 1] = 0, sku
       end
@@ -1881,36 +1936,33 @@ local function loadHeld(list)
   end
   for from = first, #wanted, 4000 do
     local texts = redis.call("HMGET", stock, unpack(wanted, from, math.min(from + 3999, #wanted)))
-    for at, text in ipairs(texts) do
-      local count, place = tonumber(text or 0), from + at - 1
+    for at = 1, #texts do
+      local count, place = tonumber(texts[at] or 0), from + at - 1
       if not count or count < 0 or count > 9007199254740991 or count % 1 ~= 0 then
         bad = wanted[place]
       end
       count = count or 0
-      control[place + 5], value[wanted[place]] = count, count
+      control[place + 3], value[wanted[place]] = count, count
     end
   end
 end
 local function mark(id, hold, state, more)
-  local head = state .. "v" .. nowMsText .. " " .. hold.endText .. " "
-  local record = head .. hold.holdMs .. " " .. hold.mark .. " " .. hold.request .. more
-  if hold.state == "h" then
-    if placeOf[id] == side then
-      liveHere = liveHere - 1
-    else
-      liveThere = liveThere - 1
-    end
+  local record = state .. "v" .. nowMsText .. " " .. hold.endText .. " " .. hold.holdMs .. " " .. hold.mark .. " "
+    .. hold.request .. more
+  if atRest[id] and hold.state == "h" then
+    liveAtRest = liveAtRest - 1
   end
-  if state == "h" then
-    liveHere = liveHere + 1
-  end
-  hold.state, placeOf[id], fresh[id] = state, side, record
+  hold.state, atRest[id], fresh[id] = state, nil, record
   kept[#kept + 1] = id
   kept[#kept + 1] = record
 end
-local function finish(id, hold, state, more, parts)
-  for at, sku in ipairs(hold.skus) do
-    local count, field = tonumber(hold.counts[at]), "r#" .. sku
+local function finish(id, hold, state, moved, more, parts)
+  local skus, counts = hold.skus, hold.counts
+  entries[#entries + 1] = state .. nowText .. " " .. id .. " " .. hold.reference .. " " .. moved
+  lapsed = state == "x" and lapsed + 1 or lapsed
+  for at = 1, #skus do
+    local sku, count = skus[at], counts[at] + 0
+    local field = "r#" .. sku
     value[field], value[sku] = value[field] - count, value[sku] + count - (parts and parts[at] or 0)
     if value[field] < 0 then
       bad = field
@@ -1919,18 +1971,13 @@ local function finish(id, hold, state, more, parts)
   freed[#freed + 1] = id
   mark(id, hold, state, more)
 end
-local function lapse(id, hold)
-  lapsed = lapsed + 1
-  entries[#entries + 1] = "x" .. nowText .. " " .. id .. " " .. hold.reference .. " " .. hold.held
-  finish(id, hold, "x", "")
-end
 if nextMs <= nowMs then
   local ids = redis.call("ZRANGE", due, "-inf", nowMsText, "BYSCORE", "LIMIT", 0, expireMax)
-  local found, ended, lines, count = records(ids), {}, 0, 0
-  for at, id in ipairs(ids) do
+  local found, ended, lines, count = records(ids, 1, #ids), {}, 0, 0
+  for at = 1, #ids do
     count = at
-    if found[id] and string.sub(found[id], 1, 2) == "hv" then
-      ended[at] = holdOf(found[id])
+    if found[at] and string.sub(found[at], 1, 2) == "hv" then
+      ended[at] = holdOf(found[at])
       lines = lines + #ended[at].skus
     end
     if lines >= expireMax * 10 then
@@ -1940,7 +1987,7 @@ if nextMs <= nowMs then
   loadHeld(ended)
   for at = 1, count do
     if ended[at] then
-      lapse(ids[at], ended[at])
+      finish(ids[at], ended[at], "x", ended[at].held, "")
     else
       freed[#freed + 1] = ids[at]
     end
@@ -1949,54 +1996,55 @@ if nextMs <= nowMs then
   nextMs = following[2] and tonumber(following[2]) or math.huge
   dueLeft = nextMs <= nowMs
 end
-local ids, holds = { unpack(input, first, first + count - 1) }, {}
-local found = records(ids)
-for _, id in ipairs(ids) do
-  found[id] = fresh[id] or found[id]
-  if found[id] and string.sub(found[id], 2, 2) == "v" then
-    holds[id] = holdOf(found[id])
-  end
+local found, holds = records(input, first, first + count - 1), {}
+for index = 1, count do
+  local id = input[first + index - 1]
+  local record = fresh[id] or found[index]
+  found[index] = record
+  holds[id] = record and holdOf(record) or nil
 end
 loadHeld(holds)
-local answers = {}
-for index, id in ipairs(ids) do
-  local request, record, hold, answer = input[first + count + index - 1], found[id], holds[id], "x"
+local answers = { nil }
+for index = 1, count do
+  local id, request, record, answer = input[first + index - 1], input[first + count + index - 1], found[index], "x"
+  local hold = holds[id]
   local what, operation, linesAt = string.match(request, "^(%l) (%S+) ?()")
-  if hold and hold.state == "h" and tonumber(hold.endText) <= nowMs then
-    lapse(id, hold)
+  if hold and hold.state == "h" and hold.endText - nowMs <= 0 then
+    finish(id, hold, "x", hold.held, "")
   end
   local state = hold and hold.state
-  if not record or string.sub(record, 1, 1) == "s" then
+  if not hold and record and string.sub(record, 1, 1) ~= "s" then
+    answer = "w"
+  elseif not hold then
     answer = "a"
     if not record and what == "r" then
       fresh[id] = "sv" .. nowMsText
       kept[#kept + 1] = id
       kept[#kept + 1] = fresh[id]
     end
-  elseif not hold then
-    answer = "w"
   elseif state == "h" and what == "r" then
-    entries[#entries + 1] = "r" .. nowText .. " " .. id .. " " .. hold.reference .. " " .. hold.held
     hold.mark = operation
-    finish(id, hold, "r", "")
+    finish(id, hold, "r", hold.held, "")
     answer = "r"
   elseif state == "h" or state == "x" and what == "k" then
-local whole, parts, exceeds = linesAt > #request, hold.counts, false
+local skus, whole, parts, exceeds = hold.skus, linesAt > #request, hold.counts, false
 if not whole then
   local asked, left = {}, 0
   for sku, text in string.gmatch(string.sub(request, linesAt), "(%S+) (%S+)") do
     asked[sku], left = tonumber(text), left + 1
   end
   parts = {}
-  for at, sku in ipairs(hold.skus) do
+  for at = 1, #skus do
+    local sku = skus[at]
     local part = asked[sku]
     exceeds = exceeds or part and not (part >= 1 and part <= tonumber(hold.counts[at]) and part % 1 == 0)
     parts[at], left = string.format("%.0f", part or 0), part and left - 1 or left
   end
   exceeds = exceeds or left > 0
 end
-local moved, there, short, more = {}, {}, false, ""
-for at, sku in ipairs(hold.skus) do
+local moved, there, short, more = { nil }, state == "x" and {}, false, ""
+for at = 1, #skus do
+  local sku = skus[at]
   local words = sku .. " " .. parts[at]
   if state == "h" then
     moved[at] = words .. " " .. hold.counts[at]
@@ -2021,16 +2069,16 @@ elseif short then
   answer = "i"
 else
   hold.mark = operation
+  local words = table.concat(moved, " ")
   if state == "h" then
-    finish(id, hold, "c", more, parts)
+    finish(id, hold, "c", words, more, parts)
   else
-    for at, sku in ipairs(hold.skus) do
-      value[sku] = value[sku] - parts[at]
+    for at = 1, #skus do
+      value[skus[at]] = value[skus[at]] - parts[at]
     end
+    entries[#entries + 1] = "t" .. nowText .. " " .. id .. " " .. hold.reference .. " " .. words
     mark(id, hold, "c", more)
   end
-  local head = (state == "h" and "c" or "t") .. nowText .. " " .. id .. " "
-  entries[#entries + 1] = head .. hold.reference .. " " .. table.concat(moved, " ")
   answer = "c"
 end
   elseif state == "c" then
@@ -2048,7 +2096,7 @@ if bad then
   return { "bad-stock", bad }
 end
 if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
-  local chunk = 4000
+  local chunk, min = 4000, math.min
   local holdsChange = held[1] or freed[1]
   if holdsChange and (turned or not freed[1]) then
     redis.call("ZCARD", due)
@@ -2057,24 +2105,21 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
     redis.call("XLEN", log)
   end
   if turned then
-    redis.call("UNLINK", current)
+    redis.call("UNLINK", into)
   end
   for from = 1, #freed, chunk do
-    redis.call("ZREM", due, unpack(freed, from, math.min(from + chunk - 1, #freed)))
+    redis.call("ZREM", due, unpack(freed, from, min(from + chunk - 1, #freed)))
   end
   for at = 1, #entries do
     redis.call("XADD", log, "0-*", "m", entries[at])
   end
-  local words, length = {}, 0
-  if holdsChange then
-    words, length = { "#live" .. side, liveHere }, 2
-    if liveThere ~= thereBefore then
-      words[3], words[4], length = "#live" .. resting, liveThere, 4
-    end
+  local words, length = { nil, nil, nil, nil }, 0
+  if liveAtRest ~= liveBefore then
+    words[1], words[2], length = "#atRest", liveAtRest, 2
   end
   for at = 1, #wanted do
     local field = wanted[at]
-    if value[field] ~= control[at + 5] then
+    if value[field] ~= control[at + 3] then
       words[length + 1], words[length + 2] = field, value[field]
       length = length + 2
     end
@@ -2084,7 +2129,7 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
     length = length + 2
   end
   if turned or not control[3] or sinceMs > nowMs then
-    words[length + 1], words[length + 2] = "#side", (alone and "a" or side) .. nowMsText
+    words[length + 1], words[length + 2] = "#side", side .. nowMsText
     length = length + 2
   end
   if nextMs ~= nextBefore then
@@ -2092,16 +2137,16 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
     length = length + 2
   end
   for from = 1, length, chunk do
-    redis.call("HSET", stock, unpack(words, from, math.min(from + chunk - 1, length)))
+    redis.call("HSET", stock, unpack(words, from, min(from + chunk - 1, length)))
   end
   for from = 1, #kept, chunk do
-    redis.call("HSET", current, unpack(kept, from, math.min(from + chunk - 1, #kept)))
+    redis.call("HSET", into, unpack(kept, from, min(from + chunk - 1, #kept)))
   end
   for from = 1, #held, chunk do
-    redis.call("ZADD", due, unpack(held, from, math.min(from + chunk - 1, #held)))
+    redis.call("ZADD", due, unpack(held, from, min(from + chunk - 1, #held)))
   end
 end
-return "settled " .. nowText .. " " .. lapsed .. "\\n" .. table.concat(answers, "\\n")
+return "settled " .. nowText .. (lapsed > 0 and " " .. lapsed or " 0") .. "\\n" .. table.concat(answers, "\\n")
 ` as string,
 } as const;
 
@@ -2112,7 +2157,7 @@ export const sweep = {
   args: ["layout", "notAfterUs", "keepMs", "expireMax", "holdMs"],
   rest: null,
   replies: ["form", "bad-stock", "too-late", "swept"],
-  sha1: "b59b560f72d6011689d4e1bfe3bd11e697448c6d" as string,
+  sha1: "cb3290e0489b431347e057939b4885ddb94a12e3" as string,
   source: `local stock, recordsA, recordsB, due, log = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local layout, notAfterUs, keepMs = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local expireMax, holdMs = tonumber(ARGV[4]), tonumber(ARGV[5])
@@ -2126,55 +2171,65 @@ local wanted = {}
 local unpack = table.unpack or unpack
 local nowMsText = string.sub(nowText, 1, 13)
 local nowMs = (nowUs - nowUs % 1000) / 1000
-local control = redis.call("HMGET", stock, "#form", "#next", "#side", "#liveA", "#liveB", unpack(wanted))
+local control = redis.call("HMGET", stock, "#form", "#next", "#side", unpack(wanted))
 if control[1] and string.sub(control[1], 1, #layout) ~= layout then
   return { "form", control[1] }
 end
-local side, resting, sinceMs, alone = "A", "B", nowMs, true
+local side, sinceMs = "a", nowMs
 if control[3] then
-  side = string.sub(control[3], 1, 1)
-  sinceMs = tonumber(string.sub(control[3], 2))
-  alone = side == "a"
-  resting = side == "B" and "A" or "B"
-  side = alone and "A" or side
+  side, sinceMs = string.sub(control[3], 1, 1), string.sub(control[3], 2) + 0
 end
-local current, rest, liveHere, liveThere = recordsA, recordsB, control[4] or 0, control[5] or 0
+local current, rest, only = recordsA, recordsB, side == "a"
 if side == "B" then
-  current, rest, liveHere, liveThere = rest, current, liveThere, liveHere
+  current, rest = rest, current
 end
-local turned = nowMs - sinceMs >= keepMs and tonumber(liveThere) == 0
-if turned then
-  side, resting, current, rest, liveHere, liveThere, alone = resting, side, rest, current, liveThere, liveHere, false
+local into, turned, liveAtRest, liveBefore = current, false, false, false
+if nowMs - sinceMs >= keepMs then
+  local live = redis.call("ZCARD", due)
+  liveBefore = (redis.call("HGET", stock, "#atRest") or 0) + 0
+  liveAtRest = math.min(liveBefore, live)
+  turned = liveAtRest == 0
+  if turned then
+    side, into, only, liveAtRest = side == "B" and "A" or "B", rest, true, live
+  end
 end
-local nextMs = control[2] and tonumber(control[2]) or math.huge
-local nextBefore, thereBefore = nextMs, liveThere
+local nextMs = control[2] and control[2] ~= "" and control[2] + 0 or math.huge
+local nextBefore = nextMs
 local value, bad = {}, false
 for at = 1, #wanted do
-  local count = tonumber(control[at + 5] or 0)
-  if not count or count < 0 or count > 9007199254740991 or count % 1 ~= 0 then
+  local count = tonumber(control[at + 3] or 0)
+  if not count or count < 0 and string.sub(wanted[at], 1, 2) ~= "n#" or count > 9007199254740991 or count % 1 ~= 0 then
     bad = wanted[at]
   end
   count = count or 0
-  control[at + 5], value[wanted[at]] = count, count
+  control[at + 3], value[wanted[at]] = count, count
 end
-local entries, kept, held, freed = {}, {}, {}, {}
-local fresh, placeOf, lapsed, dueLeft = {}, {}, 0, false
-local function records(ids)
-  local found, missing = {}, {}
-  if #ids == 0 then
-    return found
+local entries, kept, held, freed = { nil }, { nil, nil }, { nil, nil }, {}
+local fresh, atRest, lapsed, dueLeft = {}, {}, 0, false
+local function records(ids, first, last)
+  if last < first then
+    return {}
   end
-  local texts = redis.call("HMGET", current, unpack(ids))
-  for at, id in ipairs(ids) do
-    found[id], placeOf[id] = texts[at], side
-    if not texts[at] then
-      missing[#missing + 1] = id
+  local found = redis.call("HMGET", current, unpack(ids, first, last))
+  if turned then
+    for at = first, last do
+      atRest[ids[at]] = true
     end
-  end
-  if #missing > 0 and not alone then
-    texts = redis.call("HMGET", rest, unpack(missing))
-    for at, id in ipairs(missing) do
-      found[id], placeOf[id] = texts[at], resting
+  elseif not only then
+    local missing, place = {}, 0
+    for at = 1, #found do
+      missing[#missing + 1] = not found[at] and ids[first + at - 1] or nil
+    end
+    if missing[1] then
+      local texts = redis.call("HMGET", rest, unpack(missing))
+      for at = 1, #found do
+        if not found[at] then
+          place = place + 1
+          found[at], atRest[missing[place]] = texts[place], true
+        end
+      end
+      liveBefore = liveBefore or (redis.call("HGET", stock, "#atRest") or 0) + 0
+      liveAtRest = liveAtRest or liveBefore
     end
   end
   return found
@@ -2182,12 +2237,20 @@ end
 local function holdOf(record)
   local state, endText, holdMs, operation, request, reference, lines =
     string.match(record, "^(%l)v%d+ (%d+) (%d+) (%S+) (%S+ (%S+) (.+))$")
+  if not state then
+    return false
+  end
   local skus, counts, held, taken = {}, {}, lines, false
   if state == "h" or state == "x" then
     taken = string.find(lines, "#", 1, true)
     held = taken and string.sub(lines, taken + 2) or lines
-    for sku, count in string.gmatch(held, "(%S+) (%S+)") do
-      skus[#skus + 1], counts[#counts + 1] = sku, count
+    local only, units = string.match(held, "^(%S+) (%S+)$")
+    if only then
+      skus, counts = { only }, { units }
+    else
+      for sku, count in string.gmatch(held, "(%S+) (%S+)") do
+        skus[#skus + 1], counts[#counts + 1] = sku, count
+      end
     end
   end
   return {
@@ -2197,16 +2260,16 @@ local function holdOf(record)
     mark = operation,
     request = request,
     reference = reference,
-    held = held,
-    taken = taken,
-    skus = skus,
-    counts = counts,
+    held = held, taken = taken,
+    skus = skus, counts = counts,
   }
 end
 local function loadHeld(list)
   local first = #wanted + 1
   for _, hold in pairs(list) do
-    for _, sku in ipairs(hold.skus) do
+    local skus = hold.skus
+    for at = 1, #skus do
+      local sku = skus[at]
       if not value[sku] then
         value[sku], wanted[#wanted + 1] = 0, sku
       end
@@ -2218,36 +2281,33 @@ local function loadHeld(list)
   end
   for from = first, #wanted, 4000 do
     local texts = redis.call("HMGET", stock, unpack(wanted, from, math.min(from + 3999, #wanted)))
-    for at, text in ipairs(texts) do
-      local count, place = tonumber(text or 0), from + at - 1
+    for at = 1, #texts do
+      local count, place = tonumber(texts[at] or 0), from + at - 1
       if not count or count < 0 or count > 9007199254740991 or count % 1 ~= 0 then
         bad = wanted[place]
       end
       count = count or 0
-      control[place + 5], value[wanted[place]] = count, count
+      control[place + 3], value[wanted[place]] = count, count
     end
   end
 end
 local function mark(id, hold, state, more)
-  local head = state .. "v" .. nowMsText .. " " .. hold.endText .. " "
-  local record = head .. hold.holdMs .. " " .. hold.mark .. " " .. hold.request .. more
-  if hold.state == "h" then
-    if placeOf[id] == side then
-      liveHere = liveHere - 1
-    else
-      liveThere = liveThere - 1
-    end
+  local record = state .. "v" .. nowMsText .. " " .. hold.endText .. " " .. hold.holdMs .. " " .. hold.mark .. " "
+    .. hold.request .. more
+  if atRest[id] and hold.state == "h" then
+    liveAtRest = liveAtRest - 1
   end
-  if state == "h" then
-    liveHere = liveHere + 1
-  end
-  hold.state, placeOf[id], fresh[id] = state, side, record
+  hold.state, atRest[id], fresh[id] = state, nil, record
   kept[#kept + 1] = id
   kept[#kept + 1] = record
 end
-local function finish(id, hold, state, more, parts)
-  for at, sku in ipairs(hold.skus) do
-    local count, field = tonumber(hold.counts[at]), "r#" .. sku
+local function finish(id, hold, state, moved, more, parts)
+  local skus, counts = hold.skus, hold.counts
+  entries[#entries + 1] = state .. nowText .. " " .. id .. " " .. hold.reference .. " " .. moved
+  lapsed = state == "x" and lapsed + 1 or lapsed
+  for at = 1, #skus do
+    local sku, count = skus[at], counts[at] + 0
+    local field = "r#" .. sku
     value[field], value[sku] = value[field] - count, value[sku] + count - (parts and parts[at] or 0)
     if value[field] < 0 then
       bad = field
@@ -2256,18 +2316,13 @@ local function finish(id, hold, state, more, parts)
   freed[#freed + 1] = id
   mark(id, hold, state, more)
 end
-local function lapse(id, hold)
-  lapsed = lapsed + 1
-  entries[#entries + 1] = "x" .. nowText .. " " .. id .. " " .. hold.reference .. " " .. hold.held
-  finish(id, hold, "x", "")
-end
 if nextMs <= nowMs then
   local ids = redis.call("ZRANGE", due, "-inf", nowMsText, "BYSCORE", "LIMIT", 0, expireMax)
-  local found, ended, lines, count = records(ids), {}, 0, 0
-  for at, id in ipairs(ids) do
+  local found, ended, lines, count = records(ids, 1, #ids), {}, 0, 0
+  for at = 1, #ids do
     count = at
-    if found[id] and string.sub(found[id], 1, 2) == "hv" then
-      ended[at] = holdOf(found[id])
+    if found[at] and string.sub(found[at], 1, 2) == "hv" then
+      ended[at] = holdOf(found[at])
       lines = lines + #ended[at].skus
     end
     if lines >= expireMax * 10 then
@@ -2277,7 +2332,7 @@ if nextMs <= nowMs then
   loadHeld(ended)
   for at = 1, count do
     if ended[at] then
-      lapse(ids[at], ended[at])
+      finish(ids[at], ended[at], "x", ended[at].held, "")
     else
       freed[#freed + 1] = ids[at]
     end
@@ -2291,9 +2346,9 @@ if bad then
 end
 local lateText = string.format("%.0f", nowMs + 1 + holdMs + 1)
 local late = redis.call("ZRANGE", due, lateText, "+inf", "BYSCORE", "LIMIT", 0, expireMax)
-local found = records(late)
-for _, id in ipairs(late) do
-  local record = found[id]
+local found = records(late, 1, #late)
+for at, id in ipairs(late) do
+  local record = found[at]
   if record and string.sub(record, 1, 2) == "hv" then
     local hold = holdOf(record)
     local lengthMs = hold.endText - string.sub(record, 3, 15)
@@ -2310,7 +2365,7 @@ if turned and #kept == 0 then
   nextBefore = nil
 end
 if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
-  local chunk = 4000
+  local chunk, min = 4000, math.min
   local holdsChange = held[1] or freed[1]
   if holdsChange and (turned or not freed[1]) then
     redis.call("ZCARD", due)
@@ -2319,24 +2374,21 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
     redis.call("XLEN", log)
   end
   if turned then
-    redis.call("UNLINK", current)
+    redis.call("UNLINK", into)
   end
   for from = 1, #freed, chunk do
-    redis.call("ZREM", due, unpack(freed, from, math.min(from + chunk - 1, #freed)))
+    redis.call("ZREM", due, unpack(freed, from, min(from + chunk - 1, #freed)))
   end
   for at = 1, #entries do
     redis.call("XADD", log, "0-*", "m", entries[at])
   end
-  local words, length = {}, 0
-  if holdsChange then
-    words, length = { "#live" .. side, liveHere }, 2
-    if liveThere ~= thereBefore then
-      words[3], words[4], length = "#live" .. resting, liveThere, 4
-    end
+  local words, length = { nil, nil, nil, nil }, 0
+  if liveAtRest ~= liveBefore then
+    words[1], words[2], length = "#atRest", liveAtRest, 2
   end
   for at = 1, #wanted do
     local field = wanted[at]
-    if value[field] ~= control[at + 5] then
+    if value[field] ~= control[at + 3] then
       words[length + 1], words[length + 2] = field, value[field]
       length = length + 2
     end
@@ -2346,7 +2398,7 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
     length = length + 2
   end
   if turned or not control[3] or sinceMs > nowMs then
-    words[length + 1], words[length + 2] = "#side", (alone and "a" or side) .. nowMsText
+    words[length + 1], words[length + 2] = "#side", side .. nowMsText
     length = length + 2
   end
   if nextMs ~= nextBefore then
@@ -2354,13 +2406,13 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
     length = length + 2
   end
   for from = 1, length, chunk do
-    redis.call("HSET", stock, unpack(words, from, math.min(from + chunk - 1, length)))
+    redis.call("HSET", stock, unpack(words, from, min(from + chunk - 1, length)))
   end
   for from = 1, #kept, chunk do
-    redis.call("HSET", current, unpack(kept, from, math.min(from + chunk - 1, #kept)))
+    redis.call("HSET", into, unpack(kept, from, min(from + chunk - 1, #kept)))
   end
   for from = 1, #held, chunk do
-    redis.call("ZADD", due, unpack(held, from, math.min(from + chunk - 1, #held)))
+    redis.call("ZADD", due, unpack(held, from, min(from + chunk - 1, #held)))
   end
 end
 return { "swept", nowText, lapsed, dueLeft and "1" or "0", nextMs < math.huge and string.format("%.0f", nextMs) or "" }

@@ -146,6 +146,7 @@ export type SeedReply =
   | { readonly kind: "forgotten" }
   | { readonly kind: "known"; readonly record: string; readonly form: string }
   | { readonly kind: "moved" | "seeded"; readonly form: string; readonly head: string }
+  | { readonly kind: "overflow"; readonly sku: string }
   | { readonly kind: "below-reserved"; readonly sku: string; readonly reserved: number; readonly left: boolean };
 
 /** Sets what is on hand. */
@@ -156,6 +157,7 @@ export const seedScript: Script<typeof lua.seed, SeedReply> = defineScript(lua.s
     known: (fields) => ({ kind: "known", record: fields.text(), form: fields.text() }),
     moved: (fields) => ({ kind: "moved", form: fields.text(), head: fields.text() }),
     seeded: (fields) => ({ kind: "seeded", form: fields.text(), head: fields.text() }),
+    overflow: (fields) => ({ kind: "overflow", sku: fields.text() }),
     "below-reserved": (fields) => ({
       kind: "below-reserved",
       sku: fields.text(),

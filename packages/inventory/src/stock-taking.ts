@@ -7,7 +7,7 @@ import type { Bucket } from "./bucket.ts";
 import { markOf } from "./batch.ts";
 import { named } from "./bucket.ts";
 import { checkOperation } from "./answers.ts";
-import { DifferentRequestError, IdForgottenError } from "./errors.ts";
+import { DifferentRequestError, IdForgottenError, StockOverflowError } from "./errors.ts";
 import { cursorOfHead, entryStart, startCursor } from "./movement.ts";
 import type { Cursor } from "./movement.ts";
 import { checkLog, MovementLog } from "./movement-log.ts";
@@ -104,7 +104,7 @@ export class StockTaking {
 
   /**
    * Sets what is on hand, up to 1,000 skus in one step; more in several, each only if nothing moved since the one before.
-   * @throws ForkedLogError, MovementGapError when the log is not the cursor's; DifferentRequestError, IdForgottenError
+   * @throws ForkedLogError, MovementGapError when the log is not the cursor's; DifferentRequestError, IdForgottenError, StockOverflowError
    */
   async seed(counts: ReadonlyMap<string, number>, ifCursor: Cursor, operation: CheckedId): Promise<SeedResult> {
     const all = [...counts];
@@ -184,6 +184,8 @@ export class StockTaking {
     switch (reply.kind) {
       case "forgotten":
         throw new IdForgottenError(resource, id.given, rememberMs);
+      case "overflow":
+        throw new StockOverflowError(resource, unescapeWord(reply.sku));
       case "below-reserved":
         // Some of what is reserved was due: it is returned now, which is a movement.
         if (reply.left) return { kind: "moved", cursor: (await this.levels([reply.sku])).cursor };

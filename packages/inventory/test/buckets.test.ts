@@ -8,7 +8,7 @@ import { kinds, passed, usePlace } from "./places.ts";
 const line = (sku: string, quantity: number): { sku: string; quantity: number } => ({ sku, quantity });
 const buckets = { hot: 4 };
 
-/** An id that the given bucket decides. */
+/** An id that the given bucket decides; a name without spaces, which ids are sent without. */
 function idIn(bucket: number, name: string): string {
   for (let index = 0; ; index += 1) if (bucketOf(`${name}-${index}`, 4) === bucket) return `${name}-${index}`;
 }
@@ -174,5 +174,52 @@ describe.each(kinds)("on %s", (kind) => {
       expect(error).toMatchObject({ name: "BucketsMismatchError", bucketsStored: 4, effect: "none" });
     }
     expect((await stock.level("hot")).onHand).toBe(5);
+  });
+
+  it("V9 all buckets together take in 2^53 - 1 units at most, wherever the units go: level is exact", async () => {
+    const stock = spread();
+    await stock.restock({ operationId: idIn(0, "delivery"), lines: [line("hot", 1), line("cold", 1)] });
+    const share = Math.floor(Number.MAX_SAFE_INTEGER / 4);
+    const [{ Bucket }, { resolveInventoryOptions }] = await Promise.all([
+      import("../src/bucket.ts"),
+      import("../src/options.ts"),
+    ]);
+    const { Connection, EventSink } = await import("@holdfast/core");
+    const at = (index: number) =>
+      new Bucket(
+        Connection.of(place.client),
+        stock.name,
+        index,
+        resolveInventoryOptions({ buckets, ...patient }),
+        new EventSink("test"),
+      );
+    // As after deliveries of many years.
+    for (let bucket = 0; bucket < 4; bucket += 1) {
+      await place.client.hset(bucketKeys("holdfast", stock.name, bucket).stock, "hot", share - 1);
+    }
+    const bring = (bucket: number, name: string) =>
+      stock.restock({ operationId: idIn(bucket, name), lines: [line("hot", 1)] });
+    const overflow = { name: "StockOverflowError", sku: "hot", effect: "none" };
+    for (let bucket = 0; bucket < 4; bucket += 1) {
+      expect((await bring(bucket, "last")).kind).toBe("restocked");
+      expect(await failure(bring(bucket, "beyond"))).toMatchObject(overflow);
+    }
+    // Room in one bucket that another one has filled is no room.
+    const parcel = await at(0).lend(1, "hot", 1_000);
+    if (parcel === null) throw new Error("nothing was lent");
+    expect(await failure(bring(0, "instead-of-what-is-under-way"))).toMatchObject(overflow);
+    await at(1).receive(parcel);
+    await at(0).clear(parcel);
+    expect(await failure(bring(0, "instead-of-what-has-gone"))).toMatchObject(overflow);
+    const adjusted = { operationId: idIn(0, "count"), reason: "count", lines: [line("hot", 1)] };
+    expect(await failure(stock.adjust(adjusted))).toMatchObject(overflow);
+    expect(await failure(stock.seed({ hot: share }, { ifCursor: await stock.cursor() }))).toMatchObject(overflow);
+    expect(await stock.level("hot")).toEqual({ onHand: share * 4, reserved: 0, available: share * 4 });
+    expect(share * 4).toBeLessThanOrEqual(Number.MAX_SAFE_INTEGER);
+    // What is sold makes room where it came in.
+    expect((await stock.seed({ hot: share - 1_000 }, { ifCursor: await stock.cursor() })).kind).toBe("seeded");
+    await stock.decrement({ operationId: idIn(0, "sold"), lines: [line("hot", 1)] });
+    expect((await bring(0, "for-what-was-sold")).kind).toBe("restocked");
+    expect(await failure(bring(0, "and-one-more"))).toMatchObject(overflow);
   });
 });

@@ -77,7 +77,7 @@ describe("input", () => {
       "#form",
       "#next",
       "#side",
-      "#liveA",
+      "#atRest",
       "r#x",
       "x",
       "x 1",

@@ -24,12 +24,12 @@ REPLIES
   {"bad-order", id}      a number out of range, nothing was done
   {"too-late", now}
   "applied now lapsed"   then per order a line: "t" done, "h" and the end of the hold in ms, "=" and the record, "f" the id is older
-                         than what is remembered, "b" due holds are still unreturned, "s" short and not final, "o" and the sku that
-                         would exceed 2^53
+                         than what is remembered, "b" due holds are still unreturned, "s" short and not final, "o" and the sku of
+                         which there would be too much: 2^53 - 1 at most, a bucket takes in its share
 ]]
 local stock, recordsA, recordsB, due, log = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local layout, notAfterUs, keepMs, rememberMs = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
-local expireMax, itemCount = ARGV[5], tonumber(ARGV[6])
+local layout, notAfterUs, keepMs, rememberMs = ARGV[1], ARGV[2] + 0, ARGV[3] + 0, ARGV[4]
+local expireMax, itemCount = ARGV[5], ARGV[6] + 0
 local input, first = ARGV, 7
 -- @include time
 -- @include bound
@@ -41,12 +41,12 @@ if nextMs <= nowMs then
 -- @include expiry
 end
 local found = redis.call("HMGET", current, unpack(input, first, first + count - 1))
-local older = alone and found or redis.call("HMGET", rest, unpack(input, first, first + count - 1))
+local older = only and found or redis.call("HMGET", rest, unpack(input, first, first + count - 1))
 
-local answers, endTexts, skus, took, wrong = {}, {}, {}, {}, false
+local answers, skus, took, wrong, endDigits, endText = { nil }, { nil }, { nil }, false, false, false
 for index = 1, count do
   local id, order, answer = input[first + index - 1], input[first + count + index - 1], false
-  local kind, digits, flag, reference, linesAt = string.match(order, "^(%a)(%d*) (%S) (%S+) ()")
+  local kind, digits, tail, flag, reference, linesAt, asked = string.match(order, "^(%a)(%d*) ((%S) (%S+) ()(.+))$")
   local agedMs = 0
   if kind < "a" then
     kind, agedMs, digits = string.lower(kind), nowMs - string.sub(digits, 1, 13), string.sub(digits, 14)
@@ -68,4 +68,4 @@ elseif wrong then
   return { "bad-order", wrong }
 end
 -- @include write
-return "applied " .. nowText .. " " .. lapsed .. "\n" .. table.concat(answers, "\n")
+return "applied " .. nowText .. (lapsed > 0 and " " .. lapsed or " 0") .. "\n" .. table.concat(answers, "\n")

@@ -36,8 +36,8 @@ local wanted = {}
 -- @include shelf
 -- @include holds
 -- @include expiry
-local found = records({ operation, reservation })
-local known, record = fresh[operation] or found[operation], fresh[reservation] or found[reservation]
+local found = records({ operation, reservation }, 1, 2)
+local known, record = fresh[operation] or found[1], fresh[reservation] or found[2]
 local agedMs = known and nowMs - string.sub(known, 3, 15) or bornMs > 0 and nowMs - bornMs or 0
 local hold = record and string.sub(record, 1, 2) == "hv" and holdOf(record)
 local reply = false
@@ -49,7 +49,7 @@ elseif not hold then
   reply = { "ended", record or "", lapsed }
 elseif tonumber(hold.endText) <= nowMs then
   loadHeld({ hold })
-  lapse(reservation, hold)
+  finish(reservation, hold, "x", hold.held, "")
   reply = { "ended", fresh[reservation], lapsed }
 else
   hold.endText = string.format("%.0f", math.max(tonumber(hold.endText), nowMs + 1 + holdMs))

@@ -32,7 +32,7 @@ local sku, quantity = ARGV[6], tonumber(ARGV[7])
 -- @include time
 -- @include bound
 -- @include token
-local wanted = { sku }
+local wanted = { sku, "n#" .. sku }
 -- @include shelf
 if bad then
   return { "bad-stock", bad }
@@ -47,7 +47,7 @@ if lent <= 0 then
 end
 local parcelNumber = nextToken(pending[2])
 local words = sku .. " " .. string.format("%.0f", lent)
-value[sku] = value[sku] - lent
+value[sku], value["n#" .. sku] = value[sku] - lent, value["n#" .. sku] - lent
 entries[1] = "o" .. nowText .. " " .. from .. ">" .. to .. ":" .. parcelNumber .. " # " .. words
 -- @include write
 redis.call("HSET", transit, "to:" .. to, parcelNumber .. " " .. words, "last:" .. to, parcelNumber)

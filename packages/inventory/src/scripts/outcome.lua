@@ -37,7 +37,7 @@ local wanted = {}
 if bad then
   return { "bad-stock", bad }
 end
-local record = records({ id })[id]
+local record = records({ id }, 1, 1)[1]
 record = fresh[id] or record
 local forgotten = not record and bornMs > 0 and nowMs - bornMs > rememberMs
 if not record and not forgotten then

@@ -28,14 +28,14 @@ local layout, notAfterUs, keepMs, from, to = ARGV[1], tonumber(ARGV[2]), tonumbe
 local parcelNumber, sku, quantity = ARGV[6], ARGV[7], ARGV[8]
 -- @include time
 -- @include bound
-local wanted = { sku }
+local wanted = { sku, "n#" .. sku }
 -- @include shelf
 if bad then
   return { "bad-stock", bad }
 end
 local last = redis.call("HGET", transit, "in:" .. from)
 if not last or last < parcelNumber then
-  value[sku] = value[sku] + quantity
+  value[sku], value["n#" .. sku] = value[sku] + quantity, value["n#" .. sku] + quantity
   entries[1] = "i" .. nowText .. " " .. from .. ">" .. to .. ":" .. parcelNumber .. " # " .. sku .. " " .. quantity
   -- @include write
   redis.call("HSET", transit, "in:" .. from, parcelNumber)

@@ -30,6 +30,7 @@ REPLIES
   {"moved", form, head}  there are later movements, or other ones; head is the number of the newest one, a space, the movement
   {"below-reserved", sku, reserved, left}  less on hand than is reserved; nothing was done. left is "1" when due holds are still
                          unreturned
+  {"overflow", sku}      there would be too much of it: 2^53 - 1 at most, a bucket takes in its share; nothing was done
   {"seeded", form, head}
 ]]
 local stock, recordsA, recordsB, due, log = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
@@ -43,11 +44,12 @@ local wanted = {}
 for at = first, #ARGV, 2 do
   wanted[#wanted + 1] = ARGV[at]
   wanted[#wanted + 1] = "r#" .. ARGV[at]
+  wanted[#wanted + 1] = "n#" .. ARGV[at]
 end
 -- @include shelf
 -- @include holds
 -- @include expiry
-local record = records({ id })[id]
+local record = records({ id }, 1, 1)[1]
 local function headNow()
   local newest = redis.call("XREVRANGE", log, "+", "-", "COUNT", 1)[1]
   return newest and string.sub(newest[1], 3) .. " " .. newest[2][2] or "0 "
@@ -65,12 +67,15 @@ end
 if bad then
   return { "bad-stock", bad }
 end
-local moved = {}
+local moved, share = {}, math.floor(9007199254740991 / string.match(layout, ":(%d+):"))
 for at = first, #ARGV, 2 do
   local sku, onHand = ARGV[at], tonumber(ARGV[at + 1])
   local reserved = value["r#" .. sku]
   if onHand < reserved then
     return { "below-reserved", sku, string.format("%.0f", reserved), dueLeft and "1" or "" }
+  end
+  if onHand - value["n#" .. sku] > share then
+    return { "overflow", sku }
   end
   local change = onHand - reserved - value[sku]
   if change ~= 0 then
@@ -78,7 +83,7 @@ for at = first, #ARGV, 2 do
   end
   value[sku] = onHand - reserved
   -- A sku that was never there is known from now on, also with none on hand.
-  control[at - first + 6] = false
+  control[(at - first) / 2 * 3 + 4] = false
 end
 if moved[1] then
   entries[#entries + 1] = "z" .. nowText .. " " .. id .. " # " .. table.concat(moved, " ")

@@ -25,36 +25,38 @@ REPLIES
                          final, e a part that is not in it, w the id is not a reservation's
 ]]
 local stock, recordsA, recordsB, due, log = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local layout, notAfterUs, keepMs, expireMax = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
-local itemCount = tonumber(ARGV[5])
+local layout, notAfterUs, keepMs, expireMax = ARGV[1], ARGV[2] + 0, ARGV[3] + 0, ARGV[4]
+local itemCount = ARGV[5] + 0
 local input, first = ARGV, 6
 -- @include time
 -- @include bound
 local final, count = itemCount > 0, itemCount > 0 and itemCount or -itemCount
-local wanted = {}
+local wanted = { nil, nil }
 -- @include shelf
 -- @include holds
 -- @include expiry
 
-local ids, holds = { unpack(input, first, first + count - 1) }, {}
-local found = records(ids)
-for _, id in ipairs(ids) do
-  found[id] = fresh[id] or found[id]
-  if found[id] and string.sub(found[id], 2, 2) == "v" then
-    holds[id] = holdOf(found[id])
-  end
+local found, holds = records(input, first, first + count - 1), {}
+for index = 1, count do
+  local id = input[first + index - 1]
+  local record = fresh[id] or found[index]
+  found[index] = record
+  holds[id] = record and holdOf(record) or nil
 end
 loadHeld(holds)
 
-local answers = {}
-for index, id in ipairs(ids) do
-  local request, record, hold, answer = input[first + count + index - 1], found[id], holds[id], "x"
+local answers = { nil }
+for index = 1, count do
+  local id, request, record, answer = input[first + index - 1], input[first + count + index - 1], found[index], "x"
+  local hold = holds[id]
   local what, operation, linesAt = string.match(request, "^(%l) (%S+) ?()")
-  if hold and hold.state == "h" and tonumber(hold.endText) <= nowMs then
-    lapse(id, hold)
+  if hold and hold.state == "h" and hold.endText - nowMs <= 0 then
+    finish(id, hold, "x", hold.held, "")
   end
   local state = hold and hold.state
-  if not record or string.sub(record, 1, 1) == "s" then
+  if not hold and record and string.sub(record, 1, 1) ~= "s" then
+    answer = "w"
+  elseif not hold then
     answer = "a"
     if not record and what == "r" then
       -- Whoever hears that there is nothing to release must not have it reserved by a request that is still on its way (K1).
@@ -62,12 +64,9 @@ for index, id in ipairs(ids) do
       kept[#kept + 1] = id
       kept[#kept + 1] = fresh[id]
     end
-  elseif not hold then
-    answer = "w"
   elseif state == "h" and what == "r" then
-    entries[#entries + 1] = "r" .. nowText .. " " .. id .. " " .. hold.reference .. " " .. hold.held
     hold.mark = operation
-    finish(id, hold, "r", "")
+    finish(id, hold, "r", hold.held, "")
     answer = "r"
   elseif state == "h" or state == "x" and what == "k" then
     -- @include confirm
@@ -86,4 +85,4 @@ if bad then
   return { "bad-stock", bad }
 end
 -- @include write
-return "settled " .. nowText .. " " .. lapsed .. "\n" .. table.concat(answers, "\n")
+return "settled " .. nowText .. (lapsed > 0 and " " .. lapsed or " 0") .. "\n" .. table.concat(answers, "\n")

@@ -33,9 +33,9 @@ if bad then
 end
 local lateText = string.format("%.0f", nowMs + 1 + holdMs + 1)
 local late = redis.call("ZRANGE", due, lateText, "+inf", "BYSCORE", "LIMIT", 0, expireMax)
-local found = records(late)
-for _, id in ipairs(late) do
-  local record = found[id]
+local found = records(late, 1, #late)
+for at, id in ipairs(late) do
+  local record = found[at]
   if record and string.sub(record, 1, 2) == "hv" then
     -- The end was set at the last change of the record; a later one than the length from there does not exist.
     local hold = holdOf(record)

@@ -7,14 +7,15 @@ Needs
 Gives
   answer  the letter of the answer
 ]]
-local whole, parts, exceeds = linesAt > #request, hold.counts, false
+local skus, whole, parts, exceeds = hold.skus, linesAt > #request, hold.counts, false
 if not whole then
   local asked, left = {}, 0
   for sku, text in string.gmatch(string.sub(request, linesAt), "(%S+) (%S+)") do
     asked[sku], left = tonumber(text), left + 1
   end
   parts = {}
-  for at, sku in ipairs(hold.skus) do
+  for at = 1, #skus do
+    local sku = skus[at]
     local part = asked[sku]
     exceeds = exceeds or part and not (part >= 1 and part <= tonumber(hold.counts[at]) and part % 1 == 0)
     parts[at], left = string.format("%.0f", part or 0), part and left - 1 or left
@@ -22,8 +23,9 @@ if not whole then
   exceeds = exceeds or left > 0
 end
 -- Words of the movement: what is confirmed and, of a hold, what was held of each line, or all lines of what is taken again.
-local moved, there, short, more = {}, {}, false, ""
-for at, sku in ipairs(hold.skus) do
+local moved, there, short, more = { nil }, state == "x" and {}, false, ""
+for at = 1, #skus do
+  local sku = skus[at]
   local words = sku .. " " .. parts[at]
   if state == "h" then
     moved[at] = words .. " " .. hold.counts[at]
@@ -50,15 +52,15 @@ elseif short then
   answer = "i"
 else
   hold.mark = operation
+  local words = table.concat(moved, " ")
   if state == "h" then
-    finish(id, hold, "c", more, parts)
+    finish(id, hold, "c", words, more, parts)
   else
-    for at, sku in ipairs(hold.skus) do
-      value[sku] = value[sku] - parts[at]
+    for at = 1, #skus do
+      value[skus[at]] = value[skus[at]] - parts[at]
     end
+    entries[#entries + 1] = "t" .. nowText .. " " .. id .. " " .. hold.reference .. " " .. words
     mark(id, hold, "c", more)
   end
-  local head = (state == "h" and "c" or "t") .. nowText .. " " .. id .. " "
-  entries[#entries + 1] = head .. hold.reference .. " " .. table.concat(moved, " ")
   answer = "c"
 end

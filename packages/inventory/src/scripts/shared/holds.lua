@@ -13,31 +13,39 @@ A movement is words too: kind and time in µs, id, order id or "#", sku and numb
 Needs
   the names of shelf
 Gives
-  records(ids)            by id, those that are remembered; placeOf[id] is the side that has it
-  holdOf(record)          a reservation taken apart: state, endText, holdMs, mark, reference; request (from word 5 on) and, while it is
-                          held or expired, its lines: held as text, skus, and counts as text
+  records(ids, first, last)  those that are remembered, false for the others; atRest[id] is true when it is in the hash at rest
+  holdOf(record)          a reservation taken apart, false for another record: state, endText, holdMs, mark, reference; request (from word
+                          5 on) and, while it is held or expired, its lines: held as text, skus, and counts as text
   loadHeld(list)          loads the counters of all lines of holds
-  mark(id, hold, state, more)  the record after a change of state, with more words behind; counts it where it lives now
-  finish(id, hold, state, more, parts)  ends a hold: takes it off the list of live ones and what it reserves off the shelf; all is
-                          available again, or all but the parts
+  mark(id, hold, state, more)  the record after a change of state, with more words behind; it is in the hash in use from now on
+  finish(id, hold, state, moved, more, parts)  ends a hold, with a movement of these words: takes it off the list of live ones and what it
+                          reserves off the shelf; all is available again, or all but the parts
   fresh                   records by id that changed in this script
 ]]
-local function records(ids)
-  local found, missing = {}, {}
-  if #ids == 0 then
-    return found
+local function records(ids, first, last)
+  if last < first then
+    return {}
   end
-  local texts = redis.call("HMGET", current, unpack(ids))
-  for at, id in ipairs(ids) do
-    found[id], placeOf[id] = texts[at], side
-    if not texts[at] then
-      missing[#missing + 1] = id
+  local found = redis.call("HMGET", current, unpack(ids, first, last))
+  if turned then
+    for at = first, last do
+      atRest[ids[at]] = true
     end
-  end
-  if #missing > 0 and not alone then
-    texts = redis.call("HMGET", rest, unpack(missing))
-    for at, id in ipairs(missing) do
-      found[id], placeOf[id] = texts[at], resting
+  elseif not only then
+    local missing, place = {}, 0
+    for at = 1, #found do
+      missing[#missing + 1] = not found[at] and ids[first + at - 1] or nil
+    end
+    if missing[1] then
+      local texts = redis.call("HMGET", rest, unpack(missing))
+      for at = 1, #found do
+        if not found[at] then
+          place = place + 1
+          found[at], atRest[missing[place]] = texts[place], true
+        end
+      end
+      liveBefore = liveBefore or (redis.call("HGET", stock, "#atRest") or 0) + 0
+      liveAtRest = liveAtRest or liveBefore
     end
   end
   return found
@@ -46,12 +54,20 @@ end
 local function holdOf(record)
   local state, endText, holdMs, operation, request, reference, lines =
     string.match(record, "^(%l)v%d+ (%d+) (%d+) (%S+) (%S+ (%S+) (.+))$")
+  if not state then
+    return false
+  end
   local skus, counts, held, taken = {}, {}, lines, false
   if state == "h" or state == "x" then
     taken = string.find(lines, "#", 1, true)
     held = taken and string.sub(lines, taken + 2) or lines
-    for sku, count in string.gmatch(held, "(%S+) (%S+)") do
-      skus[#skus + 1], counts[#counts + 1] = sku, count
+    local only, units = string.match(held, "^(%S+) (%S+)$")
+    if only then
+      skus, counts = { only }, { units }
+    else
+      for sku, count in string.gmatch(held, "(%S+) (%S+)") do
+        skus[#skus + 1], counts[#counts + 1] = sku, count
+      end
     end
   end
   return {
@@ -61,17 +77,17 @@ local function holdOf(record)
     mark = operation,
     request = request,
     reference = reference,
-    held = held,
-    taken = taken,
-    skus = skus,
-    counts = counts,
+    held = held, taken = taken,
+    skus = skus, counts = counts,
   }
 end
 
 local function loadHeld(list)
   local first = #wanted + 1
   for _, hold in pairs(list) do
-    for _, sku in ipairs(hold.skus) do
+    local skus = hold.skus
+    for at = 1, #skus do
+      local sku = skus[at]
       if not value[sku] then
         value[sku], wanted[#wanted + 1] = 0, sku
       end
@@ -83,38 +99,35 @@ local function loadHeld(list)
   end
   for from = first, #wanted, 4000 do
     local texts = redis.call("HMGET", stock, unpack(wanted, from, math.min(from + 3999, #wanted)))
-    for at, text in ipairs(texts) do
-      local count, place = tonumber(text or 0), from + at - 1
+    for at = 1, #texts do
+      local count, place = tonumber(texts[at] or 0), from + at - 1
       if not count or count < 0 or count > 9007199254740991 or count % 1 ~= 0 then
         bad = wanted[place]
       end
       count = count or 0
-      control[place + 5], value[wanted[place]] = count, count
+      control[place + 3], value[wanted[place]] = count, count
     end
   end
 end
 
 local function mark(id, hold, state, more)
-  local head = state .. "v" .. nowMsText .. " " .. hold.endText .. " "
-  local record = head .. hold.holdMs .. " " .. hold.mark .. " " .. hold.request .. more
-  if hold.state == "h" then
-    if placeOf[id] == side then
-      liveHere = liveHere - 1
-    else
-      liveThere = liveThere - 1
-    end
+  local record = state .. "v" .. nowMsText .. " " .. hold.endText .. " " .. hold.holdMs .. " " .. hold.mark .. " "
+    .. hold.request .. more
+  if atRest[id] and hold.state == "h" then
+    liveAtRest = liveAtRest - 1
   end
-  if state == "h" then
-    liveHere = liveHere + 1
-  end
-  hold.state, placeOf[id], fresh[id] = state, side, record
+  hold.state, atRest[id], fresh[id] = state, nil, record
   kept[#kept + 1] = id
   kept[#kept + 1] = record
 end
 
-local function finish(id, hold, state, more, parts)
-  for at, sku in ipairs(hold.skus) do
-    local count, field = tonumber(hold.counts[at]), "r#" .. sku
+local function finish(id, hold, state, moved, more, parts)
+  local skus, counts = hold.skus, hold.counts
+  entries[#entries + 1] = state .. nowText .. " " .. id .. " " .. hold.reference .. " " .. moved
+  lapsed = state == "x" and lapsed + 1 or lapsed
+  for at = 1, #skus do
+    local sku, count = skus[at], counts[at] + 0
+    local field = "r#" .. sku
     value[field], value[sku] = value[field] - count, value[sku] + count - (parts and parts[at] or 0)
     if value[field] < 0 then
       bad = field

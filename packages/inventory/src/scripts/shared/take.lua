@@ -3,8 +3,9 @@ take: one order of apply's on the shelf. Its lines are taken one after the other
 when one of them cannot be had.
 
 Needs
-  the names of shelf; final, nowText; skus, took, endTexts tables of apply's; id; order, and where its lines begin in it (linesAt); kind;
-  digits holdMs of a reservation; flag, reference
+  the names of shelf; final, nowText; skus, took tables of apply's; endDigits, endText a length and the end of a hold as long as that; id;
+  order, its last words (tail), and its lines (asked) with where they begin in it (linesAt); kind; digits holdMs of a reservation; flag,
+  reference
 Gives
   answer  the answer to the order
   record  what is remembered of it, when it is decided
@@ -25,14 +26,15 @@ while at <= #order do
   local left = there - taken
   if left < 0 then
     obstacle = "s"
-  elseif taken < 0 and left + value["r#" .. sku] > 9007199254740991 then
-    obstacle = "o" .. sku
+  elseif taken < 0 then
+    -- What came in here, wherever it is now, is at most this bucket's share, so all buckets together have no more than 2^53 - 1.
+    local share = math.floor(9007199254740991 / string.match(layout, ":(%d+):"))
+    obstacle = left + value["r#" .. sku] - (value["n#" .. sku] or 0) > share and "o" .. sku or obstacle
   end
   lines, at = lines + 1, after
   value[sku], skus[lines], took[lines] = left, sku, taken
 end
-local asked = string.sub(order, linesAt)
-local moved, tail = asked, flag .. " " .. reference .. " " .. asked
+local moved = asked
 if less and not obstacle then
   local list = {}
   for line = 1, lines do
@@ -65,16 +67,13 @@ else
       local field = "r#" .. skus[line]
       value[field] = value[field] + took[line]
     end
-    -- Now is cut to a millisecond, so one more makes the hold last holdMs at least.
-    local endText = endTexts[digits]
-    if not endText then
-      endText = string.format("%.0f", nowMs + 1 + digits)
-      endTexts[digits] = endText
+    if digits ~= endDigits then
+      -- Now is cut to a millisecond, so one more makes the hold last holdMs at least.
+      endDigits, endText = digits, string.format("%.0f", nowMs + 1 + digits)
       nextMs = math.min(nextMs, nowMs + 1 + digits)
     end
     held[#held + 1] = endText
     held[#held + 1] = id
-    liveHere = liveHere + 1
     record = "hv" .. nowMsText .. " " .. endText .. " " .. digits .. " - " .. tail
     answer = less and "=" .. record or "h" .. endText
   else
@@ -83,6 +82,9 @@ else
   end
 end
 if record then
-  fresh[id], kept[#kept + 1] = record, id
+  if index < count then
+    fresh[id] = record
+  end
+  kept[#kept + 1] = id
   kept[#kept + 1] = record
 end

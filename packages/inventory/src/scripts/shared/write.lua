@@ -7,7 +7,7 @@ Needs
   the names of shelf; stock, due, log, layout, nowText
 ]]
 if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
-  local chunk = 4000
+  local chunk, min = 4000, math.min
   local holdsChange = held[1] or freed[1]
   if holdsChange and (turned or not freed[1]) then
     redis.call("ZCARD", due)
@@ -16,24 +16,21 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
     redis.call("XLEN", log)
   end
   if turned then
-    redis.call("UNLINK", current)
+    redis.call("UNLINK", into)
   end
   for from = 1, #freed, chunk do
-    redis.call("ZREM", due, unpack(freed, from, math.min(from + chunk - 1, #freed)))
+    redis.call("ZREM", due, unpack(freed, from, min(from + chunk - 1, #freed)))
   end
   for at = 1, #entries do
     redis.call("XADD", log, "0-*", "m", entries[at])
   end
-  local words, length = {}, 0
-  if holdsChange then
-    words, length = { "#live" .. side, liveHere }, 2
-    if liveThere ~= thereBefore then
-      words[3], words[4], length = "#live" .. resting, liveThere, 4
-    end
+  local words, length = { nil, nil, nil, nil }, 0
+  if liveAtRest ~= liveBefore then
+    words[1], words[2], length = "#atRest", liveAtRest, 2
   end
   for at = 1, #wanted do
     local field = wanted[at]
-    if value[field] ~= control[at + 5] then
+    if value[field] ~= control[at + 3] then
       words[length + 1], words[length + 2] = field, value[field]
       length = length + 2
     end
@@ -44,7 +41,7 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
   end
   -- When the clock went back, the turn begins anew, or it would last until the clock has caught up.
   if turned or not control[3] or sinceMs > nowMs then
-    words[length + 1], words[length + 2] = "#side", (alone and "a" or side) .. nowMsText
+    words[length + 1], words[length + 2] = "#side", side .. nowMsText
     length = length + 2
   end
   if nextMs ~= nextBefore then
@@ -52,12 +49,12 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
     length = length + 2
   end
   for from = 1, length, chunk do
-    redis.call("HSET", stock, unpack(words, from, math.min(from + chunk - 1, length)))
+    redis.call("HSET", stock, unpack(words, from, min(from + chunk - 1, length)))
   end
   for from = 1, #kept, chunk do
-    redis.call("HSET", current, unpack(kept, from, math.min(from + chunk - 1, #kept)))
+    redis.call("HSET", into, unpack(kept, from, min(from + chunk - 1, #kept)))
   end
   for from = 1, #held, chunk do
-    redis.call("ZADD", due, unpack(held, from, math.min(from + chunk - 1, #held)))
+    redis.call("ZADD", due, unpack(held, from, min(from + chunk - 1, #held)))
   end
 end
