@@ -10,7 +10,7 @@ interface Level {
 
 /** What is known under an id. */
 interface Known {
-  readonly operation: "decrement" | "reserve" | "restock" | "adjust" | "extend" | "sealed";
+  readonly operation: "decrement" | "reserve" | "restock" | "adjust" | "extend" | "seed" | "sealed";
   readonly lines: Lines;
   readonly partial: boolean;
   readonly holdMs: number;
@@ -20,6 +20,16 @@ interface Known {
   confirmed: Lines;
   shortages: readonly object[];
   endedBy: string;
+  /** Where the log stood after a seed. */
+  readonly sequence?: number;
+  /** The turn of the records that it was last written in. */
+  turn?: number;
+}
+
+/** Takes a turn back that nothing was written in. */
+export interface Turn {
+  readonly made: boolean;
+  undo(): void;
 }
 
 /** What a call is expected to answer, without times. */
@@ -40,6 +50,33 @@ const sealed: Expected = { error: "IdSealedError" };
 export class Model {
   readonly #levels = new Map<string, Level>();
   readonly #known = new Map<string, Known>();
+  #turn = 0;
+  #sequence = 0;
+  #unreturned = 0;
+
+  /** Number of the newest movement, those of holds that are over and still unreturned left out. */
+  get sequence(): number {
+    return this.#sequence;
+  }
+
+  /** What any call does before anything else: holds that are over are returned. */
+  returned(): void {
+    this.#sequence += this.#unreturned;
+    this.#unreturned = 0;
+  }
+
+  /** Forgets what was last written before the last turn, unless it is still held. All holds that are over were returned. */
+  turn(): Turn {
+    const rest = [...this.#known].filter(([, { turn = 0 }]) => turn < this.#turn);
+    const undo = (): void => {
+      this.#turn -= 1;
+      for (const [id, known] of rest) this.#known.set(id, known);
+    };
+    if (rest.some(([, { state }]) => state === "held")) return { made: false, undo: () => undefined };
+    for (const [id] of rest) this.#known.delete(id);
+    this.#turn += 1;
+    return { made: true, undo };
+  }
 
   level(sku: string): { onHand: number; reserved: number; available: number } {
     const { available, reserved } = this.#at(sku);
@@ -54,6 +91,7 @@ export class Model {
     partial = false,
     holdMs = 0,
   ): Expected {
+    this.returned();
     const lines = summed(asked);
     const known = this.#known.get(id);
     if (known !== undefined) {
@@ -83,7 +121,7 @@ export class Model {
     const shortages = this.#shortages(lines, sign);
     if (taken.length === 0 || (!partial && shortages.length > 0)) {
       const no: Known = { ...base, state: "no", shortages };
-      this.#known.set(id, no);
+      this.#write(id, no);
       return this.#decided(no);
     }
     for (const { sku, quantity } of taken) {
@@ -92,11 +130,13 @@ export class Model {
       if (operation === "reserve") level.reserved += quantity;
     }
     const done: Known = { ...base, taken, state: operation === "reserve" ? "held" : "done" };
-    this.#known.set(id, done);
+    this.#write(id, done);
+    this.#sequence += 1;
     return this.#decided(done);
   }
 
   confirm(id: string, operationId: string, part: Lines | undefined, retake: boolean): Expected {
+    this.returned();
     const known = this.#known.get(id);
     if (known === undefined || known.operation === "sealed") return { kind: "absent" };
     if (known.operation !== "reserve") return different("operation");
@@ -118,7 +158,7 @@ export class Model {
         if (exceeds) return { error: "ExceedsReservationError" };
         const shortages = this.#shortages(lines, -1);
         if (shortages.length > 0) {
-          Object.assign(known, { state: "gone", shortages });
+          this.#change(known, { state: "gone", shortages });
           return { kind: "insufficient", shortages };
         }
         for (const { sku, quantity } of lines) this.#at(sku).available -= quantity;
@@ -130,11 +170,13 @@ export class Model {
         this.#giveBack(known.taken);
         for (const { sku, quantity } of lines) this.#at(sku).available -= quantity;
     }
-    Object.assign(known, { state: "confirmed", confirmed: lines, endedBy: operationId });
+    this.#change(known, { state: "confirmed", confirmed: lines, endedBy: operationId });
+    this.#sequence += 1;
     return { kind: "confirmed", lines };
   }
 
   release(id: string, operationId: string): Expected {
+    this.returned();
     const known = this.#known.get(id);
     if (known === undefined) this.#seal(id);
     if (known === undefined || known.operation === "sealed") return { kind: "absent" };
@@ -142,7 +184,8 @@ export class Model {
     switch (known.state) {
       case "held":
         this.#giveBack(known.taken);
-        Object.assign(known, { state: "released", endedBy: operationId });
+        this.#change(known, { state: "released", endedBy: operationId });
+        this.#sequence += 1;
         return { kind: "released", lines: known.taken };
       case "released":
         return { kind: known.endedBy === operationId ? "released" : "already-released", lines: known.taken };
@@ -158,6 +201,7 @@ export class Model {
   }
 
   extend(operationId: string, id: string, holdMs: number): Expected {
+    this.returned();
     const before = this.#known.get(operationId);
     if (before !== undefined) {
       if (before.operation === "sealed") return sealed;
@@ -171,16 +215,41 @@ export class Model {
     if (known.state === "confirmed") return { kind: "already-confirmed" };
     if (known.state !== "held") return { kind: known.state === "released" ? "already-released" : "expired" };
     const empty = { lines: [], partial: false, taken: [], confirmed: [], shortages: [], endedBy: "" };
-    this.#known.set(operationId, { ...empty, operation: "extend", holdMs, reservationId: id, state: "done" });
+    this.#write(operationId, { ...empty, operation: "extend", holdMs, reservationId: id, state: "done" });
+    this.#change(known, {});
     return { kind: "extended" };
   }
 
   outcome(id: string): Expected {
+    this.returned();
     const known = this.#known.get(id);
     if (known === undefined) this.#seal(id);
     if (known === undefined || known.operation === "sealed") return { kind: "absent" };
     if (known.operation === "extend") return { kind: "extended", reservationId: known.reservationId };
+    if (known.operation === "seed") return { kind: "seeded" };
     return this.#decided(known);
+  }
+
+  /** Sets what is on hand, if the log still stands where the caller looked. Returns holds only when it does so. */
+  seed(id: string, counts: Lines, at: number): Expected {
+    const before = this.#known.get(id);
+    if (before !== undefined) {
+      if (before.operation === "sealed") return sealed;
+      if (before.operation !== "seed") return different("operation");
+      return same(before.lines, counts) ? { kind: "seeded", sequence: before.sequence } : different("snapshot");
+    }
+    if (at !== this.#sequence) return { kind: "moved", sequence: this.#sequence };
+    for (const { sku, quantity } of counts) {
+      const { reserved } = this.#at(sku);
+      if (quantity < reserved) return { kind: "below-reserved", sku, reserved };
+    }
+    this.returned();
+    const moves = counts.some(({ sku, quantity }) => this.level(sku).onHand !== quantity);
+    for (const { sku, quantity } of counts) this.#at(sku).available = quantity - this.#at(sku).reserved;
+    if (moves) this.#sequence += 1;
+    const empty = { partial: false, holdMs: 0, taken: [], confirmed: [], shortages: [], endedBy: "" };
+    this.#write(id, { ...empty, operation: "seed", lines: counts, state: "done", sequence: this.#sequence });
+    return { kind: "seeded", sequence: this.#sequence };
   }
 
   /** The hold's end has passed. Whether it was one. */
@@ -188,13 +257,23 @@ export class Model {
     const known = this.#known.get(id);
     if (known?.operation !== "reserve" || known.state !== "held") return false;
     this.#giveBack(known.taken);
-    known.state = "expired";
+    this.#change(known, { state: "expired" });
+    this.#unreturned += 1;
     return true;
+  }
+
+  #write(id: string, known: Known): void {
+    known.turn = this.#turn;
+    this.#known.set(id, known);
+  }
+
+  #change(known: Known, fields: Partial<Known>): void {
+    Object.assign(known, fields, { turn: this.#turn });
   }
 
   #seal(id: string): void {
     const empty = { lines: [], partial: false, holdMs: 0, taken: [], confirmed: [], shortages: [], endedBy: "" };
-    this.#known.set(id, { ...empty, operation: "sealed", state: "done" });
+    this.#write(id, { ...empty, operation: "sealed", state: "done" });
   }
 
   #decided(known: Known): Expected {
@@ -209,6 +288,7 @@ export class Model {
         return { kind: "restocked", lines };
       case "adjust":
       case "extend":
+      case "seed":
       case "sealed":
         return { kind: "adjusted", lines };
     }
