@@ -22,8 +22,13 @@ describe("the system's clock", () => {
   });
 
   it("counter-test: a timeout of Node's ends early", async () => {
-    expect(await earlyMs((delayMs) => new Promise((resolve) => setTimeout(resolve, delayMs)))).toBeGreaterThan(0);
-  });
+    // A busy machine makes each of them late for a while.
+    let worstMs = -Infinity;
+    for (let tries = 0; worstMs <= 0 && tries < 100; tries += 1) {
+      worstMs = await earlyMs((delayMs) => new Promise((resolve) => setTimeout(resolve, delayMs)));
+    }
+    expect(worstMs).toBeGreaterThan(0);
+  }, 120_000);
 
   it("does not call back what was disarmed, nor, at once, what is due in months", async () => {
     const called: string[] = [];
