@@ -14,6 +14,8 @@ export interface Breaker {
   readonly state: BreakerState;
   /** Changes with every change of state. */
   readonly generation: number;
+  /** Whether each answer has to come with its true duration. */
+  readonly needsDurations: boolean;
   /** Whether a call may be dispatched now, and as what. Opening turns into half-open here, by the clock and without a timer. */
   admit(nowMs: number): Admission;
   /** The dependency answered. */
@@ -30,6 +32,7 @@ export interface Breaker {
 export const noBreaker: Breaker = {
   state: "closed",
   generation: 0,
+  needsDurations: false,
   admit: () => "pass",
   succeeded: () => undefined,
   failed: () => undefined,

@@ -88,6 +88,8 @@ export class Call extends Deadline implements Waiter, WorkOwner {
   next: this | undefined = undefined;
   state: CallState = "idle";
   probe = false;
+  /** Whether its end is read from the clock. */
+  timed = false;
   /** Monotonic milliseconds. */
   submittedMs = 0;
   /** Time in all, from the submission. */
@@ -106,11 +108,14 @@ export class Call extends Deadline implements Waiter, WorkOwner {
   held: HeldPermit | undefined = undefined;
   /** The asynchronous context of a caller that waits. */
   resource: AsyncResource | undefined = undefined;
+  /** Belongs to the pool. */
+  place: number;
   readonly #owner: CallOwner;
   readonly #work: CallWork;
 
-  constructor(owner: CallOwner, work: CallWork) {
+  constructor(owner: CallOwner, work: CallWork, place: number) {
     super();
+    this.place = place;
     this.#owner = owner;
     this.#work = work;
   }

@@ -9,7 +9,7 @@ import type { Breaker } from "./breaker.ts";
 import type { Call } from "./call.ts";
 import type { BulkheadEvent } from "./events.ts";
 import type { ResolvedBulkheadOptions } from "./options.ts";
-import type { Outcome, Verdict } from "./outcome.ts";
+import type { Classify, Outcome, Result, Verdict } from "./outcome.ts";
 import type { PermitSettings } from "./permit-settings.ts";
 import { ServiceTimes } from "./service-times.ts";
 
@@ -53,8 +53,11 @@ export class Findings {
 
   /** A value that the caller gets. */
   answered(call: Call, value: unknown, durationMs: number, nowMs: number): Outcome {
-    const verdict = this.#verdict(call, value, undefined, durationMs);
-    this.#tellBreaker(call, verdict, value, durationMs, nowMs);
+    const classify = call.classify ?? this.#options.classify;
+    const verdict =
+      classify === undefined ? "success" : this.#ask(classify, { value, error: undefined, durationMs }, "success");
+    if (verdict === "success") this.#breaker.succeeded(call.generation, durationMs, nowMs);
+    else this.#tellBreaker(call, verdict, value, nowMs);
     if (this.#adaptive !== undefined) {
       this.#adaptive.answered(call.dispatchedMs, durationMs, nowMs, this.#accounts.perSecond(nowMs));
     }
@@ -64,7 +67,11 @@ export class Findings {
 
   /** An error that the caller gets. */
   failed(call: Call, error: unknown, durationMs: number, nowMs: number): Outcome {
-    this.#tellBreaker(call, this.#verdict(call, undefined, error, durationMs), error, durationMs, nowMs);
+    const classify = call.classify ?? this.#options.classify;
+    const verdict =
+      classify === undefined ? "failure" : this.#ask(classify, { value: undefined, error, durationMs }, "failure");
+    if (verdict === "success") this.#breaker.succeeded(call.generation, durationMs, nowMs);
+    else this.#tellBreaker(call, verdict, error, nowMs);
     return "failed";
   }
 
@@ -91,20 +98,16 @@ export class Findings {
     return Math.min(wholeTime * timeoutMs, 2 * (this.#service.medianMs ?? Infinity));
   }
 
-  #tellBreaker(call: Call, verdict: Verdict, result: unknown, durationMs: number, nowMs: number): void {
-    if (verdict === "success") this.#breaker.succeeded(call.generation, durationMs, nowMs);
-    else if (verdict === "failure") this.#breaker.failed(call.generation, result, nowMs);
+  #tellBreaker(call: Call, verdict: Exclude<Verdict, "success">, result: unknown, nowMs: number): void {
+    if (verdict === "failure") this.#breaker.failed(call.generation, result, nowMs);
     else this.#breaker.inconclusive(call.generation, nowMs);
   }
 
-  #verdict(call: Call, value: unknown, error: unknown, durationMs: number): Verdict {
-    const classify = call.classify ?? this.#options.classify;
-    const plain = error === undefined ? "success" : "failure";
-    if (classify === undefined) return plain;
+  #ask(classify: Classify, result: Result, plain: Verdict): Verdict {
     try {
-      return classify({ value, error, durationMs });
-    } catch (failure) {
-      this.#events.emit(() => ({ type: "classify-failed", bulkhead: this.#options.name, error: failure }));
+      return classify(result);
+    } catch (error) {
+      this.#events.emit(() => ({ type: "classify-failed", bulkhead: this.#options.name, error }));
       return plain;
     }
   }

@@ -7,13 +7,13 @@ import { deadlineListOf, follow } from "@holdfast/core";
 import type { Clock } from "@holdfast/core";
 import { LiveContext, notDispatched } from "./call.ts";
 import type { Call, CallFunction, CallWork } from "./call.ts";
+import { EndTimes } from "./end-times.ts";
 import { CallTimeoutError, withoutStack } from "./errors.ts";
 import { bulkheadChannel } from "./events.ts";
 import { Findings } from "./findings.ts";
 import type { Outcome } from "./outcome.ts";
 import type { PermitSettings } from "./permit-settings.ts";
 import { HeldPermit } from "./reentry.ts";
-import { WaitQueue } from "./wait-queue.ts";
 
 /** What a tracer is told of the work of one call. */
 interface TracedCall {
@@ -28,7 +28,7 @@ const tracing = tracingChannel<unknown, TracedCall>(bulkheadChannel);
 /** Told of what comes back. */
 export interface ReturnedPermits {
   /** A permit is free. */
-  onFree(nowMs: number): void;
+  onFree(): void;
   /** The call's work has settled: nothing refers to it any more. */
   onSettled(call: Call): void;
 }
@@ -39,7 +39,7 @@ export class InFlight implements CallWork {
   readonly #settings: PermitSettings;
   readonly #clock: Clock;
   readonly #owner: ReturnedPermits;
-  readonly #running = new WaitQueue<Call>();
+  readonly #ends: EndTimes;
   #ordinary = 0;
   #probes = 0;
   /** The work that is marked as the holder of the last permit. */
@@ -50,6 +50,7 @@ export class InFlight implements CallWork {
     this.#clock = settings.options.clock;
     this.#owner = owner;
     this.findings = new Findings(settings);
+    this.#ends = new EndTimes(settings);
   }
 
   /** Work on ordinary permits, zombies included. */
@@ -69,7 +70,7 @@ export class InFlight implements CallWork {
     call.generation = this.#settings.breaker.generation;
     call.state = "running";
     call.dispatchedMs = nowMs;
-    this.#running.add(call);
+    this.#ends.begin(call, nowMs);
     this.#settings.adaptive?.dispatched(this.#ordinary, nowMs);
     const context = new LiveContext(this.#clock, call.submittedMs + call.timeoutMs);
     call.context = context;
@@ -97,9 +98,9 @@ export class InFlight implements CallWork {
 
   /** The work has settled with a value. */
   onValue(call: Call, value: unknown): void {
-    const nowMs = this.#clock.monotonicMs();
+    const nowMs = this.#ends.end(call);
     const durationMs = nowMs - call.dispatchedMs;
-    this.findings.took(durationMs, nowMs);
+    if (call.timed) this.findings.took(durationMs, nowMs);
     if (call.state === "running") {
       call.disarm();
       this.ended(call, this.findings.answered(call, value, durationMs, nowMs), nowMs);
@@ -110,7 +111,8 @@ export class InFlight implements CallWork {
 
   /** The work has failed; a late failure ends here (B8). */
   onError(call: Call, error: unknown): void {
-    const nowMs = this.#clock.monotonicMs();
+    call.timed = true;
+    const nowMs = this.#ends.end(call);
     const durationMs = nowMs - call.dispatchedMs;
     if (call.state === "running") {
       call.disarm();
@@ -141,17 +143,6 @@ export class InFlight implements CallWork {
     this.#abandon(call, "cancelled", reason, nowMs);
   }
 
-  /** Cancels all calls that somebody still waits for, and tells how many. */
-  cancelAll(makeReason: () => Error): number {
-    let cancelled = 0;
-    for (let call = this.#running.oldest; call !== undefined; call = call.next) {
-      if (call.state !== "running") continue;
-      cancelled += 1;
-      this.cancel(call, makeReason());
-    }
-    return cancelled;
-  }
-
   /** Enters the end of a call for its caller into the books. */
   ended(call: Call, outcome: Outcome, nowMs: number): void {
     const dispatched = call.dispatchedMs !== notDispatched;
@@ -171,6 +162,7 @@ export class InFlight implements CallWork {
   #abandon(call: Call, outcome: Outcome, reason: unknown, nowMs: number): void {
     call.disarm();
     call.state = "abandoned";
+    call.timed = true;
     // A zombie may never end: let somebody else be the one who is refused.
     if (call === this.#marked) this.#marked = undefined;
     this.#settings.accounts.zombies += 1;
@@ -186,31 +178,31 @@ export class InFlight implements CallWork {
     accounts.zombies -= 1;
     accounts.leaked += 1;
     events.emit(() => ({ type: "leaked", bulkhead: options.name, runMs: nowMs - call.dispatchedMs }));
-    this.#giveBack(call, nowMs);
+    this.#giveBack(call);
   }
 
   /** The work has really ended. */
   #settled(call: Call, durationMs: number, nowMs: number): void {
-    const { accounts, events, options } = this.#settings;
-    accounts.ran(durationMs, nowMs);
-    const { state } = call;
-    const leaked = state === "leaked";
-    if (state !== "running") {
-      call.cancel();
-      if (leaked) accounts.leaked -= 1;
-      else accounts.zombies -= 1;
-      events.emit(() => ({ type: "zombie-ended", bulkhead: options.name, runMs: durationMs, leaked }));
-    }
-    if (!leaked) this.#giveBack(call, nowMs);
+    if (call.timed) this.#settings.accounts.ran(durationMs, nowMs);
+    if (call.state !== "running") this.#zombieEnded(call, durationMs);
+    if (call.state !== "leaked") this.#giveBack(call);
     this.#owner.onSettled(call);
   }
 
-  #giveBack(call: Call, nowMs: number): void {
-    this.#running.remove(call);
+  #zombieEnded(call: Call, runMs: number): void {
+    const { accounts, events, options } = this.#settings;
+    const leaked = call.state === "leaked";
+    call.cancel();
+    if (leaked) accounts.leaked -= 1;
+    else accounts.zombies -= 1;
+    events.emit(() => ({ type: "zombie-ended", bulkhead: options.name, runMs, leaked }));
+  }
+
+  #giveBack(call: Call): void {
     call.held?.end();
     if (call === this.#marked) this.#marked = undefined;
     if (call.probe) this.#probes -= 1;
     else this.#ordinary -= 1;
-    this.#owner.onFree(nowMs);
+    this.#owner.onFree();
   }
 }

@@ -23,17 +23,19 @@ const thresholdMargin = 1e-9;
 
 type Circuit = CircuitBreaker<[unknown], never>;
 
-/** Follows whether anybody else listens to an event than those who do now; counting them for each call costs more than the call's own books. */
-function watchListeners(circuit: EventEmitter, event: string): () => boolean {
-  const own = circuit.listenerCount(event);
-  let heard = false;
-  circuit.on("newListener", (name) => {
-    if (name === event) heard = true;
-  });
-  circuit.on("removeListener", (name) => {
-    if (name === event) heard = circuit.listenerCount(event) > own;
-  });
-  return () => heard;
+/** Whether anybody else listens to an event than those who did at first; counting them for each call costs more than the call's own books. */
+class Audience {
+  heard = false;
+
+  constructor(circuit: EventEmitter, event: string) {
+    const own = circuit.listenerCount(event);
+    circuit.on("newListener", (name) => {
+      if (name === event) this.heard = true;
+    });
+    circuit.on("removeListener", (name) => {
+      if (name === event) this.heard = circuit.listenerCount(event) > own;
+    });
+  }
 }
 
 /** A breaker on an opossum circuit. */
@@ -46,8 +48,9 @@ export class OpossumBreaker implements Breaker, SharedSide {
   readonly #clock: Clock;
   readonly #window: OpossumWindow;
   readonly #onState: OnBreakerState;
-  /** Whether anybody but opossum itself listens to what is told most often. */
-  readonly #heard: { readonly success: () => boolean; readonly reject: () => boolean };
+  /** Of what is told most often. */
+  readonly #ofSuccesses: Audience;
+  readonly #ofRejections: Audience;
   #state: BreakerState = "closed";
   #generation = 0;
   #openUntilMs = 0;
@@ -80,7 +83,8 @@ export class OpossumBreaker implements Breaker, SharedSide {
     this.circuit.removeAllListeners("open");
     // opossum's exporters follow the events that have a listener.
     this.circuit.on("open", () => undefined);
-    this.#heard = { success: watchListeners(this.circuit, "success"), reject: watchListeners(this.circuit, "reject") };
+    this.#ofSuccesses = new Audience(this.circuit, "success");
+    this.#ofRejections = new Audience(this.circuit, "reject");
   }
 
   get state(): BreakerState {
@@ -89,6 +93,10 @@ export class OpossumBreaker implements Breaker, SharedSide {
 
   get generation(): number {
     return this.#generation;
+  }
+
+  get needsDurations(): boolean {
+    return this.#ofSuccesses.heard || this.#options.slowCallMs !== Infinity;
   }
 
   isSlow(durationMs: number): boolean {
@@ -110,22 +118,10 @@ export class OpossumBreaker implements Breaker, SharedSide {
   }
 
   succeeded(generation: number, durationMs: number, nowMs: number): void {
-    if (generation !== this.#generation || this.#state === "open") return;
-    const slow = this.isSlow(durationMs);
-    if (this.#state === "half-open") {
-      this.#probeSucceeded(slow, durationMs, nowMs);
-      return;
-    }
-    // Nobody else listens as a rule: then the count is all there is to do.
-    if (this.#heard.success()) {
-      this.circuit.emit("fire", []);
-      this.circuit.emit("success", undefined, durationMs);
-    } else {
-      this.#window.succeeded(nowMs);
-    }
-    if (!slow) return;
-    this.#window.wasSlow(nowMs);
-    if (this.#slowPercentReached(nowMs)) this.#open(nowMs, "slow calls");
+    if (generation !== this.#generation) return;
+    // Nearly all calls: the count is all there is to do.
+    if (this.#state === "closed" && !this.needsDurations) this.#window.succeeded(nowMs);
+    else this.#answered(durationMs, nowMs);
   }
 
   failed(generation: number, error: unknown, nowMs: number): void {
@@ -175,12 +171,30 @@ export class OpossumBreaker implements Breaker, SharedSide {
     this.#enter("closed", because);
   }
 
+  #answered(durationMs: number, nowMs: number): void {
+    if (this.#state === "open") return;
+    const slow = this.isSlow(durationMs);
+    if (this.#state === "half-open") {
+      this.#probeSucceeded(slow, durationMs, nowMs);
+      return;
+    }
+    if (this.#ofSuccesses.heard) {
+      this.circuit.emit("fire", []);
+      this.circuit.emit("success", undefined, durationMs);
+    } else {
+      this.#window.succeeded(nowMs);
+    }
+    if (!slow) return;
+    this.#window.wasSlow(nowMs);
+    if (this.#slowPercentReached(nowMs)) this.#open(nowMs, "slow calls");
+  }
+
   get #allProbesSent(): boolean {
     return this.#probesOut + this.#probesPassed >= this.#options.probes;
   }
 
   #refuse(nowMs: number): Admission {
-    if (this.#heard.reject()) {
+    if (this.#ofRejections.heard) {
       this.circuit.emit("reject", new Error("Breaker is open"));
     } else {
       this.#window.refused(nowMs);

@@ -12,7 +12,9 @@ const successes = 1;
 const failures = 2;
 const rejects = 3;
 const slow = 4;
-const kinds = 5;
+/** Calls that opossum has not heard of, each a fire and a success. */
+const answers = 5;
+const kinds = 6;
 
 /** opossum's names for what it counts here; everything else does not happen. */
 const numbers: Readonly<Record<string, number>> = { fires, successes, failures, rejects };
@@ -56,8 +58,7 @@ export class OpossumWindow extends Status {
 
   /** Counts an answer of the dependency without going through opossum. */
   succeeded(nowMs: number): void {
-    this.#counts.add(fires, nowMs);
-    this.#counts.add(successes, nowMs);
+    this.#counts.add(answers, nowMs);
   }
 
   /** Counts that an answer was slow. */
@@ -72,7 +73,8 @@ export class OpossumWindow extends Status {
 
   /** Results in the window, and how many of them were slow. */
   slowness(nowMs: number): { readonly results: number; readonly slow: number } {
-    return { results: this.#counts.sum(fires, nowMs), slow: this.#counts.sum(slow, nowMs) };
+    const results = this.#counts.sum(fires, nowMs) + this.#counts.sum(answers, nowMs);
+    return { results, slow: this.#counts.sum(slow, nowMs) };
   }
 
   /** Forgets what came before: a closed breaker starts afresh. */
@@ -83,9 +85,10 @@ export class OpossumWindow extends Status {
   /** What opossum and its exporters read. */
   get stats(): object {
     const nowMs = this.#clock.monotonicMs();
+    const unheard = this.#counts.sum(answers, nowMs);
     return {
-      fires: this.#counts.sum(fires, nowMs),
-      successes: this.#counts.sum(successes, nowMs),
+      fires: this.#counts.sum(fires, nowMs) + unheard,
+      successes: this.#counts.sum(successes, nowMs) + unheard,
       failures: this.#counts.sum(failures, nowMs),
       rejects: this.#counts.sum(rejects, nowMs),
       fallbacks: 0,

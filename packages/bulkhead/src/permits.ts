@@ -4,8 +4,8 @@ import { ambientRemainingMs, ClosedError, DeadlineList, deadlineListOf, onAbort 
 import type { Clock } from "@holdfast/core";
 import type { Accounts } from "./accounts.ts";
 import type { Breaker } from "./breaker.ts";
-import { Call } from "./call.ts";
-import type { CallFunction, CallOwner, CallRequest } from "./call.ts";
+import { CallPool } from "./call-pool.ts";
+import type { Call, CallFunction, CallOwner, CallRequest } from "./call.ts";
 import { BulkheadRejectedError, DrainedError, ReentrantCallError, withoutStack } from "./errors.ts";
 import type { RejectionReason } from "./errors.ts";
 import { InFlight } from "./in-flight.ts";
@@ -15,23 +15,16 @@ import type { PermitSettings } from "./permit-settings.ts";
 import { HeldPermit } from "./reentry.ts";
 import { WaitQueue } from "./wait-queue.ts";
 
-/** Calls kept for use again. */
-const sparesMax = 256;
-
-/** The executor of a promise runs at once: what it is handed can be picked up here without a closure for each call. */
-let resolveLast: (value: unknown) => void;
-let rejectLast: (error: unknown) => void;
+/** Whoever makes a promise: its executor runs at once, and hands over what settles it without a closure for each call. */
+let settler: Pick<Call, "resolve" | "reject">;
 const pickUp = (resolve: (value: never) => void, reject: (error: unknown) => void): void => {
-  resolveLast = resolve as (value: unknown) => void;
-  rejectLast = reject;
+  settler.resolve = resolve as (value: unknown) => void;
+  settler.reject = reject;
 };
 
 /** Rejects when the caller has had the time to listen: a promise that is rejected before is followed up by Node at five times the cost. */
 function rejectSoon(error: unknown): Promise<never> {
-  const promise = new Promise<never>(pickUp);
-  const reject = rejectLast;
-  queueMicrotask(() => reject(error));
-  return promise;
+  return new Promise((_resolve, reject) => queueMicrotask(() => reject(error)));
 }
 
 /** The permits of one bulkhead. */
@@ -44,7 +37,7 @@ export class Permits implements CallOwner, ReturnedPermits {
   readonly #inFlight: InFlight;
   readonly #queue = new WaitQueue<Call>();
   readonly #timeouts: DeadlineList;
-  readonly #spares: Call[] = [];
+  readonly #calls: CallPool;
   #limit: number;
   #handing = false;
   #closed = false;
@@ -58,6 +51,7 @@ export class Permits implements CallOwner, ReturnedPermits {
     this.#accounts = settings.accounts;
     this.#breaker = settings.breaker;
     this.#inFlight = new InFlight(settings, this);
+    this.#calls = new CallPool(this, this.#inFlight);
     // Filled and emptied with every call: its timer stays.
     this.#timeouts = new DeadlineList(options.clock, options.timeoutMs, undefined, true);
     this.#limit = limit;
@@ -84,7 +78,7 @@ export class Permits implements CallOwner, ReturnedPermits {
   /** Changes the limit; calls above it go on and give their permits back. */
   setLimit(limit: number): void {
     this.#limit = limit;
-    this.#handOn(this.clock.monotonicMs());
+    this.#handOn();
   }
 
   /** Makes one attempt. @param timeoutMs the time it has in all */
@@ -107,10 +101,9 @@ export class Permits implements CallOwner, ReturnedPermits {
       const refusal = this.#refusalToWait(leftMs);
       if (refusal !== undefined) return refusal;
     }
+    const call = this.#calls.take();
+    settler = call;
     const promise = new Promise<Value>(pickUp);
-    const call = this.#spares.pop() ?? new Call(this, this.#inFlight);
-    call.resolve = resolveLast;
-    call.reject = rejectLast;
     call.fn = fn;
     call.classify = request.classify;
     call.submittedMs = nowMs;
@@ -118,7 +111,7 @@ export class Permits implements CallOwner, ReturnedPermits {
     const list = leftMs === this.#options.timeoutMs ? this.#timeouts : deadlineListOf(this.clock, Math.floor(leftMs));
     list.start(call, nowMs);
     if (signal !== undefined) call.abortRegistration = onAbort(signal, () => this.#cancel(call, signal.reason));
-    if (waits) this.#wait(call, nowMs);
+    if (waits) this.#wait(call);
     else this.#begin(call, admission === "probe", nowMs);
     return promise;
   }
@@ -132,7 +125,11 @@ export class Permits implements CallOwner, ReturnedPermits {
       cancelled += 1;
       this.#cancel(call, new DrainedError(this.#options.name, "none"));
     }
-    cancelled += this.#inFlight.cancelAll(() => new DrainedError(this.#options.name, "possible"));
+    for (const call of this.#calls.running()) {
+      if (call.state !== "running") continue;
+      cancelled += 1;
+      this.#inFlight.cancel(call, new DrainedError(this.#options.name, "possible"));
+    }
     // Work that listens to its signal ends in this turn.
     await this.#idleWithin(0);
     return { cancelled, zombies: this.#accounts.zombies };
@@ -150,16 +147,15 @@ export class Permits implements CallOwner, ReturnedPermits {
   }
 
   /** Called when a permit is free. */
-  onFree(nowMs: number): void {
-    if (this.#queue.length > 0) this.#handOn(nowMs);
+  onFree(): void {
+    if (this.#queue.length > 0) this.#handOn();
     this.#settings.onReturn?.();
     if (this.#onIdle !== undefined && this.#isIdle()) this.#onIdle();
   }
 
   /** Called when nothing refers to a call any more. */
   onSettled(call: Call): void {
-    call.clear();
-    if (this.#spares.length < sparesMax) this.#spares.push(call);
+    this.#calls.giveBack(call);
   }
 
   /** A rejection when a call cannot wait, or undefined. */
@@ -195,12 +191,12 @@ export class Permits implements CallOwner, ReturnedPermits {
     this.#inFlight.begin(call, nowMs, this.#limit);
   }
 
-  #wait(call: Call, nowMs: number): void {
+  #wait(call: Call): void {
     call.state = "waiting";
     call.resource = new AsyncResource("HoldfastCall");
     this.#queue.add(call);
     // A limit from elsewhere may have been raised since.
-    if (this.#inFlight.ordinary < this.#limit) this.#handOn(nowMs);
+    if (this.#inFlight.ordinary < this.#limit) this.#handOn();
   }
 
   #cancel(call: Call, reason: unknown): void {
@@ -211,7 +207,7 @@ export class Permits implements CallOwner, ReturnedPermits {
       call.disarm();
       this.#inFlight.ended(call, "cancelled", this.clock.monotonicMs());
       call.reject(reason);
-      call.clear();
+      this.#calls.giveBack(call);
     }
   }
 
@@ -223,13 +219,14 @@ export class Permits implements CallOwner, ReturnedPermits {
    * B3: a permit goes from one call to the next in one step; nobody who comes later can take it in between. Work that ends at once comes
    * back here while the loop runs, and is left to it.
    */
-  #handOn(freeAtMs: number): void {
+  #handOn(): void {
     if (this.#handing) return;
     this.#handing = true;
-    // A function may block the loop before it returns its promise: what comes after it is decided anew.
-    for (let nowMs = freeAtMs; this.#hasFree(); nowMs = this.clock.monotonicMs()) {
+    while (this.#hasFree()) {
       const call = this.#options.queue === "fifo" ? this.#queue.oldest : this.#queue.newest;
       if (call === undefined) break;
+      // Read for each: the function of the one before may have blocked the loop before it returned its promise.
+      const nowMs = this.clock.monotonicMs();
       const leftMs = call.submittedMs + call.timeoutMs - nowMs;
       if (leftMs <= 0 || leftMs < this.#inFlight.findings.likelyMs) {
         this.#drop(call, leftMs <= 0 ? "queue-timeout" : "rejected-deadline");
@@ -253,7 +250,7 @@ export class Permits implements CallOwner, ReturnedPermits {
     call.disarm();
     this.#inFlight.ended(call, reason, this.clock.monotonicMs());
     call.reject(this.#rejection(reason, cause));
-    call.clear();
+    this.#calls.giveBack(call);
   }
 
   #refused(reason: RejectionReason, cause?: Error): Promise<never> {

@@ -72,6 +72,13 @@ describe("B2 what the breaker hears", () => {
     expect(one.snapshot()).toMatchObject({ state: "closed", outcomes: { cancelled: 20 } });
   });
 
+  it("B2 an error counts whatever was thrown, also when it was undefined", async () => {
+    const one = bulkhead();
+    // oxlint-disable-next-line prefer-promise-reject-errors -- what is thrown is up to the caller's function
+    for (let call = 0; call < 4; call += 1) await one.run(() => Promise.reject(undefined)).catch(() => undefined);
+    expect(one.snapshot()).toMatchObject({ state: "open", outcomes: { failed: 4 } });
+  });
+
   it("B2 a timeout counts when the call had run long enough, and not when it was dispatched late", async () => {
     const conclusive = bulkhead({ concurrencyMax: 8 });
     const timeouts = Array.from({ length: 4 }, () => watch(conclusive.run(({ signal }) => abortable(signal))));

@@ -5,6 +5,8 @@
  * its own wall clock only to notice that the machine slept, which a monotonic clock may not count.
  */
 
+import { performance } from "node:perf_hooks";
+
 /** An armed timer, opaque to everybody but the clock that made it. */
 export interface TimerHandle {
   readonly timer: unknown;
