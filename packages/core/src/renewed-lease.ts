@@ -53,7 +53,6 @@ export class RenewedLease<Data> implements Fenced {
   #end: LeaseEnd | undefined;
   #controller: AbortController | undefined;
   #deadline: DeadlineEntry | undefined;
-  #holdDeadline: DeadlineEntry | undefined;
   #renewal: DeadlineEntry | undefined;
 
   constructor(keeper: LeaseKeeper<Data>, grant: LeaseGrant<Data>) {
@@ -67,10 +66,6 @@ export class RenewedLease<Data> implements Fenced {
     this.#grantedMs = grant.firstLeaseMs ?? grant.leaseMs;
     this.#armDeadline();
     this.#armRenewal(grant.firstLeaseMs === undefined ? grant.renewEveryMs : 0);
-    if (grant.holdMaxMs !== undefined) {
-      const list = deadlineListOf(keeper.clock, grant.holdMaxMs);
-      this.#holdDeadline = list.add(() => this.end("hold-max"), grant.sentAt.monotonicMs);
-    }
   }
 
   /** Why it ended, or undefined while it is held as far as is known; does not look at the clock. */
@@ -112,7 +107,6 @@ export class RenewedLease<Data> implements Fenced {
     if (this.#end !== undefined) return;
     this.#end = end;
     this.#deadline?.cancel();
-    this.#holdDeadline?.cancel();
     this.#renewal?.cancel();
     this.#keeper.forget(this, end);
     this.#controller?.abort(this.#grant.endError(end));
@@ -154,11 +148,16 @@ export class RenewedLease<Data> implements Fenced {
     this.#armRenewal(this.#grant.renewEveryMs);
   }
 
+  /** Whichever comes first, the lease's end or the hold's; each renewal arms it anew. */
   #armDeadline(): void {
     const { clock } = this.#keeper;
+    const { holdMaxMs = Infinity, sentAt } = this.#grant;
+    const heldMs = this.#heldMs();
+    const holdEndsFirst = sentAt.monotonicMs + holdMaxMs < this.#countedFrom.monotonicMs + heldMs;
     this.#deadline?.cancel();
-    const list = deadlineListOf(clock, this.#heldMs());
-    this.#deadline = list.add(() => this.end("expired"), this.#countedFrom.monotonicMs);
+    this.#deadline = holdEndsFirst
+      ? deadlineListOf(clock, holdMaxMs).add(() => this.end("hold-max"), sentAt.monotonicMs)
+      : deadlineListOf(clock, heldMs).add(() => this.end("expired"), this.#countedFrom.monotonicMs);
   }
 
   #armRenewal(delayMs: number): void {

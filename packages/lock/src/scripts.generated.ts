@@ -7,7 +7,7 @@ export const acquire = {
   args: ["notAfterUs", "owner", "newTerms", "retentionMs", "waits", "rules"],
   rest: null,
   replies: ["granted", "waiting", "busy", "ended", "newer-format", "too-late"],
-  sha1: "0f5f069acf97c3c0feb51ae6a11283d7aae117bd" as string,
+  sha1: "3e5176738cebef9e19dd1824b9cead78bfc36606" as string,
   source: `local lease, queue, seen = KEYS[1], KEYS[2], KEYS[3]
 local notAfterUs, owner, newTerms, retentionMs = tonumber(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[4])
 local waits, rules = ARGV[5], ARGV[6]
@@ -70,18 +70,17 @@ local free = since == none or nowUs >= openUs
 local unpack = table.unpack or unpack
 local lapseMs, sweepMax = string.sub(rules, 1, 8), tonumber(string.sub(rules, 9, 16))
 local lapseUs, publishCommand = tonumber(lapseMs) * 1000, string.sub(rules, 17)
-local function liveHead()
-  local earliest = string.format("%.0f", nowUs - lapseUs)
-  local latest = string.format("%.0f", nowUs + lapseUs)
+local function liveHead(gone)
   for _ = 1, sweepMax do
     local head = redis.call("ZRANGE", queue, 0, 0)[1]
     if not head then
       return false
     end
     local seenUs = tonumber(redis.call("ZSCORE", seen, head) or 0)
-    if seenUs >= nowUs - lapseUs and seenUs <= nowUs + lapseUs then
+    if head ~= gone and seenUs >= nowUs - lapseUs and seenUs <= nowUs + lapseUs then
       return head
     end
+    local earliest, latest = string.format("%.0f", nowUs - lapseUs), string.format("%.0f", nowUs + lapseUs)
     local dead = redis.call("ZRANGEBYSCORE", seen, "(-" .. nowText, "(" .. earliest, "LIMIT", 0, sweepMax)
     for _, odd in ipairs(redis.call("ZRANGEBYSCORE", seen, "(" .. latest, "+inf", "LIMIT", 0, sweepMax)) do
       dead[#dead + 1] = odd
@@ -92,9 +91,9 @@ local function liveHead()
   end
   return false
 end
-local function leave(who)
-  redis.call("ZREM", queue, who)
-  redis.call("ZREM", seen, who)
+local function leave(who, other)
+  redis.call("ZREM", queue, who, other or who)
+  redis.call("ZREM", seen, who, other or who)
 end
 local function forgetSeals()
   local over = redis.call("ZRANGEBYSCORE", seen, "(-" .. nowText, "(0", "LIMIT", 0, sweepMax)
@@ -115,7 +114,6 @@ local function channelOf(who)
 end
 local function handTo(head)
   local number = nextToken(token)
-  leave(head)
   write(number, nowText, lapseMs .. "00000000", flagNow(), head)
   redis.pcall(publishCommand, channelOf(head), head .. " " .. number .. " " .. lapseMs)
 end
@@ -136,6 +134,7 @@ if free and (not head or head == owner) then
   return "granted " .. number
 end
 if free then
+  leave(head)
   handTo(head)
   openUs = nowUs + lapseUs
 elseif clockWentBack or (waits == "1" and flag ~= "q") then
@@ -303,7 +302,7 @@ export const forceRelease = {
   args: ["notAfterUs", "operationId", "retentionMs", "rules"],
   rest: null,
   replies: ["burned", "newer-format", "too-late"],
-  sha1: "28db1e2094498474a187962a411aef367a690464" as string,
+  sha1: "389f480416f5a752e7654da98129e21a5219cf4e" as string,
   source: `local lease, queue, seen = KEYS[1], KEYS[2], KEYS[3]
 local notAfterUs, operationId, retentionMs, rules = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local time = redis.call("TIME")
@@ -349,18 +348,17 @@ end
 local unpack = table.unpack or unpack
 local lapseMs, sweepMax = string.sub(rules, 1, 8), tonumber(string.sub(rules, 9, 16))
 local lapseUs, publishCommand = tonumber(lapseMs) * 1000, string.sub(rules, 17)
-local function liveHead()
-  local earliest = string.format("%.0f", nowUs - lapseUs)
-  local latest = string.format("%.0f", nowUs + lapseUs)
+local function liveHead(gone)
   for _ = 1, sweepMax do
     local head = redis.call("ZRANGE", queue, 0, 0)[1]
     if not head then
       return false
     end
     local seenUs = tonumber(redis.call("ZSCORE", seen, head) or 0)
-    if seenUs >= nowUs - lapseUs and seenUs <= nowUs + lapseUs then
+    if head ~= gone and seenUs >= nowUs - lapseUs and seenUs <= nowUs + lapseUs then
       return head
     end
+    local earliest, latest = string.format("%.0f", nowUs - lapseUs), string.format("%.0f", nowUs + lapseUs)
     local dead = redis.call("ZRANGEBYSCORE", seen, "(-" .. nowText, "(" .. earliest, "LIMIT", 0, sweepMax)
     for _, odd in ipairs(redis.call("ZRANGEBYSCORE", seen, "(" .. latest, "+inf", "LIMIT", 0, sweepMax)) do
       dead[#dead + 1] = odd
@@ -371,9 +369,9 @@ local function liveHead()
   end
   return false
 end
-local function leave(who)
-  redis.call("ZREM", queue, who)
-  redis.call("ZREM", seen, who)
+local function leave(who, other)
+  redis.call("ZREM", queue, who, other or who)
+  redis.call("ZREM", seen, who, other or who)
 end
 local function forgetSeals()
   local over = redis.call("ZRANGEBYSCORE", seen, "(-" .. nowText, "(0", "LIMIT", 0, sweepMax)
@@ -394,7 +392,6 @@ local function channelOf(who)
 end
 local function handTo(head)
   local number = nextToken(token)
-  leave(head)
   write(number, nowText, lapseMs .. "00000000", flagNow(), head)
   redis.pcall(publishCommand, channelOf(head), head .. " " .. number .. " " .. lapseMs)
 end
@@ -620,7 +617,7 @@ export const release = {
   args: ["notAfterUs", "owner", "retentionMs", "sealMs", "rules"],
   rest: null,
   replies: ["released", "lost", "newer-format", "too-late"],
-  sha1: "450858b48ef5b7c4db4ea66b07faf360ff84f5e1" as string,
+  sha1: "cc4e23263ec895fac2a4571b3b2175710c74c5c5" as string,
   source: `local lease, queue, seen = KEYS[1], KEYS[2], KEYS[3]
 local notAfterUs, owner, retentionMs = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
 local sealMs, rules = tonumber(ARGV[4]), ARGV[5]
@@ -669,18 +666,17 @@ end
 local unpack = table.unpack or unpack
 local lapseMs, sweepMax = string.sub(rules, 1, 8), tonumber(string.sub(rules, 9, 16))
 local lapseUs, publishCommand = tonumber(lapseMs) * 1000, string.sub(rules, 17)
-local function liveHead()
-  local earliest = string.format("%.0f", nowUs - lapseUs)
-  local latest = string.format("%.0f", nowUs + lapseUs)
+local function liveHead(gone)
   for _ = 1, sweepMax do
     local head = redis.call("ZRANGE", queue, 0, 0)[1]
     if not head then
       return false
     end
     local seenUs = tonumber(redis.call("ZSCORE", seen, head) or 0)
-    if seenUs >= nowUs - lapseUs and seenUs <= nowUs + lapseUs then
+    if head ~= gone and seenUs >= nowUs - lapseUs and seenUs <= nowUs + lapseUs then
       return head
     end
+    local earliest, latest = string.format("%.0f", nowUs - lapseUs), string.format("%.0f", nowUs + lapseUs)
     local dead = redis.call("ZRANGEBYSCORE", seen, "(-" .. nowText, "(" .. earliest, "LIMIT", 0, sweepMax)
     for _, odd in ipairs(redis.call("ZRANGEBYSCORE", seen, "(" .. latest, "+inf", "LIMIT", 0, sweepMax)) do
       dead[#dead + 1] = odd
@@ -691,9 +687,9 @@ local function liveHead()
   end
   return false
 end
-local function leave(who)
-  redis.call("ZREM", queue, who)
-  redis.call("ZREM", seen, who)
+local function leave(who, other)
+  redis.call("ZREM", queue, who, other or who)
+  redis.call("ZREM", seen, who, other or who)
 end
 local function forgetSeals()
   local over = redis.call("ZRANGEBYSCORE", seen, "(-" .. nowText, "(0", "LIMIT", 0, sweepMax)
@@ -714,25 +710,22 @@ local function channelOf(who)
 end
 local function handTo(head)
   local number = nextToken(token)
-  leave(head)
   write(number, nowText, lapseMs .. "00000000", flagNow(), head)
   redis.pcall(publishCommand, channelOf(head), head .. " " .. number .. " " .. lapseMs)
 end
+local head = held and flag == "q" and liveHead(owner)
 if flag == "q" or sealMs > 0 then
-  leave(owner)
+  leave(owner, head or owner)
 end
 if sealMs > 0 then
   forgetSeals()
   redis.call("ZADD", seen, string.format("%.0f", -nowUs - sealMs * 1000), "!" .. owner)
   redis.call("PEXPIRE", seen, retentionMs)
 end
-if held then
-  local head = flag == "q" and liveHead()
-  if head then
-    handTo(head)
-  else
-    write(token, none, terms, flagNow(), owner)
-  end
+if head then
+  handTo(head)
+elseif held then
+  write(token, none, terms, flagNow(), owner)
 elseif sealMs > 0 and flag ~= "q" then
   write(token or none, since, terms, "q", holder)
 end

@@ -53,3 +53,19 @@ it("L6 a waiter that comes back after its lapse stands at the end", async () => 
   await lease.acquire("paused", { waits: true });
   expect(await lease.waiters()).toEqual(["bob", "paused"]);
 });
+
+it.each([[["ann", "bob"]], [["bob", "ann"]]])(
+  "L6 a holder that stands in the queue, too, since the record was lost, leaves it with its release: %j",
+  async (queued) => {
+    const lease = leaseOf(real.redis);
+    await lease.acquire("holder");
+    for (const owner of queued) await lease.acquire(owner, { waits: true });
+    await real.redis.del(lease.keys.lease);
+    expect(await lease.acquire("ann", { waits: true })).toMatch(/^granted/);
+    await lease.acquire("bob", { waits: true });
+    expect(await lease.waiters()).toEqual(queued);
+    expect(await lease.release("ann")).toBe("released");
+    expect(await lease.record()).toMatchObject({ owner: "bob", flag: "-" });
+    expect(await lease.waiters()).toEqual([]);
+  },
+);

@@ -73,6 +73,7 @@ if free and (not head or head == owner) then
   return "granted " .. number
 end
 if free then
+  leave(head)
   handTo(head)
   openUs = nowUs + lapseUs
 elseif clockWentBack or (waits == "1" and flag ~= "q") then

@@ -36,21 +36,20 @@ if held and flag ~= "q" and sealMs == 0 then
   return "released"
 end
 -- @include hand-off
+-- An owner that holds it can stand in the queue, too, when it was granted while the record was lost.
+local head = held and flag == "q" and liveHead(owner)
 if flag == "q" or sealMs > 0 then
-  leave(owner)
+  leave(owner, head or owner)
 end
 if sealMs > 0 then
   forgetSeals()
   redis.call("ZADD", seen, string.format("%.0f", -nowUs - sealMs * 1000), "!" .. owner)
   redis.call("PEXPIRE", seen, retentionMs)
 end
-if held then
-  local head = flag == "q" and liveHead()
-  if head then
-    handTo(head)
-  else
-    write(token, none, terms, flagNow(), owner)
-  end
+if head then
+  handTo(head)
+elseif held then
+  write(token, none, terms, flagNow(), owner)
 elseif sealMs > 0 and flag ~= "q" then
   write(token or none, since, terms, "q", holder)
 end

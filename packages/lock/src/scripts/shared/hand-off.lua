@@ -9,20 +9,18 @@ Needs
   rules  lapse in ms, most dead waiters removed in one step, 8 digits each, and the command that sends hints
 Gives
   lapseUs, publishCommand   the lapse in microseconds; the command
-  liveHead()   the first live waiter, or false; the dead are removed together on the way
-  leave(who)   takes an owner out of the queue
+  liveHead(gone) the first live waiter, or false; the dead are removed together on the way, and `gone` counts as one
+  leave(who, other)  takes owners out of the queue, one or two
   forgetSeals()  removes those whose time is over
   flagNow()    the record's flag as the queue stands
   channelOf(who) where a waiter hears its hints: the place that its id names before the first slash, so that one service is told, not all
-  handTo(head) grants to a waiter and tells it
+  handTo(head) grants to a waiter that was taken out of the queue, and tells it
 ]]
 local unpack = table.unpack or unpack
 local lapseMs, sweepMax = string.sub(rules, 1, 8), tonumber(string.sub(rules, 9, 16))
 local lapseUs, publishCommand = tonumber(lapseMs) * 1000, string.sub(rules, 17)
 
-local function liveHead()
-  local earliest = string.format("%.0f", nowUs - lapseUs)
-  local latest = string.format("%.0f", nowUs + lapseUs)
+local function liveHead(gone)
   for _ = 1, sweepMax do
     local head = redis.call("ZRANGE", queue, 0, 0)[1]
     if not head then
@@ -30,9 +28,10 @@ local function liveHead()
     end
     local seenUs = tonumber(redis.call("ZSCORE", seen, head) or 0)
     -- Seen in the future: the clock went back, and nothing tells whether the waiter lives (K8). One that does comes back with its next poll.
-    if seenUs >= nowUs - lapseUs and seenUs <= nowUs + lapseUs then
+    if head ~= gone and seenUs >= nowUs - lapseUs and seenUs <= nowUs + lapseUs then
       return head
     end
+    local earliest, latest = string.format("%.0f", nowUs - lapseUs), string.format("%.0f", nowUs + lapseUs)
     local dead = redis.call("ZRANGEBYSCORE", seen, "(-" .. nowText, "(" .. earliest, "LIMIT", 0, sweepMax)
     for _, odd in ipairs(redis.call("ZRANGEBYSCORE", seen, "(" .. latest, "+inf", "LIMIT", 0, sweepMax)) do
       dead[#dead + 1] = odd
@@ -44,9 +43,9 @@ local function liveHead()
   return false
 end
 
-local function leave(who)
-  redis.call("ZREM", queue, who)
-  redis.call("ZREM", seen, who)
+local function leave(who, other)
+  redis.call("ZREM", queue, who, other or who)
+  redis.call("ZREM", seen, who, other or who)
 end
 
 local function forgetSeals()
@@ -71,7 +70,6 @@ end
 
 local function handTo(head)
   local number = nextToken(token)
-  leave(head)
   write(number, nowText, lapseMs .. "00000000", flagNow(), head)
   redis.pcall(publishCommand, channelOf(head), head .. " " .. number .. " " .. lapseMs)
 end
