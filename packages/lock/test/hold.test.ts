@@ -74,17 +74,17 @@ describe("the local deadline", () => {
   it("never returns a hold that has expired: an answer that comes too late is asked for again", async () => {
     const proxy = await FaultProxy.start(real.server.address);
     const redis = real.client({}, proxy.url);
-    const lock = real.lock({ redis, ttlMs: 200 });
+    const lock = real.lock({ redis, ttlMs: 2_000 });
     await real.lock({ redis }).withLock("warm-up", () => undefined);
     const late = proxy.hold("reply", /lock:a/);
     const acquiring = lock.acquire("a");
     await late.hit;
     await new Promise((resolve) => {
-      setTimeout(resolve, 300);
+      setTimeout(resolve, 2_100);
     });
     late.release();
     const hold = await acquiring;
-    expect(hold.remainingMs()).toBeGreaterThan(100);
+    expect(hold.remainingMs()).toBeGreaterThan(0);
     await hold.release();
     await proxy.close();
   });

@@ -43,6 +43,8 @@ export type QuorumAttempt =
   | { readonly kind: "acquired"; readonly hold: Hold; readonly votes: readonly NodeVote[] }
   | { readonly kind: "refused" | "unreachable" | "skewed"; readonly votes: readonly NodeVote[] };
 
+type FailedAttempt = Exclude<QuorumAttempt, { kind: "acquired" }>;
+
 /** Locks by name. */
 export class QuorumLock implements AsyncDisposable {
   readonly #options: ResolvedQuorumOptions;
@@ -107,13 +109,19 @@ export class QuorumLock implements AsyncDisposable {
     const endMs = Math.min(request.waitMs, ambientRemainingMs());
     const signal =
       request.signal === undefined ? this.#closing.signal : AbortSignal.any([request.signal, this.#closing.signal]);
+    let before: FailedAttempt | undefined;
     for (;;) {
       signal.throwIfAborted();
       const attempt = await this.#attempt(name, request);
       if (attempt.kind === "acquired") return attempt.hold;
       const delayMs = retryEveryMs * (0.5 + random.unit() * 0.5);
       const waitedMs = elapsedMs(clock, startedAt);
-      if (waitedMs + delayMs >= endMs) throw this.#failure(resource, attempt, waitedMs);
+      if (waitedMs + delayMs >= endMs) {
+        // A round that the caller's own deadline cut short says nothing of the nodes; the one before it does.
+        const cutShort = attempt.kind === "unreachable" && ambientRemainingMs() === 0 ? before : undefined;
+        throw this.#failure(resource, cutShort ?? attempt, waitedMs, cutShort === undefined ? "none" : "possible");
+      }
+      before = attempt;
       await sleep(clock, delayMs, signal);
     }
   }
@@ -240,10 +248,15 @@ export class QuorumLock implements AsyncDisposable {
     return outcome;
   }
 
-  #failure(resource: string, { kind, votes }: Exclude<QuorumAttempt, { kind: "acquired" }>, waitedMs: number): Error {
+  #failure(
+    resource: string,
+    { kind, votes }: FailedAttempt,
+    waitedMs: number,
+    effect: "none" | "possible" = "none",
+  ): Error {
     if (kind === "unreachable") return new QuorumUnreachableError(resource, votes);
     if (kind === "skewed") return new ClockSkewError(resource, this.#options.clockSkewMaxMs, votes);
-    return new LockTimeoutError(resource, waitedMs, "none", { cause: new QuorumRefusedError(resource, votes) });
+    return new LockTimeoutError(resource, waitedMs, effect, { cause: new QuorumRefusedError(resource, votes) });
   }
 }
 
