@@ -9,7 +9,7 @@ import { FencedLock } from "../src/index.ts";
 import type { Hold } from "../src/index.ts";
 import type { HistoryEvent } from "./history-event.ts";
 
-const [url = "", file = "", seed = "", names = "0"] = process.argv.slice(2);
+const [url = "", file = "", seed = "", prefix = "", locks = "0"] = process.argv.slice(2);
 const history = new History<HistoryEvent>({ path: file, process: seed });
 const redis = new Redis(url, { maxRetriesPerRequest: 3 });
 redis.on("error", () => undefined);
@@ -69,6 +69,6 @@ async function live(name: string): Promise<void> {
 
 await redis.ping();
 reportReady();
-await Promise.all(Array.from({ length: Number(names) }, (_, index) => live(`n${index}`)));
+await Promise.all(Array.from({ length: Number(locks) }, (_, index) => live(`${prefix}${index}`)));
 await lock.close();
 redis.disconnect();
