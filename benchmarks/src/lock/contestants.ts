@@ -4,6 +4,7 @@ import type { Redis } from "ioredis";
 import { Mutex } from "redis-semaphore";
 import { createLock, IoredisAdapter } from "redlock-universal";
 import { Floor } from "./floor.ts";
+import { HandOver } from "./hand-over.ts";
 import { Redlock } from "./redlock.ts";
 
 /** Longer than any turn, so that nothing is renewed or lost in it. */
@@ -92,5 +93,17 @@ export const floor: OpenLocks = (redis) => {
       return () => lock.release(name, value);
     },
     close: nothingToClose,
+  };
+};
+
+/** The bare work of a hand-off. */
+export const bareHandOver: OpenLocks = (redis) => {
+  const lock = new HandOver(redis);
+  return {
+    acquire: async (name) => {
+      await lock.acquire(name);
+      return () => lock.release(name);
+    },
+    close: async () => lock.close(),
   };
 };
