@@ -1,5 +1,5 @@
 /** FencedLock on a Redis Cluster: every key of a lock in one slot, hints by sharded channels, failover and resharding under way. */
-import { ClosedError } from "@holdfast/core";
+import { ClosedError, slotOf } from "@holdfast/core";
 import { FaultProxy, pollUntil, RedisCluster } from "@holdfast/testkit";
 import { Cluster } from "ioredis";
 import type { ClusterOptions, Redis } from "ioredis";
@@ -207,5 +207,28 @@ describe("on a Cluster", () => {
       await expect(before.renew()).rejects.toMatchObject({ reason: "lost" });
     }
     expect((await lock.acquire("failing", { waitMs: 60_000 })).token).toBeGreaterThan(before.token);
+  });
+
+  it("L3 L6 whoever waits while the master of the slot dies has the lock in the end, and whoever gave up has left no waiter", async () => {
+    const [lock, waiting] = [lockOf({ ttlMs: 600_000 }), lockOf({ ttlMs: 600_000 })];
+    const { lease } = lockKeys("holdfast", "dying");
+    const hold = await lock.acquire("dying");
+    const next = waiting.acquire("dying", { waitMs: 120_000 });
+    const controller = new AbortController();
+    const { signal } = controller;
+    const gone = waiting.acquire("dying", { waitMs: 120_000, signal }).catch((error: unknown) => error);
+    const waiters = async (): Promise<number> => (await lock.inspect("dying").catch(() => null))?.waiters ?? -1;
+    await pollUntil("both wait", async () => (await waiters()) === 2, { timeoutMs: 60_000 });
+    const home = await cluster.masterOf(lease);
+    await home.kill();
+    controller.abort(new Error("no longer wanted"));
+    expect(await gone).toMatchObject({ message: "no longer wanted" });
+    await cluster.waitForNewMaster(slotOf(lease), home);
+    await pollUntil("it is given back", () => hold.release().catch(() => undefined), { timeoutMs: 60_000 });
+    const held = await next;
+    expect(held.token).toBeGreaterThan(hold.token);
+    await pollUntil("nobody waits", async () => (await waiters()) === 0, { timeoutMs: 60_000 });
+    await held.release();
+    await home.restart();
   });
 });
