@@ -3,7 +3,7 @@ import { Redis } from "ioredis";
 import type { RedisOptions } from "ioredis";
 import { pollUntil } from "@holdfast/testkit";
 import { Scheduler } from "../src/index.ts";
-import type { Run, SchedulerEvent, SchedulerOptions } from "../src/index.ts";
+import type { Run, RunRecord, SchedulerEvent, SchedulerOptions } from "../src/index.ts";
 
 /** For calls that have to succeed: a starved machine may stand still for seconds in the middle of one. */
 export const patientMs = 20_000;
@@ -82,4 +82,24 @@ export function freshName(): string {
 /** Occurrences that appear more than once. */
 export function repeated(ids: readonly string[]): string[] {
   return ids.filter((id, index) => ids.indexOf(id) !== index);
+}
+
+/** Occurrences of a rhythm between the first and the last that did not run. */
+export function gaps(ids: readonly string[], everyMs: number): number[] {
+  const due = ids.map((id) => new Date(id).getTime());
+  const list: number[] = [];
+  for (let atMs = due[0] as number; atMs < (due.at(-1) as number); atMs += everyMs)
+    if (!due.includes(atMs)) list.push(atMs);
+  return list;
+}
+
+/** Occurrences of a rhythm that are on record as missed, between the first and the last that ran: a busy machine misses some outside. */
+export function missedAmong(records: readonly RunRecord[], ids: readonly string[], everyMs: number): number[] {
+  const [first = 0, last = 0] = [ids[0], ids.at(-1)].map((id) => new Date(id ?? 0).getTime());
+  return records
+    .filter(({ outcome }) => outcome === "missed")
+    .flatMap(({ scheduledForMs, count }) =>
+      Array.from({ length: count }, (_, index) => scheduledForMs + index * everyMs),
+    )
+    .filter((dueMs) => dueMs > first && dueMs < last);
 }

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { RunRecord } from "../src/index.ts";
 import { catchUpMax, planOf } from "../src/plan.ts";
 import { recurrenceOf } from "../src/recurrence.ts";
-import { Catcher, Desk, freshName, repeated } from "./desk.ts";
+import { Catcher, Desk, freshName, gaps, missedAmong, repeated } from "./desk.ts";
 import { definitionOf, dueJob, liveView, storeOf } from "./stored.ts";
 
 let server: RedisServer;
@@ -37,20 +37,11 @@ async function throughOutage(
   return { ids: catcher.ids, records: (await after.history("job")).runs.toReversed() };
 }
 
-/** Occurrences between the first and the last that did not run. */
-function gaps(ids: readonly string[]): number[] {
-  const due = ids.map((id) => new Date(id).getTime());
-  const list: number[] = [];
-  for (let atMs = due[0] as number; atMs < (due.at(-1) as number); atMs += everyMs)
-    if (!due.includes(atMs)) list.push(atMs);
-  return list;
-}
-
 describe("C2 missed occurrences", () => {
   it("C2 all: each one is caught up, once and in order", async () => {
     const { ids, records } = await throughOutage("all");
     expect(repeated(ids)).toEqual([]);
-    expect(gaps(ids)).toEqual([]);
+    expect(gaps(ids, everyMs)).toEqual([]);
     expect(ids).toEqual(ids.toSorted());
     expect(records.every(({ outcome }) => outcome === "completed")).toBe(true);
   });
@@ -58,22 +49,19 @@ describe("C2 missed occurrences", () => {
   it("C2 once: the latest one is run, and those before it are on record as missed", async () => {
     const { ids, records } = await throughOutage("once");
     expect(repeated(ids)).toEqual([]);
-    const missing = gaps(ids);
+    const missing = gaps(ids, everyMs);
     expect(missing.length).toBeGreaterThanOrEqual(4);
-    const missed = records.filter(({ outcome }) => outcome === "missed");
-    expect(missed.reduce((sum, { count }) => sum + count, 0)).toBe(missing.length);
-    expect(missed[0]).toMatchObject({
-      scheduledForMs: missing[0],
+    expect(missedAmong(records, ids, everyMs)).toEqual(missing);
+    expect(records.find(({ scheduledForMs }) => scheduledForMs === missing[0])).toMatchObject({
       occurrenceId: new Date(missing[0] as number).toISOString(),
     });
   });
 
   it("C2 skip: none of them is run, and the record says so", async () => {
     const { ids, records } = await throughOutage("skip");
-    const missing = gaps(ids);
+    const missing = gaps(ids, everyMs);
     expect(missing.length).toBeGreaterThanOrEqual(4);
-    const missed = records.filter(({ outcome }) => outcome === "missed");
-    expect(missed.reduce((sum, { count }) => sum + count, 0)).toBe(missing.length);
+    expect(missedAmong(records, ids, everyMs)).toEqual(missing);
   });
 
   it.each(["once", "all"] as const)(
@@ -117,7 +105,7 @@ describe("C2 missed occurrences", () => {
     await after.start();
     await catcher.caught(count + 3);
     await after.stop({ graceMs: 30_000 });
-    expect(gaps(catcher.ids).length).toBeGreaterThanOrEqual(4);
+    expect(gaps(catcher.ids, everyMs).length).toBeGreaterThanOrEqual(4);
     expect((await after.history("job")).runs.every(({ outcome }) => outcome === "completed")).toBe(true);
   });
 
@@ -169,12 +157,12 @@ describe("C2 missed occurrences", () => {
     expect(waitingCount).toBe(catchUpMax);
     expect(nextMs).toBeLessThanOrEqual(now - 1_200_000 + 1_001_000);
     blocked.resolve();
-    await pollUntil("the present is reached", () => ids.includes(new Date(now).toISOString()), { timeoutMs: 60_000 });
+    await pollUntil("the present is reached", () => ids.includes(new Date(now).toISOString()), { timeoutMs: 300_000 });
     expect(repeated(ids)).toEqual([]);
     expect(ids.slice(0, 1_201)).toEqual(
       Array.from({ length: 1_201 }, (_, index) => new Date(now - 1_200_000 + index * 1_000).toISOString()),
     );
-  });
+  }, 400_000);
 
   it("C2 counter-test: without the limit one pass queues everything", () => {
     const definition = definitionOf({ cron: undefined, everyMs: 1_000, missed: "all" });
