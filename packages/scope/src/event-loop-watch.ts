@@ -9,7 +9,7 @@ import type { Clock, TimerHandle } from "@holdfast/core";
 import { enclosing } from "./cancellable.ts";
 import { sinkFor } from "./events.ts";
 import type { ScopeEvent } from "./events.ts";
-import { clearEntry, lastEntry } from "./running-now.ts";
+import { clearEntry, lastEntry, watchEntries } from "./running-now.ts";
 
 /** Options of `watchEventLoop`. */
 export interface EventLoopWatchOptions {
@@ -43,6 +43,7 @@ function timeCallbacks(clock: Clock, longest: LongestCallback): () => void {
   let startMs = clock.monotonicMs();
   // Callbacks lie within one another: the function of a scope is one within the callback that opened it. The outermost takes the time.
   let depth = 0;
+  const endEntries = watchEntries();
   const hook = createHook({
     before() {
       depth += 1;
@@ -60,7 +61,12 @@ function timeCallbacks(clock: Clock, longest: LongestCallback): () => void {
       longest.scope = enclosing()?.path ?? lastEntry();
     },
   }).enable();
-  return () => hook.disable();
+  let over = false;
+  return () => {
+    hook.disable();
+    if (!over) endEntries();
+    over = true;
+  };
 }
 
 /**

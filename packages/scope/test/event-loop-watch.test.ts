@@ -51,6 +51,19 @@ it("names the scope of a function that blocks before its first await", async () 
   expect(await named(events, "sync", sync)).toBe(true);
 });
 
+it("goes on naming when another watch has been closed, also more than once", async () => {
+  const events: ScopeEvent[] = [];
+  const other = watchEventLoop({ thresholdMs: 50 });
+  using _watch = watchEventLoop({ thresholdMs: 50, onEvent: (event) => events.push(event) });
+  other.close();
+  other.close();
+  const sync = async (): Promise<void> => {
+    await new Promise((resolve) => setTimeout(resolve, 30));
+    await scope({ name: "sync" }, () => block(200));
+  };
+  expect(await named(events, "sync", sync)).toBe(true);
+});
+
 it("reports without a name when no callback took the time", async () => {
   const events: ScopeEvent[] = [];
   using _watch = watchEventLoop({ thresholdMs: 50, attribute: false, onEvent: (event) => events.push(event) });
