@@ -19,15 +19,17 @@ export interface ClaimReply {
   readonly trouble: string;
   /** Ids whose acknowledgement is for settle. */
   readonly refused: readonly string[];
-  /** Id, deadline in microseconds and record, in turn. */
+  /** Id and record, in turn. */
   readonly timers: readonly string[];
+  /** In microseconds, in the order of timers; empty when they are those of the records. */
+  readonly deadlines: readonly string[];
   /** In the order of timers; empty when there are none. */
   readonly notes: readonly (string | null)[];
 }
 
 /** Lines of an answer before those of its timers. */
 const claimHeadLines = 6;
-const claimTimerLines = 3;
+export const claimTimerLines = 2;
 
 /** The answer of claim as lines of one text. */
 function claimOfLines(operation: string, reply: string): ClaimReply {
@@ -39,17 +41,13 @@ function claimOfLines(operation: string, reply: string): ClaimReply {
   const timers = lines.slice(claimHeadLines);
   const sound = tag === "claimed" && nowUs > 0 && token > 0 && Number(leaseEnd) > 0 && !Number.isNaN(nextUs);
   if (!sound || trouble === undefined || timers.length === 0 || timers.length % claimTimerLines !== 0)
-    throw new UnexpectedReplyError(operation, "claimed, and three lines for each timer", reply);
-  return { nowUs, token, leaseEnd: leaseEnd as string, nextUs, trouble, refused: [], timers, notes: [] };
+    throw new UnexpectedReplyError(operation, "claimed, and two lines for each timer", reply);
+  return { nowUs, token, leaseEnd: leaseEnd as string, nextUs, trouble, refused: [], timers, deadlines: [], notes: [] };
 }
 
-/** Id, deadline and record, in turn, from two lists. */
-function zipped(timers: readonly unknown[], records: readonly unknown[]): string[] {
-  return records.flatMap((record, index) => [
-    timers[index * 2] as string,
-    timers[index * 2 + 1] as string,
-    (record ?? "") as string,
-  ]);
+/** Id and record, in turn, from two lists. */
+function zipped(ids: readonly unknown[], records: readonly unknown[]): string[] {
+  return records.flatMap((record, index) => [ids[index] as string, (record ?? "") as string]);
 }
 
 /** Takes acknowledgements and leases due timers. */
@@ -77,6 +75,7 @@ export const claimScript: Script<typeof lua.claim, ClaimReply | "outrun" | undef
           trouble,
           refused: fields.list() as string[],
           timers: zipped(fields.list(), fields.list()),
+          deadlines: fields.list() as string[],
           notes: fields.list() as (string | null)[],
         };
       },

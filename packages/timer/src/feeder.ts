@@ -5,6 +5,7 @@
 import { backoffMs, sleep } from "@holdfast/core";
 import type { LeaseKeeper, WakeUpSubscription } from "@holdfast/core";
 import { Alarm } from "./alarm.ts";
+import { claimTimerLines } from "./claim.ts";
 import { firingKeeper } from "./firing-keeper.ts";
 import { Batch, LiveFiring } from "./firing.ts";
 import type { FiringOwner } from "./firing.ts";
@@ -197,7 +198,7 @@ export class Feeder {
       const firing = request.acknowledged.find((one) => one.id === id);
       if (firing !== undefined) void this.conclude(firing);
     }
-    const count = reply.timers.length / 3;
+    const count = reply.timers.length / claimTimerLines;
     this.#host.giveBack(request.limit - count);
     if (request.limit > 0) {
       this.#burst = count > 0 && reply.nextUs !== undefined && reply.nextUs <= reply.nowUs;
@@ -217,11 +218,12 @@ export class Feeder {
       });
       const firings: LiveFiring<unknown>[] = [];
       const records = new RecordReader();
-      for (let index = 0, at = 0; index < count; index += 1, at += 3) {
-        const text = reply.timers[at + 2] as string;
-        const record = records.read(text) ?? unreadable(text);
-        const [id, dueUs] = [reply.timers[at] as string, Number(reply.timers[at + 1])];
-        firings.push(new LiveFiring(batch, id, dueUs, record, reply.notes[index] ?? null));
+      for (let index = 0; index < count; index += 1) {
+        const [id, text] = [reply.timers[index * 2] as string, reply.timers[index * 2 + 1] as string];
+        const record = records.read(text) ?? unreadable(text, nowUs);
+        const deadline = reply.deadlines[index];
+        const dueAtMs = deadline === undefined ? record.dueAtMs : Number(deadline) / 1_000;
+        firings.push(new LiveFiring(batch, id, dueAtMs, record, reply.notes[index] ?? null));
       }
       this.#host.accept(firings);
     }
@@ -273,11 +275,11 @@ export class Feeder {
 }
 
 /** A record that this version cannot read: fails when its payload is decoded, like any payload that does not decode. */
-function unreadable(text: string): TimerRecord {
+function unreadable(text: string, nowUs: number): TimerRecord {
   return {
     kind: "s",
     generation: 0,
-    dueAtMs: 0,
+    dueAtMs: Math.floor(nowUs / 1_000),
     operationId: "",
     head: "",
     payloadText: text === "" ? "{" : `{${text}`,

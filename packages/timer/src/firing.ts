@@ -116,7 +116,7 @@ export class LiveFiring<Payload> implements Firing<Payload>, WorkOwner {
   plain: boolean;
   #lease: RenewedLease<LiveFiring<unknown>> | undefined;
 
-  constructor(batch: Batch, id: string, dueUs: number, record: TimerRecord, note: string | null) {
+  constructor(batch: Batch, id: string, dueAtMs: number, record: TimerRecord, note: string | null) {
     this.id = id;
     this.batch = batch;
     this.record = record;
@@ -124,7 +124,7 @@ export class LiveFiring<Payload> implements Firing<Payload>, WorkOwner {
     this.plain = note === null;
     this.attempt = note === null ? 1 : Number(note.slice(0, 4)) + 1;
     // After a crash the score says when the crash was noticed; the record knows when the timer was due.
-    this.dueAtMs = this.suspect ? record.dueAtMs : dueUs / 1_000;
+    this.dueAtMs = this.suspect ? record.dueAtMs : dueAtMs;
     this.latenessMs = batch.nowUs / 1_000 - this.dueAtMs;
     batch.join(this);
   }

@@ -32,6 +32,7 @@ const emptyReply = {
   trouble: "",
   refused: [],
   timers: [],
+  deadlines: [],
   notes: [],
 };
 

@@ -7,7 +7,7 @@ export const cancel = {
   args: ["layout", "notAfterUs"],
   rest: "items",
   replies: ["layout", "too-late", "cancelled"],
-  sha1: "7879451e392723ca05521f5e2df0cf4a53d64433" as string,
+  sha1: "8971386d7a7a1f4149e4dc7afb83b544e5d6129a" as string,
   source: `local due, data, notes, later, state, memoryA, memoryB = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
 local layout, notAfterUs = ARGV[1], tonumber(ARGV[2])
 local itemsAt = 3
@@ -18,7 +18,7 @@ if nowUs > notAfterUs then
   return { "too-late", nowText }
 end
 local unpack = unpack or table.unpack
-local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs", "plain")
+local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs", "plain", "endsUs")
 if shard[1] ~= layout then
   return { "layout", shard[1] or "" }
 end
@@ -223,7 +223,7 @@ export const claim = {
   args: ["layout", "notAfterUs", "lane", "sequence", "limit", "leaseUs", "ackCount"],
   rest: "acks",
   replies: ["layout", "too-late", "outrun", "claimed"],
-  sha1: "270777ecb4e25f84fc89c58d8fb659c4e10150e5" as string,
+  sha1: "f545ea36e56ff899e96288bd3805b024ae751213" as string,
   source: `local due, data, notes, later, state, memoryA, memoryB = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
 local layout, notAfterUs, lane, sequence = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
 local limit, leaseUs, ackCount = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
@@ -235,7 +235,7 @@ if nowUs > notAfterUs then
   return { "too-late", nowText }
 end
 local unpack = unpack or table.unpack
-local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs", "plain")
+local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs", "plain", "endsUs")
 if shard[1] ~= layout then
   return { "layout", shard[1] or "" }
 end
@@ -406,33 +406,47 @@ local function writeAcknowledgements()
   end
   return ended
 end
-local function findDue(limit, few)
+local function halves(found, count)
+  local ids, scores = {}, {}
+  for index = 1, count do
+    ids[index], scores[index] = found[index * 2 - 1], found[index * 2]
+  end
+  return ids, scores
+end
+local function findDue(limit, few, isScored)
+  local found, count, ids, scores = nil, 0, nil, nil
   if few > 0 then
-    local found, count = redis.call("ZRANGE", due, 0, few, "WITHSCORES"), 0
-    while found[count + 2] and tonumber(found[count + 2]) <= nowUs do
-      count = count + 2
+    found = redis.call("ZRANGE", due, 0, few, "WITHSCORES")
+    while found[count * 2 + 2] and tonumber(found[count * 2 + 2]) <= nowUs do
+      count = count + 1
     end
-    if count > limit * 2 then
-      return { unpack(found, 1, limit * 2) }, nowText
-    elseif count <= few * 2 then
-      return { unpack(found, 1, count) }, found[count + 2] or ""
+    ids, scores = halves(found, math.min(count, limit))
+    if count > limit then
+      return ids, scores, nowText
+    elseif count <= few then
+      return ids, scores, found[count * 2 + 2] or ""
     end
   end
-  local found = redis.call("ZRANGE", due, "-inf", nowText, "BYSCORE", "LIMIT", 0, limit, "WITHSCORES")
-  if #found == limit * 2 then
-    return found, nowText
+  if isScored then
+    found = redis.call("ZRANGE", due, "-inf", nowText, "BYSCORE", "LIMIT", 0, limit, "WITHSCORES")
+    ids, scores = halves(found, #found / 2)
+  else
+    ids, scores = redis.call("ZRANGE", due, "-inf", nowText, "BYSCORE", "LIMIT", 0, limit), nil
   end
-  return found, redis.call("ZRANGE", due, "(" .. nowText, "+inf", "BYSCORE", "LIMIT", 0, 1, "WITHSCORES")[2] or ""
+  if #ids == limit then
+    return ids, scores, nowText
+  end
+  return ids, scores, redis.call("ZRANGE", due, "(" .. nowText, "+inf", "BYSCORE", "LIMIT", 0, 1, "WITHSCORES")[2] or ""
 end
 local fewMax = 3
 local linesMaxBytes = 1048576
-local function asLines(head, ids, timers, records)
+local function asLines(head, ids, records)
   local lines, count, bytes = { head }, 1, 0
   local lineBreak = string.find(table.concat(ids), "\\n", 1, true)
   for index = 1, #ids do
     local record = records[index] or ""
-    lines[count + 1], lines[count + 2], lines[count + 3] = timers[index * 2 - 1], timers[index * 2], record
-    count = count + 3
+    lines[count + 1], lines[count + 2] = ids[index], record
+    count = count + 2
     bytes = bytes + #record
     lineBreak = lineBreak or string.find(record, "\\n", 1, true)
   end
@@ -444,43 +458,38 @@ local last = earlier and string.match(earlier, "^%d+")
 if last and tonumber(last) > tonumber(sequence) then
   return { "outrun", nowText }
 elseif last == sequence then
-  local token, leaseEnd, refusals, batch = string.match(earlier, "^%d+ (%d*) (%d*) ([^\\254]*)\\254(.*)$")
-  local ids, timers = {}, {}
+  local token, leaseEnd, refusals, batch, told = string.match(earlier, "^%d+ (%d*) (%d*) ([^\\254]*)\\254([^\\254]*)\\254(.*)$")
+  local ids, deadlines = {}, {}
   for id in string.gmatch(refusals, "[^\\255]+") do
     refused[#refused + 1] = id
   end
-  for id, deadline in string.gmatch(batch, "([^\\255]+)\\255([^\\255]+)") do
+  local nextDeadline = string.gmatch(told, "[^\\255]+")
+  for id in string.gmatch(batch, "[^\\255]+") do
+    local deadline = nextDeadline()
     if redis.call("ZSCORE", due, id) == leaseEnd then
       ids[#ids + 1] = id
-      timers[#timers + 1] = id
-      timers[#timers + 1] = deadline
+      deadlines[#ids] = deadline
     end
   end
   local records = #ids > 0 and redis.call("HMGET", data, unpack(ids)) or {}
   local noted = #ids > 0 and redis.call("HMGET", notes, unpack(ids)) or {}
-  return { "claimed", nowText, token, leaseEnd, nowText, trouble, refused, timers, records, noted }
+  return { "claimed", nowText, token, leaseEnd, nowText, trouble, refused, ids, records, deadlines, noted }
 end
 checkAcknowledgements(ARGV, acksAt)
-local ids, timers = {}, {}
-local records, noted, nextDue = {}, {}, ""
+local ids, records, deadlines, noted, nextDue = {}, {}, {}, {}, ""
 if limit > 0 and not shard[7] then
-  local found
-  found, nextDue = findDue(limit, ackCount > fewMax and 0 or math.min(limit, fewMax))
-  timers = found
-  for at = 1, #found, 2 do
-    if isLease(found[at + 1]) then
+  local found, scores
+  local isScored = crashedOrRetried or not shard[10] or nowUs >= tonumber(shard[10])
+  found, scores, nextDue = findDue(limit, ackCount > fewMax and 0 or math.min(limit, fewMax), isScored)
+  if not scores then
+    ids = found
+  end
+  for index = 1, scores and #found or 0 do
+    if isLease(scores[index]) then
       trouble = trouble == "" and "lapsed" or trouble
     else
-      ids[#ids + 1] = found[at]
-    end
-  end
-  if #ids * 2 < #found then
-    timers = {}
-    for at = 1, #found, 2 do
-      if not isLease(found[at + 1]) then
-        timers[#timers + 1] = found[at]
-        timers[#timers + 1] = found[at + 1]
-      end
+      ids[#ids + 1] = found[index]
+      deadlines[#ids] = crashedOrRetried and scores[index] or nil
     end
   end
 end
@@ -489,7 +498,7 @@ if #ids > 0 then
   noted = crashedOrRetried and redis.call("HMGET", notes, unpack(ids)) or {}
 end
 if #ids + ackCount == 0 then
-  return { "claimed", nowText, "", "", nextDue, trouble, refused, timers, records, noted }
+  return { "claimed", nowText, "", "", nextDue, trouble, refused, ids, records, deadlines, noted }
 end
 local ended = writeAcknowledgements()
 local token, leaseEnd = "", ""
@@ -497,8 +506,13 @@ if #ids > 0 then
   token = nextToken(shard[2])
   leaseEnd = leaseEndText(leaseUs)
 end
-local leased = string.format("%.0f", tonumber(shard[3]) + #ids - ended)
+local stillLeased = tonumber(shard[3]) - ended
+local leased = string.format("%.0f", stillLeased + #ids)
 local changed = { "floor", token ~= "" and token or shard[2], "leased", leased }
+if #ids > 0 and shard[10] and (stillLeased == 0 or tonumber(leaseEnd) < tonumber(shard[10])) then
+  changed[#changed + 1] = "endsUs"
+  changed[#changed + 1] = leaseEnd
+end
 if leaseUs > tonumber(shard[8] or 0) then
   changed[#changed + 1] = "leaseMaxUs"
   changed[#changed + 1] = string.format("%.0f", leaseUs)
@@ -518,12 +532,13 @@ if #ids > 0 then
   end
   redis.call("ZADD", due, unpack(leases))
 end
-local answered = table.concat({ sequence, token, leaseEnd, table.concat(refused, "\\255") .. "\\254" .. table.concat(timers, "\\255") }, " ")
-memorize("w" .. lane, answered)
+local lists = table.concat({ table.concat(refused, "\\255"), table.concat(ids, "\\255"), table.concat(deadlines, "\\255") }, "\\254")
+memorize("w" .. lane, table.concat({ sequence, token, leaseEnd, lists }, " "))
 remember()
 local isUsual = #ids > 0 and #refused == 0 and #noted == 0
 local head = table.concat({ "claimed", nowText, token, leaseEnd, nextDue, trouble }, "\\n")
-return isUsual and asLines(head, ids, timers, records) or { "claimed", nowText, token, leaseEnd, nextDue, trouble, refused, timers, records, noted }
+return isUsual and asLines(head, ids, records)
+  or { "claimed", nowText, token, leaseEnd, nextDue, trouble, refused, ids, records, deadlines, noted }
 ` as string,
 } as const;
 
@@ -534,7 +549,7 @@ export const discard = {
   args: ["layout", "notAfterUs"],
   rest: "items",
   replies: ["layout", "too-late", "discarded"],
-  sha1: "24952d30f2590a32446d76631cf54c9303b558fa" as string,
+  sha1: "3854615c680e1691306d5383d240e41f16fdc5d0" as string,
   source: `local index, bodies, notes, later, state = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local layout, notAfterUs = ARGV[1], tonumber(ARGV[2])
 local itemsAt = 3
@@ -545,7 +560,7 @@ if nowUs > notAfterUs then
   return { "too-late", nowText }
 end
 local unpack = unpack or table.unpack
-local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs", "plain")
+local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs", "plain", "endsUs")
 if shard[1] ~= layout then
   return { "layout", shard[1] or "" }
 end
@@ -571,7 +586,7 @@ export const drop = {
   args: ["layout", "notAfterUs", "id", "operation"],
   rest: null,
   replies: ["layout", "too-late", "dropped"],
-  sha1: "1200c8fb0f78540cfb3ca2a09387eba6162e3a5b" as string,
+  sha1: "64a44c909863975ed37979dc741f2647c0b60694" as string,
   source: `local state, memoryA, memoryB, dead, deadData = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local layout, notAfterUs, id, operation = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
 local time = redis.call("TIME")
@@ -581,7 +596,7 @@ if nowUs > notAfterUs then
   return { "too-late", nowText }
 end
 local unpack = unpack or table.unpack
-local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs", "plain")
+local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs", "plain", "endsUs")
 if shard[1] ~= layout then
   return { "layout", shard[1] or "" }
 end
@@ -678,7 +693,7 @@ export const extend = {
   args: ["layout", "notAfterUs", "leaseUs"],
   rest: "items",
   replies: ["layout", "too-late", "extended"],
-  sha1: "283117c3949b2cd4777ba4ca4683e8ab5b4f6531" as string,
+  sha1: "8c4e4855a6bec98bfe1aa1db283c8305fc22e542" as string,
   source: `local due, notes, state = KEYS[1], KEYS[2], KEYS[3]
 local layout, notAfterUs, leaseUs = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local itemsAt = 4
@@ -689,7 +704,7 @@ if nowUs > notAfterUs then
   return { "too-late", nowText }
 end
 local unpack = unpack or table.unpack
-local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs", "plain")
+local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs", "plain", "endsUs")
 if shard[1] ~= layout then
   return { "layout", shard[1] or "" }
 end
@@ -757,11 +772,11 @@ export const get = {
   args: ["layout", "id"],
   rest: null,
   replies: ["layout", "absent", "found"],
-  sha1: "d2fde4942f1ed88d813f2d965daa9efd420a3bd6" as string,
+  sha1: "ed328e6bf54ba708041c2a3c9a1d05635572cbd4" as string,
   source: `local due, data, notes, later, state = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local layout, id = ARGV[1], ARGV[2]
 local unpack = unpack or table.unpack
-local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs", "plain")
+local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs", "plain", "endsUs")
 if shard[1] ~= layout then
   return { "layout", shard[1] or "" }
 end
@@ -773,15 +788,15 @@ return { "found", score, redis.call("HGET", data, id) or "", redis.call("HGET", 
 ` as string,
 } as const;
 
-/** Makes a pending timer due now. */
+/** Makes a pending timer due now. Its note says that its deadline is no longer that of its record. */
 export const hasten = {
   name: "timer.hasten",
-  keys: ["due", "state", "memoryA", "memoryB", "wake"],
+  keys: ["due", "notes", "state", "memoryA", "memoryB", "wake"],
   args: ["layout", "notAfterUs", "publish", "id", "operation"],
   rest: null,
   replies: ["layout", "too-late", "hastened"],
-  sha1: "19c014d86a357bab8b0058dd19043655bd359f16" as string,
-  source: `local due, state, memoryA, memoryB, wake = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+  sha1: "8ef0cfa94574d678cf4d63bb2e952203be66f481" as string,
+  source: `local due, notes, state, memoryA, memoryB, wake = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local layout, notAfterUs, publish, id, operation = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4], ARGV[5]
 local time = redis.call("TIME")
 local nowUs = time[1] * 1000000 + time[2]
@@ -790,7 +805,7 @@ if nowUs > notAfterUs then
   return { "too-late", nowText }
 end
 local unpack = unpack or table.unpack
-local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs", "plain")
+local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs", "plain", "endsUs")
 if shard[1] ~= layout then
   return { "layout", shard[1] or "" }
 end
@@ -894,6 +909,7 @@ if answered then
   return { "hastened", nowText, { answered } }
 end
 local score = redis.call("ZSCORE", due, id)
+local note = redis.call("HGET", notes, id)
 local answer = "due"
 local nowMs = math.floor(nowUs / 1000)
 if not score then
@@ -901,6 +917,8 @@ if not score then
 elseif isLease(score) then
   answer = "firing"
 elseif tonumber(score) > nowMs * 1000 then
+  redis.call("HDEL", state, "plain")
+  redis.call("HSET", notes, id, note or makeNote(0, false, false, ""))
   redis.call("ZADD", due, string.format("%.0f", nowMs * 1000), id)
 end
 memorize(field, answer)
@@ -919,11 +937,11 @@ export const listDead = {
   args: ["layout", "limit"],
   rest: null,
   replies: ["layout", "dead"],
-  sha1: "eed2e697665fffa48755c11146c1364c38ac0dbd" as string,
+  sha1: "7212e43b1b788af9172f5672b2a2be3a9c72d82a" as string,
   source: `local state, dead, deadData = KEYS[1], KEYS[2], KEYS[3]
 local layout, limit = ARGV[1], tonumber(ARGV[2])
 local unpack = unpack or table.unpack
-local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs", "plain")
+local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs", "plain", "endsUs")
 if shard[1] ~= layout then
   return { "layout", shard[1] or "" }
 end
@@ -949,12 +967,12 @@ return { "dead", letters }
 /** Takes one shard through a change of the number of shards (T11): first nothing new is leased or changed, then, when no lease is left, nothing is accepted at all while timers are carried over, then the new layout begins. Each step may be repeated. */
 export const move = {
   name: "timer.move",
-  keys: ["state"],
+  keys: ["due", "state"],
   args: ["notAfterUs", "step", "from", "to", "floor"],
   rest: null,
   replies: ["too-late", "draining", "sealed", "finished", "other"],
-  sha1: "e0c216c2ada40c930bb8569345522fb9d4f6c740" as string,
-  source: `local state = KEYS[1]
+  sha1: "f6272cc54291e2cc34363a1217f069f9121bf539" as string,
+  source: `local due, state = KEYS[1], KEYS[2]
 local notAfterUs, step, from, to, floor = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local time = redis.call("TIME")
 local nowUs = time[1] * 1000000 + time[2]
@@ -979,8 +997,12 @@ elseif layout and (string.sub(layout, 1, #before) ~= before or (moving and movin
   return { "other", layout }
 elseif not layout then
   layout = sealed .. nowText
+  local isEmpty = redis.call("EXISTS", due) == 0
   redis.call("HSET", state, "layout", layout, "movedUs", nowText, "floor", nowText, "leased", "0", "side", "A", "sideUs", "0")
   redis.call("HSET", state, "keepUs", "60000000", "moving", to)
+  if isEmpty then
+    redis.call("HSET", state, "endsUs", "0")
+  end
   return { "sealed", layout, nowText }
 elseif step == "seal" and moving == to and tonumber(kept[2]) <= 0 then
   layout = sealed .. nowText
@@ -995,12 +1017,12 @@ return { "draining", layout, kept[2] }
 /** Learns the form in which a shard is kept, or founds it; makes known how long this client's requests can be on their way. A request is refused unless it carries the layout that was learned here, so the longest bound on record covers every request that can still arrive. The layout holds the time of founding: what was sent before the shard was lost or moved is refused afterwards. */
 export const open = {
   name: "timer.open",
-  keys: ["state"],
+  keys: ["due", "state"],
   args: ["notAfterUs", "shards", "boundUs", "keepUs", "found"],
   rest: null,
   replies: ["too-late", "opened", "absent", "other", "moving"],
-  sha1: "67075b98c3ddff7ee3cbd2afd3be14d785598a1b" as string,
-  source: `local state = KEYS[1]
+  sha1: "f8dbf755767a6302dad58ff0ce0b09b8cd6b8eed" as string,
+  source: `local due, state = KEYS[1], KEYS[2]
 local notAfterUs = tonumber(ARGV[1])
 local shards, boundUs, keepUs, found = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
 local time = redis.call("TIME")
@@ -1022,7 +1044,11 @@ end
 boundUs = math.max(boundUs, tonumber(kept[2] or 0))
 keepUs = math.max(keepUs, boundUs, tonumber(kept[3] or 0))
 if not kept[1] then
+  local isEmpty = redis.call("EXISTS", due) == 0
   redis.call("HSET", state, "layout", layout, "floor", nowText, "leased", "0", "side", "A", "sideUs", "0")
+  if isEmpty then
+    redis.call("HSET", state, "endsUs", "0")
+  end
 end
 if boundUs ~= tonumber(kept[2]) or keepUs ~= tonumber(kept[3]) then
   redis.call("HSET", state, "boundUs", string.format("%.0f", boundUs), "keepUs", string.format("%.0f", keepUs))
@@ -1041,11 +1067,11 @@ export const pack = {
   args: ["layout", "cursor", "count"],
   rest: null,
   replies: ["layout", "packed"],
-  sha1: "64175f15a441487ba00112d1247dfeb00707a6f3" as string,
+  sha1: "6fe68b32fb43b2dde1d14cf396121f7d833badc2" as string,
   source: `local index, bodies, notes, later, state = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local layout, cursor, count = ARGV[1], ARGV[2], ARGV[3]
 local unpack = unpack or table.unpack
-local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs", "plain")
+local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs", "plain", "endsUs")
 if shard[1] ~= layout then
   return { "layout", shard[1] or "" }
 end
@@ -1068,7 +1094,7 @@ export const reap = {
   args: ["layout", "notAfterUs", "limit", "attemptsMax", "leaseUs", "error"],
   rest: null,
   replies: ["layout", "too-late", "reaped"],
-  sha1: "925d9edc2277a03665d1e68728636b6d30eadc86" as string,
+  sha1: "b8c225251e1224fc96e2d4f6ba515159bcff267f" as string,
   source: `local due, data, notes, later, state = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local memoryA, memoryB, dead, deadData = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local layout, notAfterUs, limit, attemptsMax = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -1080,7 +1106,7 @@ if nowUs > notAfterUs then
   return { "too-late", nowText }
 end
 local unpack = unpack or table.unpack
-local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs", "plain")
+local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs", "plain", "endsUs")
 if shard[1] ~= layout then
   return { "layout", shard[1] or "" }
 end
@@ -1341,7 +1367,7 @@ export const redrive = {
   args: ["layout", "notAfterUs", "publish", "id", "operation"],
   rest: null,
   replies: ["layout", "too-late", "redriven"],
-  sha1: "7a60596468170c24f3c9259a36d024df116ea910" as string,
+  sha1: "96bec86b86613f4f11530984172fdf9ec2780a64" as string,
   source: `local due, data, notes, later, state = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local memoryA, memoryB, dead, deadData, wake = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local layout, notAfterUs, publish, id, operation = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4], ARGV[5]
@@ -1352,7 +1378,7 @@ if nowUs > notAfterUs then
   return { "too-late", nowText }
 end
 local unpack = unpack or table.unpack
-local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs", "plain")
+local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs", "plain", "endsUs")
 if shard[1] ~= layout then
   return { "layout", shard[1] or "" }
 end
@@ -1626,7 +1652,7 @@ export const restore = {
   args: ["layout", "notAfterUs", "publish", "asOfUs"],
   rest: "items",
   replies: ["layout", "too-late", "window", "restored"],
-  sha1: "e4fea57dd034fa14e95f85e61c27f7fe320beb98" as string,
+  sha1: "e044a864c1f0a91aa9a1964e755db1fca731f452" as string,
   source: `local due, data, notes, later, state, memoryA, memoryB, dead, wake =
   KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local layout, notAfterUs, publish, asOfUs = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
@@ -1638,7 +1664,7 @@ if nowUs > notAfterUs then
   return { "too-late", nowText }
 end
 local unpack = unpack or table.unpack
-local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs", "plain")
+local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs", "plain", "endsUs")
 if shard[1] ~= layout then
   return { "layout", shard[1] or "" }
 end
@@ -1914,7 +1940,7 @@ export const schedule = {
   args: ["layout", "sentUs", "knownUs", "notAfterUs", "publish", "pendingMax", "delayMaxMs"],
   rest: "items",
   replies: ["layout", "too-late", "scheduled"],
-  sha1: "3d8a4ae64ff987209872c5201151a390b81076dd" as string,
+  sha1: "ed4940ef3d1fcdf64aebe2757f7f285fbf4018ca" as string,
   source: `local due, data, notes, later, state, memoryA, memoryB, wake =
   KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local layout, sentUs, knownUs, notAfterUs, publish = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
@@ -1927,7 +1953,7 @@ if nowUs > notAfterUs then
   return { "too-late", nowText }
 end
 local unpack = unpack or table.unpack
-local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs", "plain")
+local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs", "plain", "endsUs")
 if shard[1] ~= layout then
   return { "layout", shard[1] or "" }
 end
@@ -2257,7 +2283,7 @@ export const settle = {
   args: ["layout", "notAfterUs", "publish"],
   rest: "items",
   replies: ["layout", "too-late", "settled"],
-  sha1: "462c9ba8175bee258996333332026d5ea68bafa3" as string,
+  sha1: "461d69732ca4cb3dd0b9b3fffb5eeb77c9527f8c" as string,
   source: `local due, data, notes, later, state = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local memoryA, memoryB, dead, deadData, wake = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local layout, notAfterUs, publish = ARGV[1], tonumber(ARGV[2]), ARGV[3]
@@ -2269,7 +2295,7 @@ if nowUs > notAfterUs then
   return { "too-late", nowText }
 end
 local unpack = unpack or table.unpack
-local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs", "plain")
+local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs", "plain", "endsUs")
 if shard[1] ~= layout then
   return { "layout", shard[1] or "" }
 end
@@ -2505,14 +2531,14 @@ export const stats = {
   args: ["layout"],
   rest: null,
   replies: ["layout", "stats"],
-  sha1: "f488a6d9c5de17ccc9bb12dd9b32a52e27df6eaa" as string,
+  sha1: "aae6600b6080b3cf2f84ec143b2aeefb88522329" as string,
   source: `local due, state, dead = KEYS[1], KEYS[2], KEYS[3]
 local layout = ARGV[1]
 local time = redis.call("TIME")
 local nowUs = time[1] * 1000000 + time[2]
 local nowText = time[1] .. string.sub("00000" .. time[2], -6)
 local unpack = unpack or table.unpack
-local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs", "plain")
+local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs", "plain", "endsUs")
 if shard[1] ~= layout then
   return { "layout", shard[1] or "" }
 end
@@ -2536,7 +2562,7 @@ export const store = {
   args: ["layout", "notAfterUs"],
   rest: "items",
   replies: ["layout", "too-late", "stored"],
-  sha1: "d58989fb842c7a96a9ab0ea4061b726956290635" as string,
+  sha1: "73acbfbae9f9cea7d18ecf5413efa9b3e8a60326" as string,
   source: `local index, bodies, notes, later, state = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local layout, notAfterUs = ARGV[1], tonumber(ARGV[2])
 local itemsAt = 3
@@ -2547,7 +2573,7 @@ if nowUs > notAfterUs then
   return { "too-late", nowText }
 end
 local unpack = unpack or table.unpack
-local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs", "plain")
+local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs", "plain", "endsUs")
 if shard[1] ~= layout then
   return { "layout", shard[1] or "" }
 end

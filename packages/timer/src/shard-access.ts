@@ -149,7 +149,7 @@ export class ShardAccess {
     const { commandTimeoutMs, rememberMs, random } = this.#options;
     const reply = await this.connection.run(
       openScript,
-      { state: this.keys(shard).state },
+      this.keys(shard),
       { shards: this.shards, boundUs: commandTimeoutMs * 1_000, keepUs: rememberMs * 1_000, found: found ? "1" : "0" },
       { operation: `timer.open ${this.name}`, operationId: random.id(), timeoutMs },
     );

@@ -97,6 +97,10 @@ describe("a shard without notes and followers says so, and nobody asks", () => {
       return shard.call(lua.reap, { limit: 10, attemptsMax: 3, leaseUs: 50_000_000, error: "gone" });
     },
     cancel: () => shard.call(lua.cancel, {}, ["a", "1"]),
+    hasten: async () => {
+      await schedule("k+60000", "later");
+      return shard.call(lua.hasten, { id: "later", operation: "h" });
+    },
     schedule: () => shard.call(lua.schedule, { pendingMax: 0, delayMaxMs: 1e12 }, ["k+1", 1, "a", "2 {}"]),
     "store of a note": () => shard.call(lua.store, {}, ["x", "5000", "body", "note", ""]),
     "store of what follows": () => shard.call(lua.store, {}, ["x", "5000", "body", "", "following"]),
@@ -119,7 +123,7 @@ describe("a shard without notes and followers says so, and nobody asks", () => {
   });
 
   it("T4 T6 is asked of every Lua file that writes one, but of those that set only what is not there", () => {
-    const asked = ["extend", "settle", "reap", "cancel", "schedule", "store"];
+    const asked = ["extend", "settle", "reap", "cancel", "hasten", "schedule", "store"];
     const setNew = ["redrive", "restore"];
     const writing = Object.entries(lua).filter(([, { source }]) => /"HSET", (?:notes|later)\b/u.test(source));
     expect(writing.map(([name]) => name).toSorted()).toEqual([...asked, ...setNew].toSorted());

@@ -96,6 +96,7 @@ export class ScriptShard {
   async lapse(): Promise<void> {
     for (const id of await this.redis.zrange(this.keys.due, "0", "-1"))
       await this.redis.call("zadd", [this.keys.due, "1000001", id]);
+    await this.redis.hset(this.keys.state, "endsUs", "1000001");
   }
 }
 

@@ -26,13 +26,13 @@ REPLIES
   {"layout", layout}
   {"too-late", now}
   {"outrun", now}  a later request of this lane was executed
-  {"claimed", now, token, leaseEnd, next, trouble, refused, timers, records, notes}
+  {"claimed", now, token, leaseEnd, next, trouble, refused, ids, records, deadlines, notes}
        next: earliest deadline that is not due, now when there may be more, or ""; trouble: "", "lapsed" (leases that reap must see to),
-       or "back" (so did the clock); refused: ids for settle; timers: id, deadline; records, notes: in the order of timers, notes empty
-       when there are none
-  "claimed", now, token, leaseEnd, next, trouble, then id, deadline, record of each timer, as the lines of one text, which costs a
-       fraction of that: when nothing was refused, nothing noted, no id or record has a line break of its own, and it is no longer
-       than a client can take as one text
+       or "back" (so did the clock); refused: ids for settle; records, deadlines, notes: in the order of ids, deadlines and notes empty
+       when nothing is noted, since the deadlines are those of the records then
+  "claimed", now, token, leaseEnd, next, trouble, then id and record of each timer, as the lines of one text, which costs a fraction of
+       that: when nothing was refused, nothing noted, no id or record has a line break of its own, and it is no longer than a client
+       can take as one text
 ]]
 local due, data, notes, later, state, memoryA, memoryB = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
 local layout, notAfterUs, lane, sequence = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
@@ -54,13 +54,13 @@ local fewMax = 3
 local linesMaxBytes = 1048576
 
 -- The usual answer as lines, or false when it does not fit. Each text that Lua makes costs by its length, so it is put together once.
-local function asLines(head, ids, timers, records)
+local function asLines(head, ids, records)
   local lines, count, bytes = { head }, 1, 0
   local lineBreak = string.find(table.concat(ids), "\n", 1, true)
   for index = 1, #ids do
     local record = records[index] or ""
-    lines[count + 1], lines[count + 2], lines[count + 3] = timers[index * 2 - 1], timers[index * 2], record
-    count = count + 3
+    lines[count + 1], lines[count + 2] = ids[index], record
+    count = count + 2
     bytes = bytes + #record
     lineBreak = lineBreak or string.find(record, "\n", 1, true)
   end
@@ -69,51 +69,47 @@ end
 
 local trouble = tonumber(shard[2]) > nowUs + 1000000 and "back" or ""
 
--- The last request of this lane: its sequence, the token, the end of lease, what was refused, then the batch, between bytes that no id
--- has, since ids are UTF-8. Of a repeat's batch, what is leased as it was is given again; the rest has lapsed and been taken over.
+-- The last request of this lane: its sequence, the token, the end of lease, what was refused, the batch, and its deadlines if they were
+-- told, between bytes that no id has, since ids are UTF-8. Of a repeat's batch, what is leased as it was is given again; the rest has
+-- lapsed and been taken over.
 local earlier = recall({ "w" .. lane })[1]
 local last = earlier and string.match(earlier, "^%d+")
 if last and tonumber(last) > tonumber(sequence) then
   return { "outrun", nowText }
 elseif last == sequence then
-  local token, leaseEnd, refusals, batch = string.match(earlier, "^%d+ (%d*) (%d*) ([^\254]*)\254(.*)$")
-  local ids, timers = {}, {}
+  local token, leaseEnd, refusals, batch, told = string.match(earlier, "^%d+ (%d*) (%d*) ([^\254]*)\254([^\254]*)\254(.*)$")
+  local ids, deadlines = {}, {}
   for id in string.gmatch(refusals, "[^\255]+") do
     refused[#refused + 1] = id
   end
-  for id, deadline in string.gmatch(batch, "([^\255]+)\255([^\255]+)") do
+  local nextDeadline = string.gmatch(told, "[^\255]+")
+  for id in string.gmatch(batch, "[^\255]+") do
+    local deadline = nextDeadline()
     if redis.call("ZSCORE", due, id) == leaseEnd then
       ids[#ids + 1] = id
-      timers[#timers + 1] = id
-      timers[#timers + 1] = deadline
+      deadlines[#ids] = deadline
     end
   end
   local records = #ids > 0 and redis.call("HMGET", data, unpack(ids)) or {}
   local noted = #ids > 0 and redis.call("HMGET", notes, unpack(ids)) or {}
-  return { "claimed", nowText, token, leaseEnd, nowText, trouble, refused, timers, records, noted }
+  return { "claimed", nowText, token, leaseEnd, nowText, trouble, refused, ids, records, deadlines, noted }
 end
 
 checkAcknowledgements(ARGV, acksAt)
-local ids, timers = {}, {}
-local records, noted, nextDue = {}, {}, ""
+local ids, records, deadlines, noted, nextDue = {}, {}, {}, {}, ""
 if limit > 0 and not shard[7] then
-  local found
-  found, nextDue = findDue(limit, ackCount > fewMax and 0 or math.min(limit, fewMax))
-  timers = found
-  for at = 1, #found, 2 do
-    if isLease(found[at + 1]) then
+  local found, scores
+  local isScored = crashedOrRetried or not shard[10] or nowUs >= tonumber(shard[10])
+  found, scores, nextDue = findDue(limit, ackCount > fewMax and 0 or math.min(limit, fewMax), isScored)
+  if not scores then
+    ids = found
+  end
+  for index = 1, scores and #found or 0 do
+    if isLease(scores[index]) then
       trouble = trouble == "" and "lapsed" or trouble
     else
-      ids[#ids + 1] = found[at]
-    end
-  end
-  if #ids * 2 < #found then
-    timers = {}
-    for at = 1, #found, 2 do
-      if not isLease(found[at + 1]) then
-        timers[#timers + 1] = found[at]
-        timers[#timers + 1] = found[at + 1]
-      end
+      ids[#ids + 1] = found[index]
+      deadlines[#ids] = crashedOrRetried and scores[index] or nil
     end
   end
 end
@@ -122,7 +118,7 @@ if #ids > 0 then
   noted = crashedOrRetried and redis.call("HMGET", notes, unpack(ids)) or {}
 end
 if #ids + ackCount == 0 then
-  return { "claimed", nowText, "", "", nextDue, trouble, refused, timers, records, noted }
+  return { "claimed", nowText, "", "", nextDue, trouble, refused, ids, records, deadlines, noted }
 end
 
 local ended = writeAcknowledgements()
@@ -131,8 +127,13 @@ if #ids > 0 then
   token = nextToken(shard[2])
   leaseEnd = leaseEndText(leaseUs)
 end
-local leased = string.format("%.0f", tonumber(shard[3]) + #ids - ended)
+local stillLeased = tonumber(shard[3]) - ended
+local leased = string.format("%.0f", stillLeased + #ids)
 local changed = { "floor", token ~= "" and token or shard[2], "leased", leased }
+if #ids > 0 and shard[10] and (stillLeased == 0 or tonumber(leaseEnd) < tonumber(shard[10])) then
+  changed[#changed + 1] = "endsUs"
+  changed[#changed + 1] = leaseEnd
+end
 if leaseUs > tonumber(shard[8] or 0) then
   changed[#changed + 1] = "leaseMaxUs"
   changed[#changed + 1] = string.format("%.0f", leaseUs)
@@ -154,9 +155,10 @@ if #ids > 0 then
   end
   redis.call("ZADD", due, unpack(leases))
 end
-local answered = table.concat({ sequence, token, leaseEnd, table.concat(refused, "\255") .. "\254" .. table.concat(timers, "\255") }, " ")
-memorize("w" .. lane, answered)
+local lists = table.concat({ table.concat(refused, "\255"), table.concat(ids, "\255"), table.concat(deadlines, "\255") }, "\254")
+memorize("w" .. lane, table.concat({ sequence, token, leaseEnd, lists }, " "))
 remember()
 local isUsual = #ids > 0 and #refused == 0 and #noted == 0
 local head = table.concat({ "claimed", nowText, token, leaseEnd, nextDue, trouble }, "\n")
-return isUsual and asLines(head, ids, timers, records) or { "claimed", nowText, token, leaseEnd, nextDue, trouble, refused, timers, records, noted }
+return isUsual and asLines(head, ids, records)
+  or { "claimed", nowText, token, leaseEnd, nextDue, trouble, refused, ids, records, deadlines, noted }

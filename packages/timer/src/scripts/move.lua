@@ -3,6 +3,7 @@ move: takes one shard through a change of the number of shards (T11): first noth
 nothing is accepted at all while timers are carried over, then the new layout begins. Each step may be repeated.
 
 KEYS
+  due    ZSET  timer id → deadline or end of lease in microseconds
   state  HASH  what the shard remembers of itself
 ARGV
   notAfterUs  bound in server time
@@ -17,7 +18,7 @@ REPLIES
   {"finished", layout}
   {"other", layout}             neither on the way from one number to the other nor at either
 ]]
-local state = KEYS[1]
+local due, state = KEYS[1], KEYS[2]
 local notAfterUs, step, from, to, floor = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 -- @include time
 -- @include bound
@@ -39,8 +40,12 @@ elseif layout and (string.sub(layout, 1, #before) ~= before or (moving and movin
   return { "other", layout }
 elseif not layout then
   layout = sealed .. nowText
+  local isEmpty = redis.call("EXISTS", due) == 0
   redis.call("HSET", state, "layout", layout, "movedUs", nowText, "floor", nowText, "leased", "0", "side", "A", "sideUs", "0")
   redis.call("HSET", state, "keepUs", "60000000", "moving", to)
+  if isEmpty then
+    redis.call("HSET", state, "endsUs", "0")
+  end
   return { "sealed", layout, nowText }
 elseif step == "seal" and moving == to and tonumber(kept[2]) <= 0 then
   layout = sealed .. nowText

@@ -5,6 +5,7 @@ A request is refused unless it carries the layout that was learned here, so the 
 still arrive. The layout holds the time of founding: what was sent before the shard was lost or moved is refused afterwards.
 
 KEYS
+  due    ZSET  timer id → deadline or end of lease in microseconds
   state  HASH  what the shard remembers of itself
 ARGV
   notAfterUs  bound in server time
@@ -19,7 +20,7 @@ REPLIES
   {"other", layout}        kept in another form: number of shards, format, or timers on the move
   {"moving", now, layout, keepUs, to}  timers are about to move to another number of shards: running firings may end, no more
 ]]
-local state = KEYS[1]
+local due, state = KEYS[1], KEYS[2]
 local notAfterUs = tonumber(ARGV[1])
 local shards, boundUs, keepUs, found = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
 -- @include time
@@ -38,7 +39,11 @@ end
 boundUs = math.max(boundUs, tonumber(kept[2] or 0))
 keepUs = math.max(keepUs, boundUs, tonumber(kept[3] or 0))
 if not kept[1] then
+  local isEmpty = redis.call("EXISTS", due) == 0
   redis.call("HSET", state, "layout", layout, "floor", nowText, "leased", "0", "side", "A", "sideUs", "0")
+  if isEmpty then
+    redis.call("HSET", state, "endsUs", "0")
+  end
 end
 if boundUs ~= tonumber(kept[2]) or keepUs ~= tonumber(kept[3]) then
   redis.call("HSET", state, "boundUs", string.format("%.0f", boundUs), "keepUs", string.format("%.0f", keepUs))
