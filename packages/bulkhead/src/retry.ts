@@ -84,7 +84,7 @@ export interface RetriedCall<Value> {
   readonly signal: AbortSignal | undefined;
   readonly classify: Classify | undefined;
   /** Makes one attempt. */
-  readonly attempt: (timeoutMs: number, classify: Classify) => Promise<Value>;
+  readonly attempt: (timeoutMs: number, classify: Classify | undefined) => Promise<Value>;
 }
 
 /** Attempts until one succeeds, or another is not worth it, not possible in time or not in the budget. */
@@ -93,11 +93,15 @@ export async function withRetries<Value>(settings: RetrySettings, call: RetriedC
   budget.earn();
   for (let attempt = 1; ; attempt += 1) {
     let verdict: Verdict | undefined;
-    // Keeps what the classification said, so that a value that is a failure is seen here too.
-    const classify: Classify = (result) => {
-      verdict = call.classify?.(result) ?? (result.error === undefined ? "success" : "failure");
-      return verdict;
-    };
+    const rule = call.classify;
+    // Keeps what the rule said, so that a value that is a failure is seen here too.
+    const classify: Classify | undefined =
+      rule === undefined
+        ? undefined
+        : (result) => {
+            verdict = rule(result);
+            return verdict;
+          };
     let failed: FailedAttempt;
     let finish: () => Value;
     try {

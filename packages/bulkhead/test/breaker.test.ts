@@ -72,8 +72,11 @@ describe("B2 what the breaker hears", () => {
     expect(one.snapshot()).toMatchObject({ state: "closed", outcomes: { cancelled: 20 } });
   });
 
-  it("B2 an error counts whatever was thrown, also when it was undefined", async () => {
-    const one = bulkhead();
+  it.each([
+    ["", undefined],
+    [" of a bulkhead that retries", { attemptsMax: 2, when: () => false }],
+  ])("B2 an error%s counts whatever was thrown, also when it was undefined", async (_title, retry) => {
+    const one = bulkhead({ retry });
     // oxlint-disable-next-line prefer-promise-reject-errors -- what is thrown is up to the caller's function
     for (let call = 0; call < 4; call += 1) await one.run(() => Promise.reject(undefined)).catch(() => undefined);
     expect(one.snapshot()).toMatchObject({ state: "open", outcomes: { failed: 4 } });
