@@ -7,7 +7,7 @@ export const cancel = {
   args: ["layout", "notAfterUs"],
   rest: "items",
   replies: ["layout", "too-late", "cancelled"],
-  sha1: "8971386d7a7a1f4149e4dc7afb83b544e5d6129a" as string,
+  sha1: "36094492b6639bcc9a3c821c1dd3cdabc4103469" as string,
   source: `local due, data, notes, later, state, memoryA, memoryB = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
 local layout, notAfterUs = ARGV[1], tonumber(ARGV[2])
 local itemsAt = 3
@@ -17,7 +17,7 @@ local nowText = time[1] .. string.sub("00000" .. time[2], -6)
 if nowUs > notAfterUs then
   return { "too-late", nowText }
 end
-local unpack = unpack or table.unpack
+local unpack = table.unpack or unpack
 local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs", "plain", "endsUs")
 if shard[1] ~= layout then
   return { "layout", shard[1] or "" }
@@ -223,7 +223,7 @@ export const claim = {
   args: ["layout", "notAfterUs", "lane", "sequence", "limit", "leaseUs", "ackCount"],
   rest: "acks",
   replies: ["layout", "too-late", "outrun", "claimed"],
-  sha1: "f545ea36e56ff899e96288bd3805b024ae751213" as string,
+  sha1: "bbc43e615a8df13ff25e45699ab9e20e41078246" as string,
   source: `local due, data, notes, later, state, memoryA, memoryB = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
 local layout, notAfterUs, lane, sequence = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
 local limit, leaseUs, ackCount = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
@@ -234,7 +234,7 @@ local nowText = time[1] .. string.sub("00000" .. time[2], -6)
 if nowUs > notAfterUs then
   return { "too-late", nowText }
 end
-local unpack = unpack or table.unpack
+local unpack = table.unpack or unpack
 local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs", "plain", "endsUs")
 if shard[1] ~= layout then
   return { "layout", shard[1] or "" }
@@ -549,7 +549,7 @@ export const discard = {
   args: ["layout", "notAfterUs"],
   rest: "items",
   replies: ["layout", "too-late", "discarded"],
-  sha1: "3854615c680e1691306d5383d240e41f16fdc5d0" as string,
+  sha1: "20cc6e82c06df05c2b7a7cf12f364a8f452287dd" as string,
   source: `local index, bodies, notes, later, state = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local layout, notAfterUs = ARGV[1], tonumber(ARGV[2])
 local itemsAt = 3
@@ -559,7 +559,7 @@ local nowText = time[1] .. string.sub("00000" .. time[2], -6)
 if nowUs > notAfterUs then
   return { "too-late", nowText }
 end
-local unpack = unpack or table.unpack
+local unpack = table.unpack or unpack
 local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs", "plain", "endsUs")
 if shard[1] ~= layout then
   return { "layout", shard[1] or "" }
@@ -586,7 +586,7 @@ export const drop = {
   args: ["layout", "notAfterUs", "id", "operation"],
   rest: null,
   replies: ["layout", "too-late", "dropped"],
-  sha1: "64a44c909863975ed37979dc741f2647c0b60694" as string,
+  sha1: "6f7bab198876544f4a8e88f0c1ac695df07c155a" as string,
   source: `local state, memoryA, memoryB, dead, deadData = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local layout, notAfterUs, id, operation = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
 local time = redis.call("TIME")
@@ -595,7 +595,7 @@ local nowText = time[1] .. string.sub("00000" .. time[2], -6)
 if nowUs > notAfterUs then
   return { "too-late", nowText }
 end
-local unpack = unpack or table.unpack
+local unpack = table.unpack or unpack
 local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs", "plain", "endsUs")
 if shard[1] ~= layout then
   return { "layout", shard[1] or "" }
@@ -693,7 +693,7 @@ export const extend = {
   args: ["layout", "notAfterUs", "leaseUs"],
   rest: "items",
   replies: ["layout", "too-late", "extended"],
-  sha1: "8c4e4855a6bec98bfe1aa1db283c8305fc22e542" as string,
+  sha1: "b11e9d80c751afcb009c88a31545b41890aed8e3" as string,
   source: `local due, notes, state = KEYS[1], KEYS[2], KEYS[3]
 local layout, notAfterUs, leaseUs = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local itemsAt = 4
@@ -703,7 +703,7 @@ local nowText = time[1] .. string.sub("00000" .. time[2], -6)
 if nowUs > notAfterUs then
   return { "too-late", nowText }
 end
-local unpack = unpack or table.unpack
+local unpack = table.unpack or unpack
 local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs", "plain", "endsUs")
 if shard[1] ~= layout then
   return { "layout", shard[1] or "" }
@@ -772,10 +772,10 @@ export const get = {
   args: ["layout", "id"],
   rest: null,
   replies: ["layout", "absent", "found"],
-  sha1: "ed328e6bf54ba708041c2a3c9a1d05635572cbd4" as string,
+  sha1: "5633015fe6748a850b14a9bcd588af51ce1053dc" as string,
   source: `local due, data, notes, later, state = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local layout, id = ARGV[1], ARGV[2]
-local unpack = unpack or table.unpack
+local unpack = table.unpack or unpack
 local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs", "plain", "endsUs")
 if shard[1] ~= layout then
   return { "layout", shard[1] or "" }
@@ -795,7 +795,7 @@ export const hasten = {
   args: ["layout", "notAfterUs", "publish", "id", "operation"],
   rest: null,
   replies: ["layout", "too-late", "hastened"],
-  sha1: "8ef0cfa94574d678cf4d63bb2e952203be66f481" as string,
+  sha1: "467731a943012f2395c25d770fde7c0740a41255" as string,
   source: `local due, notes, state, memoryA, memoryB, wake = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local layout, notAfterUs, publish, id, operation = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4], ARGV[5]
 local time = redis.call("TIME")
@@ -804,7 +804,7 @@ local nowText = time[1] .. string.sub("00000" .. time[2], -6)
 if nowUs > notAfterUs then
   return { "too-late", nowText }
 end
-local unpack = unpack or table.unpack
+local unpack = table.unpack or unpack
 local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs", "plain", "endsUs")
 if shard[1] ~= layout then
   return { "layout", shard[1] or "" }
@@ -937,10 +937,10 @@ export const listDead = {
   args: ["layout", "limit"],
   rest: null,
   replies: ["layout", "dead"],
-  sha1: "7212e43b1b788af9172f5672b2a2be3a9c72d82a" as string,
+  sha1: "04e57c8be216b31446e3ad634ca89d8f0a4db965" as string,
   source: `local state, dead, deadData = KEYS[1], KEYS[2], KEYS[3]
 local layout, limit = ARGV[1], tonumber(ARGV[2])
-local unpack = unpack or table.unpack
+local unpack = table.unpack or unpack
 local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs", "plain", "endsUs")
 if shard[1] ~= layout then
   return { "layout", shard[1] or "" }
@@ -1067,10 +1067,10 @@ export const pack = {
   args: ["layout", "cursor", "count"],
   rest: null,
   replies: ["layout", "packed"],
-  sha1: "6fe68b32fb43b2dde1d14cf396121f7d833badc2" as string,
+  sha1: "6df5227cf74c444a4c9f3c6fbc988002cadada9a" as string,
   source: `local index, bodies, notes, later, state = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local layout, cursor, count = ARGV[1], ARGV[2], ARGV[3]
-local unpack = unpack or table.unpack
+local unpack = table.unpack or unpack
 local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs", "plain", "endsUs")
 if shard[1] ~= layout then
   return { "layout", shard[1] or "" }
@@ -1094,7 +1094,7 @@ export const reap = {
   args: ["layout", "notAfterUs", "limit", "attemptsMax", "leaseUs", "error"],
   rest: null,
   replies: ["layout", "too-late", "reaped"],
-  sha1: "b8c225251e1224fc96e2d4f6ba515159bcff267f" as string,
+  sha1: "4d9395504fc113974ca0d12b7b333dbd977711be" as string,
   source: `local due, data, notes, later, state = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local memoryA, memoryB, dead, deadData = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local layout, notAfterUs, limit, attemptsMax = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -1105,7 +1105,7 @@ local nowText = time[1] .. string.sub("00000" .. time[2], -6)
 if nowUs > notAfterUs then
   return { "too-late", nowText }
 end
-local unpack = unpack or table.unpack
+local unpack = table.unpack or unpack
 local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs", "plain", "endsUs")
 if shard[1] ~= layout then
   return { "layout", shard[1] or "" }
@@ -1367,7 +1367,7 @@ export const redrive = {
   args: ["layout", "notAfterUs", "publish", "id", "operation"],
   rest: null,
   replies: ["layout", "too-late", "redriven"],
-  sha1: "96bec86b86613f4f11530984172fdf9ec2780a64" as string,
+  sha1: "2cc624a3171a4814c3e3d5e47d80cfe0844536d1" as string,
   source: `local due, data, notes, later, state = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local memoryA, memoryB, dead, deadData, wake = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local layout, notAfterUs, publish, id, operation = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4], ARGV[5]
@@ -1377,7 +1377,7 @@ local nowText = time[1] .. string.sub("00000" .. time[2], -6)
 if nowUs > notAfterUs then
   return { "too-late", nowText }
 end
-local unpack = unpack or table.unpack
+local unpack = table.unpack or unpack
 local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs", "plain", "endsUs")
 if shard[1] ~= layout then
   return { "layout", shard[1] or "" }
@@ -1652,7 +1652,7 @@ export const restore = {
   args: ["layout", "notAfterUs", "publish", "asOfUs"],
   rest: "items",
   replies: ["layout", "too-late", "window", "restored"],
-  sha1: "e044a864c1f0a91aa9a1964e755db1fca731f452" as string,
+  sha1: "fcf0971a81155ed4712877b03ca8f0d6c4de373f" as string,
   source: `local due, data, notes, later, state, memoryA, memoryB, dead, wake =
   KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local layout, notAfterUs, publish, asOfUs = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
@@ -1663,7 +1663,7 @@ local nowText = time[1] .. string.sub("00000" .. time[2], -6)
 if nowUs > notAfterUs then
   return { "too-late", nowText }
 end
-local unpack = unpack or table.unpack
+local unpack = table.unpack or unpack
 local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs", "plain", "endsUs")
 if shard[1] ~= layout then
   return { "layout", shard[1] or "" }
@@ -1940,7 +1940,7 @@ export const schedule = {
   args: ["layout", "sentUs", "knownUs", "notAfterUs", "publish", "pendingMax", "delayMaxMs"],
   rest: "items",
   replies: ["layout", "too-late", "scheduled"],
-  sha1: "ed4940ef3d1fcdf64aebe2757f7f285fbf4018ca" as string,
+  sha1: "8e7d27c9396a93b4f15ed7329d39357c0dcfc357" as string,
   source: `local due, data, notes, later, state, memoryA, memoryB, wake =
   KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local layout, sentUs, knownUs, notAfterUs, publish = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
@@ -1952,7 +1952,7 @@ local nowText = time[1] .. string.sub("00000" .. time[2], -6)
 if nowUs > notAfterUs then
   return { "too-late", nowText }
 end
-local unpack = unpack or table.unpack
+local unpack = table.unpack or unpack
 local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs", "plain", "endsUs")
 if shard[1] ~= layout then
   return { "layout", shard[1] or "" }
@@ -2283,7 +2283,7 @@ export const settle = {
   args: ["layout", "notAfterUs", "publish"],
   rest: "items",
   replies: ["layout", "too-late", "settled"],
-  sha1: "461d69732ca4cb3dd0b9b3fffb5eeb77c9527f8c" as string,
+  sha1: "53bb5b967f684c281911866ca901680a056bd566" as string,
   source: `local due, data, notes, later, state = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local memoryA, memoryB, dead, deadData, wake = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local layout, notAfterUs, publish = ARGV[1], tonumber(ARGV[2]), ARGV[3]
@@ -2294,7 +2294,7 @@ local nowText = time[1] .. string.sub("00000" .. time[2], -6)
 if nowUs > notAfterUs then
   return { "too-late", nowText }
 end
-local unpack = unpack or table.unpack
+local unpack = table.unpack or unpack
 local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs", "plain", "endsUs")
 if shard[1] ~= layout then
   return { "layout", shard[1] or "" }
@@ -2531,13 +2531,13 @@ export const stats = {
   args: ["layout"],
   rest: null,
   replies: ["layout", "stats"],
-  sha1: "aae6600b6080b3cf2f84ec143b2aeefb88522329" as string,
+  sha1: "10b745ef2e82ad5ed7a0e3f795aa5fe16e72da4d" as string,
   source: `local due, state, dead = KEYS[1], KEYS[2], KEYS[3]
 local layout = ARGV[1]
 local time = redis.call("TIME")
 local nowUs = time[1] * 1000000 + time[2]
 local nowText = time[1] .. string.sub("00000" .. time[2], -6)
-local unpack = unpack or table.unpack
+local unpack = table.unpack or unpack
 local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs", "plain", "endsUs")
 if shard[1] ~= layout then
   return { "layout", shard[1] or "" }
@@ -2562,7 +2562,7 @@ export const store = {
   args: ["layout", "notAfterUs"],
   rest: "items",
   replies: ["layout", "too-late", "stored"],
-  sha1: "73acbfbae9f9cea7d18ecf5413efa9b3e8a60326" as string,
+  sha1: "8e3b6f6fd9d144239cdf175332aeba87774dcf03" as string,
   source: `local index, bodies, notes, later, state = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local layout, notAfterUs = ARGV[1], tonumber(ARGV[2])
 local itemsAt = 3
@@ -2572,7 +2572,7 @@ local nowText = time[1] .. string.sub("00000" .. time[2], -6)
 if nowUs > notAfterUs then
   return { "too-late", nowText }
 end
-local unpack = unpack or table.unpack
+local unpack = table.unpack or unpack
 local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs", "plain", "endsUs")
 if shard[1] ~= layout then
   return { "layout", shard[1] or "" }

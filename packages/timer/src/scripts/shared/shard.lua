@@ -10,7 +10,7 @@ Gives
            10 endsUs (no lease ends before; missing where leases may stand that nobody has counted)
   unpack   under both Lua versions
 ]]
-local unpack = unpack or table.unpack
+local unpack = table.unpack or unpack
 local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs", "plain", "endsUs")
 if shard[1] ~= layout then
   return { "layout", shard[1] or "" }
