@@ -44,6 +44,8 @@ export interface RunSettings {
 }
 
 const places = 3;
+/** How much happens in a run at least. */
+const incrementsPerLock = 24;
 /** What happens at each place, in an order that the seed decides. */
 const troubles = ["pause", "pause", "kill", "lost-replies", "lost-replies", "blackhole", "reset"] as const;
 
@@ -128,9 +130,15 @@ export async function runFleet(settings: RunSettings): Promise<Run> {
       for (const kind of chance.shuffle(troubles)) await place.trouble(kind, chance, faults);
     }),
   );
+  // On a busy machine less happens in the same time.
+  const names = Array.from({ length: locks }, (_, index) => `${prefix}${index}`);
+  const isEnough = async (): Promise<boolean> => {
+    const values = await redis.mget(...names.map((name) => `{user:${name}}:count`));
+    return values.reduce((sum, value) => sum + Number(value ?? 0), 0) >= incrementsPerLock * locks;
+  };
+  await pollUntil("enough has happened", isEnough, { timeoutMs: 60_000 });
   await Promise.all(all.map((place) => place.stop(faults)));
 
-  const names = Array.from({ length: locks }, (_, index) => `${prefix}${index}`);
   const entries = await History.read<HistoryEvent>(...all.flatMap(({ files }) => files));
   const logs = new Map<string, string[]>();
   const counts = new Map<string, number>();
