@@ -16,7 +16,7 @@ export class PostgresUnavailableError extends HoldfastError {
     const why = {
       unreachable: "there was no connection to be had",
       "connection-lost": "the connection was lost before it was done",
-      deadline: "the deadline passed while waiting for a connection or for the fence",
+      deadline: "the deadline passed while waiting for a connection, or for the fence or the claim of the key",
     }[reason];
     super(`${operation}: nothing was committed, since ${why}; try again`, options);
     this.reason = reason;

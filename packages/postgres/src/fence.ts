@@ -14,7 +14,7 @@ import type { PoolLike, Queryable } from "./pool.ts";
 import { runTransaction } from "./run-transaction.ts";
 import { CommitLostError } from "./session.ts";
 import { sqlErrorOf, staleTokenState } from "./sql-state.ts";
-import { explainFailure } from "./statement.ts";
+import { explainFailure, literal } from "./statement.ts";
 import type { Transaction } from "./transaction.ts";
 
 /** A right to write, which may know whether it is still held. */
@@ -57,14 +57,6 @@ function refusalOf(error: unknown, events: EventSink<PostgresEvent>): StaleToken
 
 function operationOf(call: string, holds: readonly FencedHold[]): string {
   return `${call} ${holds.map(({ resource }) => resource).join(", ")}`;
-}
-
-/** Text as SQL that means the same whatever the session's settings; nothing in it can end the quotes. */
-function literal(value: string): string {
-  const escaped = value.toWellFormed().replace(/[^\w :.@/-]/gu, (character) => {
-    return `\\U${(character.codePointAt(0) as number).toString(16).padStart(8, "0")}`;
-  });
-  return `E'${escaped}'`;
 }
 
 /** The fence as a statement without parameters, which may stand in one message with BEGIN; it answers the transaction's number. */

@@ -3,7 +3,7 @@ import { hash } from "node:crypto";
 import { text } from "@holdfast/core";
 import { fingerprintOf } from "@holdfast/idempotency";
 import type { Queryable } from "./pool.ts";
-import { ask } from "./statement.ts";
+import { ask, literal } from "./statement.ts";
 
 /** What a caller names. */
 export interface TransactionKey {
@@ -52,17 +52,13 @@ export function prepareKey({ name, tenant, key, fingerprint }: TransactionKey): 
 }
 
 /**
- * Claims a key for the open transaction, or finds what was committed under it.
+ * Claims a key for the open transaction, or finds what was committed under it: a statement without parameters, which may stand in one
+ * message with BEGIN. Its row is a {@link Claim}.
  * @param attempt names this attempt; no other has the same
  */
-export async function claimKey(tx: Queryable, key: PreparedKey, attempt: string, idleMs: number): Promise<Claim> {
-  const [claim] = await ask<Claim>(
-    tx,
-    { operation: `idempotentTransaction ${key.resource}`, standing: "in-transaction" },
-    "SELECT state, result, attempt FROM holdfast.claim_key($1, $2, $3, $4, $5, $6::bigint, $7::integer)",
-    [...key.values, key.fingerprint, attempt, key.lockId, idleMs],
-  );
-  return claim as Claim;
+export function claimSql({ values, fingerprint, lockId }: PreparedKey, attempt: string, idleMs: number): string {
+  const texts = [...values, fingerprint, attempt, lockId].map((value) => literal(value)).join(", ");
+  return `SELECT state, result, attempt FROM holdfast.claim_key(${texts}::bigint, ${idleMs})`;
 }
 
 /** Stores the result beside the business write. @returns false when the body has removed the key */

@@ -5,14 +5,15 @@
 import { ambientRemainingMs, callback, integerOr, OutcomeUnknownError, withAmbientDeadline } from "@holdfast/core";
 import type { Codec } from "@holdfast/idempotency";
 import { FingerprintMismatchError, InProgressError, jsonCodec } from "@holdfast/idempotency";
-import { claimKey, completeKey, prepareKey } from "./idempotency-claim.ts";
-import type { PreparedKey, TransactionKey } from "./idempotency-claim.ts";
+import { claimSql, completeKey, prepareKey } from "./idempotency-claim.ts";
+import type { Claim, PreparedKey, TransactionKey } from "./idempotency-claim.ts";
 import { PostgresUnavailableError, TransactionIdleError } from "./errors.ts";
 import { resolveTransactionOptions } from "./options.ts";
 import type { ResolvedTransactionOptions, TransactionOptions } from "./options.ts";
 import { waitFor } from "./patience.ts";
 import type { PoolLike } from "./pool.ts";
 import { pause, runTransaction } from "./run-transaction.ts";
+import type { Opened } from "./run-transaction.ts";
 import { CommitLostError } from "./session.ts";
 import type { Transaction } from "./transaction.ts";
 
@@ -91,10 +92,10 @@ async function run<Value>(
 ): Promise<IdempotentResult<Value>> {
   const { key, codec, idleMs, retentionMs } = settings;
   const { resource, downstreamKey } = key;
-  return runTransaction(pool, settings, { body: (tx, number) => claimAndWork(tx, number) });
+  return runTransaction(pool, settings, { first: () => claimSql(key, id, idleMs), body: work });
 
-  async function claimAndWork(tx: Transaction, number: number): Promise<IdempotentResult<Value>> {
-    const claim = await claimKey(tx, key, id, idleMs);
+  async function work(tx: Transaction, number: number, { rows, own }: Opened): Promise<IdempotentResult<Value>> {
+    const [claim] = rows as readonly [Claim];
     switch (claim.state) {
       case "busy":
         throw new InProgressError(resource, idleMs);
@@ -105,7 +106,7 @@ async function run<Value>(
         return { value: codec.decode(claim.result) as Value, replayed: claim.attempt !== id };
       case "claimed": {
         const bytes = encodeResult(settings, await body(tx, { resource, id, downstreamKey, number }));
-        if (!(await completeKey(tx, key, id, bytes, retentionMs))) {
+        if (!(await completeKey(own, key, id, bytes, retentionMs))) {
           throw new TypeError(`${resource}: the body removed its own key; leave holdfast.idempotency_keys alone`);
         }
         return { value: codec.decode(Buffer.from(bytes)) as Value, replayed: false };

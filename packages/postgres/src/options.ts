@@ -32,11 +32,14 @@ export interface TransactionOptions extends PostgresOptions, FenceOptions {
   readonly isolation?: Isolation | undefined;
   /** How often it is tried when it meets another transaction (40001, 40P01), 1 to 100. Default 5. */
   readonly attemptsMax?: number | undefined;
-  /** Longest wait for the answer of COMMIT in milliseconds, 10 to 600,000; after that its outcome is unknown. Default 30,000. */
+  /**
+   * Longest wait in milliseconds for the answer of COMMIT, after which its outcome is unknown, and for that of storing a key's result before
+   * it, after which nothing was committed. 10 to 600,000, default 30,000.
+   */
   readonly commitTimeoutMs?: number | undefined;
   /** For how long the outcome of a COMMIT without answer is asked for, in milliseconds, 0 to 600,000. Default 10,000. */
   readonly resolveMs?: number | undefined;
-  /** Ends the waiting for a connection, for the fence, and between attempts. A body that runs is not interrupted. */
+  /** Ends the waiting for a connection, for the fence or the claim of a key, and between attempts. A body that runs is not interrupted. */
   readonly signal?: AbortSignal | undefined;
 }
 

@@ -5,17 +5,25 @@
 import { ambientRemainingMs, backoffMs, sleep } from "@holdfast/core";
 import { TransactionConflictError } from "./errors.ts";
 import type { ResolvedTransactionOptions } from "./options.ts";
-import type { PoolLike } from "./pool.ts";
+import type { PoolLike, Queryable } from "./pool.ts";
 import { CommitLostError, Session } from "./session.ts";
 import { isConflict } from "./sql-state.ts";
 import type { Transaction } from "./transaction.ts";
+
+/** What the work of this package finds in an open transaction, beside what its caller's body gets. */
+export interface Opened {
+  /** What the first statement answered. */
+  readonly rows: readonly unknown[];
+  /** For its own statements after the body. */
+  readonly own: Queryable;
+}
 
 /** What is done between BEGIN and COMMIT. */
 export interface Work<Value> {
   /** Asked before each attempt for a statement that goes with BEGIN. */
   readonly first?: (() => string) | undefined;
   /** May run several times. */
-  readonly body: (tx: Transaction, attempt: number) => Promise<Value>;
+  readonly body: (tx: Transaction, attempt: number, opened: Opened) => Promise<Value>;
 }
 
 /**
@@ -61,8 +69,8 @@ async function attemptOnce<Value>(
 ): Promise<Value> {
   const session = await Session.open(pool, options);
   try {
-    await session.begin(first?.());
-    const value = await body(session.tx, attempt);
+    const rows = await session.begin(first?.());
+    const value = await body(session.tx, attempt, { rows, own: session.own });
     await session.commit();
     return value;
   } catch (error) {

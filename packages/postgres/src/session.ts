@@ -5,7 +5,8 @@
 import { PostgresUnavailableError, TransactionAbortedError, TransactionIdleError } from "./errors.ts";
 import type { Isolation, ResolvedTransactionOptions } from "./options.ts";
 import { patienceOf, waitFor, WaitOverError } from "./patience.ts";
-import type { PoolClientLike, PoolLike } from "./pool.ts";
+import type { Patience } from "./patience.ts";
+import type { PoolClientLike, PoolLike, Queryable } from "./pool.ts";
 import { endsConnection, isConflict, isIdleTimeout, leavesCommitOpen } from "./sql-state.ts";
 import { explainFailure } from "./statement.ts";
 import { Transaction } from "./transaction.ts";
@@ -30,18 +31,22 @@ const begins: Readonly<Record<Isolation, string>> = {
 /** A rollback that takes longer is left to the server, which rolls back when the connection is closed. */
 const rollbackTimeoutMs = 2_000;
 
-/** Two statements in one message are answered with a list of two. */
-function transactionIdOf(answers: unknown): string | undefined {
-  const last = (Array.isArray(answers) ? answers.at(-1) : answers) as
-    | { rows?: readonly { xid?: unknown }[] }
-    | undefined;
-  const xid = last?.rows?.[0]?.xid;
+/** The rows of the last of several statements in one message, which are answered with a list. */
+function lastRows(answers: unknown): readonly unknown[] {
+  const last = (Array.isArray(answers) ? answers.at(-1) : answers) as { rows?: readonly unknown[] } | undefined;
+  return last?.rows ?? [];
+}
+
+function transactionIdOf([row]: readonly unknown[]): string | undefined {
+  const xid = (row as { xid?: unknown } | undefined)?.xid;
   return typeof xid === "string" ? xid : undefined;
 }
 
 /** A connection with an open transaction. */
 export class Session {
   readonly tx: Transaction;
+  /** For statements of this package's own between the body and COMMIT: an answer is waited for as long as that of COMMIT. */
+  readonly own: Queryable = { query: (text, values) => this.#beforeCommit(text, values) };
   readonly #client: PoolClientLike;
   readonly #options: ResolvedTransactionOptions;
   readonly #onError = (error: Error): void => {
@@ -85,21 +90,25 @@ export class Session {
 
   /**
    * Begins the transaction.
-   * @param first a statement without parameters that goes with BEGIN, so that it costs no round trip of its own; it may answer the
-   *   transaction's number as `xid`
+   * @param first a statement without parameters that goes with BEGIN, so that it costs no round trip of its own, and nobody waits longer
+   *   for it; it may answer the transaction's number as `xid`
+   * @returns what it answers
    * @throws what the statement throws; PostgresUnavailableError at the ambient deadline, the signal's reason
    */
-  async begin(first?: string): Promise<void> {
-    const { isolation } = this.#options;
+  async begin(first?: string): Promise<readonly unknown[]> {
+    const { isolation, clock, signal } = this.#options;
     const begin = isolation === undefined ? "BEGIN" : begins[isolation];
     let answer: unknown;
     try {
-      answer = await this.#waited(this.#run(first === undefined ? begin : `${begin}; ${first}`));
+      const begun = this.#run(first === undefined ? begin : `${begin}; ${first}`);
+      answer = await this.#waited(begun, patienceOf(clock, signal), "deadline");
     } catch (error) {
       this.#options.signal?.throwIfAborted();
       throw explainFailure(error, { operation: this.#options.operation, standing: "in-transaction" });
     }
-    if (first !== undefined) this.#transactionId = transactionIdOf(answer);
+    const rows = lastRows(answer);
+    this.#transactionId = transactionIdOf(rows);
+    return rows;
   }
 
   /**
@@ -146,18 +155,27 @@ export class Session {
     if (!broken) this.#client.off("error", this.#onError);
   }
 
-  /** Waits for a statement that may have to wait for others, such as the fence. */
-  async #waited<Value>(statement: Promise<Value>): Promise<Value> {
-    const { operation, clock, signal } = this.#options;
+  async #beforeCommit(text: string, values?: readonly unknown[]): Promise<{ rows: unknown[] }> {
+    const { clock, commitTimeoutMs: timeoutMs } = this.#options;
+    const answer = await this.#waited(this.#run(text, values), { clock, timeoutMs }, "connection-lost");
+    return answer as { rows: unknown[] };
+  }
+
+  /** Waits for a statement that may have to wait for others, such as the fence, or gets no answer at all. */
+  async #waited<Value>(
+    statement: Promise<Value>,
+    patience: Patience,
+    reason: "deadline" | "connection-lost",
+  ): Promise<Value> {
     try {
-      return await waitFor(statement, patienceOf(clock, signal));
+      return await waitFor(statement, patience);
     } catch (error) {
       if (error instanceof WaitOverError) {
         this.#lost ??= error;
-        throw new PostgresUnavailableError(operation, "deadline", { cause: error });
+        throw new PostgresUnavailableError(this.#options.operation, reason, { cause: error });
       }
       // The statement goes on waiting in the server, so the connection is of no use any more.
-      if (signal?.aborted === true) this.#lost ??= signal.reason;
+      if (patience.signal?.aborted === true) this.#lost ??= patience.signal.reason;
       throw error;
     }
   }

@@ -59,3 +59,11 @@ export async function ask<Row>(
     throw explainFailure(error, statement);
   }
 }
+
+/** Text as SQL that means the same whatever the session's settings; nothing in it can end the quotes. */
+export function literal(value: string): string {
+  const escaped = value.toWellFormed().replace(/[^\w :.@/-]/gu, (character) => {
+    return `\\U${(character.codePointAt(0) as number).toString(16).padStart(8, "0")}`;
+  });
+  return `E'${escaped}'`;
+}

@@ -93,8 +93,8 @@ describe("an answer that is lost", () => {
     },
   );
 
-  // BEGIN, the claim, the body's statement, the result, COMMIT.
-  it.each([1, 2, 3, 4, 5])(
+  // BEGIN with the claim, the body's statement, the result, COMMIT.
+  it.each([1, 2, 3, 4])(
     "P3 at statement %i of idempotentTransaction: a repeat ends in one effect and one value",
     async (nth) => {
       const resource = newResource();
@@ -111,7 +111,7 @@ describe("an answer that is lost", () => {
           },
         );
       const { outcome } = await losing(nth, write);
-      const committed = nth === 5;
+      const committed = nth === 4;
       expect(outcome).toMatchObject(
         committed ? { status: "fulfilled", value: { value: bodies, replayed: false } } : nothing,
       );
@@ -145,7 +145,7 @@ describe("an answer that is lost", () => {
         return bodies;
       });
     };
-    const { outcome } = await losing(5, write);
+    const { outcome } = await losing(4, write);
     expect(outcome).toMatchObject({ status: "fulfilled", value: { value: 1, replayed: false } });
     expect(await effects(resource)).toBe(1);
   });

@@ -1,0 +1,132 @@
+/**
+ * The connection falls mute: what is sent on it is executed and not answered, or never arrives, and nobody says that it is gone. Whoever has a
+ * deadline or a signal is told in time, nothing was committed, and the connection goes to nobody else.
+ */
+import { withAmbientDeadline } from "@holdfast/core";
+import { FaultProxy, LeapClock, pollUntil } from "@holdfast/testkit";
+import type { Pool, PoolClient } from "pg";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { idempotentTransaction, type TransactionOptions, withFence } from "../src/index.ts";
+import { Database, failure, newResource, tokenNow } from "./database.ts";
+
+let database: Database;
+
+beforeAll(async () => {
+  database = await Database.start();
+  await database.pool.query("CREATE TABLE effects (resource text)");
+});
+afterAll(() => database.stop());
+
+type Call = (pool: Pool, resource: string, options: TransactionOptions) => Promise<unknown>;
+
+const calls: Readonly<Record<string, Call>> = {
+  withFence: (pool, resource, options) =>
+    withFence(pool, { resource, token: tokenNow() }, options, async (tx) => {
+      await tx.query("INSERT INTO effects VALUES ($1)", [resource]);
+    }),
+  idempotentTransaction: (pool, resource, options) =>
+    idempotentTransaction(
+      pool,
+      { ...options, name: "n", tenant: "t", key: resource, fingerprint: 1 },
+      async (tx) => void (await tx.query("INSERT INTO effects VALUES ($1)", [resource])),
+    ),
+};
+
+const effects = async (resource: string): Promise<number> =>
+  (await database.rows("SELECT FROM effects WHERE resource = $1", [resource])).length;
+
+interface Muted {
+  readonly error: unknown;
+  readonly resource: string;
+}
+
+/**
+ * Makes a call over a connection that falls mute when a statement goes out, and does something once it has.
+ * @param mute which statement
+ */
+async function muted(
+  call: Call,
+  direction: "up" | "down",
+  mute: RegExp,
+  giveUp: { readonly options: (clock: LeapClock) => TransactionOptions; readonly act: (clock: LeapClock) => void },
+): Promise<Muted> {
+  await using proxy = await FaultProxy.start(database.server, { protocol: "tcp" });
+  const pool = database.open({ max: 1 }, proxy);
+  const resource = newResource();
+  const clock = new LeapClock();
+  let isMute = false;
+  const watch = (client: PoolClient): void => {
+    const query = client.query.bind(client) as (...args: unknown[]) => unknown;
+    Object.assign(client, {
+      query: (...args: unknown[]) => {
+        if (!isMute && mute.test(String(args[0]))) {
+          isMute = true;
+          proxy.blackhole(direction);
+        }
+        return query(...args);
+      },
+    });
+  };
+  const client = await pool.connect();
+  watch(client);
+  client.release();
+  const outcome = withAmbientDeadline(60_000, () => failure(call(pool, resource, giveUp.options(clock))), clock);
+  let error: unknown;
+  void outcome.then((value) => (error = value));
+  await pollUntil("the statement is on its way", () => isMute);
+  await pollUntil("the caller is told", () => {
+    giveUp.act(clock);
+    return error !== undefined;
+  });
+  // Closed, and not given back: the next caller gets another one.
+  expect(pool.totalCount).toBe(0);
+  await proxy.heal({ held: "drop" });
+  await pollUntil("the server has noticed, and a repeat is the only one", async () =>
+    call(pool, resource, {}).then(
+      () => true,
+      (failed: unknown) => (failed as { name: string }).name !== "InProgressError" && Promise.reject(failed as Error),
+    ),
+  );
+  expect(pool.totalCount).toBe(1);
+  await pool.end();
+  return { error, resource };
+}
+
+describe.each(Object.entries(calls))("a connection that falls mute at the beginning of %s", (_, call) => {
+  it.each(["up", "down"] as const)(
+    "%s P2 P3 is waited for until the deadline: nothing was committed",
+    async (direction) => {
+      const { error, resource } = await muted(call, direction, /^BEGIN/u, {
+        options: (clock) => ({ clock }),
+        act: (clock) => clock.leap(30_000),
+      });
+      expect(error).toMatchObject({ name: "PostgresUnavailableError", reason: "deadline", effect: "none" });
+      expect(await effects(resource)).toBe(1);
+    },
+  );
+
+  it.each(["up", "down"] as const)("%s P2 P3 is waited for until the signal aborts", async (direction) => {
+    const controller = new AbortController();
+    const enough = new Error("enough");
+    const { error, resource } = await muted(call, direction, /^BEGIN/u, {
+      options: () => ({ signal: controller.signal }),
+      act: () => controller.abort(enough),
+    });
+    expect(error).toBe(enough);
+    expect(await effects(resource)).toBe(1);
+  });
+});
+
+describe("a connection that falls mute when the result of idempotentTransaction is stored", () => {
+  it.each(["up", "down"] as const)(
+    "%s P3 is waited for as long as for COMMIT: nothing was committed",
+    async (direction) => {
+      const { error, resource } = await muted(calls["idempotentTransaction"] as Call, direction, /complete_key/u, {
+        options: (clock) => ({ clock, commitTimeoutMs: 5_000 }),
+        act: (clock) => clock.leap(1_000),
+      });
+      expect(error).toMatchObject({ name: "PostgresUnavailableError", reason: "connection-lost", effect: "none" });
+      expect(await effects(resource)).toBe(1);
+    },
+  );
+});
