@@ -258,7 +258,8 @@ export class HeldResponse {
 export function clientGone(response: ServerResponse): AbortSignal {
   const controller = new AbortController();
   response.once("close", () => {
-    if (!response.writableFinished) controller.abort(new Error("the client has closed the connection"));
+    // Of HTTP/2 the stream of a client that is gone counts as finished.
+    if (!response.writableEnded) controller.abort(new Error("the client has closed the connection"));
   });
   return controller.signal;
 }

@@ -1,11 +1,17 @@
+/** The contract on Fastify, which serves HTTP/1.1 and HTTP/2 alike. */
 import type { AddressInfo } from "node:net";
 import { Readable } from "node:stream";
 import { fastify } from "fastify";
+import type { FastifyInstance } from "fastify";
 import { fastifyIdempotency } from "../../src/fastify/index.ts";
 import { httpContract } from "./contract.ts";
+import type { RunningServer, StartServer } from "./http-bench.ts";
 
-httpContract("Fastify", async (idempotency, options, handler) => {
-  const app = fastify();
+/** Hands every request of an app to the handler of the contract. */
+const start = async (
+  app: FastifyInstance,
+  ...[idempotency, options, handler]: Parameters<StartServer>
+): Promise<RunningServer> => {
   app.addContentTypeParser("application/octet-stream", { parseAs: "buffer" }, (_request, body, done) =>
     done(null, body),
   );
@@ -39,4 +45,11 @@ httpContract("Fastify", async (idempotency, options, handler) => {
   await app.listen({ host: "127.0.0.1", port: 0 });
   const { port } = app.server.address() as AddressInfo;
   return { port, close: () => app.close() };
-});
+};
+
+httpContract("Fastify", (...settings) => start(fastify(), ...settings));
+
+httpContract("Fastify, HTTP/2", async (...settings) => ({
+  ...(await start(fastify({ http2: true }) as unknown as FastifyInstance, ...settings)),
+  protocol: "h2c",
+}));

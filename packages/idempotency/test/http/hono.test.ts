@@ -1,11 +1,18 @@
+/** The contract on Hono, over HTTP/1.1 and HTTP/2. */
+import { createServer } from "node:http2";
 import { serve } from "@hono/node-server";
 import type { ServerType } from "@hono/node-server";
 import { Hono } from "hono";
 import { idempotent } from "../../src/hono/index.ts";
 import type { HonoIdempotency } from "../../src/hono/index.ts";
 import { httpContract } from "./contract.ts";
+import type { RunningServer, StartServer } from "./http-bench.ts";
 
-httpContract("Hono", async (idempotency, options, handler) => {
+/** Serves the handler of the contract. */
+const start = async (
+  listen: typeof serve,
+  ...[idempotency, options, handler]: Parameters<StartServer>
+): Promise<RunningServer> => {
   const app = new Hono<HonoIdempotency>();
   app.use(
     idempotent(idempotency, {
@@ -26,11 +33,18 @@ httpContract("Hono", async (idempotency, options, handler) => {
   });
   app.onError((error, c) => c.json({ error: error.message }, 500));
   const server = await new Promise<ServerType>((resolve) => {
-    const listening = serve({ fetch: app.fetch, hostname: "127.0.0.1", port: 0 }, () => resolve(listening));
+    const listening = listen({ fetch: app.fetch, hostname: "127.0.0.1", port: 0 }, () => resolve(listening));
   });
   const address = server.address();
   return {
     port: typeof address === "object" ? (address?.port ?? 0) : 0,
     close: () => new Promise((resolve) => server.close(() => resolve())),
   };
-});
+};
+
+httpContract("Hono", (...settings) => start(serve, ...settings));
+
+const serveHttp2: typeof serve = ({ fetch }, onListen) =>
+  serve({ fetch, hostname: "127.0.0.1", port: 0, createServer }, onListen);
+
+httpContract("Hono, HTTP/2", async (...settings) => ({ ...(await start(serveHttp2, ...settings)), protocol: "h2c" }));

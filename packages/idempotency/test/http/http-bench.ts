@@ -5,8 +5,8 @@ import type { Idempotency, IdempotencyOptions } from "../../src/index.ts";
 import type { HttpOptions } from "../../src/http/index.ts";
 import { gate, longLeaseMs, useBench } from "../fixture.ts";
 import type { Bench, Gate } from "../fixture.ts";
-import { openRequest } from "./client.ts";
-import type { Reply, RequestSettings, Sent } from "./client.ts";
+import { openRequest, openStream } from "./client.ts";
+import type { Protocol, Reply, RequestSettings, Sent } from "./client.ts";
 import { stageHandler } from "./stage.ts";
 import type { Answer, Call } from "./stage.ts";
 
@@ -16,6 +16,8 @@ export type ContractOptions = Omit<HttpOptions<never>, "tenant" | "applies" | "f
 /** A server on loopback. */
 export interface RunningServer {
   readonly port: number;
+  /** Default HTTP/1.1. */
+  readonly protocol?: Protocol;
   close(): Promise<void>;
 }
 
@@ -73,7 +75,10 @@ export function useHttpBench(start: StartServer): HttpBench {
   const serve: HttpBench["serve"] = async (idempotency, options = {}) => {
     server = await start(idempotency, options, stageHandler({ effects, slow, bytes }));
   };
-  const open: HttpBench["open"] = (path, key, settings) => openRequest(server?.port ?? 0, agent, path, key, settings);
+  const open: HttpBench["open"] = (path, key, settings) => {
+    const { port = 0, protocol } = server ?? {};
+    return protocol === "h2c" ? openStream(port, path, key, settings) : openRequest(port, agent, path, key, settings);
+  };
   return {
     bench,
     bytes,
