@@ -123,8 +123,8 @@ export class LiveFiring<Payload> implements Firing<Payload>, WorkOwner {
     this.suspect = note !== null && note[4] === "s";
     this.plain = note === null;
     this.attempt = note === null ? 1 : Number(note.slice(0, 4)) + 1;
-    // After a crash the score says when the crash was noticed; the record knows when the timer was due.
-    this.dueAtMs = this.suspect ? record.dueAtMs : dueAtMs;
+    // After a crash the score says when the crash was noticed; the record knows when the timer was due, unless it was made due before.
+    this.dueAtMs = this.suspect ? Math.min(record.dueAtMs, dueAtMs) : dueAtMs;
     this.latenessMs = batch.nowUs / 1_000 - this.dueAtMs;
     batch.join(this);
   }

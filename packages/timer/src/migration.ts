@@ -160,7 +160,7 @@ export class Migration {
         const stored = await connection.run(
           storeScript,
           { ...targetIndex, notes: to.notes, later: to.later, state: to.state },
-          { layout: this.#layouts[target] as string, items },
+          { layout: this.#layouts[target] as string, part, items },
           { operation, operationId: random.id(), timeoutMs },
         );
         if (stored === undefined) return;

@@ -2555,17 +2555,17 @@ return {
 ` as string,
 } as const;
 
-/** Takes over what was packed in another shard, each item at most once. */
+/** Takes over what was packed in another shard, each item at most once. A lease among it is one that nobody has counted: it stood in a shard whose state was lost, which is sealed without waiting for anybody. */
 export const store = {
   name: "timer.store",
   keys: ["index", "bodies", "notes", "later", "state"],
-  args: ["layout", "notAfterUs"],
+  args: ["layout", "notAfterUs", "part"],
   rest: "items",
   replies: ["layout", "too-late", "stored"],
-  sha1: "8e3b6f6fd9d144239cdf175332aeba87774dcf03" as string,
+  sha1: "1b30f1d4adb6eec8d9eacb115dd2ae601f45f35d" as string,
   source: `local index, bodies, notes, later, state = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local layout, notAfterUs = ARGV[1], tonumber(ARGV[2])
-local itemsAt = 3
+local layout, notAfterUs, part = ARGV[1], tonumber(ARGV[2]), ARGV[3]
+local itemsAt = 4
 local time = redis.call("TIME")
 local nowUs = time[1] * 1000000 + time[2]
 local nowText = time[1] .. string.sub("00000" .. time[2], -6)
@@ -2577,12 +2577,40 @@ local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "s
 if shard[1] ~= layout then
   return { "layout", shard[1] or "" }
 end
+local function isLease(score)
+  return score and string.sub(score, -3) ~= "000" and tonumber(score) % 1000 ~= 0
+end
+local function leaseEndText(lengthUs)
+  local endUs = nowUs + lengthUs
+  if endUs % 1000 == 0 then
+    endUs = endUs + 1
+  end
+  return string.format("%.0f", endUs)
+end
+local function attemptsOf(note)
+  return note and tonumber(string.sub(note, 1, 4)) or 0
+end
+local function isSuspect(note)
+  return note and string.sub(note, 5, 5) == "s"
+end
+local function isCancelled(note)
+  return note and string.sub(note, 6, 6) == "c"
+end
+local function tokenOf(note)
+  return note and string.sub(note, 7) or ""
+end
+local function makeNote(attempts, suspect, cancelled, token)
+  return string.format("%04d", attempts) .. (suspect and "s" or "-") .. (cancelled and "c" or "-") .. token
+end
 redis.call("HLEN", bodies)
 redis.call("HLEN", notes)
 redis.call("HLEN", later)
 for at = itemsAt, #ARGV, 5 do
   local id, score, body, note, following = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
   if not redis.call("ZSCORE", index, id) then
+    if part == "due" and isLease(score) then
+      redis.call("HDEL", state, "endsUs")
+    end
     redis.call("ZADD", index, score, id)
     redis.call("HSET", bodies, id, body)
     if note ~= "" then

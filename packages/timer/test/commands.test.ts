@@ -102,8 +102,8 @@ describe("a shard without notes and followers says so, and nobody asks", () => {
       return shard.call(lua.hasten, { id: "later", operation: "h" });
     },
     schedule: () => shard.call(lua.schedule, { pendingMax: 0, delayMaxMs: 1e12 }, ["k+1", 1, "a", "2 {}"]),
-    "store of a note": () => shard.call(lua.store, {}, ["x", "5000", "body", "note", ""]),
-    "store of what follows": () => shard.call(lua.store, {}, ["x", "5000", "body", "", "following"]),
+    "store of a note": () => shard.call(lua.store, { part: "due" }, ["x", "5000", "body", "note", ""]),
+    "store of what follows": () => shard.call(lua.store, { part: "due" }, ["x", "5000", "body", "", "following"]),
   };
 
   it.each(Object.keys(writers))("T4 T6 until one is written, as by %s, and again when it is gone", async (name) => {

@@ -3,6 +3,10 @@
  * look; from then on each score is asked whether it is a lease that ended, since such a timer is reap's.
  */
 import { describe, expect, it } from "vitest";
+import { LiveFiring } from "../src/firing.ts";
+import type { Batch } from "../src/firing.ts";
+import { decodeRecord } from "../src/record.ts";
+import type { TimerRecord } from "../src/record.ts";
 import * as lua from "../src/scripts.generated.ts";
 import { withAlteredLua } from "../../../scripts/lua/altered.ts";
 import { shardOfEachTest } from "./script-shard.ts";
@@ -88,6 +92,20 @@ describe("the time before which no lease ends", () => {
     expect(trouble).toBe("lapsed");
   });
 
+  it("T6 T11 is not known any more when a move brings a lease that nobody has counted, but is beside dead letters", async () => {
+    const leaseUs = 1_000_001;
+    await shard.call(lua.store, { part: "dead" }, ["letter", leaseUs, "body", "", ""]);
+    expect(await endsUs()).toBe("0");
+    await shard.call(lua.store, { part: "due" }, ["pending", 2_000_000, "body", "", ""]);
+    expect(await endsUs()).toBe("0");
+    await shard.call(lua.store, { part: "due" }, ["vanished", leaseUs, "body", "", ""]);
+    expect(await endsUs()).toBeNull();
+    await shard.schedule("k@1000", ...many);
+    const { timers, trouble } = await shard.claimNext(10);
+    expect(idsOf(timers)).not.toContain("vanished");
+    expect(trouble).toBe("lapsed");
+  });
+
   it("T11 is known of a shard that a move has founded, unless something was there", async () => {
     const move = (step: string): Promise<unknown[]> =>
       shard.call(lua.move, { step, from: 1, to: 2, floor: "1000000000000000" });
@@ -113,6 +131,27 @@ describe("deadlines that a claim tells", () => {
     expect(idsOf(next.timers)).toEqual(["hastened"]);
     expect(next.deadlines.map(Number)).toEqual([dueUs]);
     expect(next.notes).toEqual(["0000--"]);
+  });
+
+  it("are not those of the records, which would be to come, for who was hastened and whose holder vanished", async () => {
+    await shard.schedule("k+600000", "hastened");
+    await shard.call(lua.hasten, { id: "hastened", operation: "1" });
+    await shard.claimNext(10);
+    await shard.lapse();
+    await shard.call(lua.reap, { limit: 10, attemptsMax: 3, leaseUs: 50_000_000, error: "gone" });
+    const { timers, deadlines, notes, nowUs } = await shard.claimNext(10);
+    const record = decodeRecord(timers[1] as string) as TimerRecord;
+    const batch = { nowUs, join: () => undefined } as unknown as Batch;
+    const { dueAtMs, latenessMs } = new LiveFiring(
+      batch,
+      "hastened",
+      Number(deadlines[0]) / 1_000,
+      record,
+      notes[0] ?? null,
+    );
+    expect(record.dueAtMs).toBeGreaterThan(nowUs / 1_000);
+    expect(dueAtMs).toBeLessThanOrEqual(nowUs / 1_000);
+    expect(latenessMs).toBeGreaterThanOrEqual(0);
   });
 
   it("K7 are told again with a repeat, each with its timer, of those that are still leased", async () => {

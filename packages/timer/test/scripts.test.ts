@@ -327,13 +327,14 @@ describe("scripts", () => {
     const [sealed, moving] = (await step("seal")) as string[];
     expect(sealed).toBe("sealed");
     shard.layout = moving as string;
-    for (let round = 0; round < 2; round += 1) await call(lua.store, {}, ["x", "5000", "body", "note", ""]);
+    for (let round = 0; round < 2; round += 1)
+      await call(lua.store, { part: "due" }, ["x", "5000", "body", "note", ""]);
     const packed = await call(lua.pack, { cursor: "0", count: 10 });
     expect(packed.slice(1)).toEqual(["0", ["x", "5000"], ["body"], ["note"], [""]]);
     expect((await call(lua.discard, {}, ["x"]))[0]).toBe("discarded");
     expect(await shard.redis.exists(shard.keys.due, shard.keys.data, shard.keys.notes)).toBe(0);
     expect((await step("finish"))[0]).toBe("finished");
     expect((await step("finish"))[0]).toBe("finished");
-    expect((await call(lua.store, {}, ["x", "5000", "body", "", ""]))[0]).toBe("layout");
+    expect((await call(lua.store, { part: "due" }, ["x", "5000", "body", "", ""]))[0]).toBe("layout");
   });
 });

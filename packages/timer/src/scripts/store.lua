@@ -1,5 +1,6 @@
 --[[
-store: takes over what was packed in another shard, each item at most once.
+store: takes over what was packed in another shard, each item at most once. A lease among it is one that nobody has counted: it stood in
+a shard whose state was lost, which is sealed without waiting for anybody.
 
 KEYS
   index   ZSET  timer id → score: pending timers, or dead letters
@@ -10,6 +11,7 @@ KEYS
 ARGV
   layout      of the sealed shard
   notAfterUs  bound in server time
+  part        due (timers) or dead (dead letters)
   items...    id, score, body, note or "", following or ""
 REPLIES
   {"layout", layout}
@@ -17,11 +19,12 @@ REPLIES
   {"stored", now}
 ]]
 local index, bodies, notes, later, state = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local layout, notAfterUs = ARGV[1], tonumber(ARGV[2])
-local itemsAt = 3
+local layout, notAfterUs, part = ARGV[1], tonumber(ARGV[2]), ARGV[3]
+local itemsAt = 4
 -- @include time
 -- @include bound
 -- @include shard
+-- @include lease
 
 redis.call("HLEN", bodies)
 redis.call("HLEN", notes)
@@ -29,6 +32,9 @@ redis.call("HLEN", later)
 for at = itemsAt, #ARGV, 5 do
   local id, score, body, note, following = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
   if not redis.call("ZSCORE", index, id) then
+    if part == "due" and isLease(score) then
+      redis.call("HDEL", state, "endsUs")
+    end
     redis.call("ZADD", index, score, id)
     redis.call("HSET", bodies, id, body)
     if note ~= "" then
