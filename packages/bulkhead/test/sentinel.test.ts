@@ -32,12 +32,17 @@ function until(what: string, probe: () => boolean): Promise<unknown> {
   return pollUntil(what, async () => probe(), { timeoutMs: 60_000 });
 }
 
-/** Waits until both replicas have what the master has. */
+/** Waits until both replicas have what the master has. WAIT asks for what its own connection wrote, and for all before that. */
 async function replicated(): Promise<void> {
-  const master = await sentinel.currentMaster();
-  await pollUntil("the replicas have followed", async () => (await master.call("WAIT", "2", "1000")) === 2, {
-    timeoutMs: 60_000,
-  });
+  const redis = client();
+  await pollUntil(
+    "the replicas have followed",
+    async () => {
+      await redis.set("mark", "1");
+      return (await redis.wait(2, 1_000)) === 2;
+    },
+    { timeoutMs: 60_000 },
+  );
 }
 
 it("B7 the limit holds over a failover, and permits wander afterwards", { timeout: 180_000 }, async () => {
