@@ -14,7 +14,7 @@ export async function writeOtherLuaServer(directory: string): Promise<string> {
   const lines = [
     "#!/bin/sh",
     'socket="$(dirname "$1")/behind.sock"',
-    `"${process.execPath}" --disable-warning=ExperimentalWarning "${front}" "$1" "$socket" &`,
+    `"${process.execPath}" --conditions=@holdfast/source --disable-warning=ExperimentalWarning "${front}" "$1" "$socket" &`,
     'exec "${HOLDFAST_REDIS_SERVER:-redis-server}" "$@" --port 0 --unixsocket "$socket"',
   ];
   await writeFile(path, `${lines.join("\n")}\n`);

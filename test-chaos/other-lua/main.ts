@@ -9,7 +9,8 @@ import { connect, createServer } from "node:net";
 import type { Socket } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { startOtherLua } from "./lua.ts";
-import { chunkOf, FrameReader, requestOf, wordsOf } from "./protocol.ts";
+import { RespReader } from "@holdfast/testkit";
+import { chunkOf, requestOf, wordsOf } from "./protocol.ts";
 
 const [configFile = "", socketPath = ""] = process.argv.slice(2);
 const port = Number(/^port\s+(\d+)/mu.exec(await readFile(configFile, "utf8"))?.[1]);
@@ -34,7 +35,7 @@ async function reach(): Promise<Socket> {
 /** A connection to the real server on which one command is under way at a time. */
 class Behind {
   readonly socket: Socket;
-  readonly #reader = new FrameReader();
+  readonly #reader = new RespReader();
   #answer: ((reply: Buffer) => void) | undefined;
 
   constructor(socket: Socket) {
@@ -43,7 +44,7 @@ class Behind {
   }
 
   readonly onData = (chunk: Buffer): void => {
-    for (const reply of this.#reader.push(chunk)) this.#answer?.(reply);
+    for (const reply of this.#reader.push(chunk)) this.#answer?.(reply.bytes);
   };
 
   ask(command: Buffer): Promise<Buffer> {
@@ -75,7 +76,7 @@ function evaluate(name: string, words: readonly Buffer[]): Promise<Buffer> {
 class Served {
   readonly #client: Socket;
   readonly #behind: Behind;
-  readonly #reader = new FrameReader();
+  readonly #reader = new RespReader();
   readonly #waiting: Buffer[] = [];
   /** Between MULTI and EXEC: what is to be executed then. */
   #together: Buffer[] | undefined;
@@ -86,7 +87,7 @@ class Served {
     this.#client = client;
     this.#behind = behind;
     client.on("data", (chunk: Buffer) => {
-      this.#waiting.push(...this.#reader.push(chunk));
+      this.#waiting.push(...this.#reader.push(chunk).map(({ bytes }) => bytes));
       void this.#work();
     });
     client.on("close", () => behind.socket.destroy());

@@ -1,36 +1,4 @@
-/** Frames of RESP2 and RESP3 as bytes: requests and replies, cut from a stream; and replies as Lua sees them, which are RESP2. */
-
-/** Where the frame that begins here ends, or undefined while bytes of it are missing. */
-function endOf(bytes: Buffer, at: number): number | undefined {
-  const lineEnd = bytes.indexOf("\r\n", at);
-  if (lineEnd < 0) return undefined;
-  const kind = String.fromCharCode(bytes[at] ?? 0);
-  const count = Number(bytes.toString("latin1", at + 1, lineEnd));
-  if ("$=!".includes(kind) && count >= 0) {
-    const end = lineEnd + 2 + count + 2;
-    return end <= bytes.length ? end : undefined;
-  }
-  let end: number | undefined = lineEnd + 2;
-  const items = "*~>".includes(kind) ? count : kind === "%" ? count * 2 : 0;
-  for (let left = items; left > 0 && end !== undefined; left -= 1) end = endOf(bytes, end);
-  return end;
-}
-
-/** Cuts a stream into frames. */
-export class FrameReader {
-  #bytes: Buffer = Buffer.alloc(0);
-
-  /** Takes bytes; the frames that are complete now. */
-  push(chunk: Buffer): Buffer[] {
-    this.#bytes = Buffer.concat([this.#bytes, chunk]);
-    const frames: Buffer[] = [];
-    for (let end = endOf(this.#bytes, 0); end !== undefined; end = endOf(this.#bytes, 0)) {
-      frames.push(this.#bytes.subarray(0, end));
-      this.#bytes = this.#bytes.subarray(end);
-    }
-    return frames;
-  }
-}
+/** The words of requests, and replies as Lua sees them, which are RESP2. */
 
 /** The words of a request. */
 export function wordsOf(request: Buffer): Buffer[] {

@@ -21,8 +21,7 @@ afterEach(async () => {
 afterAll(() => sentinel.stop());
 
 function client(): Redis {
-  const { sentinels, masterName } = sentinel;
-  const redis = new Redis({ sentinels, name: masterName, failoverDetector: true, maxRetriesPerRequest: null });
+  const redis = new Redis({ ...sentinel.clientOptions, maxRetriesPerRequest: null });
   redis.on("error", () => undefined);
   clients.push(redis);
   return redis;

@@ -16,12 +16,9 @@ afterAll(() => group.stop());
 /** A client with the options of the README, or without the one in question. */
 function connect(failoverDetector: boolean): Redis {
   const client = new Redis({
-    sentinels: group.sentinels,
-    name: group.masterName,
+    ...group.clientOptions,
     failoverDetector,
     reconnectOnError: (error) => error.message.startsWith("READONLY"),
-    sentinelRetryStrategy: () => 50,
-    retryStrategy: () => 50,
     replyMapping: "legacy",
   });
   client.on("error", () => undefined);

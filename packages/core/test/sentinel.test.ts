@@ -15,15 +15,7 @@ beforeAll(async () => {
 afterAll(() => group.stop());
 
 function connect(options: object = {}): Redis {
-  const client = new Redis({
-    sentinels: group.sentinels,
-    name: group.masterName,
-    failoverDetector: true,
-    sentinelRetryStrategy: () => 50,
-    retryStrategy: () => 50,
-    replyMapping: "legacy",
-    ...options,
-  });
+  const client = new Redis({ ...group.clientOptions, replyMapping: "legacy", ...options });
   client.on("error", () => undefined);
   return client;
 }

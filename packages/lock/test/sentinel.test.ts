@@ -11,7 +11,7 @@ let redis: Redis;
 
 beforeAll(async () => {
   sentinel = await RedisSentinel.start();
-  redis = new Redis({ sentinels: sentinel.sentinels, name: sentinel.masterName, failoverDetector: true });
+  redis = new Redis(sentinel.clientOptions);
   redis.on("error", () => undefined);
 }, 60_000);
 afterAll(async () => {

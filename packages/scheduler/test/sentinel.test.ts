@@ -17,13 +17,7 @@ afterAll(async () => {
 
 /** One replica with a client of its own. */
 function replica(runner: string, onEvent?: (event: SchedulerEvent) => void): Scheduler {
-  const client = new Redis({
-    sentinels: sentinel.sentinels,
-    name: sentinel.masterName,
-    failoverDetector: true,
-    sentinelRetryStrategy: () => 50,
-    retryStrategy: () => 50,
-  });
+  const client = new Redis(sentinel.clientOptions);
   client.on("error", () => undefined);
   clients.push(client);
   const durability = { replicas: 1, timeoutMs: 1_000 };

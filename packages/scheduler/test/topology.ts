@@ -59,13 +59,7 @@ async function startSentinel(): Promise<Topology> {
   const clients: Redis[] = [];
   return {
     client: () => {
-      const client = new Redis({
-        sentinels: sentinel.sentinels,
-        name: sentinel.masterName,
-        failoverDetector: true,
-        sentinelRetryStrategy: () => 50,
-        retryStrategy: () => 50,
-      });
+      const client = new Redis(sentinel.clientOptions);
       client.on("error", () => undefined);
       clients.push(client);
       return client;

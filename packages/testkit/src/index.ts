@@ -16,7 +16,7 @@ export { pollUntil, type PollOptions } from "./poll.ts";
 export { type RedisConfig } from "./redis-config.ts";
 export { type RedisAddress } from "./redis-probe.ts";
 export { type ExternalRedisOptions, RedisServer, type RedisServerOptions } from "./redis-server.ts";
-export { RespError, type RespValue } from "./resp-reader.ts";
+export { RespError, type RespFrame, RespReader, type RespValue } from "./resp-reader.ts";
 export { Pod, type PodOptions, type PodTermination } from "./pod.ts";
 export { type PodHandlers, reportReady, servePod } from "./pod-side.ts";
 export {
@@ -30,7 +30,7 @@ export { type FaultCounts } from "./proxy-counts.ts";
 export { type CommandMatch, type FaultRule, type HoldRule, type RuleOptions } from "./proxy-rule.ts";
 export { slotOfKey } from "./cluster-slot.ts";
 export { RedisCluster, type RedisClusterOptions } from "./redis-cluster.ts";
-export { RedisSentinel, type RedisSentinelOptions } from "./redis-sentinel.ts";
+export { RedisSentinel, type RedisSentinelOptions, type SentinelClientOptions } from "./redis-sentinel.ts";
 export { type MoveOptions, type MoveStep } from "./slot-move.ts";
 export { PostgresServer, type PostgresServerOptions } from "./postgres-server.ts";
 export { ClockSkew } from "./clock-skew.ts";

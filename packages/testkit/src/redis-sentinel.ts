@@ -23,7 +23,19 @@ export interface RedisSentinelOptions extends Pick<RedisServerOptions, "aof" | "
   readonly config?: RedisConfig;
 }
 
+/** What a client of ioredis needs to follow the master. */
+export interface SentinelClientOptions {
+  readonly sentinels: { host: string; port: number }[];
+  readonly name: string;
+  /** Without it a client stays on a master that is paused, and writes to it after the failover. */
+  readonly failoverDetector: true;
+  /** Milliseconds until the next attempt, which are few: tests wait for it. */
+  readonly sentinelRetryStrategy: () => number;
+  readonly retryStrategy: () => number;
+}
+
 const readyTimeoutMs = 60_000;
+const retryMs = 50;
 const downAfterDefaultMs = 1_000;
 const failoverTimeoutDefaultMs = 5_000;
 /**
@@ -89,7 +101,18 @@ export class RedisSentinel implements AsyncDisposable {
     }
   }
 
-  /** Addresses for a client: `new Redis({ sentinels: group.sentinels, name: group.masterName })`. */
+  /** Options for a client that follows the master: `new Redis(group.clientOptions)`. */
+  get clientOptions(): SentinelClientOptions {
+    return {
+      sentinels: this.sentinels,
+      name: this.masterName,
+      failoverDetector: true,
+      sentinelRetryStrategy: () => retryMs,
+      retryStrategy: () => retryMs,
+    };
+  }
+
+  /** The addresses of the Sentinels. */
   get sentinels(): { host: string; port: number }[] {
     return this.sentinelServers.map(({ host, port }) => ({ host, port }));
   }

@@ -8,12 +8,7 @@ describe("RedisSentinel", () => {
 
   beforeAll(async () => {
     group = await RedisSentinel.start();
-    client = new Redis({
-      sentinels: group.sentinels,
-      name: group.masterName,
-      retryStrategy: () => 20,
-      sentinelRetryStrategy: () => 20,
-    });
+    client = new Redis(group.clientOptions);
     client.on("error", () => undefined);
   });
   afterAll(async () => {

@@ -29,7 +29,7 @@ export interface ClaimReply {
 
 /** Lines of an answer before those of its timers. */
 const claimHeadLines = 6;
-export const claimTimerLines = 2;
+const claimTimerLines = 2;
 
 /** The answer of claim as lines of one text. */
 function claimOfLines(operation: string, reply: string): ClaimReply {

@@ -5,7 +5,6 @@
 import { backoffMs, sleep } from "@holdfast/core";
 import type { LeaseKeeper, WakeUpSubscription } from "@holdfast/core";
 import { Alarm } from "./alarm.ts";
-import { claimTimerLines } from "./claim.ts";
 import { firingKeeper } from "./firing-keeper.ts";
 import { Batch, LiveFiring } from "./firing.ts";
 import type { FiringOwner } from "./firing.ts";
@@ -198,7 +197,7 @@ export class Feeder {
       const firing = request.acknowledged.find((one) => one.id === id);
       if (firing !== undefined) void this.conclude(firing);
     }
-    const count = reply.timers.length / claimTimerLines;
+    const count = reply.timers.length / 2;
     this.#host.giveBack(request.limit - count);
     if (request.limit > 0) {
       this.#burst = count > 0 && reply.nextUs !== undefined && reply.nextUs <= reply.nowUs;

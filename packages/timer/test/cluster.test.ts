@@ -175,12 +175,7 @@ describe("Sentinel", () => {
     { timeout: 120_000 },
     async () => {
       await using group = await RedisSentinel.start();
-      const redis = new Redis({
-        sentinels: group.sentinels,
-        name: group.masterName,
-        failoverDetector: true,
-        replyMapping: "legacy",
-      });
+      const redis = new Redis({ ...group.clientOptions, replyMapping: "legacy" });
       redis.on("error", () => undefined);
       await using timer = new DurableTimer<{ n: number }>(redis, "t", { commandTimeoutMs: 10_000 });
       await timer.scheduleMany(many(1_000, 600_000).map((one, n) => ({ ...one, payload: { n } })));
