@@ -1,12 +1,14 @@
 /** What every figure of speed needs: a client for one turn, calls in parallel, and a rate. */
+import { once } from "node:events";
 import { Redis } from "ioredis";
 import type { Bench } from "./figure.ts";
 
-/** A client that is closed at the end of a turn. */
+/** A connected client, as the peers' own are when they say that they are ready; it is closed at the end of a turn. */
 export async function withRedis<Value>(bench: Bench, fn: (redis: Redis) => Promise<Value>): Promise<Value> {
   const redis = new Redis({ host: bench.host, port: bench.port });
   bench.retain(redis);
   try {
+    await once(redis, "ready");
     return await fn(redis);
   } finally {
     redis.disconnect();

@@ -96,18 +96,11 @@ export class DurableTimer<Payload = undefined> implements AsyncDisposable {
     const operationId = this.#operationId(options);
     if (!Array.isArray(requests)) throw new TypeError(`requests must be an array, got ${typeof requests}`);
     const askedAtMs = this.#options.clock.monotonicMs();
-    const ids = new Set<string>();
-    let items = requests.map((request) => {
-      const item = this.#item(request, askedAtMs, operationId);
-      ids.add(item.id);
-      return item;
-    });
-    const unique = ids.size === items.length;
-    if (!unique) items = withRepeatsNumbered(items, requests);
+    const items = requests.map((request) => this.#item(request, askedAtMs, operationId));
     if (this.#codec.checks) {
       await Promise.all(items.map((item, index) => this.#codec.validate(item.id, requests[index]?.payload)));
     }
-    return this.#scheduling.many(items, operationId, unique);
+    return this.#scheduling.many(items, operationId, (index) => requests[index]?.operationId !== undefined);
   }
 
   /**
@@ -264,18 +257,4 @@ export class DurableTimer<Payload = undefined> implements AsyncDisposable {
   #assertOpen(): void {
     if (this.#closed) throw new ClosedError(`timer ${this.name}`);
   }
-}
-
-/** Gives the second and later requests for one id operations of their own, unless the caller did. */
-function withRepeatsNumbered(
-  items: readonly ScheduleItem[],
-  requests: readonly { readonly operationId?: string | undefined }[],
-): ScheduleItem[] {
-  const times = new Map<string, number>();
-  return items.map((item, index) => {
-    const time = times.get(item.id) ?? 0;
-    times.set(item.id, time + 1);
-    if (time === 0 || requests[index]?.operationId !== undefined) return item;
-    return { ...item, operationId: `${item.operationId}.${time}` };
-  });
 }

@@ -3,6 +3,8 @@
  * its own operation id and its own answer.
  */
 import { Coalescer, OutcomeUnknownError } from "@holdfast/core";
+import { chunksOf } from "./chunks.ts";
+import type { Chunk } from "./chunks.ts";
 import { PendingLimitError, SupersededError } from "./errors.ts";
 import { resourceOf, shardOf } from "./keys.ts";
 import type { ResolvedTimerOptions } from "./options.ts";
@@ -20,8 +22,6 @@ interface CancelItem {
 
 /** Single calls of one tick that share a script. More was slower: client and server fall into lockstep. */
 const coalesceMax = 32;
-/** Timers in one script of scheduleMany: few enough for others to be served in between. */
-export const bulkMax = 250;
 /** Scripts of scheduleMany on their way at a time, per shard. */
 const bulkFlights = 4;
 
@@ -56,25 +56,31 @@ export class Scheduling {
 
   /**
    * Sends many items, those of one id in order.
-   * @param unique no id comes twice
+   * @param isNamed whether the item with an index has an operation of its own; the others share that of the call
    */
-  async many(items: readonly ScheduleItem[], operationId: string, unique: boolean): Promise<ScheduleResult[]> {
+  async many(
+    items: readonly ScheduleItem[],
+    operationId: string,
+    isNamed: (index: number) => boolean,
+  ): Promise<ScheduleResult[]> {
     const results: ScheduleResult[] = Array.from({ length: items.length });
     const { shards, name } = this.#access;
     const byShard = Array.from({ length: shards }, (): number[] => []);
     for (const [index, { id }] of items.entries()) (byShard[shardOf(id, shards)] as number[]).push(index);
     const failures: unknown[] = [];
     const sendShard = async (indexes: readonly number[], shard: number): Promise<void> => {
-      const chunks = unique ? slicesOf(indexes) : chunksOf(items, indexes);
-      let next = 0;
-      const flight = async (): Promise<void> => {
-        while (next < chunks.length && failures.length === 0) {
-          const chunk = chunks[next++] as readonly number[];
-          await this.#sendChunk(shard, items, chunk, results).catch((error: unknown) => failures.push(error));
-        }
-      };
-      // An id that comes again must not overtake its first.
-      await Promise.all(Array.from({ length: unique ? bulkFlights : 1 }, flight));
+      const flights = new Set<Promise<unknown>>();
+      // What is looked at while others are on their way costs no time of the server's.
+      for (const chunk of chunksOf(items, indexes, isNamed)) {
+        if (chunk.repeats) await Promise.all(flights);
+        else if (flights.size === bulkFlights) await Promise.race(flights);
+        if (failures.length > 0) break;
+        const flight: Promise<unknown> = this.#sendChunk(shard, chunk, results)
+          .catch((error: unknown) => failures.push(error))
+          .finally(() => flights.delete(flight));
+        flights.add(flight);
+      }
+      await Promise.all(flights);
     };
     await Promise.all(byShard.map(sendShard));
     // Only now, when nothing is under way any more.
@@ -112,23 +118,17 @@ export class Scheduling {
   }
 
   /** Sends one script of scheduleMany; what was refused for a cancellation goes once more, as in `one`. */
-  async #sendChunk(
-    shard: number,
-    items: readonly ScheduleItem[],
-    indexes: readonly number[],
-    results: ScheduleResult[],
-  ): Promise<void> {
-    const part = indexes.map((index) => items[index] as ScheduleItem);
-    let answers = await this.#sendUnique(shard, part);
-    const refused = part.filter((_, place) => answers[place]?.startsWith("x"));
+  async #sendChunk(shard: number, { items, indexes }: Chunk, results: ScheduleResult[]): Promise<void> {
+    let answers = await this.#sendUnique(shard, items);
+    const refused = items.filter((_, place) => answers[place]?.startsWith("x"));
     if (refused.length > 0) {
       const again = (await this.#sendUnique(shard, refused)).values();
       answers = answers.map((answer) => (answer.startsWith("x") ? (again.next().value as string) : answer));
     }
     const reader = new RecordReader();
-    for (let place = 0; place < part.length; place += 1) {
+    for (let place = 0; place < items.length; place += 1) {
       const answer = answers[place] as string;
-      results[indexes[place] as number] = this.#result(part[place] as ScheduleItem, answer, reader.readAnswer(answer));
+      results[indexes[place] as number] = this.#result(items[place] as ScheduleItem, answer, reader.readAnswer(answer));
     }
   }
 
@@ -203,31 +203,6 @@ function knownUsOf(items: readonly ScheduleItem[], layout: string): number {
     if (sighting.us < knownUs) knownUs = sighting.us;
   }
   return knownUs;
-}
-
-/** Cuts a list into scripts of bounded size. */
-function slicesOf(indexes: readonly number[]): readonly (readonly number[])[] {
-  return Array.from({ length: Math.ceil(indexes.length / bulkMax) }, (_, slice) =>
-    indexes.slice(slice * bulkMax, (slice + 1) * bulkMax),
-  );
-}
-
-/** Cuts the items of one shard into scripts of bounded size in which no id comes twice. */
-function chunksOf(items: readonly ScheduleItem[], indexes: readonly number[]): readonly (readonly number[])[] {
-  const chunks: number[][] = [];
-  let ids = new Set<string>();
-  for (const index of indexes) {
-    const { id } = items[index] as ScheduleItem;
-    let chunk = chunks.at(-1);
-    if (chunk === undefined || chunk.length === bulkMax || ids.has(id)) {
-      chunk = [];
-      chunks.push(chunk);
-      ids = new Set();
-    }
-    chunk.push(index);
-    ids.add(id);
-  }
-  return chunks;
 }
 
 /** Sends items so that no script sees an id twice, each part after the one before it. */
