@@ -169,18 +169,9 @@ export class DeadlineList {
 }
 
 const lists = new WeakMap<Clock, Map<number, DeadlineList>>();
-/** Most callers ask for the same list as the one before. */
-let latest: { readonly clock: Clock; readonly durationMs: number; readonly list: DeadlineList } | undefined;
 
 /** The list that all users of a clock share for one duration, in milliseconds. */
 export function deadlineListOf(clock: Clock, durationMs: number): DeadlineList {
-  if (latest?.durationMs === durationMs && latest.clock === clock) return latest.list;
-  const list = sharedListOf(clock, durationMs);
-  latest = { clock, durationMs, list };
-  return list;
-}
-
-function sharedListOf(clock: Clock, durationMs: number): DeadlineList {
   let ofClock = lists.get(clock);
   if (ofClock === undefined) {
     ofClock = new Map();
@@ -191,7 +182,6 @@ function sharedListOf(clock: Clock, durationMs: number): DeadlineList {
   const ofDuration = ofClock;
   const list = new DeadlineList(clock, durationMs, () => {
     if (ofDuration.get(durationMs) === list) ofDuration.delete(durationMs);
-    if (latest?.list === list) latest = undefined;
   });
   ofClock.set(durationMs, list);
   return list;
