@@ -133,25 +133,33 @@ describe("deadlines that a claim tells", () => {
     expect(next.notes).toEqual(["0000--"]);
   });
 
-  it("are not those of the records, which would be to come, for who was hastened and whose holder vanished", async () => {
-    await shard.schedule("k+600000", "hastened");
-    await shard.call(lua.hasten, { id: "hastened", operation: "1" });
+  /** The holder of the only timer vanishes; how it is delivered next. */
+  async function afterCrash(): Promise<{ firing: LiveFiring<unknown>; record: TimerRecord; nowMs: number }> {
     await shard.claimNext(10);
     await shard.lapse();
     await shard.call(lua.reap, { limit: 10, attemptsMax: 3, leaseUs: 50_000_000, error: "gone" });
     const { timers, deadlines, notes, nowUs } = await shard.claimNext(10);
-    const record = decodeRecord(timers[1] as string) as TimerRecord;
+    const [id, text] = timers as [string, string];
+    const record = decodeRecord(text) as TimerRecord;
     const batch = { nowUs, join: () => undefined } as unknown as Batch;
-    const { dueAtMs, latenessMs } = new LiveFiring(
-      batch,
-      "hastened",
-      Number(deadlines[0]) / 1_000,
-      record,
-      notes[0] ?? null,
-    );
-    expect(record.dueAtMs).toBeGreaterThan(nowUs / 1_000);
-    expect(dueAtMs).toBeLessThanOrEqual(nowUs / 1_000);
-    expect(latenessMs).toBeGreaterThanOrEqual(0);
+    const firing = new LiveFiring<unknown>(batch, id, Number(deadlines[0]) / 1_000, record, notes[0] ?? null);
+    return { firing, record, nowMs: nowUs / 1_000 };
+  }
+
+  it("are not those of the records, which would be to come, for who was hastened and whose holder vanished", async () => {
+    await shard.schedule("k+600000", "hastened");
+    await shard.call(lua.hasten, { id: "hastened", operation: "1" });
+    const { firing, record, nowMs } = await afterCrash();
+    expect(record.dueAtMs).toBeGreaterThan(nowMs);
+    expect(firing.dueAtMs).toBeLessThanOrEqual(nowMs);
+    expect(firing.latenessMs).toBeGreaterThanOrEqual(0);
+  });
+
+  it("are those of the records, and not when the crash was noticed, for who was not hastened", async () => {
+    await shard.set("plain");
+    const { firing, nowMs } = await afterCrash();
+    expect(firing.dueAtMs).toBe(1_000);
+    expect(firing.latenessMs).toBe(nowMs - 1_000);
   });
 
   it("K7 are told again with a repeat, each with its timer, of those that are still leased", async () => {
