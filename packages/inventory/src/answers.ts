@@ -14,11 +14,11 @@ export function linesOfOrder({ basket }: Order): Line[] {
 }
 
 /** A "no" with every line that was short. */
-export function insufficient({ asked, available }: StoredRecord): Insufficient {
+export function insufficient({ operation, asked, available }: StoredRecord): Insufficient {
   const shortages: Shortage[] = [];
   for (const [index, { sku, quantity }] of asked.entries()) {
-    // An adjustment asks for less than nothing when it takes.
-    const [wanted, there] = [Math.abs(quantity), available[index] ?? 0];
+    // An adjustment asks for less than nothing where it takes; what it brings is never short.
+    const [wanted, there] = [operation === "adjust" ? -quantity : quantity, available[index] ?? 0];
     if (there < wanted) shortages.push({ sku, wanted, available: there });
   }
   return { kind: "insufficient", shortages };

@@ -155,6 +155,17 @@ describe.each(kinds)("on %s", (kind) => {
     expect(doubled).toEqual({ kind: "decremented", lines: [line("a", 5)] });
   });
 
+  it("V3 an adjustment that takes of one sku and brings of another tells what is short, and not what it brings", async () => {
+    const stock = place.inventory();
+    await stock.restock({ operationId: "delivery", lines: [line("mug", 3)] });
+    const recount = { operationId: "recount", reason: "mixed up", lines: [line("mug", -10), line("cup", 5)] };
+    const no = { kind: "insufficient", shortages: [{ sku: "mug", wanted: 10, available: 3 }] };
+    expect(await stock.adjust(recount)).toEqual(no);
+    expect(await stock.adjust(recount)).toEqual(no);
+    expect(await stock.outcome("recount")).toEqual(no);
+    expect((await stock.level("cup")).onHand).toBe(0);
+  });
+
   it("V3 counter-test: a recipe that looks at one line after the other takes a sku on two lines below 0", async () => {
     const key = "{v3}recipe";
     await place.client.set(key, 1);

@@ -37,8 +37,9 @@ export interface Reached {
   turns: number;
 }
 
+/** As a change: all of it up, all of it down, or with 0 one sku up and the others down. */
 function signed(asked: Lines, sign: number): Lines {
-  return asked.map(({ sku, quantity }) => ({ sku, quantity: sign * quantity }));
+  return asked.map(({ sku, quantity }) => ({ sku, quantity: (sign || (sku === "a" ? 1 : -1)) * quantity }));
 }
 
 function strike(proxy: FaultProxy, kind: string | null): void {

@@ -103,7 +103,7 @@ function stepIn({ faults, oneBucket }: Circumstances): fc.Arbitrary<Step> {
     { weight: 3, arbitrary: fc.record({ ...common, kind: fc.constant("restock" as const), lines }) },
     {
       weight: 1,
-      arbitrary: fc.record({ ...common, kind: fc.constant("adjust" as const), lines, sign: fc.constantFrom(1, -1) }),
+      arbitrary: fc.record({ ...common, kind: fc.constant("adjust" as const), lines, sign: fc.constantFrom(1, -1, 0) }),
     },
     { weight: 1, arbitrary: fc.record({ ...common, kind: fc.constant("outcome" as const) }) },
     { weight: 1, arbitrary: fc.record({ ...common, kind: fc.constant("sweep" as const) }) },
