@@ -80,7 +80,9 @@ export function checkId(field: string, value: unknown, issuedAt?: Date | number)
     const atMs = issuedAt instanceof Date ? issuedAt.getTime() : issuedAt;
     bornMs = Math.floor(integer("issuedAt", atMs, timeRangeMs));
   } else if (given.length === 36 && given[14] === "7" && uuid7.test(given)) {
-    bornMs = Number.parseInt(given.slice(0, 8) + given.slice(9, 13), 16);
+    const atMs = Number.parseInt(given.slice(0, 8) + given.slice(9, 13), 16);
+    // One that says it is of a time which no script could take is an id as any other.
+    if (atMs >= timeRangeMs.min && atMs <= timeRangeMs.max) bornMs = atMs;
   }
   return { given, word: escapeWord(given), bornMs };
 }

@@ -314,6 +314,20 @@ describe.each(kinds)("on %s", (kind) => {
     expect((await stock.level("mug")).onHand).toBe(4);
   });
 
+  it("V8 an id that says it is of a time no clock tells is an id as any other, and its hold as long as asked for", async () => {
+    const stock = place.inventory();
+    await stock.restock({ operationId: "delivery", lines: [line("mug", 5)] });
+    for (const reservationId of ["ffffffff-ffff-7fff-bfff-ffffffffffff", "00000000-0000-7000-8000-000000000000"]) {
+      const request = { reservationId, holdMs: 60_000, lines: [line("mug", 1)] };
+      const sentMs = await place.nowMs(stock);
+      const held = await stock.reserve(request);
+      if (held.kind !== "reserved") throw new Error(held.kind);
+      expect(held.expiresAtMs - sentMs).toBeGreaterThanOrEqual(60_000);
+      expect(held.expiresAtMs - (await place.nowMs(stock))).toBeLessThanOrEqual(60_001);
+      expect(await stock.reserve(request)).toEqual(held);
+    }
+  });
+
   it("V8 a live hold is never forgotten, however many turns the records take meanwhile", async () => {
     const stock = place.inventory();
     await stock.restock({ operationId: "delivery", lines: [line("mug", 9)] });
