@@ -44,12 +44,27 @@ export function checkOperation(
   }
 }
 
-function sameLines(order: Order, asked: readonly Line[]): boolean {
-  const lines = linesOfOrder(order);
+function sameLines(lines: readonly Line[], asked: readonly Line[]): boolean {
   return (
     lines.length === asked.length &&
     lines.every(({ sku, quantity }, index) => asked[index]?.sku === sku && asked[index].quantity === quantity)
   );
+}
+
+function wordsOf(lines: readonly Line[]): string {
+  return lines.map(({ sku, quantity }) => `${sku} ${quantity}`).join(", ");
+}
+
+/** @throws DifferentRequestError when the operation that confirmed has confirmed something else */
+export function checkConfirmed(
+  resource: string,
+  operationId: string,
+  { taken, confirmed }: StoredRecord,
+  lines: readonly Line[] = taken,
+): void {
+  if (sameLines(lines, confirmed)) return;
+  const detail = `${wordsOf(confirmed)}, now ${wordsOf(lines)}`;
+  throw new DifferentRequestError(resource, operationId, "lines", detail);
 }
 
 /** @throws IdSealedError, DifferentRequestError naming what differs */
@@ -59,16 +74,8 @@ export function checkSame(resource: string, order: Order, record: StoredRecord):
   const differ = (field: DifferentRequestError["field"], before: unknown, now: unknown): never => {
     throw new DifferentRequestError(resource, id.given, field, `${String(before)}, now ${String(now)}`);
   };
-  if (!sameLines(order, record.asked)) {
-    const words = record.asked.map(({ sku, quantity }) => `${sku} ${quantity}`).join(", ");
-    differ(
-      "lines",
-      words,
-      linesOfOrder(order)
-        .map(({ sku, quantity }) => `${sku} ${quantity}`)
-        .join(", "),
-    );
-  }
+  const lines = linesOfOrder(order);
+  if (!sameLines(lines, record.asked)) differ("lines", wordsOf(record.asked), wordsOf(lines));
   const named = reference === none ? undefined : unescapeWord(reference);
   if (named !== record.reference) differ(operation === "j" ? "reason" : "orderId", record.reference, named);
   if (operation === "v" && holdMs !== record.holdMs) differ("holdMs", record.holdMs, holdMs);

@@ -3,6 +3,7 @@
  * with "=" is a record, of this request or of an earlier one under the same id, and tells.
  */
 import {
+  checkConfirmed,
   checkOperation,
   checkSame,
   exceeded,
@@ -107,8 +108,14 @@ export class Ordering {
     if (answer.charAt(0) === "a") return { kind: "absent" };
     const record = this.#record("c", answer);
     switch (answer.charAt(0)) {
-      case "c":
+      case "c": {
+        // Without a name of its own no other call confirms what this one did.
+        const { operationId, lines } = request;
+        if (operationId !== undefined) {
+          checkConfirmed(this.#resource, operationId, record, lines === undefined ? lines : basketLines(lines));
+        }
         return { kind: "confirmed", lines: record.confirmed };
+      }
       case "C":
         return { kind: "already-confirmed", lines: record.confirmed };
       case "R":
@@ -118,7 +125,7 @@ export class Ordering {
       case "i":
         return missingOf(record);
       case "e":
-        throw exceeded(this.#resource, id, record, basketLines(request.lines));
+        throw exceeded(this.#resource, id, record, basketLines(request.lines ?? []));
       default:
         throw this.#otherOperation(id, record);
     }
@@ -212,6 +219,6 @@ export class Ordering {
   }
 }
 
-function basketLines(lines: readonly Line[] | undefined): Line[] {
-  return lines === undefined ? [] : linesOf(basket(lines).text.split(" "));
+function basketLines(lines: readonly Line[]): Line[] {
+  return linesOf(basket(lines).text.split(" "));
 }

@@ -96,10 +96,11 @@ describe("an id that comes twice in one tick", () => {
     // What another one holds, a second end could take without anybody noticing.
     await stock.restock({ operationId: "more", lines: [line("mug", 5)] });
     await stock.reserve({ reservationId: "other", lines: [line("mug", 8)] });
+    const part = { reservationId: "r", operationId: "c", lines: [line("mug", 1)] };
     const kinds = await Promise.all([
-      stock.confirm({ reservationId: "r", operationId: "c", lines: [line("mug", 1)] }),
+      stock.confirm(part),
       stock.release({ reservationId: "r" }),
-      stock.confirm({ reservationId: "r", operationId: "c" }),
+      stock.confirm(part),
       stock.confirm({ reservationId: "r" }),
     ]);
     expect(kinds.map(({ kind }) => kind)).toEqual(["confirmed", "already-confirmed", "confirmed", "already-confirmed"]);

@@ -104,6 +104,32 @@ describe.each(kinds)("on %s", (kind) => {
     expect(await stock.level("mug")).toEqual({ onHand: 8, reserved: 2, available: 6 });
   });
 
+  it("V2 a confirmation under the id of another one that took another part is refused, and changes nothing", async () => {
+    const stock = place.inventory();
+    await stock.restock({ operationId: "delivery", lines: [line("mug", 9), line("cup", 9)] });
+    await stock.reserve({ reservationId: "r", lines: [line("mug", 2), line("cup", 1)] });
+    const part = { reservationId: "r", operationId: "payment", lines: [line("mug", 1)] };
+    expect((await stock.confirm(part)).kind).toBe("confirmed");
+    for (const lines of [undefined, [line("mug", 2)], [line("mug", 1), line("cup", 1)], [line("mug", 3)]]) {
+      const error = await failure(stock.confirm({ ...part, lines }));
+      expect(error).toMatchObject({ name: "DifferentRequestError", id: "payment", field: "lines", effect: "none" });
+    }
+    expect(await stock.confirm(part)).toEqual({ kind: "confirmed", lines: part.lines });
+    const other = { ...part, operationId: "another payment", lines: [line("mug", 2)] };
+    expect(await stock.confirm(other)).toEqual({ kind: "already-confirmed", lines: part.lines });
+    // All of it is all of it, named or not.
+    await stock.reserve({ reservationId: "all", lines: [line("mug", 2), line("cup", 1)] });
+    const all = { reservationId: "all", operationId: "payment" };
+    expect((await stock.confirm(all)).kind).toBe("confirmed");
+    expect((await stock.confirm({ ...all, lines: [line("cup", 1), line("mug", 2)] })).kind).toBe("confirmed");
+    expect(await stock.levels(["mug", "cup"])).toEqual(
+      new Map([
+        ["mug", { onHand: 6, reserved: 0, available: 6 }],
+        ["cup", { onHand: 8, reserved: 0, available: 8 }],
+      ]),
+    );
+  });
+
   it("V2 a no stays a no for that id, also when stock has come", async () => {
     const stock = place.inventory();
     await stock.restock({ operationId: "delivery", lines: [line("mug", 1)] });

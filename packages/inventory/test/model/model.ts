@@ -146,7 +146,8 @@ export class Model {
     );
     switch (known.state) {
       case "confirmed":
-        return { kind: known.endedBy === operationId ? "confirmed" : "already-confirmed", lines: known.confirmed };
+        if (known.endedBy !== operationId) return { kind: "already-confirmed", lines: known.confirmed };
+        return same(lines, known.confirmed) ? { kind: "confirmed", lines: known.confirmed } : different("lines");
       case "released":
         return { kind: "already-released" };
       case "no":
