@@ -72,9 +72,9 @@ export class Stockroom {
     const wanted = takenBy(order);
     if (home !== this.main && !basket.skus.every((sku) => this.#hotSkus.has(sku))) {
       const claim = await home.outcome(id, forwarded);
-      if (claim.kind === "forgotten") return { answer: "f", nowMs: 0 };
+      // Bucket 0 knows best whether it is forgotten: a hold may live longer than what points to it.
       if (claim.kind === "known" && !claim.record.startsWith(forwarded)) {
-        return { answer: `=${claim.record}`, nowMs: Math.floor(claim.nowUs / 1_000) };
+        return this.#unlessInMain(id, { answer: `=${claim.record}`, nowMs: Math.floor(claim.nowUs / 1_000) });
       }
       return this.#gathered(
         this.main,
@@ -87,7 +87,7 @@ export class Stockroom {
       () => wanted,
       (final) => home.apply(order, final),
     );
-    if (!answer.answer.startsWith(`=${forwarded}`)) return answer;
+    if (!answer.answer.startsWith(`=${forwarded}`)) return this.#unlessInMain(id, answer);
     return this.#gathered(
       this.main,
       () => wanted,
@@ -120,8 +120,15 @@ export class Stockroom {
     if (this.buckets.length > 1) await this.opened();
     const home = this.#homeOf(id);
     const reply = await home.outcome(id);
-    const elsewhere = reply.kind === "sealed" || (reply.kind === "known" && /^[sf]/u.test(reply.record));
+    const elsewhere = reply.kind !== "known" || /^[sf]/u.test(reply.record);
     return home !== this.main && elsewhere ? this.main.outcome(id) : reply;
+  }
+
+  /** The answer, unless it is of an id that was sealed after its pointer was forgotten: then what bucket 0 knows of it (V8). */
+  async #unlessInMain(id: CheckedId, answer: Answer): Promise<Answer> {
+    if (!answer.answer.startsWith("=s") || this.#homeOf(id) === this.main) return answer;
+    const reply = await this.main.outcome(id);
+    return reply.kind === "known" ? { answer: `=${reply.record}`, nowMs: Math.floor(reply.nowUs / 1_000) } : answer;
   }
 
   #homeOf(id: CheckedId): Bucket {
