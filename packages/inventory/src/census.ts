@@ -4,9 +4,13 @@
  */
 import { integerOr } from "@holdfast/core";
 import type { ResolvedInventoryOptions } from "./options.ts";
-import { escapeWord } from "./packed-text.ts";
-import type { Level, SweepResult } from "./results.ts";
-import { StockTaking } from "./stock-taking.ts";
+import { SpreadStockError } from "./errors.ts";
+import type { Cursor } from "./movement.ts";
+import type { CheckedId } from "./order.ts";
+import { escapeWord, unescapeWord } from "./packed-text.ts";
+import { parcelsIn } from "./parcel.ts";
+import type { Level, SeedResult, SweepResult } from "./results.ts";
+import { skusMax, StockTaking } from "./stock-taking.ts";
 import type { Stockroom } from "./stockroom.ts";
 
 const none: Level = { onHand: 0, reserved: 0, available: 0 };
@@ -49,6 +53,29 @@ export class Census {
     return sum;
   }
 
+  /**
+   * Sets what is on hand: in the bucket that is named, else of the skus as a whole, which then have to lie in the first one alone.
+   * @param counts on hand by escaped sku
+   * @throws SpreadStockError, and as StockTaking.seed
+   */
+  async seed(
+    counts: ReadonlyMap<string, number>,
+    ifCursor: Cursor,
+    operation: CheckedId,
+    index: number | undefined,
+  ): Promise<SeedResult> {
+    const counting = this.of(index);
+    if (this.#counting.length > 1) await this.#stockroom.opened();
+    if (this.#counting.length > 1 && index === undefined) {
+      const elsewhere = await this.#elsewhere([...counts.keys()]);
+      // The id decides first (V2): since it was carried out, units may have gone anywhere.
+      if (elsewhere !== undefined && !(await counting.knows(operation))) {
+        throw new SpreadStockError(counting.bucket.resource, unescapeWord(elsewhere.sku), elsewhere.bucket);
+      }
+    }
+    return counting.seed(counts, ifCursor, operation);
+  }
+
   /** All skus that were ever there, each once. */
   async *skus(): AsyncGenerator<string, void, undefined> {
     const seen = new Set<string>();
@@ -70,5 +97,20 @@ export class Census {
       more: replies.some(({ left }) => left),
       nextExpiryAtMs: next.length === 0 ? null : Math.min(...next),
     };
+  }
+
+  /** One of these skus that a bucket other than the first has, or has sent away; what leaves the first one is in its log. */
+  async #elsewhere(skus: readonly string[]): Promise<{ readonly sku: string; readonly bucket: number } | undefined> {
+    await this.#stockroom.gathering.deliverAll();
+    for (let from = 0; from < skus.length; from += skusMax) {
+      const part = skus.slice(from, from + skusMax);
+      for (const bucket of this.#stockroom.buckets.slice(1)) {
+        const { counters, transit } = await bucket.levels(part);
+        const sent = new Set(parcelsIn(bucket.index, transit).map(({ sku }) => sku));
+        const sku = part.find((each, at) => counters[at * 2] !== 0 || counters[at * 2 + 1] !== 0 || sent.has(each));
+        if (sku !== undefined) return { sku, bucket: bucket.index };
+      }
+    }
+    return undefined;
   }
 }

@@ -131,6 +131,24 @@ export class BucketsMismatchError extends HoldfastError {
   }
 }
 
+/** What a seed would set in one bucket is not all there is: another one has some, too. Nothing was done. */
+export class SpreadStockError extends HoldfastError {
+  override readonly name = "SpreadStockError";
+  readonly code = "INVENTORY_SPREAD_STOCK";
+  readonly effect = "none";
+  readonly sku: string;
+  /** A bucket that has some, or had when it was sent on its way. */
+  readonly bucket: number;
+
+  constructor(resource: string, sku: string, bucket: number) {
+    super(
+      `${resource}: nothing was done, since bucket ${bucket} has units of "${sku}", too, and a count of it would come on top of them; seed bucket by bucket (options bucket and ifCursor), or adjust`,
+    );
+    this.sku = sku;
+    this.bucket = bucket;
+  }
+}
+
 /** The log has another movement where the cursor points: a failover, or a restored backup, took movements back. */
 export class ForkedLogError extends HoldfastError {
   override readonly name = "ForkedLogError";

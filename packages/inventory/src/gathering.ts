@@ -9,7 +9,7 @@ import type { EventSink } from "@holdfast/core";
 import type { Bucket } from "./bucket.ts";
 import type { InventoryEvent } from "./events.ts";
 import { unescapeWord } from "./packed-text.ts";
-import { parcelOf } from "./parcel.ts";
+import { parcelsIn } from "./parcel.ts";
 import type { Parcel } from "./parcel.ts";
 import type { LevelsReply } from "./scripts.ts";
 
@@ -104,14 +104,4 @@ export class Gathering {
       }));
     }
   }
-}
-
-/** Parcels on record in a bucket: fields and values in turn. */
-function parcelsIn(from: number, transit: readonly string[]): Parcel[] {
-  const parcels: Parcel[] = [];
-  for (let at = 0; at + 1 < transit.length; at += 2) {
-    const to = /^to:(\d+)$/u.exec(transit[at] as string)?.[1];
-    if (to !== undefined) parcels.push(parcelOf(from, Number(to), transit[at + 1] as string));
-  }
-  return parcels;
 }

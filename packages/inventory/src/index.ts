@@ -29,6 +29,7 @@ export {
   IdSealedError,
   InconsistentStockError,
   MovementGapError,
+  SpreadStockError,
   StockFileError,
   StockOverflowError,
 } from "./errors.ts";

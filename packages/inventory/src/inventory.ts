@@ -200,8 +200,9 @@ export class Inventory implements AsyncDisposable {
   /**
    * Sets what is on hand, if nothing has moved since `ifCursor`: take the snapshot at a known place of the log, so that sales that come
    * meanwhile are not overwritten. Up to 1,000 skus are set in one step, more in several, each if nothing has moved since the one before.
-   * @param snapshot skus and what is on hand; others stay as they are. Goes into bucket 0
-   * @throws TypeError, RangeError; ForkedLogError, MovementGapError when the log is not the one of `ifCursor`; DifferentRequestError,
+   * @param snapshot skus and what is on hand; others stay as they are. Of a spread inventory it goes into one bucket: the one that is named,
+   *   else bucket 0, if no other has any of the skus
+   * @throws TypeError, RangeError; SpreadStockError when another has; ForkedLogError, MovementGapError when the log is not the one of `ifCursor`; DifferentRequestError,
    *   IdForgottenError, StockOverflowError; and what every call of Redis throws
    */
   async seed(snapshot: Snapshot, options: SeedOptions): Promise<SeedResult> {
@@ -210,7 +211,7 @@ export class Inventory implements AsyncDisposable {
     optionsObject("options", options);
     const ifCursor = checkCursor("ifCursor", options.ifCursor);
     const { operationId = this.#options.random.id() } = options;
-    return this.#census.of(0).seed(counts, ifCursor, checkId("operationId", operationId));
+    return this.#census.seed(counts, ifCursor, checkId("operationId", operationId), options.bucket);
   }
 
   /**

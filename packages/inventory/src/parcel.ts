@@ -17,3 +17,13 @@ export function parcelOf(from: number, to: number, text: string): Parcel {
   const [number = "", sku = "", quantity = ""] = text.split(" ");
   return { from, to, number, sku, quantity, text };
 }
+
+/** Parcels on record in a bucket: fields and values in turn. */
+export function parcelsIn(from: number, transit: readonly string[]): Parcel[] {
+  const parcels: Parcel[] = [];
+  for (let at = 0; at + 1 < transit.length; at += 2) {
+    const to = /^to:(\d+)$/u.exec(transit[at] as string)?.[1];
+    if (to !== undefined) parcels.push(parcelOf(from, Number(to), transit[at + 1] as string));
+  }
+  return parcels;
+}

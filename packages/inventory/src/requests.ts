@@ -50,4 +50,9 @@ export interface SeedOptions {
   readonly ifCursor: Cursor;
   /** Names the call. Default a new id. */
   readonly operationId?: string | undefined;
+  /**
+   * Bucket of a spread inventory: what is on hand there, and the cursor is that of its log. Default 0, and then it is a count of the skus as
+   * a whole, which is refused when other buckets have some of them.
+   */
+  readonly bucket?: number | undefined;
 }

@@ -36,7 +36,7 @@ export interface Reconciliation {
 }
 
 /** Skus of one script: about 2 ms of the server's time. */
-const skusMax = 1_000;
+export const skusMax = 1_000;
 const pageMax = 500;
 const scanMax = 500;
 
@@ -117,6 +117,14 @@ export class StockTaking {
       ({ cursor } = result);
     }
     return { kind: "seeded", cursor };
+  }
+
+  /** Whether anything is remembered under an id. */
+  async knows({ word, given }: CheckedId): Promise<boolean> {
+    const { connection, keys } = this.bucket;
+    const call = this.bucket.call("seed", given, "none");
+    const asked = [keys.recordsA, keys.recordsB].map((key) => connection.read("HGET", [key, word], call));
+    return (await Promise.all(asked)).some((record) => typeof record === "string");
   }
 
   /**

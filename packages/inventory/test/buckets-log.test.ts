@@ -53,7 +53,7 @@ describe.each(kinds)("on %s", (kind) => {
     expect(await failure(reading())).toMatchObject(lost);
     expect(await failure(stock.consumer("ledger", { bucket: 2 }).commit(cursor))).toMatchObject(lost);
     expect(await failure(stock.reconcile({ hot: 14 }, cursor, { bucket: 2 }))).toMatchObject(lost);
-    expect(await failure(stock.seed({ hot: 1 }, { ifCursor: cursor }))).toMatchObject(lost);
+    expect(await failure(stock.seed({ hot: 1 }, { ifCursor: cursor, bucket: 2 }))).toMatchObject(lost);
     await stock.decrement({ operationId: idIn(1, "sold"), lines: [line("hot", 2)] });
     expect(await stock.reconcile({ hot: 12 }, cursor, { bucket: 1 })).toMatchObject({ drift: [], compared: 1 });
     expect((await stock.reconcile({ hot: 13 }, cursor, { bucket: 1 })).drift).toEqual([
