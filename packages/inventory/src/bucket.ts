@@ -75,6 +75,8 @@ export class Bucket {
   readonly #trials: Coalescer<Order, Answer>;
   readonly #settlements: Coalescer<Settlement, Answer>;
   readonly #trialSettlements: Coalescer<Settlement, Answer>;
+  /** How many of the holds that end late need no look, since they are as long as they were asked for. */
+  #lateSkip = 0;
 
   constructor(
     connection: Connection,
@@ -204,11 +206,13 @@ export class Bucket {
       await this.connection.run(
         sweepScript,
         this.#stockKeys(),
-        { ...this.common(), expireMax: holdsMax, holdMs: this.#options.holdMs },
+        { ...this.common(), expireMax: holdsMax, holdMs: this.#options.holdMs, lateSkip: this.#lateSkip },
         this.call("sweep", undefined, "none"),
       ),
     );
     this.#returned(reply.lapsed);
+    // Each sweep goes on where the last one stopped, or long holds would keep it from those that are too long (K8).
+    this.#lateSkip = reply.looked < holdsMax ? 0 : this.#lateSkip + reply.looked - reply.shortened;
     return reply;
   }
 

@@ -2154,13 +2154,13 @@ return "settled " .. nowText .. (lapsed > 0 and " " .. lapsed or " 0") .. "\\n" 
 export const sweep = {
   name: "inventory.sweep",
   keys: ["stock", "recordsA", "recordsB", "due", "log"],
-  args: ["layout", "notAfterUs", "keepMs", "expireMax", "holdMs"],
+  args: ["layout", "notAfterUs", "keepMs", "expireMax", "holdMs", "lateSkip"],
   rest: null,
   replies: ["form", "bad-stock", "too-late", "swept"],
-  sha1: "cb3290e0489b431347e057939b4885ddb94a12e3" as string,
+  sha1: "20d9233fad834316ae8603fd869a3e6456bad863" as string,
   source: `local stock, recordsA, recordsB, due, log = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local layout, notAfterUs, keepMs = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local expireMax, holdMs = tonumber(ARGV[4]), tonumber(ARGV[5])
+local expireMax, holdMs, lateSkip = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 local time = redis.call("TIME")
 local nowUs = time[1] * 1000000 + time[2]
 local nowText = time[1] .. string.sub("00000" .. time[2], -6)
@@ -2345,8 +2345,8 @@ if bad then
   return { "bad-stock", bad }
 end
 local lateText = string.format("%.0f", nowMs + 1 + holdMs + 1)
-local late = redis.call("ZRANGE", due, lateText, "+inf", "BYSCORE", "LIMIT", 0, expireMax)
-local found = records(late, 1, #late)
+local late = redis.call("ZRANGE", due, lateText, "+inf", "BYSCORE", "LIMIT", lateSkip, expireMax)
+local found, shortened = records(late, 1, #late), 0
 for at, id in ipairs(late) do
   local record = found[at]
   if record and string.sub(record, 1, 2) == "hv" then
@@ -2356,7 +2356,7 @@ for at, id in ipairs(late) do
       hold.endText = string.format("%.0f", nowMs + lengthMs)
       held[#held + 1] = hold.endText
       held[#held + 1] = id
-      nextMs = math.min(nextMs, nowMs + lengthMs)
+      nextMs, shortened = math.min(nextMs, nowMs + lengthMs), shortened + 1
       mark(id, hold, "h", "")
     end
   end
@@ -2415,6 +2415,7 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
     redis.call("ZADD", due, unpack(held, from, min(from + chunk - 1, #held)))
   end
 end
-return { "swept", nowText, lapsed, dueLeft and "1" or "0", nextMs < math.huge and string.format("%.0f", nextMs) or "" }
+local nextText = nextMs < math.huge and string.format("%.0f", nextMs) or ""
+return { "swept", nowText, lapsed, dueLeft and "1" or "0", nextText, #late, shortened }
 ` as string,
 } as const;

@@ -124,6 +124,9 @@ export interface SweepReply {
   readonly lapsed: number;
   readonly left: boolean;
   readonly nextMs: number | null;
+  /** Holds that were looked at since they end later than a usual one, and how many of them were shortened. */
+  readonly looked: number;
+  readonly shortened: number;
 }
 
 /** Returns due holds. */
@@ -135,7 +138,8 @@ export const sweepScript: Script<typeof lua.sweep, SweepReply | Refusal> = defin
       const lapsed = fields.integer();
       const left = fields.text() === "1";
       const next = fields.text();
-      return { kind: "swept", lapsed, left, nextMs: next === "" ? null : Number(next) };
+      const [looked, shortened] = [fields.integer(), fields.integer()];
+      return { kind: "swept", lapsed, left, nextMs: next === "" ? null : Number(next), looked, shortened };
     },
   }),
 );

@@ -2,7 +2,7 @@
 import { beforeEach, expect, it } from "vitest";
 import { Inventory } from "../src/index.ts";
 import { bucketKeys } from "../src/keys.ts";
-import { endHolds, openClients, passed, patient, proxiedServer } from "./clients.ts";
+import { endHolds, openClients, passed, patient, proxiedServer, serverMs } from "./clients.ts";
 
 const line = (sku: string, quantity: number): { sku: string; quantity: number } => ({ sku, quantity });
 const open = openClients();
@@ -87,4 +87,22 @@ it("V4 a script returns about a thousand lines of due holds at most: large baske
   expect(await stock.sweep()).toMatchObject({ expired: 2, more: true });
   expect(await stock.sweep()).toMatchObject({ expired: 2, more: false });
   expect(await stock.level("sku-599")).toEqual({ onHand: 4, reserved: 0, available: 4 });
+});
+
+it("K8 holds that are long by right do not keep a sweep from those that the clock has made too long", async () => {
+  const { due, recordsA } = bucketKeys("holdfast", "shop", 0);
+  await abandon(25, [line("mug", 1)], 3_600_000);
+  // As when the clock has gone back by a day since.
+  const dayMs = 86_400_000;
+  for (let cart = 0; cart < 25; cart += 1) {
+    const record = String(await place.server.call("HGET", recordsA, `cart-${cart}`));
+    const later = record.replaceAll(/\d{13}/gu, (ms) => String(Number(ms) + dayMs));
+    await place.server.call("HSET", recordsA, `cart-${cart}`, later);
+    await place.server.call("ZINCRBY", due, dayMs, `cart-${cart}`);
+  }
+  // What a sweep has shortened it meets again with the next, once.
+  for (let sweep = 0; sweep < 6; sweep += 1) expect(await stock.sweep({ holdsMax: 10 })).toMatchObject({ expired: 0 });
+  const latest = (await place.server.call("ZRANGE", due, -1, -1, "WITHSCORES")) as [string, string];
+  expect(Number(latest[1]) - (await serverMs(place.server))).toBeLessThanOrEqual(3_600_001);
+  expect(await stock.level("mug")).toEqual({ onHand: 500, reserved: 25, available: 475 });
 });

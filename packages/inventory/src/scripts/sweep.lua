@@ -13,15 +13,17 @@ ARGV
   keepMs      how long a record is kept at least
   expireMax   most holds ended at a time, and about ten times as many of their lines
   holdMs      length of a usual hold: those that end later are looked at
+  lateSkip    how many of them are passed over: the sweeps before have looked at them
 REPLIES
   {"form", form}         the location is kept in another form
   {"bad-stock", field}   a counter is none, nothing was done
   {"too-late", now}
-  {"swept", now, lapsed, left, nextMs}  left is "1" when due holds are still unreturned; nextMs the next end of a hold, empty for none
+  {"swept", now, lapsed, left, nextMs, looked, shortened}  left is "1" when due holds are still unreturned; nextMs the next end of a
+                         hold, empty for none; how many late ones were looked at, and how many of them shortened
 ]]
 local stock, recordsA, recordsB, due, log = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local layout, notAfterUs, keepMs = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local expireMax, holdMs = tonumber(ARGV[4]), tonumber(ARGV[5])
+local expireMax, holdMs, lateSkip = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 -- @include time
 -- @include bound
 local wanted = {}
@@ -32,8 +34,8 @@ if bad then
   return { "bad-stock", bad }
 end
 local lateText = string.format("%.0f", nowMs + 1 + holdMs + 1)
-local late = redis.call("ZRANGE", due, lateText, "+inf", "BYSCORE", "LIMIT", 0, expireMax)
-local found = records(late, 1, #late)
+local late = redis.call("ZRANGE", due, lateText, "+inf", "BYSCORE", "LIMIT", lateSkip, expireMax)
+local found, shortened = records(late, 1, #late), 0
 for at, id in ipairs(late) do
   local record = found[at]
   if record and string.sub(record, 1, 2) == "hv" then
@@ -44,7 +46,7 @@ for at, id in ipairs(late) do
       hold.endText = string.format("%.0f", nowMs + lengthMs)
       held[#held + 1] = hold.endText
       held[#held + 1] = id
-      nextMs = math.min(nextMs, nowMs + lengthMs)
+      nextMs, shortened = math.min(nextMs, nowMs + lengthMs), shortened + 1
       mark(id, hold, "h", "")
     end
   end
@@ -54,4 +56,5 @@ if turned and #kept == 0 then
   nextBefore = nil
 end
 -- @include write
-return { "swept", nowText, lapsed, dueLeft and "1" or "0", nextMs < math.huge and string.format("%.0f", nextMs) or "" }
+local nextText = nextMs < math.huge and string.format("%.0f", nextMs) or ""
+return { "swept", nowText, lapsed, dueLeft and "1" or "0", nextText, #late, shortened }
