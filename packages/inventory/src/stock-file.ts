@@ -74,8 +74,35 @@ async function* pieces(source: StockSource): AsyncGenerator<string> {
     return;
   }
   const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-  for await (const piece of source) yield typeof piece === "string" ? piece : decoder.decode(piece, { stream: true });
-  yield decoder.decode();
+  let line = 1;
+  for await (const piece of source) {
+    let words: string;
+    try {
+      words = typeof piece === "string" ? piece : decoder.decode(piece, { stream: true });
+    } catch (error) {
+      throw new StockFileError(line + linesBeforeFault(piece as Uint8Array), notText, { cause: error });
+    }
+    yield words;
+    line += breaksIn(words);
+  }
+  try {
+    yield decoder.decode();
+  } catch (error) {
+    throw new StockFileError(line, notText, { cause: error });
+  }
+}
+
+const notText = "it is no UTF-8 text";
+
+function breaksIn(words: string): number {
+  return words.split("\n").length - 1;
+}
+
+/** Line breaks of a piece before the first byte that is no text; its first ones may end a character of the piece before. */
+function linesBeforeFault(piece: Uint8Array): number {
+  const first = piece.findIndex((byte) => byte >> 6 !== 0b10);
+  const words = new TextDecoder().decode(piece.subarray(Math.max(first, 0)));
+  return breaksIn(words.slice(0, words.indexOf("\uFFFD")));
 }
 
 async function* csvRows(source: StockSource, min: number): AsyncGenerator<Row> {

@@ -210,4 +210,38 @@ describe("stock files", () => {
       expect(levels.size).toBe(skus.length);
     }
   });
+
+  it("what is exported with skus that are sold out is imported as a count, as the README says", async () => {
+    const stock = place.inventory();
+    const lines = [
+      { sku: "mug", quantity: 5 },
+      { sku: "cup", quantity: 2 },
+    ];
+    await stock.restock({ operationId: "delivery", lines });
+    await stock.decrement({ operationId: "sold", lines: [{ sku: "cup", quantity: 2 }] });
+    for (const format of ["csv", "jsonl"] as const) {
+      const copy = place.inventory({ buckets: { mug: 3 } });
+      const options = { format, operationId: "copy", mode: "count", ifCursor: startCursor } as const;
+      const copied = await importStock(copy, exportStock(stock, { format }), options);
+      expect(copied).toMatchObject({ kind: "imported", rows: 2, units: 5, applied: 2 });
+      const skus: string[] = [];
+      for await (const sku of copy.skus()) skus.push(sku);
+      expect(skus.toSorted()).toEqual(["cup", "mug"]);
+      expect((await copy.level("mug")).onHand).toBe(5);
+    }
+  });
+
+  it("bytes that are no text are refused with their line, however the file comes in pieces", async () => {
+    const stock = place.inventory();
+    const bytes = Buffer.concat([Buffer.from("sku,quantity\nmüg,1\ncup"), Buffer.from([0xff]), Buffer.from(",1\n")]);
+    const cut = Buffer.from("sku,quantity\nmug,1\nmü");
+    const sources = [bytes, cut.subarray(0, -1)].flatMap((file) => [
+      [file],
+      Array.from(file, (_, index) => file.subarray(index, index + 1)),
+    ]);
+    for (const source of sources) {
+      const error = await failure(importStock(stock, source, { format: "csv", operationId: "x" }));
+      expect(error).toMatchObject({ name: "StockFileError", line: 3 });
+    }
+  });
 });
