@@ -30,8 +30,11 @@ export type ReserveAcrossResult =
   | { readonly kind: "insufficient"; readonly inventory: string; readonly shortages: readonly Shortage[] }
   /** One place was short and still returning due holds; the others were given back. Try again with new ids. */
   | { readonly kind: "busy"; readonly inventory: string }
-  /** Under these ids something was released or has expired before; the others were given back. Use new ids. */
-  | { readonly kind: "ended"; readonly inventory: string; readonly state: "released" | "expired" };
+  /**
+   * Under these ids something was released or has expired before; the others were given back. Use new ids. With `confirmed` a place is sold
+   * that others would have had to be sold with, and nothing was given back: `confirmAcross` with these ids goes on.
+   */
+  | { readonly kind: "ended"; readonly inventory: string; readonly state: "released" | "expired" | "confirmed" };
 
 /** What became of one place. */
 export interface PartOutcome {
@@ -85,6 +88,9 @@ export async function reserveAcross(parts: readonly ReservePart[]): Promise<Rese
       done[index] = result;
       continue;
     }
+    const sold = done.findIndex((part) => part?.state === "confirmed");
+    const confirmed = sold < 0 && result.kind === "reserved" ? await soldIn(order.slice(step + 1)) : parts[sold]?.stock;
+    if (confirmed !== undefined) return { kind: "ended", inventory: confirmed.name, state: "confirmed" };
     // What ended may have been given back by a process that died before it came to the places behind.
     await undo(result.kind === "reserved" ? order.toSpliced(step, 1) : order.slice(0, step));
     switch (result.kind) {
@@ -97,6 +103,15 @@ export async function reserveAcross(parts: readonly ReservePart[]): Promise<Rese
     }
   }
   return { kind: "reserved", expiresAtMs: Math.min(...done.map(({ expiresAtMs }) => expiresAtMs)), parts: done };
+}
+
+/** A place that is confirmed, asked of places that are given up anyway: what is absent there stays so. */
+async function soldIn(places: readonly (readonly [number, ReservePart])[]): Promise<Inventory | undefined> {
+  for (const [, { stock, reservationId }] of places) {
+    const outcome = await stock.outcome(reservationId);
+    if (outcome.kind === "reserved" && outcome.state === "confirmed") return stock;
+  }
+  return undefined;
 }
 
 /**

@@ -86,6 +86,30 @@ describe.each(kinds)("on %s", (kind) => {
     expect((await failure(reserveAcross([parts[0], parts[0]] as never))).name).toBe("RangeError");
   });
 
+  it.each(["before", "behind"])(
+    "V4 a reservation of which a place %s the ended one is sold is not called ended, nor given back: it is gone on with",
+    async (where) => {
+      const [one, two] = await warehouses();
+      const [north, south] = [one, two].toSorted((a, b) => (a.name < b.name ? -1 : 1)) as [Inventory, Inventory];
+      const [sold, lapsed] = where === "before" ? [north, south] : [south, north];
+      const other = place.inventory();
+      await other.restock({ operationId: "delivery", lines: [line("mug", 3)] });
+      const parts = [
+        { stock: sold, reservationId: "order", lines: [line("mug", 2)] },
+        { stock: lapsed, reservationId: "order", holdMs: 50, lines: [line("mug", 2)] },
+        { stock: other, reservationId: "order", lines: [line("mug", 2)] },
+      ];
+      const reserved = await reserveAcross(parts);
+      // Its process died between two confirmations, and the next one begins from the start.
+      await sold.confirm({ reservationId: "order" });
+      await passed(place, lapsed, reserved.kind === "reserved" ? reserved.expiresAtMs : 0);
+      expect(await reserveAcross(parts)).toEqual({ kind: "ended", inventory: sold.name, state: "confirmed" });
+      expect((await other.level("mug")).reserved).toBe(2);
+      expect((await confirmAcross(parts)).kind).toBe("confirmed");
+      for (const { stock } of parts) expect(await stock.level("mug")).toEqual({ onHand: 1, reserved: 0, available: 1 });
+    },
+  );
+
   it("V3 two callers who want the same in two places never both lose to each other for ever", async () => {
     const [north, south] = await warehouses();
     const wins = await Promise.all(
