@@ -21,10 +21,15 @@ export interface ConsumerOptions {
   readonly pageMax?: number | undefined;
 }
 
-/** What became of a commit. `behind`: another process of this consumer has come further. */
+/** What became of a commit. `behind`: another process of this consumer has come further, or, for a reset, has moved it meanwhile. */
 export interface CommitResult {
   readonly kind: "committed" | "behind";
   readonly cursor: Cursor;
+}
+
+/** What became of a removal. `behind`: another process of this consumer has moved it meanwhile, so it is needed; nothing was done. */
+export interface RemoveResult {
+  readonly kind: "removed" | "behind";
 }
 
 /** About how many movements one script cuts off. */
@@ -67,9 +72,8 @@ export class MovementConsumer {
    * @throws what every call of Redis throws
    */
   async position(): Promise<Cursor> {
-    const call = this.#bucket.call("position", this.name, "none");
-    const found = await this.#bucket.connection.read("HGET", [this.#bucket.keys.positions, this.name], call);
-    return typeof found === "string" ? positionOf(found) : startCursor;
+    const found = await this.#stored();
+    return found === "" ? startCursor : positionOf(found);
   }
 
   /**
@@ -85,26 +89,35 @@ export class MovementConsumer {
    * @throws TypeError, RangeError; ForkedLogError, MovementGapError when the log does not have the cursor's movement
    */
   commit(cursor: Cursor): Promise<CommitResult> {
-    return this.#commit(checkCursor("cursor", cursor), "f");
+    return this.#commit(checkCursor("cursor", cursor), "f", "");
   }
 
   /**
-   * Moves it anywhere, also back: after a fork or a gap was repaired. It begins anew at the given cursor.
+   * Moves it anywhere, also back: after a fork or a gap was repaired. It begins anew at the given cursor, unless another process moves it at
+   * the same time.
    * @throws as commit
    */
-  reset(cursor: Cursor): Promise<CommitResult> {
-    return this.#commit(checkCursor("cursor", cursor), "r");
+  async reset(cursor: Cursor): Promise<CommitResult> {
+    return this.#commit(checkCursor("cursor", cursor), "r", await this.#stored());
   }
 
   /** Forgets it: the log is not kept for it any more. */
-  async remove(): Promise<void> {
-    await this.#commit(startCursor, "d");
+  async remove(): Promise<RemoveResult> {
+    const { kind } = await this.#commit(startCursor, "d", await this.#stored());
+    return { kind: kind === "committed" ? "removed" : "behind" };
   }
 
-  async #commit(cursor: Cursor, mode: "f" | "r" | "d"): Promise<CommitResult> {
+  /** Its position as it is stored, empty when it has none. */
+  async #stored(): Promise<string> {
+    const call = this.#bucket.call("position", this.name, "none");
+    const found = await this.#bucket.connection.read("HGET", [this.#bucket.keys.positions, this.name], call);
+    return typeof found === "string" ? found : "";
+  }
+
+  async #commit(cursor: Cursor, mode: "f" | "r" | "d", was: string): Promise<CommitResult> {
     const { keys, resource, connection } = this.#bucket;
     const { sequence, stamp } = cursor;
-    const args = { consumer: this.name, sequence, stamp, known: entryStart(cursor), mode, trimMax };
+    const args = { consumer: this.name, sequence, stamp, known: entryStart(cursor), mode, was, trimMax };
     const ask = (): Promise<CommitReply> =>
       connection.run(
         commitScript,

@@ -18,7 +18,7 @@ export {
   type ReserveAcrossResult,
   type ReservePart,
 } from "./across.ts";
-export type { CommitResult, ConsumerOptions } from "./consumer.ts";
+export type { CommitResult, ConsumerOptions, RemoveResult } from "./consumer.ts";
 export { MovementConsumer } from "./consumer.ts";
 export {
   BucketsMismatchError,

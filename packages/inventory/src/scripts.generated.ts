@@ -377,13 +377,13 @@ return { "cleared" }
 export const commit = {
   name: "inventory.commit",
   keys: ["stock", "log", "positions"],
-  args: ["notAfterUs", "consumer", "sequence", "stamp", "known", "mode", "trimMax"],
+  args: ["notAfterUs", "consumer", "sequence", "stamp", "known", "mode", "was", "trimMax"],
   rest: null,
   replies: ["too-late", "committed", "behind", "elsewhere"],
-  sha1: "dc3f471cd0b16392f063993a1cac9faf90def863" as string,
+  sha1: "375966ccca1737f105095ae7cd9d112b854bc619" as string,
   source: `local stock, log, positions = KEYS[1], KEYS[2], KEYS[3]
 local notAfterUs, consumer, sequence, stamp = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
-local known, mode, trimMax = ARGV[5], ARGV[6], tonumber(ARGV[7])
+local known, mode, was, trimMax = ARGV[5], ARGV[6], ARGV[7], tonumber(ARGV[8])
 local time = redis.call("TIME")
 local nowUs = time[1] * 1000000 + time[2]
 local nowText = time[1] .. string.sub("00000" .. time[2], -6)
@@ -391,8 +391,10 @@ if nowUs > notAfterUs then
   return { "too-late", nowText }
 end
 local position = redis.call("HGET", positions, consumer)
-if mode == "f" and position and tonumber(string.match(position, "^%d+")) > tonumber(sequence) then
-  return { "behind", position }
+local target = mode == "d" and "" or sequence .. " " .. stamp
+local ahead = mode == "f" and position and tonumber(string.match(position, "^%d+")) > tonumber(sequence)
+if ahead or mode ~= "f" and (position or "") ~= was and (position or "") ~= target then
+  return { "behind", position or "0 " }
 end
 local found = redis.call("XRANGE", log, "0-" .. sequence, "+", "COUNT", 1)[1]
 local next = found and string.sub(found[1], 3) or ""
@@ -403,7 +405,7 @@ end
 if mode == "d" then
   redis.call("HDEL", positions, consumer)
 else
-  redis.call("HSET", positions, consumer, sequence .. " " .. stamp)
+  redis.call("HSET", positions, consumer, target)
 end
 local slowest, cut = math.huge, 0
 for _, each in ipairs(redis.call("HVALS", positions)) do

@@ -13,22 +13,26 @@ ARGV
   stamp       stamp of that position
   known       how that movement begins: kind, time, id; empty when the position is before the first one
   mode        "f" forward only, "r" anywhere (reset), "d" forget the consumer
+  was         for r and d: its position as the caller has read it, empty for none. When it has another one it was moved since, and a
+              request that comes late again would undo that
   trimMax     about how many movements are cut off at a time
 REPLIES
   {"too-late", now}
   {"committed", position, more}  more is "1" when there may be more to cut off: commit the same again
-  {"behind", position}    another process has come further; nothing was done
+  {"behind", position}    another process has come further, or moved it since; nothing was done
   {"elsewhere", form, found, next}  the log does not have that movement: what it has under its number, or nothing, and the number of the
                          next one it has, empty for none
 ]]
 local stock, log, positions = KEYS[1], KEYS[2], KEYS[3]
 local notAfterUs, consumer, sequence, stamp = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
-local known, mode, trimMax = ARGV[5], ARGV[6], tonumber(ARGV[7])
+local known, mode, was, trimMax = ARGV[5], ARGV[6], ARGV[7], tonumber(ARGV[8])
 -- @include time
 -- @include bound
 local position = redis.call("HGET", positions, consumer)
-if mode == "f" and position and tonumber(string.match(position, "^%d+")) > tonumber(sequence) then
-  return { "behind", position }
+local target = mode == "d" and "" or sequence .. " " .. stamp
+local ahead = mode == "f" and position and tonumber(string.match(position, "^%d+")) > tonumber(sequence)
+if ahead or mode ~= "f" and (position or "") ~= was and (position or "") ~= target then
+  return { "behind", position or "0 " }
 end
 local found = redis.call("XRANGE", log, "0-" .. sequence, "+", "COUNT", 1)[1]
 local next = found and string.sub(found[1], 3) or ""
@@ -39,7 +43,7 @@ end
 if mode == "d" then
   redis.call("HDEL", positions, consumer)
 else
-  redis.call("HSET", positions, consumer, sequence .. " " .. stamp)
+  redis.call("HSET", positions, consumer, target)
 end
 local slowest, cut = math.huge, 0
 for _, each in ipairs(redis.call("HVALS", positions)) do
