@@ -25,7 +25,7 @@ import type { Cursor, Movement } from "./movement.ts";
 import { resolveReadOptions } from "./movement-log.ts";
 import { resolveInventoryOptions } from "./options.ts";
 import type { InventoryOptions, ResolvedInventoryOptions } from "./options.ts";
-import { adjustOrder, checkId, decrementOrder, reserveOrder, restockOrder } from "./order.ts";
+import { adjustOrder, checkId, choice, decrementOrder, reserveOrder, restockOrder } from "./order.ts";
 import type { AdjustRequest, DecrementRequest, Order, ReserveRequest, RestockRequest } from "./order.ts";
 import { Ordering } from "./ordering.ts";
 import type { Applied } from "./ordering.ts";
@@ -110,7 +110,7 @@ export class Inventory implements AsyncDisposable {
     this.#assertOpen();
     optionsObject("request", request);
     const { reservationId, operationId, lines, retakeIfExpired } = request;
-    const what = retakeIfExpired === true ? "k" : "c";
+    const what = choice("retakeIfExpired", retakeIfExpired) ? "k" : "c";
     const result = await this.#ordering.confirm({ reservationId, operationId, lines, what });
     return this.#answered("confirm", reservationId, result);
   }
@@ -217,7 +217,7 @@ export class Inventory implements AsyncDisposable {
   /**
    * Compares what is on hand with what a ledger had at a place of the log. Reports, changes nothing; sales that come meanwhile are
    * followed and are no drift.
-   * @param expected on hand by sku as the ledger has it
+   * @param expected on hand by sku as the ledger has it; of a spread inventory in one bucket, bucket 0 unless told which
    * @param at how far the ledger has come
    * @throws TypeError, RangeError, ForkedLogError, MovementGapError, and what every call of Redis throws
    */

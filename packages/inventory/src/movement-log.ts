@@ -8,6 +8,7 @@ import type { Bucket } from "./bucket.ts";
 import { ForkedLogError, MovementGapError } from "./errors.ts";
 import { checkCursor, cursorOf, decodeMovement, foundedIn, foundedOf, startCursor } from "./movement.ts";
 import type { Cursor, Movement } from "./movement.ts";
+import { choice } from "./order.ts";
 import type { MovementsOptions } from "./requests.ts";
 import { readScript } from "./scripts.ts";
 import type { PageReply } from "./scripts.ts";
@@ -28,7 +29,7 @@ export function resolveReadOptions({ after, follow, pageMax, pollMs, signal }: M
   return {
     after: checkCursor("after", after ?? startCursor),
     pageMax: integerOr(500, "pageMax", pageMax, { min: 1, max: 10_000 }),
-    pollMs: follow === true ? everyMs : undefined,
+    pollMs: choice("follow", follow) ? everyMs : undefined,
     signal,
   };
 }

@@ -87,11 +87,16 @@ export function checkId(field: string, value: unknown, issuedAt?: Date | number)
   return { given, word: escapeWord(given), bornMs };
 }
 
-function flagOf(allowPartial: unknown): Order["flag"] {
-  if (allowPartial !== undefined && typeof allowPartial !== "boolean") {
-    throw new TypeError(`allowPartial must be true or false, got ${typeof allowPartial}`);
+/** A choice, false unless it was made. @throws TypeError naming the field */
+export function choice(field: string, value: unknown): boolean {
+  if (value !== undefined && typeof value !== "boolean") {
+    throw new TypeError(`${field} must be true or false, got ${typeof value}`);
   }
-  return allowPartial === true ? "a" : "-";
+  return value === true;
+}
+
+function flagOf(allowPartial: unknown): Order["flag"] {
+  return choice("allowPartial", allowPartial) ? "a" : "-";
 }
 
 /** @throws TypeError, RangeError naming the field */

@@ -10,6 +10,7 @@ import type { Inventory } from "./inventory.ts";
 import { quantityMax } from "./lines.ts";
 import type { Line } from "./lines.ts";
 import type { Cursor } from "./movement.ts";
+import { choice } from "./order.ts";
 import type { SeedResult } from "./results.ts";
 
 /** Of a file: comma-separated values with the columns `sku` and `quantity`, or one JSON object with these fields on each line. */
@@ -168,7 +169,8 @@ export async function importStock(
   const mode = oneOf("mode", options.mode ?? "restock", ["restock", "count"]);
   const operationId = text("operationId", options.operationId, 200);
   const rowsMax = integerOr(500, "rowsMax", options.rowsMax, { min: 1, max: 1_000 });
-  const { ifCursor, dryRun = false, onProgress } = options;
+  const { ifCursor, onProgress } = options;
+  const dryRun = choice("dryRun", options.dryRun);
   if (mode === "count" && ifCursor === undefined)
     throw new TypeError("ifCursor must be given for a count, got undefined");
   const progress = { rows: 0, units: 0, applied: 0 };

@@ -5,7 +5,7 @@ import { channel } from "node:diagnostics_channel";
 import { RedisServer } from "@holdfast/testkit";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { Inventory, inventoryChannel, type InventoryEvent } from "../src/index.ts";
+import { importStock, Inventory, inventoryChannel, type InventoryEvent } from "../src/index.ts";
 import { failure, openClients, passed, patient, turnRecords } from "./clients.ts";
 
 const line = (sku: string, quantity: number): { sku: string; quantity: number } => ({ sku, quantity });
@@ -66,6 +66,11 @@ describe("input", () => {
     );
     expect(await messageOf(stock.seed({ mug: 1 }, {} as never))).toMatch(/ifCursor/u);
     expect(await messageOf(stock.seed({ mug: 1 }, { ifCursor: { sequence: 1, stamp: "x" } }))).toMatch(/stamp/u);
+    const yes = "yes" as never;
+    expect(await messageOf(stock.confirm({ reservationId: "r", retakeIfExpired: yes }))).toMatch(/retakeIfExpired/u);
+    const file = { format: "csv", operationId: "x", dryRun: yes } as const;
+    expect(await messageOf(importStock(stock, "sku,quantity\nmug,1\n", file))).toMatch(/dryRun/u);
+    expect(() => stock.movements({ follow: yes })).toThrow(/follow/u);
     expect(() => stock.movements({ bucket: 1 })).toThrow(/bucket/u);
     expect(() => stock.consumer("")).toThrow(/consumer/u);
     expect(await server.call("DBSIZE")).toBe(0);
