@@ -185,7 +185,7 @@ describe.each(kinds)("on %s", (kind) => {
       for (const request of requests) held.push(await stock.reserve(request));
       await passed(place, stock, bornMs + 60);
       for (const turn of [1, 2, 3]) {
-        const side = String((await place.client.hget(counters, "#side")) ?? "a");
+        const side = (await place.client.hget(counters, "#side")) ?? "a";
         await place.client.hset(counters, "#side", `${side.slice(0, 1)}1`);
         await stock.restock({ operationId: idIn(2, `turn-${turn}`), lines: [line("hot", 1)] });
       }
