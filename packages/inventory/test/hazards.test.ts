@@ -304,30 +304,6 @@ describe("what Redis and the network do", () => {
     expect((await stock.level("mug")).onHand).toBe(5);
   });
 
-  it.each(["reset", "remove"] as const)(
-    "K1 a %s of a consumer whose reply is lost undoes nothing that came before the client sent it again",
-    async (what) => {
-      await stock.restock({ operationId: "k", lines: [line("mug", 5)] });
-      await stock.decrement({ operationId: "d", lines: [line("mug", 1)] });
-      const here = stock.consumer("ledger");
-      const [first, second] = await here.next();
-      if (first === undefined || second === undefined) throw new Error("nothing was read");
-      await here.commit(first);
-      const away = new Inventory(open(place.proxy), "shop", patient).consumer("ledger");
-      await away.next();
-      const lost = place.proxy.swallowReply(/^eval/iu);
-      const ended = what === "reset" ? away.reset(startCursor) : away.remove();
-      await pollUntil("it was carried out", async () => (await here.position()).sequence === 0);
-      const again = place.proxy.hold("request", /^eval/iu);
-      await again.hit;
-      await here.commit(second);
-      again.release();
-      expect(await ended).toMatchObject({ kind: "behind" });
-      expect([lost.hits, again.hits]).toEqual([1, 1]);
-      expect(await here.position()).toMatchObject({ sequence: 2 });
-    },
-  );
-
   it("a confirmation whose answer is lost for good is repeated under its operation id and gets the first answer", async () => {
     const [before, slow] = patientAndNot(open(place.proxy));
     await before.restock({ operationId: "k", lines: [line("mug", 5)] });

@@ -1,4 +1,5 @@
 /** The answer to each kind of call is lost on its way, and the client asks again: it was done once, and the first answer is told. */
+import { pollUntil } from "@holdfast/testkit";
 import { beforeEach, describe, expect, it } from "vitest";
 import { exportStock, importStock, Inventory, startCursor, type Movement } from "../src/index.ts";
 import { endHolds, openClients, patient, proxiedServer } from "./clients.ts";
@@ -150,3 +151,25 @@ describe("V2 an answer that is lost", () => {
     expect(text.split("\n").toSorted()).toContain("sku-24,2,0,2");
   });
 });
+
+it.each(["reset", "remove"] as const)(
+  "K1 a %s of a consumer whose reply is lost undoes nothing that came before the client sent it again",
+  async (what) => {
+    await stock.decrement({ operationId: "d", lines: [line("mug", 1)] });
+    const here = stock.consumer("ledger");
+    const [first, second] = await here.next();
+    if (first === undefined || second === undefined) throw new Error("nothing was read");
+    await here.commit(first);
+    const away = through.consumer("ledger");
+    const lost = place.proxy.swallowReply(/^eval/iu);
+    const ended = what === "reset" ? away.reset(startCursor) : away.remove();
+    await pollUntil("it was carried out", async () => (await here.position()).sequence === 0);
+    const again = place.proxy.hold("request", /^eval/iu);
+    await again.hit;
+    await here.commit(second);
+    again.release();
+    expect(await ended).toMatchObject({ kind: "behind" });
+    expect([lost.hits, again.hits]).toEqual([1, 1]);
+    expect(await here.position()).toMatchObject({ sequence: 2 });
+  },
+);
