@@ -7,7 +7,7 @@ export const apply = {
   args: ["layout", "notAfterUs", "keepMs", "rememberMs", "expireMax", "itemCount"],
   rest: "items",
   replies: ["form", "bad-stock", "bad-order", "too-late", "applied"],
-  sha1: "17547df7d34cf76df89a3875b616c12573b4c220" as string,
+  sha1: "1c72d92f431cfff06e916bcb7e725a57ad8fba5c" as string,
   source: `local stock, recordsA, recordsB, due, log = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local layout, notAfterUs, keepMs, rememberMs = ARGV[1], ARGV[2] + 0, ARGV[3] + 0, ARGV[4]
 local expireMax, itemCount = ARGV[5], ARGV[6] + 0
@@ -298,11 +298,21 @@ end
 if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
   local chunk, min = 4000, math.min
   local holdsChange = held[1] or freed[1]
-  if holdsChange and (turned or not freed[1]) then
+  if holdsChange then
     redis.call("ZCARD", due)
   end
-  if freed[1] or turned then
-    redis.call("XLEN", log)
+  local added, foreign = 0, "WRONGTYPE the log has entries of another program"
+  if entries[1] then
+    local answer = redis.pcall("XADD", log, "0-*", "m", entries[1])
+    if type(answer) ~= "table" then
+      added = 1
+    elseif string.find(answer.err, "specified in XADD", 1, true) then
+      return redis.error_reply(foreign)
+    elseif not string.find(answer.err, "OOM", 1, true) then
+      return answer
+    elseif redis.call("XREVRANGE", log, "+", "1-0", "COUNT", 1)[1] then
+      return redis.error_reply(foreign)
+    end
   end
   if turned then
     redis.call("UNLINK", into)
@@ -310,7 +320,7 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
   for from = 1, #freed, chunk do
     redis.call("ZREM", due, unpack(freed, from, min(from + chunk - 1, #freed)))
   end
-  for at = 1, #entries do
+  for at = added + 1, #entries do
     redis.call("XADD", log, "0-*", "m", entries[at])
   end
   local words, length = { nil, nil, nil, nil }, 0
@@ -425,7 +435,7 @@ export const extend = {
   args: ["layout", "notAfterUs", "keepMs", "rememberMs", "expireMax", "operation", "bornMs", "reservation", "holdMs"],
   rest: null,
   replies: ["form", "bad-stock", "too-late", "forgotten", "known", "extended", "ended"],
-  sha1: "2fe56422dbd9c99a754d8ec5b6da963899481066" as string,
+  sha1: "af11422f9d6e626b66ed5736d9a24e0ff5106b4f" as string,
   source: `local stock, recordsA, recordsB, due, log = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local layout, notAfterUs, keepMs, rememberMs = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local expireMax, operation, bornMs = tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[7])
@@ -639,11 +649,21 @@ end
 if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
   local chunk, min = 4000, math.min
   local holdsChange = held[1] or freed[1]
-  if holdsChange and (turned or not freed[1]) then
+  if holdsChange then
     redis.call("ZCARD", due)
   end
-  if freed[1] or turned then
-    redis.call("XLEN", log)
+  local added, foreign = 0, "WRONGTYPE the log has entries of another program"
+  if entries[1] then
+    local answer = redis.pcall("XADD", log, "0-*", "m", entries[1])
+    if type(answer) ~= "table" then
+      added = 1
+    elseif string.find(answer.err, "specified in XADD", 1, true) then
+      return redis.error_reply(foreign)
+    elseif not string.find(answer.err, "OOM", 1, true) then
+      return answer
+    elseif redis.call("XREVRANGE", log, "+", "1-0", "COUNT", 1)[1] then
+      return redis.error_reply(foreign)
+    end
   end
   if turned then
     redis.call("UNLINK", into)
@@ -651,7 +671,7 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
   for from = 1, #freed, chunk do
     redis.call("ZREM", due, unpack(freed, from, min(from + chunk - 1, #freed)))
   end
-  for at = 1, #entries do
+  for at = added + 1, #entries do
     redis.call("XADD", log, "0-*", "m", entries[at])
   end
   local words, length = { nil, nil, nil, nil }, 0
@@ -698,7 +718,7 @@ export const lend = {
   args: ["layout", "notAfterUs", "keepMs", "from", "to", "sku", "quantity"],
   rest: null,
   replies: ["form", "bad-stock", "too-late", "lent", "pending", "empty"],
-  sha1: "7f61ede8ad7c50ce67d9548a0153f5f201cefd6a" as string,
+  sha1: "e3c24886b6afed10bd0ab24ce6557e1146f17e40" as string,
   source: `local stock, recordsA, recordsB, due, log, transit = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local layout, notAfterUs, keepMs, from, to = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local sku, quantity = ARGV[6], tonumber(ARGV[7])
@@ -771,11 +791,21 @@ entries[1] = "o" .. nowText .. " " .. from .. ">" .. to .. ":" .. parcelNumber .
 if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
   local chunk, min = 4000, math.min
   local holdsChange = held[1] or freed[1]
-  if holdsChange and (turned or not freed[1]) then
+  if holdsChange then
     redis.call("ZCARD", due)
   end
-  if freed[1] or turned then
-    redis.call("XLEN", log)
+  local added, foreign = 0, "WRONGTYPE the log has entries of another program"
+  if entries[1] then
+    local answer = redis.pcall("XADD", log, "0-*", "m", entries[1])
+    if type(answer) ~= "table" then
+      added = 1
+    elseif string.find(answer.err, "specified in XADD", 1, true) then
+      return redis.error_reply(foreign)
+    elseif not string.find(answer.err, "OOM", 1, true) then
+      return answer
+    elseif redis.call("XREVRANGE", log, "+", "1-0", "COUNT", 1)[1] then
+      return redis.error_reply(foreign)
+    end
   end
   if turned then
     redis.call("UNLINK", into)
@@ -783,7 +813,7 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
   for from = 1, #freed, chunk do
     redis.call("ZREM", due, unpack(freed, from, min(from + chunk - 1, #freed)))
   end
-  for at = 1, #entries do
+  for at = added + 1, #entries do
     redis.call("XADD", log, "0-*", "m", entries[at])
   end
   local words, length = { nil, nil, nil, nil }, 0
@@ -831,7 +861,7 @@ export const levels = {
   args: ["layout", "notAfterUs", "keepMs", "expireMax"],
   rest: "skus",
   replies: ["form", "bad-stock", "too-late", "levels"],
-  sha1: "5296e9731ed5d13f6d1be98984a7f459fee6f71d" as string,
+  sha1: "28376f5a49279d0e8e6297721ba448972526c705" as string,
   source: `local stock, recordsA, recordsB, due, log, transit = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local layout, notAfterUs, keepMs = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local expireMax = tonumber(ARGV[4])
@@ -1032,11 +1062,21 @@ local parcels = redis.call("HGETALL", transit)
 if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
   local chunk, min = 4000, math.min
   local holdsChange = held[1] or freed[1]
-  if holdsChange and (turned or not freed[1]) then
+  if holdsChange then
     redis.call("ZCARD", due)
   end
-  if freed[1] or turned then
-    redis.call("XLEN", log)
+  local added, foreign = 0, "WRONGTYPE the log has entries of another program"
+  if entries[1] then
+    local answer = redis.pcall("XADD", log, "0-*", "m", entries[1])
+    if type(answer) ~= "table" then
+      added = 1
+    elseif string.find(answer.err, "specified in XADD", 1, true) then
+      return redis.error_reply(foreign)
+    elseif not string.find(answer.err, "OOM", 1, true) then
+      return answer
+    elseif redis.call("XREVRANGE", log, "+", "1-0", "COUNT", 1)[1] then
+      return redis.error_reply(foreign)
+    end
   end
   if turned then
     redis.call("UNLINK", into)
@@ -1044,7 +1084,7 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
   for from = 1, #freed, chunk do
     redis.call("ZREM", due, unpack(freed, from, min(from + chunk - 1, #freed)))
   end
-  for at = 1, #entries do
+  for at = added + 1, #entries do
     redis.call("XADD", log, "0-*", "m", entries[at])
   end
   local words, length = { nil, nil, nil, nil }, 0
@@ -1121,7 +1161,7 @@ export const outcome = {
   args: ["layout", "notAfterUs", "keepMs", "rememberMs", "expireMax", "id", "bornMs", "seal"],
   rest: null,
   replies: ["form", "bad-stock", "too-late", "forgotten", "known", "sealed"],
-  sha1: "6b2290c5e9ae0367bd61cbd3c7d536feacb07d1c" as string,
+  sha1: "e2d0780773d2b228cdfdf7949f40accf09afd8bb" as string,
   source: `local stock, recordsA, recordsB, due, log = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local layout, notAfterUs, keepMs, rememberMs = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local expireMax, id, bornMs, seal = tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[7]), ARGV[8]
@@ -1318,11 +1358,21 @@ end
 if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
   local chunk, min = 4000, math.min
   local holdsChange = held[1] or freed[1]
-  if holdsChange and (turned or not freed[1]) then
+  if holdsChange then
     redis.call("ZCARD", due)
   end
-  if freed[1] or turned then
-    redis.call("XLEN", log)
+  local added, foreign = 0, "WRONGTYPE the log has entries of another program"
+  if entries[1] then
+    local answer = redis.pcall("XADD", log, "0-*", "m", entries[1])
+    if type(answer) ~= "table" then
+      added = 1
+    elseif string.find(answer.err, "specified in XADD", 1, true) then
+      return redis.error_reply(foreign)
+    elseif not string.find(answer.err, "OOM", 1, true) then
+      return answer
+    elseif redis.call("XREVRANGE", log, "+", "1-0", "COUNT", 1)[1] then
+      return redis.error_reply(foreign)
+    end
   end
   if turned then
     redis.call("UNLINK", into)
@@ -1330,7 +1380,7 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
   for from = 1, #freed, chunk do
     redis.call("ZREM", due, unpack(freed, from, min(from + chunk - 1, #freed)))
   end
-  for at = 1, #entries do
+  for at = added + 1, #entries do
     redis.call("XADD", log, "0-*", "m", entries[at])
   end
   local words, length = { nil, nil, nil, nil }, 0
@@ -1397,7 +1447,7 @@ export const receive = {
   args: ["layout", "notAfterUs", "keepMs", "from", "to", "parcelNumber", "sku", "quantity"],
   rest: null,
   replies: ["form", "bad-stock", "too-late", "received"],
-  sha1: "5fd7faa9e6c1313ad23f228272f471e81ea00590" as string,
+  sha1: "45521c75d06363ea3dd87ee0785d50530f34037c" as string,
   source: `local stock, recordsA, recordsB, due, log, transit = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local layout, notAfterUs, keepMs, from, to = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local parcelNumber, sku, quantity = ARGV[6], ARGV[7], ARGV[8]
@@ -1456,11 +1506,21 @@ if not last or last < parcelNumber then
 if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
   local chunk, min = 4000, math.min
   local holdsChange = held[1] or freed[1]
-  if holdsChange and (turned or not freed[1]) then
+  if holdsChange then
     redis.call("ZCARD", due)
   end
-  if freed[1] or turned then
-    redis.call("XLEN", log)
+  local added, foreign = 0, "WRONGTYPE the log has entries of another program"
+  if entries[1] then
+    local answer = redis.pcall("XADD", log, "0-*", "m", entries[1])
+    if type(answer) ~= "table" then
+      added = 1
+    elseif string.find(answer.err, "specified in XADD", 1, true) then
+      return redis.error_reply(foreign)
+    elseif not string.find(answer.err, "OOM", 1, true) then
+      return answer
+    elseif redis.call("XREVRANGE", log, "+", "1-0", "COUNT", 1)[1] then
+      return redis.error_reply(foreign)
+    end
   end
   if turned then
     redis.call("UNLINK", into)
@@ -1468,7 +1528,7 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
   for from = 1, #freed, chunk do
     redis.call("ZREM", due, unpack(freed, from, min(from + chunk - 1, #freed)))
   end
-  for at = 1, #entries do
+  for at = added + 1, #entries do
     redis.call("XADD", log, "0-*", "m", entries[at])
   end
   local words, length = { nil, nil, nil, nil }, 0
@@ -1517,7 +1577,7 @@ export const seed = {
   args: ["layout", "notAfterUs", "keepMs", "rememberMs", "expireMax", "id", "bornMs", "content", "sequence", "known"],
   rest: "lines",
   replies: ["form", "bad-stock", "too-late", "forgotten", "known", "moved", "below-reserved", "overflow", "seeded"],
-  sha1: "15c021789fdc4ab9cf3f78374fc9daf63ab30965" as string,
+  sha1: "f9b4d333fe3d531a2ebb20b5532b8b3d62df4432" as string,
   source: `local stock, recordsA, recordsB, due, log = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local layout, notAfterUs, keepMs, rememberMs = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local expireMax, id, bornMs = tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[7])
@@ -1753,11 +1813,21 @@ kept[#kept + 1] = "tz" .. nowMsText .. " " .. content .. " " .. string.format("%
 if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
   local chunk, min = 4000, math.min
   local holdsChange = held[1] or freed[1]
-  if holdsChange and (turned or not freed[1]) then
+  if holdsChange then
     redis.call("ZCARD", due)
   end
-  if freed[1] or turned then
-    redis.call("XLEN", log)
+  local added, foreign = 0, "WRONGTYPE the log has entries of another program"
+  if entries[1] then
+    local answer = redis.pcall("XADD", log, "0-*", "m", entries[1])
+    if type(answer) ~= "table" then
+      added = 1
+    elseif string.find(answer.err, "specified in XADD", 1, true) then
+      return redis.error_reply(foreign)
+    elseif not string.find(answer.err, "OOM", 1, true) then
+      return answer
+    elseif redis.call("XREVRANGE", log, "+", "1-0", "COUNT", 1)[1] then
+      return redis.error_reply(foreign)
+    end
   end
   if turned then
     redis.call("UNLINK", into)
@@ -1765,7 +1835,7 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
   for from = 1, #freed, chunk do
     redis.call("ZREM", due, unpack(freed, from, min(from + chunk - 1, #freed)))
   end
-  for at = 1, #entries do
+  for at = added + 1, #entries do
     redis.call("XADD", log, "0-*", "m", entries[at])
   end
   local words, length = { nil, nil, nil, nil }, 0
@@ -1812,7 +1882,7 @@ export const settle = {
   args: ["layout", "notAfterUs", "keepMs", "expireMax", "itemCount"],
   rest: "items",
   replies: ["form", "bad-stock", "too-late", "settled"],
-  sha1: "2dfb0717ac400654e07523c556ce159b2acc4ebb" as string,
+  sha1: "2c4afe6f182c9cea3a04490e504fb4d8f182aff1" as string,
   source: `local stock, recordsA, recordsB, due, log = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local layout, notAfterUs, keepMs, expireMax = ARGV[1], ARGV[2] + 0, ARGV[3] + 0, ARGV[4]
 local itemCount = ARGV[5] + 0
@@ -2100,11 +2170,21 @@ end
 if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
   local chunk, min = 4000, math.min
   local holdsChange = held[1] or freed[1]
-  if holdsChange and (turned or not freed[1]) then
+  if holdsChange then
     redis.call("ZCARD", due)
   end
-  if freed[1] or turned then
-    redis.call("XLEN", log)
+  local added, foreign = 0, "WRONGTYPE the log has entries of another program"
+  if entries[1] then
+    local answer = redis.pcall("XADD", log, "0-*", "m", entries[1])
+    if type(answer) ~= "table" then
+      added = 1
+    elseif string.find(answer.err, "specified in XADD", 1, true) then
+      return redis.error_reply(foreign)
+    elseif not string.find(answer.err, "OOM", 1, true) then
+      return answer
+    elseif redis.call("XREVRANGE", log, "+", "1-0", "COUNT", 1)[1] then
+      return redis.error_reply(foreign)
+    end
   end
   if turned then
     redis.call("UNLINK", into)
@@ -2112,7 +2192,7 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
   for from = 1, #freed, chunk do
     redis.call("ZREM", due, unpack(freed, from, min(from + chunk - 1, #freed)))
   end
-  for at = 1, #entries do
+  for at = added + 1, #entries do
     redis.call("XADD", log, "0-*", "m", entries[at])
   end
   local words, length = { nil, nil, nil, nil }, 0
@@ -2159,7 +2239,7 @@ export const sweep = {
   args: ["layout", "notAfterUs", "keepMs", "expireMax", "holdMs", "lateSkip"],
   rest: null,
   replies: ["form", "bad-stock", "too-late", "swept"],
-  sha1: "20d9233fad834316ae8603fd869a3e6456bad863" as string,
+  sha1: "cc916cfa179eac5a7d9361c9f14973020e14be3b" as string,
   source: `local stock, recordsA, recordsB, due, log = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local layout, notAfterUs, keepMs = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local expireMax, holdMs, lateSkip = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
@@ -2369,11 +2449,21 @@ end
 if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
   local chunk, min = 4000, math.min
   local holdsChange = held[1] or freed[1]
-  if holdsChange and (turned or not freed[1]) then
+  if holdsChange then
     redis.call("ZCARD", due)
   end
-  if freed[1] or turned then
-    redis.call("XLEN", log)
+  local added, foreign = 0, "WRONGTYPE the log has entries of another program"
+  if entries[1] then
+    local answer = redis.pcall("XADD", log, "0-*", "m", entries[1])
+    if type(answer) ~= "table" then
+      added = 1
+    elseif string.find(answer.err, "specified in XADD", 1, true) then
+      return redis.error_reply(foreign)
+    elseif not string.find(answer.err, "OOM", 1, true) then
+      return answer
+    elseif redis.call("XREVRANGE", log, "+", "1-0", "COUNT", 1)[1] then
+      return redis.error_reply(foreign)
+    end
   end
   if turned then
     redis.call("UNLINK", into)
@@ -2381,7 +2471,7 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
   for from = 1, #freed, chunk do
     redis.call("ZREM", due, unpack(freed, from, min(from + chunk - 1, #freed)))
   end
-  for at = 1, #entries do
+  for at = added + 1, #entries do
     redis.call("XADD", log, "0-*", "m", entries[at])
   end
   local words, length = { nil, nil, nil, nil }, 0

@@ -1,5 +1,6 @@
 /** The measured failures of other inventories, each as an outage that does not happen here, and the hazards of Redis that touch stock. */
 import { pollUntil } from "@holdfast/testkit";
+import { Redis } from "ioredis";
 import { beforeEach, describe, expect, it } from "vitest";
 import { Inventory, startCursor } from "../src/index.ts";
 import { bucketKeys } from "../src/keys.ts";
@@ -80,6 +81,53 @@ describe("what others got wrong", () => {
       expect(await dump()).toEqual(before);
     },
   );
+
+  it.each(["enough", "no"])(
+    "K3 an entry that another program has added to the log refuses each call before its first write, with %s memory",
+    async (memory) => {
+      await stock.restock({ operationId: "k", lines: [line("mug", 5)] });
+      const short = await stock.reserve({ reservationId: "short", holdMs: 50, lines: [line("mug", 1)] });
+      await stock.reserve({ reservationId: "long", lines: [line("mug", 1)] });
+      await passed(place.server, short.kind === "reserved" ? short.expiresAtMs : 0);
+      await place.server.call("XADD", keys.log, "*", "theirs", "1");
+      const before = await dump();
+      if (memory === "no") await place.server.call("CONFIG", "SET", "maxmemory", "1");
+      const calls = [
+        () => stock.confirm({ reservationId: "long" }),
+        () => stock.release({ reservationId: "long" }),
+        () => stock.sweep(),
+        ...(memory === "no" ? [] : [() => stock.decrement({ operationId: "d", lines: [line("mug", 1)] })]),
+      ];
+      try {
+        for (const call of calls) {
+          const error = await failure(call());
+          expect(error).toMatchObject({ name: "RedisRefusedError", reason: "WRONGTYPE", effect: "none" });
+        }
+      } finally {
+        await place.server.call("CONFIG", "SET", "maxmemory", "0");
+      }
+      expect(await dump()).toEqual(before);
+    },
+  );
+
+  it("K3 a user without the right to add to the log ends no hold half", async () => {
+    await stock.restock({ operationId: "k", lines: [line("mug", 5)] });
+    await stock.reserve({ reservationId: "long", lines: [line("mug", 1)] });
+    const before = await dump();
+    await place.server.call("ACL", "SETUSER", "reader", "on", ">secret", "~*", "&*", "+@all", "-xadd");
+    const url = new URL(place.server.url);
+    url.username = "reader";
+    url.password = "secret";
+    const limited = new Redis(url.href);
+    try {
+      const refused = failure(new Inventory(limited, "shop", patient).release({ reservationId: "long" }));
+      expect(await refused).toMatchObject({ reason: "NOPERM" });
+    } finally {
+      limited.disconnect();
+      await place.server.call("ACL", "DELUSER", "reader");
+    }
+    expect(await dump()).toEqual(before);
+  });
 
   it("a wrong type under the hash at rest stops whoever has to look into it, and nobody else", async () => {
     await stock.restock({ operationId: "k", lines: [line("mug", 5)] });

@@ -1,7 +1,7 @@
 --[[
-write: writes what shelf has collected. Nothing can fail after the first write: what was not read yet is read first, so that a wrong type
-under a key shows; what frees memory comes first, so that a script goes on when memory is out (K3). Where ZREM is the first write it
-shows the type of `due` itself.
+write: writes what shelf has collected. Nothing can fail after the first write (K3): what was not read yet is read first, so that a wrong
+type under a key shows, and the first movement is the first write, since a log that another program has written to may refuse it. When
+memory is out that one is refused, too; then what frees memory comes before it, and the script goes on.
 
 Needs
   the names of shelf; stock, due, log, layout, nowText
@@ -9,11 +9,21 @@ Needs
 if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
   local chunk, min = 4000, math.min
   local holdsChange = held[1] or freed[1]
-  if holdsChange and (turned or not freed[1]) then
+  if holdsChange then
     redis.call("ZCARD", due)
   end
-  if freed[1] or turned then
-    redis.call("XLEN", log)
+  local added, foreign = 0, "WRONGTYPE the log has entries of another program"
+  if entries[1] then
+    local answer = redis.pcall("XADD", log, "0-*", "m", entries[1])
+    if type(answer) ~= "table" then
+      added = 1
+    elseif string.find(answer.err, "specified in XADD", 1, true) then
+      return redis.error_reply(foreign)
+    elseif not string.find(answer.err, "OOM", 1, true) then
+      return answer
+    elseif redis.call("XREVRANGE", log, "+", "1-0", "COUNT", 1)[1] then
+      return redis.error_reply(foreign)
+    end
   end
   if turned then
     redis.call("UNLINK", into)
@@ -21,7 +31,7 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
   for from = 1, #freed, chunk do
     redis.call("ZREM", due, unpack(freed, from, min(from + chunk - 1, #freed)))
   end
-  for at = 1, #entries do
+  for at = added + 1, #entries do
     redis.call("XADD", log, "0-*", "m", entries[at])
   end
   local words, length = { nil, nil, nil, nil }, 0
