@@ -7,7 +7,7 @@ export const apply = {
   args: ["layout", "notAfterUs", "keepMs", "rememberMs", "expireMax", "itemCount"],
   rest: "items",
   replies: ["form", "bad-stock", "bad-order", "too-late", "applied"],
-  sha1: "1c72d92f431cfff06e916bcb7e725a57ad8fba5c" as string,
+  sha1: "df49afd59d94101bf78d6d0e47feb0b46ee3e941" as string,
   source: `local stock, recordsA, recordsB, due, log = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local layout, notAfterUs, keepMs, rememberMs = ARGV[1], ARGV[2] + 0, ARGV[3] + 0, ARGV[4]
 local expireMax, itemCount = ARGV[5], ARGV[6] + 0
@@ -297,8 +297,7 @@ elseif wrong then
 end
 if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
   local chunk, min = 4000, math.min
-  local holdsChange = held[1] or freed[1]
-  if holdsChange then
+  if held[1] or freed[1] then
     redis.call("ZCARD", due)
   end
   local added, foreign = 0, "WRONGTYPE the log has entries of another program"
@@ -435,7 +434,7 @@ export const extend = {
   args: ["layout", "notAfterUs", "keepMs", "rememberMs", "expireMax", "operation", "bornMs", "reservation", "holdMs"],
   rest: null,
   replies: ["form", "bad-stock", "too-late", "forgotten", "known", "extended", "ended"],
-  sha1: "af11422f9d6e626b66ed5736d9a24e0ff5106b4f" as string,
+  sha1: "51f9f791163240acceb65e7912e22cf3d7b9c566" as string,
   source: `local stock, recordsA, recordsB, due, log = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local layout, notAfterUs, keepMs, rememberMs = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local expireMax, operation, bornMs = tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[7])
@@ -648,8 +647,7 @@ if bad then
 end
 if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
   local chunk, min = 4000, math.min
-  local holdsChange = held[1] or freed[1]
-  if holdsChange then
+  if held[1] or freed[1] then
     redis.call("ZCARD", due)
   end
   local added, foreign = 0, "WRONGTYPE the log has entries of another program"
@@ -718,7 +716,7 @@ export const lend = {
   args: ["layout", "notAfterUs", "keepMs", "from", "to", "sku", "quantity"],
   rest: null,
   replies: ["form", "bad-stock", "too-late", "lent", "pending", "empty"],
-  sha1: "e3c24886b6afed10bd0ab24ce6557e1146f17e40" as string,
+  sha1: "2c696623cc12ceeef69c05e739b18a45d206b3ec" as string,
   source: `local stock, recordsA, recordsB, due, log, transit = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local layout, notAfterUs, keepMs, from, to = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local sku, quantity = ARGV[6], tonumber(ARGV[7])
@@ -790,8 +788,7 @@ value[sku], value["n#" .. sku] = value[sku] - lent, value["n#" .. sku] - lent
 entries[1] = "o" .. nowText .. " " .. from .. ">" .. to .. ":" .. parcelNumber .. " # " .. words
 if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
   local chunk, min = 4000, math.min
-  local holdsChange = held[1] or freed[1]
-  if holdsChange then
+  if held[1] or freed[1] then
     redis.call("ZCARD", due)
   end
   local added, foreign = 0, "WRONGTYPE the log has entries of another program"
@@ -861,7 +858,7 @@ export const levels = {
   args: ["layout", "notAfterUs", "keepMs", "expireMax"],
   rest: "skus",
   replies: ["form", "bad-stock", "too-late", "levels"],
-  sha1: "28376f5a49279d0e8e6297721ba448972526c705" as string,
+  sha1: "84d357f7b8f0a85c1e1d20536805a6831eb7f3c3" as string,
   source: `local stock, recordsA, recordsB, due, log, transit = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local layout, notAfterUs, keepMs = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local expireMax = tonumber(ARGV[4])
@@ -1061,8 +1058,7 @@ end
 local parcels = redis.call("HGETALL", transit)
 if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
   local chunk, min = 4000, math.min
-  local holdsChange = held[1] or freed[1]
-  if holdsChange then
+  if held[1] or freed[1] then
     redis.call("ZCARD", due)
   end
   local added, foreign = 0, "WRONGTYPE the log has entries of another program"
@@ -1161,7 +1157,7 @@ export const outcome = {
   args: ["layout", "notAfterUs", "keepMs", "rememberMs", "expireMax", "id", "bornMs", "seal"],
   rest: null,
   replies: ["form", "bad-stock", "too-late", "forgotten", "known", "sealed"],
-  sha1: "e2d0780773d2b228cdfdf7949f40accf09afd8bb" as string,
+  sha1: "66f5a6585124d4264b104101013faa14640214a8" as string,
   source: `local stock, recordsA, recordsB, due, log = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local layout, notAfterUs, keepMs, rememberMs = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local expireMax, id, bornMs, seal = tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[7]), ARGV[8]
@@ -1357,8 +1353,7 @@ if not record and not forgotten then
 end
 if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
   local chunk, min = 4000, math.min
-  local holdsChange = held[1] or freed[1]
-  if holdsChange then
+  if held[1] or freed[1] then
     redis.call("ZCARD", due)
   end
   local added, foreign = 0, "WRONGTYPE the log has entries of another program"
@@ -1447,7 +1442,7 @@ export const receive = {
   args: ["layout", "notAfterUs", "keepMs", "from", "to", "parcelNumber", "sku", "quantity"],
   rest: null,
   replies: ["form", "bad-stock", "too-late", "received"],
-  sha1: "45521c75d06363ea3dd87ee0785d50530f34037c" as string,
+  sha1: "8693c3c46ec21ee163b66c3fbf2badad42284e0f" as string,
   source: `local stock, recordsA, recordsB, due, log, transit = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local layout, notAfterUs, keepMs, from, to = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local parcelNumber, sku, quantity = ARGV[6], ARGV[7], ARGV[8]
@@ -1505,8 +1500,7 @@ if not last or last < parcelNumber then
   entries[1] = "i" .. nowText .. " " .. from .. ">" .. to .. ":" .. parcelNumber .. " # " .. sku .. " " .. quantity
 if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
   local chunk, min = 4000, math.min
-  local holdsChange = held[1] or freed[1]
-  if holdsChange then
+  if held[1] or freed[1] then
     redis.call("ZCARD", due)
   end
   local added, foreign = 0, "WRONGTYPE the log has entries of another program"
@@ -1577,7 +1571,7 @@ export const seed = {
   args: ["layout", "notAfterUs", "keepMs", "rememberMs", "expireMax", "id", "bornMs", "content", "sequence", "known"],
   rest: "lines",
   replies: ["form", "bad-stock", "too-late", "forgotten", "known", "moved", "below-reserved", "overflow", "seeded"],
-  sha1: "f9b4d333fe3d531a2ebb20b5532b8b3d62df4432" as string,
+  sha1: "a5b6aa60aad961a281c0caffa20f880f28c661f5" as string,
   source: `local stock, recordsA, recordsB, due, log = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local layout, notAfterUs, keepMs, rememberMs = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local expireMax, id, bornMs = tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[7])
@@ -1812,8 +1806,7 @@ kept[#kept + 1] = id
 kept[#kept + 1] = "tz" .. nowMsText .. " " .. content .. " " .. string.format("%.0f", place) .. " " .. start
 if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
   local chunk, min = 4000, math.min
-  local holdsChange = held[1] or freed[1]
-  if holdsChange then
+  if held[1] or freed[1] then
     redis.call("ZCARD", due)
   end
   local added, foreign = 0, "WRONGTYPE the log has entries of another program"
@@ -1882,7 +1875,7 @@ export const settle = {
   args: ["layout", "notAfterUs", "keepMs", "expireMax", "itemCount"],
   rest: "items",
   replies: ["form", "bad-stock", "too-late", "settled"],
-  sha1: "2c4afe6f182c9cea3a04490e504fb4d8f182aff1" as string,
+  sha1: "33852f50c79d1430e19ae6515fe8f1a5a057f157" as string,
   source: `local stock, recordsA, recordsB, due, log = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local layout, notAfterUs, keepMs, expireMax = ARGV[1], ARGV[2] + 0, ARGV[3] + 0, ARGV[4]
 local itemCount = ARGV[5] + 0
@@ -2169,8 +2162,7 @@ if bad then
 end
 if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
   local chunk, min = 4000, math.min
-  local holdsChange = held[1] or freed[1]
-  if holdsChange then
+  if held[1] or freed[1] then
     redis.call("ZCARD", due)
   end
   local added, foreign = 0, "WRONGTYPE the log has entries of another program"
@@ -2239,7 +2231,7 @@ export const sweep = {
   args: ["layout", "notAfterUs", "keepMs", "expireMax", "holdMs", "lateSkip"],
   rest: null,
   replies: ["form", "bad-stock", "too-late", "swept"],
-  sha1: "cc916cfa179eac5a7d9361c9f14973020e14be3b" as string,
+  sha1: "e49541ef646a3dd5fa7ace3269651ced6125b436" as string,
   source: `local stock, recordsA, recordsB, due, log = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local layout, notAfterUs, keepMs = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local expireMax, holdMs, lateSkip = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
@@ -2448,8 +2440,7 @@ if turned and #kept == 0 then
 end
 if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
   local chunk, min = 4000, math.min
-  local holdsChange = held[1] or freed[1]
-  if holdsChange then
+  if held[1] or freed[1] then
     redis.call("ZCARD", due)
   end
   local added, foreign = 0, "WRONGTYPE the log has entries of another program"

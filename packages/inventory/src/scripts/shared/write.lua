@@ -8,8 +8,7 @@ Needs
 ]]
 if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
   local chunk, min = 4000, math.min
-  local holdsChange = held[1] or freed[1]
-  if holdsChange then
+  if held[1] or freed[1] then
     redis.call("ZCARD", due)
   end
   local added, foreign = 0, "WRONGTYPE the log has entries of another program"
