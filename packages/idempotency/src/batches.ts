@@ -14,6 +14,9 @@ export interface Alone {
   readonly kind: "alone";
 }
 
+/** The answers to many: one for each, or one that all of them get. */
+export type Replies<Reply> = Reply | readonly (Reply | Alone)[];
+
 /** Where larger batches were slower: the server begins with one when it has it all. */
 const itemsMax = 32;
 
@@ -23,7 +26,7 @@ export interface BatchSettings<Item, Reply> {
   /** False where every call goes by itself. */
   readonly together: boolean;
   readonly options: Pick<ResolvedIdempotencyOptions, "commandTimeoutMs" | "durability">;
-  readonly send: (items: readonly Item[], call: CallOptions) => Promise<readonly (Reply | Alone)[]>;
+  readonly send: (items: readonly Item[], call: CallOptions) => Promise<Replies<Reply>>;
 }
 
 /** The requests of one kind. */
@@ -49,17 +52,21 @@ export class Batches<Item extends LeaseData, Reply extends { readonly kind: stri
   async #send(items: readonly Item[]): Promise<readonly (Reply | Alone)[]> {
     const [first] = items as readonly [Item];
     const verb = `idempotency.${this.#settings.verb}`;
-    if (items.length === 1)
-      return this.#settings.send(items, this.#call(`${verb} ${first.place.resource}`, first.owner));
+    if (items.length === 1) return this.#ask(items, this.#call(`${verb} ${first.place.resource}`, first.owner));
     try {
       // An error is told to all of them, and the keys of one are not the business of another.
-      return await this.#settings.send(items, this.#call(`${verb} of ${items.length} keys`, "of each key"));
+      return await this.#ask(items, this.#call(`${verb} of ${items.length} keys`, "of each key"));
     } catch (error) {
       // Refused as a whole, be it for one key that this user may not touch. What was done before is found by the repeat (K1).
       if (error instanceof RedisRefusedError) return items.map(() => ({ kind: "alone" }));
       withholdCommand(error);
       throw error;
     }
+  }
+
+  async #ask(items: readonly Item[], call: CallOptions): Promise<readonly (Reply | Alone)[]> {
+    const replies = await this.#settings.send(items, call);
+    return "kind" in replies ? items.map(() => replies) : replies;
   }
 
   #call(operation: string, operationId: string): CallOptions {

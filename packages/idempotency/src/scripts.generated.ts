@@ -1,14 +1,14 @@
 // Made by `pnpm generate` from src/scripts/*.lua. Change those.
 
-/** Starts the next attempt of some keys, or says for each why there is none to start. A repeat by the same owner gets its first answer (K1). A key whose attempt has outlived its lease is taken over under a higher token (K5), unless it stays closed until it is resolved. The claims do not depend on each other, so each has its guards before its own writes. */
+/** Starts the next attempt of some keys, or says for each why there is none to start. A repeat by the same owner gets its first answer (K1). A key whose attempt has outlived its lease is taken over under a higher token (K5), unless it stays closed until it is resolved. The claims do not depend on each other, so each has its guards before its own writes; but that a key is unknown, as most are, is found by the write that claims it, which is taken back when the key cannot be listed. */
 export const claim = {
   name: "idempotency.claim",
   keys: [],
   restKeys: "places",
   args: ["notAfterUs", "leaseUs", "keepMs", "indexMs", "onUnknown"],
   rest: "claims",
-  replies: ["claimed", "too-late"],
-  sha1: "18516adafbf505ddd50463001b55372d0f965140" as string,
+  replies: ["granted", "claimed", "too-late"],
+  sha1: "aba992831dc7be56c474386221cd07422dd88c04" as string,
   source: `local notAfterUs, leaseUs, keepMs, indexMs = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
 local onUnknown, fixedArgs, lone = ARGV[5], 5, #ARGV == 6
 local keysEach = onUnknown == "hold" and 3 or 2
@@ -106,43 +106,65 @@ local function keepIndex(index)
   redis.call("ZREMRANGEBYSCORE", index, 0, string.format("%.0f", nowUs - longestMs * 1000))
   redis.call("PEXPIRE", index, string.format("%.0f", longestMs + math.floor(longestMs / 8)))
 end
-local function grant(record, index, otherIndex, claimed, before)
-  local token, number, possible, history = nextToken(before and before.token), "1", "0", "0:"
-  if before then
-    number, possible = string.format("%.0f", before.number + 1), before.possible
-    history = before.refused .. ":" .. before.operations
-    if string.sub(claimed, 1, 1) == ":" then
-      claimed = before.print .. claimed
-    end
+local begun = ":" .. onUnknown .. ":" .. nowText .. ":" .. nowText .. ":" .. leaseUs .. ":"
+local firstHead, firstTail = "1:running:" .. nowText .. ":", ":1:0" .. begun .. "0::::"
+local firstKeptUntil, firstGranted = string.format("%.0f", math.floor(nowUs / 1000) + keepMs), "granted " .. nowText .. " 1 0"
+local function writeFirst(record, claimed)
+  local text = firstHead .. claimed .. firstTail
+  if onUnknown == "hold" then
+    return redis.pcall("SET", record, text, "NX", "GET")
   end
+  return redis.pcall("SET", record, text, "PXAT", firstKeptUntil, "NX", "GET")
+end
+local function listUnfinished(record, index, otherIndex)
   local listed = redis.pcall("ZADD", index, nowText, memberOf(record))
   if type(listed) == "table" then
     return listed
   end
-  local text = "1:running:" .. token .. ":" .. claimed .. ":" .. number .. ":" .. possible .. ":" .. onUnknown
-    .. ":" .. nowText .. ":" .. nowText .. ":" .. leaseUs .. ":" .. history .. ":::"
   if onUnknown == "hold" then
     redis.pcall("ZREM", otherIndex, memberOf(record))
+  elseif redis.call("PTTL", index) < indexMs + 0 then
+    keepIndex(index)
+  end
+  return nil
+end
+local function grantNext(record, index, otherIndex, claimed, before)
+  local token, number = nextToken(before.token), string.format("%.0f", before.number + 1)
+  if string.sub(claimed, 1, 1) == ":" then
+    claimed = before.print .. claimed
+  end
+  local failed = listUnfinished(record, index, otherIndex)
+  if failed then
+    return failed
+  end
+  local text = "1:running:" .. token .. ":" .. claimed .. ":" .. number .. ":" .. before.possible .. begun .. before.refused
+    .. ":" .. before.operations .. ":::"
+  if onUnknown == "hold" then
     redis.call("SET", record, text)
   else
-    if before then
-      redis.call("SET", record, text, "PXAT", keptUntil(record, token, true, keepMs))
-    else
-      redis.call("SET", record, text, "PX", keepMs)
-    end
-    if redis.call("PTTL", index) < indexMs + 0 then
-      keepIndex(index)
-    end
+    redis.call("SET", record, text, "PXAT", keptUntil(record, token, true, keepMs))
   end
-  return "granted " .. token .. " " .. number .. " " .. possible
+  return "granted " .. token .. " " .. number .. " " .. before.possible
 end
 local function claim(record, index, otherIndex, claimed)
-  local text = redis.pcall("GET", record)
+  local text = writeFirst(record, claimed)
   if not text then
-    return grant(record, index, otherIndex, claimed)
+    local failed = listUnfinished(record, index, otherIndex)
+    if failed then
+      redis.call("DEL", record)
+      return failed
+    end
+    return firstGranted
   end
   if type(text) == "table" then
-    return text
+    local refused = text
+    text = redis.pcall("GET", record)
+    if not text then
+      return refused
+    end
+    if type(text) == "table" then
+      return text
+    end
   end
   local version, state, token, known, holder = headOf(text)
   if not version then
@@ -181,9 +203,9 @@ local function claim(record, index, otherIndex, claimed)
     end
     stored.possible = "1"
   end
-  return grant(record, index, otherIndex, claimed, stored)
+  return grantNext(record, index, otherIndex, claimed, stored)
 end
-local outcomes = { "claimed" }
+local outcomes, alike = { "claimed" }, true
 for position = 1, #ARGV - fixedArgs do
   local at = (position - 1) * keysEach
   local outcome = claim(KEYS[at + 1], KEYS[at + 2], KEYS[at + keysEach], ARGV[fixedArgs + position])
@@ -194,8 +216,9 @@ for position = 1, #ARGV - fixedArgs do
     outcome = "alone"
   end
   outcomes[position + 1] = outcome
+  alike = alike and outcome == firstGranted
 end
-return outcomes
+return alike and { "granted", nowText } or outcomes
 ` as string,
 } as const;
 
@@ -206,8 +229,8 @@ export const finish = {
   restKeys: "places",
   args: ["notAfterUs", "retentionMs", "publish"],
   rest: "outcomes",
-  replies: ["finished", "too-late"],
-  sha1: "80eae58533318f179cab5a53d721fc37cf2b23cb" as string,
+  replies: ["stored", "finished", "too-late"],
+  sha1: "381351fddb4164f89a4b51b8162dc34976d39d91" as string,
   source: `local notAfterUs, retentionMs, publish, fixedArgs, lone = tonumber(ARGV[1]), ARGV[2], ARGV[3], 3, #KEYS == 2
 local time = redis.call("TIME")
 local nowUs = time[1] * 1000000 + time[2]
@@ -277,51 +300,66 @@ local function keptUntil(key, token, wasTouched, keepMs)
   end
   return string.format("%.0f", untilMs)
 end
-local function finish(record, index, attempt, outcome, result)
-  local text = redis.pcall("GET", record)
+local running = "1:running:"
+local firstKeptUntil = string.format("%.0f", math.floor(nowUs / 1000) + retentionMs)
+local function isFirst(text, attempt)
+  return string.sub(text, 1, #running) == running and string.sub(text, #running + 1, #running + #attempt) == attempt
+    and (string.sub(attempt, -13) == ":1:0:recover:" or string.sub(attempt, -10) == ":1:0:hold:")
+    and string.sub(text, -4) == "::::" and attempt < nowText
+end
+local function examine(record, text, attempt, outcome)
   local token, owner = string.match(attempt, "^(%d+):[^:]*:([^:]*):")
   local kept
-  if type(text) == "table" then
-    return text
-  elseif text then
+  if text then
     local version, state, last, _, holder = headOf(text)
     if not version then
       local newer = newerFormat(text)
-      return newer and "newer-format " .. newer or { err = notRecord }
+      return nil, newer and "newer-format " .. newer or { err = notRecord }
     end
     if state == outcome and holder == owner then
-      return "stored"
+      return nil, "stored"
     end
     if state ~= "running" or holder ~= owner then
       local stored = unpackRecord(text)
       if not stored then
-        return { err = notRecord }
+        return nil, { err = notRecord }
       end
       refuse(record, stored)
-      return "refused " .. state .. " " .. last
+      return nil, "refused " .. state .. " " .. last
     end
-    token, kept = last, string.sub(text, #"1:running:" + 1, -3)
+    token, kept = last, string.sub(text, #running + 1, -3)
   else
-    kept = attempt .. "::::0::"
+    kept = attempt .. ":::0::"
     if token + math.min(retentionMs, rebuildMs) * 1000 <= nowUs then
-      return "refused absent 0"
+      return nil, "refused absent 0"
+    end
+  end
+  local number, operations = string.match(kept, "^%d+:[^:]*:[^:]*:(%d+):%d:%l*:%d*:%d*:%d*:%d+:([^:]*):$")
+  return kept, keptUntil(record, token, touched(number, operations), retentionMs)
+end
+local function finish(record, index, attempt, outcome, result)
+  local text = redis.pcall("GET", record)
+  if type(text) == "table" then
+    return text
+  end
+  local kept, untilMs
+  if text and isFirst(text, attempt) then
+    kept, untilMs = string.sub(text, #running + 1, -3), firstKeptUntil
+  else
+    kept, untilMs = examine(record, text, attempt, outcome)
+    if not kept then
+      return untilMs
     end
   end
   local unlisted = redis.pcall("ZREM", index, memberOf(record))
   if type(unlisted) == "table" then
     return unlisted
   end
-  local number, operations = string.match(kept, "^%d+:[^:]*:[^:]*:(%d+):%d:%l*:%d*:%d*:%d*:%d+:([^:]*):$")
-  kept = "1:" .. outcome .. ":" .. kept .. nowText .. ":" .. result
-  if touched(number, operations) or token > nowText then
-    redis.call("SET", record, kept, "PXAT", keptUntil(record, token, touched(number, operations), retentionMs))
-  else
-    redis.call("SET", record, kept, "PX", retentionMs)
-  end
+  redis.call("SET", record, "1:" .. outcome .. ":" .. kept .. nowText .. ":" .. result, "PXAT", untilMs)
   redis.pcall(publish, record, "")
   return "stored"
 end
-local outcomes = { "finished" }
+local outcomes, alike = { "finished" }, true
 for position = 1, #KEYS / 2 do
   local key, from = 2 * position - 1, fixedArgs + 3 * position - 2
   local outcome = finish(KEYS[key], KEYS[key + 1], ARGV[from], ARGV[from + 1], ARGV[from + 2])
@@ -332,8 +370,9 @@ for position = 1, #KEYS / 2 do
     outcome = "alone"
   end
   outcomes[position + 1] = outcome
+  alike = alike and outcome == "stored"
 end
-return outcomes
+return alike and { "stored" } or outcomes
 ` as string,
 } as const;
 

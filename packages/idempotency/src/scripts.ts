@@ -1,7 +1,7 @@
 /** Typed wrappers of the Lua scripts: what each may answer, decoded strictly. Results are bytes, so replies that hold one are raw. */
 import { decodeTagged, defineScript, UnexpectedReplyError } from "@holdfast/core";
 import type { ReplyFields, Script } from "@holdfast/core";
-import type { Alone } from "./batches.ts";
+import type { Alone, Replies } from "./batches.ts";
 import { decodePart } from "./keys.ts";
 import * as lua from "./scripts.generated.ts";
 
@@ -104,10 +104,11 @@ const claimReplies: Readonly<Record<string, (fields: ReplyFields) => ClaimReply 
   alone: () => ({ kind: "alone" }),
 };
 
-export const claim: Script<typeof lua.claim, readonly (ClaimReply | Alone)[]> = defineScript(
+export const claim: Script<typeof lua.claim, Replies<ClaimReply>> = defineScript(
   lua.claim,
   (reply, operation) =>
-    decodeTagged<(ClaimReply | Alone)[]>(operation, reply, {
+    decodeTagged<Replies<ClaimReply>>(operation, reply, {
+      granted: (fields) => ({ kind: "granted", token: fields.integer(), number: 1, recovered: false }),
       claimed: (fields) =>
         outcomesOf(fields, () => {
           const bytes = fields.bytes();
@@ -148,12 +149,11 @@ const finishReplies: Readonly<Record<string, (fields: ReplyFields) => EndReply |
   alone: () => ({ kind: "alone" }),
 };
 
-export const finish: Script<typeof lua.finish, readonly (EndReply | Alone)[]> = defineScript(
-  lua.finish,
-  (reply, operation) =>
-    decodeTagged<(EndReply | Alone)[]>(operation, reply, {
-      finished: (fields) => outcomesOf(fields, () => decodeTagged(operation, fields.text().split(" "), finishReplies)),
-    }),
+export const finish: Script<typeof lua.finish, Replies<EndReply>> = defineScript(lua.finish, (reply, operation) =>
+  decodeTagged<Replies<EndReply>>(operation, reply, {
+    stored: () => ({ kind: "ended" }),
+    finished: (fields) => outcomesOf(fields, () => decodeTagged(operation, fields.text().split(" "), finishReplies)),
+  }),
 );
 export const release: Script<typeof lua.release, EndReply> = defineScript(lua.release, ended("released"));
 export const hold: Script<typeof lua.hold, EndReply> = defineScript(lua.hold, ended("unknown"));

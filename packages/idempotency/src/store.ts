@@ -7,7 +7,7 @@ import { backoffMs, isCluster, isTransient, NewerFormatError, RedisUnavailableEr
 import type { Backoff, CallOptions, Connection, Effect } from "@holdfast/core";
 import type { LeaseData } from "./attempt.ts";
 import { Batches } from "./batches.ts";
-import type { Alone } from "./batches.ts";
+import type { Alone, Replies } from "./batches.ts";
 import { encodePart } from "./keys.ts";
 import type { IndexPlace, KeyPlace } from "./keys.ts";
 import type { ResolvedIdempotencyOptions } from "./options.ts";
@@ -171,7 +171,7 @@ export class AttemptStore {
     await this.#connection.run(scripts.prune, { record, index: held }, { member }, call);
   }
 
-  #claim(items: readonly ClaimItem[], call: CallOptions): Promise<readonly (ClaimReply | Alone)[]> {
+  #claim(items: readonly ClaimItem[], call: CallOptions): Promise<Replies<ClaimReply>> {
     const { leaseMs, retentionMs, attemptMaxMs, onUnknown } = this.#options;
     const keepMs = leaseMs + retentionMs;
     const places: string[] = [];
@@ -185,13 +185,13 @@ export class AttemptStore {
     return this.#connection.run(scripts.claim, { places }, args, call);
   }
 
-  #finish(items: readonly OutcomeItem[], call: CallOptions): Promise<readonly (EndReply | Alone)[]> {
+  #finish(items: readonly OutcomeItem[], call: CallOptions): Promise<Replies<EndReply>> {
     const { retentionMs, onUnknown } = this.#options;
     const places: string[] = [];
     const outcomes: (string | Buffer)[] = [];
     for (const { place, owner, token, number, recovered, fingerprint, outcome, codecId, bytes } of items) {
       places.push(place.record, onUnknown === "hold" ? place.held : place.recovering);
-      const attempt = `${token}:${fingerprint}:${encodePart(owner)}:${number}:${recovered ? 1 : 0}:${onUnknown}`;
+      const attempt = `${token}:${fingerprint}:${encodePart(owner)}:${number}:${recovered ? 1 : 0}:${onUnknown}:`;
       outcomes.push(attempt, outcome, resultArgument(codecId, bytes));
     }
     const args = { retentionMs, publish: this.#connection.publishCommand, outcomes };

@@ -173,6 +173,40 @@ describe("many that cannot be served", () => {
     expect(await redis.dbsize()).toBe(0);
     redis.disconnect();
   });
+
+  it("K3 start no attempt when memory is out, and those whose outcome is stored, or that are running, are told", async () => {
+    await using server = await RedisServer.start();
+    const redis = new Redis(server.url);
+    const idempotency = bench.idempotency({}, redis);
+    const gate = Promise.withResolvers<void>();
+    const running = idempotency.run("running", () => gate.promise);
+    await idempotency.run("done", () => 1);
+    await redis.config("SET", "maxmemory", "1");
+    const keysBefore = await redis.dbsize();
+    const run = (key: string): Promise<unknown> =>
+      idempotency.run(key, () => expect.unreachable()).catch((error: unknown) => error);
+    expect(await Promise.all(["new", "done", "running", "newer"].map((key) => run(key)))).toMatchObject([
+      { reason: "OOM", effect: "none" },
+      { value: 1, replayed: true },
+      { name: "InProgressError" },
+      { reason: "OOM", effect: "none" },
+    ]);
+    expect(await redis.dbsize()).toBe(keysBefore);
+    gate.resolve();
+    await running;
+    redis.disconnect();
+  });
+
+  it("K3 leave no record when their index cannot list them", async () => {
+    const name = uniqueName();
+    const idempotency = await warm(name);
+    const { record, recovering } = new KeyLayout("holdfast", name).place({ key: "a" });
+    await bench.redis.set(recovering, "foreign");
+    const [refused, run] = await Promise.allSettled(["a", "b"].map((key) => idempotency.run(key, () => key)));
+    expect(refused).toMatchObject({ reason: { name: "RedisRefusedError", reason: "WRONGTYPE", effect: "none" } });
+    expect(run).toMatchObject({ value: { value: "b" } });
+    expect(await bench.redis.exists(record)).toBe(0);
+  });
 });
 
 describe("a lost reply of many", () => {

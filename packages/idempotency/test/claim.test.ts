@@ -33,6 +33,11 @@ describe("what a claim is told", () => {
     expect(await bench.redis.pttl(keyed.place.record)).toBe(-1);
   });
 
+  it("I4 a key that is held has no time limit from its claim on", async () => {
+    await granted(storeOf({ onUnknown: "hold" }), "a");
+    expect(await bench.redis.pttl(keyed.place.record)).toBe(-1);
+  });
+
   it("I4 a dead attempt's key is held when its own rule says so, whatever the next caller's is", async () => {
     await granted(storeOf({ onUnknown: "hold", leaseMs: 50 }), "a");
     await pass(80);

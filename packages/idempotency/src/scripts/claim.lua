@@ -1,7 +1,8 @@
 --[[
 claim: starts the next attempt of some keys, or says for each why there is none to start. A repeat by the same owner gets its first answer
 (K1). A key whose attempt has outlived its lease is taken over under a higher token (K5), unless it stays closed until it is resolved. The
-claims do not depend on each other, so each has its guards before its own writes.
+claims do not depend on each other, so each has its guards before its own writes; but that a key is unknown, as most are, is found by the
+write that claims it, which is taken back when the key cannot be listed.
 
 KEYS
   places...  two for each claim, three when they are held
@@ -17,6 +18,7 @@ ARGV
   claims...   one for each claim, as the record has them: the fingerprint of the payload, or nothing when payloads are not compared, a colon,
     and the owner, which names this claim and the attempt that it may start
 REPLIES
+  {"granted", token}         to each of them its first attempt, under this token
   {"claimed", outcome, ...}  one for each claim
     granted token number recovered  recovered is 1 when an earlier attempt may have had an effect
     the record                      of an attempt that has completed or failed
@@ -51,47 +53,75 @@ local function keepIndex(index)
   redis.call("PEXPIRE", index, string.format("%.0f", longestMs + math.floor(longestMs / 8)))
 end
 
-local function grant(record, index, otherIndex, claimed, before)
-  local token, number, possible, history = nextToken(before and before.token), "1", "0", "0:"
-  if before then
-    number, possible = string.format("%.0f", before.number + 1), before.possible
-    history = before.refused .. ":" .. before.operations
-    -- Who has no payload to compare does not make the key forget the one that it was used with.
-    if string.sub(claimed, 1, 1) == ":" then
-      claimed = before.print .. claimed
-    end
+-- What the records of all attempts that start now have in common.
+local begun = ":" .. onUnknown .. ":" .. nowText .. ":" .. nowText .. ":" .. leaseUs .. ":"
+local firstHead, firstTail = "1:running:" .. nowText .. ":", ":1:0" .. begun .. "0::::"
+local firstKeptUntil, firstGranted = string.format("%.0f", math.floor(nowUs / 1000) + keepMs), "granted " .. nowText .. " 1 0"
+
+-- Answers nothing when the key is unknown, and the first attempt has it then; else what is there, or the error.
+local function writeFirst(record, claimed)
+  local text = firstHead .. claimed .. firstTail
+  if onUnknown == "hold" then
+    return redis.pcall("SET", record, text, "NX", "GET")
   end
-  -- A growing write comes first: when memory is out nothing is claimed.
+  return redis.pcall("SET", record, text, "PXAT", firstKeptUntil, "NX", "GET")
+end
+
+local function listUnfinished(record, index, otherIndex)
   local listed = redis.pcall("ZADD", index, nowText, memberOf(record))
   if type(listed) == "table" then
     return listed
   end
-  local text = "1:running:" .. token .. ":" .. claimed .. ":" .. number .. ":" .. possible .. ":" .. onUnknown
-    .. ":" .. nowText .. ":" .. nowText .. ":" .. leaseUs .. ":" .. history .. ":::"
   if onUnknown == "hold" then
     -- Only tidies up: what is wrong there may not fail a claim whose first write is done (K3).
     redis.pcall("ZREM", otherIndex, memberOf(record))
+  elseif redis.call("PTTL", index) < indexMs + 0 then
+    keepIndex(index)
+  end
+  return nil
+end
+
+local function grantNext(record, index, otherIndex, claimed, before)
+  local token, number = nextToken(before.token), string.format("%.0f", before.number + 1)
+  -- Who has no payload to compare does not make the key forget the one that it was used with.
+  if string.sub(claimed, 1, 1) == ":" then
+    claimed = before.print .. claimed
+  end
+  -- A growing write comes first: when memory is out nothing is claimed.
+  local failed = listUnfinished(record, index, otherIndex)
+  if failed then
+    return failed
+  end
+  local text = "1:running:" .. token .. ":" .. claimed .. ":" .. number .. ":" .. before.possible .. begun .. before.refused
+    .. ":" .. before.operations .. ":::"
+  if onUnknown == "hold" then
     redis.call("SET", record, text)
   else
-    if before then
-      redis.call("SET", record, text, "PXAT", keptUntil(record, token, true, keepMs))
-    else
-      redis.call("SET", record, text, "PX", keepMs)
-    end
-    if redis.call("PTTL", index) < indexMs + 0 then
-      keepIndex(index)
-    end
+    redis.call("SET", record, text, "PXAT", keptUntil(record, token, true, keepMs))
   end
-  return "granted " .. token .. " " .. number .. " " .. possible
+  return "granted " .. token .. " " .. number .. " " .. before.possible
 end
 
 local function claim(record, index, otherIndex, claimed)
-  local text = redis.pcall("GET", record)
+  local text = writeFirst(record, claimed)
   if not text then
-    return grant(record, index, otherIndex, claimed)
+    local failed = listUnfinished(record, index, otherIndex)
+    if failed then
+      redis.call("DEL", record)
+      return failed
+    end
+    return firstGranted
   end
   if type(text) == "table" then
-    return text
+    -- When memory is out nothing is claimed, and who only asks is answered (K3).
+    local refused = text
+    text = redis.pcall("GET", record)
+    if not text then
+      return refused
+    end
+    if type(text) == "table" then
+      return text
+    end
   end
   local version, state, token, known, holder = headOf(text)
   if not version then
@@ -131,10 +161,10 @@ local function claim(record, index, otherIndex, claimed)
     end
     stored.possible = "1"
   end
-  return grant(record, index, otherIndex, claimed, stored)
+  return grantNext(record, index, otherIndex, claimed, stored)
 end
 
-local outcomes = { "claimed" }
+local outcomes, alike = { "claimed" }, true
 for position = 1, #ARGV - fixedArgs do
   local at = (position - 1) * keysEach
   local outcome = claim(KEYS[at + 1], KEYS[at + 2], KEYS[at + keysEach], ARGV[fixedArgs + position])
@@ -145,5 +175,6 @@ for position = 1, #ARGV - fixedArgs do
     outcome = "alone"
   end
   outcomes[position + 1] = outcome
+  alike = alike and outcome == firstGranted
 end
-return outcomes
+return alike and { "granted", nowText } or outcomes
