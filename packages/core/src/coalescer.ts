@@ -61,7 +61,7 @@ export class Coalescer<Item, Result> {
     );
     const settle = (tell: (waiting: Waiting<Item, Result>, index: number) => void): void => {
       for (const cancel of hurried) cancel();
-      for (const [index, waiting] of batch.entries()) tell(waiting, index);
+      batch.forEach(tell);
     };
     sent.then(
       (results) =>

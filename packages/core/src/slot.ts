@@ -19,8 +19,19 @@ function crc16(bytes: Buffer): number {
   return crc;
 }
 
+/** The same of a text: the bytes of ASCII are its characters. */
+function crc16OfText(text: string): number {
+  let crc = 0;
+  for (let at = 0; at < text.length; at += 1) {
+    const code = text.charCodeAt(at);
+    if (code > 0x7f) return crc16(Buffer.from(text));
+    crc = ((crc << 8) & 0xffff) ^ (remainders[(crc >> 8) ^ code] as number);
+  }
+  return crc;
+}
+
 /** 0 to 16383; only what stands in the first pair of braces counts, when it is not empty. */
 export function slotOf(key: string): number {
-  const tag = /^[^{]*\{([^}]+)\}/u.exec(key)?.[1];
-  return crc16(Buffer.from(tag ?? key)) % slotCount;
+  const tag = key.includes("{") ? /^[^{]*\{([^}]+)\}/u.exec(key)?.[1] : undefined;
+  return crc16OfText(tag ?? key) % slotCount;
 }

@@ -87,9 +87,8 @@ export class Claims {
         }
         if (answer.kind === "granted") return answer;
         if (answer.kind === "stored") {
-          const stored = answer;
-          if (waiter !== undefined) this.#waiting.tell(place, fingerprint, () => stored);
-          return stored;
+          if (waiter !== undefined) this.#waiting.tell(place, fingerprint, answer);
+          return answer;
         }
         const leftMs = giveUpAtMs - clock.monotonicMs();
         if (leftMs <= 0) throw this.#inProgress(place, answer.remainingMs);
@@ -123,11 +122,18 @@ export class Claims {
       if (answer.kind !== "granted") return answer;
       // An answer that took as long as the lease is worth nothing: give it back and ask again.
       if (asked === asksMax || elapsedMs(clock, sentAt) < leaseMs - leaseMarginMs(leaseMs)) {
-        return { ...answer, owner, sentAt };
+        const { token, number, recovered } = answer;
+        return { kind: "granted", owner, token, number, recovered, sentAt };
       }
-      await this.#store.release({ place, owner }, "none").catch((error: unknown) => {
-        throw this.#notClaimed(place, owner, error);
-      });
+      await this.#giveBack(place, owner);
+    }
+  }
+
+  async #giveBack(place: KeyPlace, owner: string): Promise<void> {
+    try {
+      await this.#store.release({ place, owner }, "none");
+    } catch (error) {
+      throw this.#notClaimed(place, owner, error);
     }
   }
 
@@ -136,7 +142,6 @@ export class Claims {
     owner: string,
     answer: Awaited<ReturnType<AttemptStore["claim"]>>,
   ): Extract<ClaimReply, { readonly kind: "granted" }> | StoredOutcome | Busy {
-    const { resource } = place;
     switch (answer.kind) {
       case "granted":
         if (signal?.aborted !== true) return answer;
@@ -146,14 +151,18 @@ export class Claims {
       case "busy":
         return answer;
       case "mismatch":
-        this.#events.emit(() => ({ type: "mismatched", resource }));
-        throw new FingerprintMismatchError(resource);
+        throw this.#mismatch(place);
       case "unknown":
-        throw new OutcomeUnknownError(`idempotency.run ${resource}`, place.key, {
+        throw new OutcomeUnknownError(`idempotency.run ${place.resource}`, place.key, {
           why: "an attempt ended without an outcome",
           advice: "the key stays closed until `resolve` says what became of it",
         });
     }
+  }
+
+  #mismatch({ resource }: KeyPlace): FingerprintMismatchError {
+    this.#events.emit(() => ({ type: "mismatched", resource }));
+    return new FingerprintMismatchError(resource);
   }
 
   /** The handler has not run: whatever became of the claim, the caller's work has had no effect. */

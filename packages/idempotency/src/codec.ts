@@ -66,35 +66,37 @@ function restoreBytes(_: string, value: unknown): unknown {
   return Buffer.from((value as Record<string, string>)[bytesMark] ?? "", "base64");
 }
 
-function tagged(kind: number, payload: Uint8Array | string): Buffer {
-  const bytes = typeof payload === "string" ? Buffer.from(payload) : payload;
+function tagged(kind: number, bytes: Uint8Array): Buffer {
   const whole = Buffer.allocUnsafe(bytes.length + 1);
   whole[0] = kind;
   whole.set(bytes, 1);
   return whole;
 }
 
+function taggedText(kind: number, text: string): Buffer {
+  return Buffer.from(String.fromCharCode(kind) + text);
+}
+
 /** The default codec: JSON, and bytes anywhere in it. Bytes come back as `Buffer`, dates as text. */
 export const jsonCodec: Codec = {
   id: "json",
   encode(value) {
-    if (value === undefined) return tagged(kinds.undefined, "");
+    if (value === undefined) return taggedText(kinds.undefined, "");
     if (value instanceof Uint8Array) return tagged(kinds.bytes, value);
-    if (isPlain(value)) return tagged(kinds.json, JSON.stringify(value));
+    if (isPlain(value)) return taggedText(kinds.json, JSON.stringify(value));
     const { text, marked } = markBytes(value);
-    return tagged(marked ? kinds.markedJson : kinds.json, text);
+    return taggedText(marked ? kinds.markedJson : kinds.json, text);
   },
   decode(bytes) {
-    const payload = bytes.subarray(1);
     switch (bytes[0] ?? 0) {
       case kinds.undefined:
         return undefined;
       case kinds.bytes:
-        return Buffer.from(payload);
+        return Buffer.from(bytes.subarray(1));
       case kinds.json:
-        return JSON.parse(payload.toString()) as unknown;
+        return JSON.parse(bytes.toString("utf8", 1)) as unknown;
       case kinds.markedJson:
-        return JSON.parse(payload.toString(), restoreBytes) as unknown;
+        return JSON.parse(bytes.toString("utf8", 1), restoreBytes) as unknown;
       default:
         throw new TypeError("the bytes were not written by the codec json");
     }

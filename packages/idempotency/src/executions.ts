@@ -16,6 +16,7 @@ import type { Connection, EventSink, HoldfastError } from "@holdfast/core";
 import { LeasedAttempt } from "./attempt.ts";
 import type { Attempt, LeaseData } from "./attempt.ts";
 import type { Claims, Grant } from "./claims.ts";
+import { jsonCodec } from "./codec.ts";
 import type { Codec } from "./codec.ts";
 import { AttemptLostError, AttemptSupersededError, ResultNotStoredError } from "./errors.ts";
 import { eventChannel } from "./events.ts";
@@ -26,7 +27,7 @@ import type { KeyPlace } from "./keys.ts";
 import type { ResolvedIdempotencyOptions } from "./options.ts";
 import { encodeFailure, failureCodecId } from "./stored-error.ts";
 import type { AttemptStore, EncodedOutcome } from "./store.ts";
-import type { Waiting } from "./waiting.ts";
+import type { StoredOutcome, Waiting } from "./waiting.ts";
 
 /** A call that may run. */
 export interface Execution<Value> {
@@ -45,6 +46,11 @@ export interface Executed {
   readonly stored: boolean;
 }
 
+/** A result on its way to the store. */
+interface EncodedResult extends EncodedOutcome {
+  readonly decoded: unknown;
+}
+
 /** What the ends of an attempt share. */
 interface Running {
   readonly place: KeyPlace;
@@ -60,6 +66,11 @@ function isDefinite(error: unknown): boolean {
   return (
     error instanceof RedisRefusedError || error instanceof NewerFormatError || error instanceof UnexpectedReplyError
   );
+}
+
+/** A copy: those who wait may keep it. */
+function storedOutcomeOf({ outcome, codecId, bytes }: EncodedOutcome): StoredOutcome {
+  return { kind: "stored", outcome, codecId, result: Buffer.from(bytes) };
 }
 
 /** The executions of one instance. */
@@ -121,7 +132,10 @@ export class Executions {
         await this.#release(running, attempt.skipped, value, undefined);
         return { value, stored: false };
       }
-      return { value: await this.#complete(running, value), stored: true };
+      const result = this.#encode(running, value);
+      if (result instanceof ResultNotStoredError) throw await this.#close(running, result);
+      await this.#finish(running, result, value, undefined);
+      return { value: result.decoded, stored: true };
     } finally {
       attempt.lease.end("released");
     }
@@ -130,7 +144,7 @@ export class Executions {
   #begin<Value>({ place, grant, downstreamKey }: Execution<Value>): LeasedAttempt {
     const { leaseMs, attemptMaxMs } = this.#options;
     const { resource } = place;
-    const { owner, token, number, recovered, sentAt } = grant;
+    const { owner, token, sentAt } = grant;
     const lease = this.#leases.keep({
       resource,
       token,
@@ -147,32 +161,33 @@ export class Executions {
       const advice = `the answer took as long as leaseMs (${leaseMs} ms); try again`;
       throw new RedisUnavailableError(`idempotency.run ${resource}`, "UNREACHABLE", advice);
     }
-    this.#events.emit(() => ({ type: "started", resource, token, number, recovered }));
-    return new LeasedAttempt(lease, { number, recovered }, downstreamKey);
+    const attempt = new LeasedAttempt(lease, grant, downstreamKey);
+    if (this.#events.active) this.#tellStarted(attempt);
+    return attempt;
   }
 
-  /** Stores a result and resolves to its decoded form. */
-  async #complete(running: Running, value: unknown): Promise<unknown> {
-    const { place, codec } = running;
+  #tellStarted({ resource, token, number, recovered }: LeasedAttempt): void {
+    this.#events.emit(() => ({ type: "started", resource, token, number, recovered }));
+  }
+
+  /** A result as it will be stored, with its decoded form, or why it cannot be. */
+  #encode({ place, codec }: Running, value: unknown): EncodedResult | ResultNotStoredError {
     let bytes: Uint8Array;
     let decoded: unknown;
     try {
       bytes = codec.encode(value);
-      decoded = codec.decode(Buffer.from(bytes));
+      // A codec of the caller's may keep or change what it reads.
+      decoded = codec.decode(codec === jsonCodec ? (bytes as Buffer) : Buffer.from(bytes));
     } catch (error) {
       const detail = error instanceof Error ? error.message : String(error);
-      throw await this.#close(
-        running,
-        new ResultNotStoredError(place.resource, "not-serializable", detail, { cause: error }),
-      );
+      return new ResultNotStoredError(place.resource, "not-serializable", detail, { cause: error });
     }
     const { resultBytesMax } = this.#options;
     if (bytes.length > resultBytesMax) {
       const detail = `${bytes.length} bytes, resultBytesMax is ${resultBytesMax}`;
-      throw await this.#close(running, new ResultNotStoredError(place.resource, "too-large", detail));
+      return new ResultNotStoredError(place.resource, "too-large", detail);
     }
-    await this.#finish(running, { outcome: "completed", codecId: codec.id, bytes }, value, undefined);
-    return decoded;
+    return { outcome: "completed", codecId: codec.id, bytes, decoded };
   }
 
   /** Closes the key with a failure, since running again would repeat the effect. Resolves to the error to throw. */
@@ -210,7 +225,7 @@ export class Executions {
 
   async #finish(running: Running, outcome: EncodedOutcome, value: unknown, cause: unknown): Promise<void> {
     const { place, fingerprint, attempt } = running;
-    const { resource, token, number, recovered } = attempt;
+    const { token, number, recovered } = attempt;
     const { owner } = attempt.lease.data;
     let reply;
     try {
@@ -219,16 +234,16 @@ export class Executions {
       if (error instanceof NotReplicatedError) throw error;
       throw this.#unknown(running, "its outcome could not be stored", cause ?? error);
     }
-    const operation = outcome.outcome === "completed" ? "complete" : "fail";
-    if (reply.kind === "refused") throw this.#superseded(running, operation, reply.currentToken, value, cause);
-    const { outcome: kind, codecId, bytes } = outcome;
-    this.#events.emit(() => ({ type: "stored", resource, token, outcome: kind, resultBytes: bytes.length }));
-    this.#waiting.tell(place, fingerprint, () => ({
-      kind: "stored",
-      outcome: kind,
-      codecId,
-      result: Buffer.from(bytes),
-    }));
+    if (reply.kind === "refused") {
+      const operation = outcome.outcome === "completed" ? "complete" : "fail";
+      throw this.#superseded(running, operation, reply.currentToken, value, cause);
+    }
+    if (this.#events.active) this.#tellStored(attempt, outcome);
+    if (this.#waiting.hasWaiters(place)) this.#waiting.tell(place, fingerprint, storedOutcomeOf(outcome));
+  }
+
+  #tellStored({ resource, token }: LeasedAttempt, { outcome, bytes }: EncodedOutcome): void {
+    this.#events.emit(() => ({ type: "stored", resource, token, outcome, resultBytes: bytes.length }));
   }
 
   /** Frees the key. What fails here does not hide the handler's own answer; only that it was overtaken does. */

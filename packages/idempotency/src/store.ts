@@ -43,7 +43,10 @@ interface ClaimItem extends LeaseData {
   readonly fingerprint: string;
 }
 
-type OutcomeItem = AttemptIdentity & EncodedOutcome;
+interface OutcomeItem extends LeaseData {
+  readonly identity: AttemptIdentity;
+  readonly outcome: EncodedOutcome;
+}
 
 /** A longer result is sent by itself: whoever comes after it in a batch would wait for it. */
 const togetherBytesMax = 16_384;
@@ -72,7 +75,7 @@ export class AttemptStore {
   claim({ place, owner }: LeaseData, fingerprint: string): Promise<Exclude<ClaimReply, NewerFormat>> {
     const item = { place, owner, fingerprint };
     const send = (alone: boolean): Promise<ClaimReply | Alone> => this.#claims.ask(item, alone);
-    return this.#insist(place, send, sendsMax.claim, (error) => !(error instanceof RedisUnavailableError));
+    return this.#insist(place, send, sendsMax.claim, unlessUnreachable);
   }
 
   /** Prolongs a lease; once, since the lease keeper tries again by itself. */
@@ -91,10 +94,11 @@ export class AttemptStore {
 
   /** Stores an outcome with its state. */
   finish(identity: AttemptIdentity, outcome: EncodedOutcome): Promise<Exclude<EndReply, NewerFormat>> {
-    const item = { ...identity, ...outcome };
+    const { place, owner } = identity;
+    const item = { place, owner, identity, outcome };
     const long = outcome.bytes.length > togetherBytesMax;
     const send = (alone: boolean): Promise<EndReply | Alone> => this.#outcomes.ask(item, alone || long);
-    return this.#insist(identity.place, send, sendsMax.finish);
+    return this.#insist(place, send, sendsMax.finish);
   }
 
   /** Ends an attempt without an outcome, also one whose grant never arrived. */
@@ -189,10 +193,11 @@ export class AttemptStore {
     const { retentionMs, onUnknown } = this.#options;
     const places: string[] = [];
     const outcomes: (string | Buffer)[] = [];
-    for (const { place, owner, token, number, recovered, fingerprint, outcome, codecId, bytes } of items) {
+    for (const { place, owner, identity, outcome } of items) {
+      const { token, number, recovered, fingerprint } = identity;
       places.push(place.record, onUnknown === "hold" ? place.held : place.recovering);
       const attempt = `${token}:${fingerprint}:${encodePart(owner)}:${number}:${recovered ? 1 : 0}:${onUnknown}:`;
-      outcomes.push(attempt, outcome, resultArgument(codecId, bytes));
+      outcomes.push(attempt, outcome.outcome, resultArgument(outcome.codecId, outcome.bytes));
     }
     const args = { retentionMs, publish: this.#connection.publishCommand, outcomes };
     return this.#connection.run(scripts.finish, { places }, args, call);
@@ -220,7 +225,7 @@ export class AttemptStore {
     place: KeyPlace,
     send: (alone: boolean) => Promise<Reply | Alone>,
     sends: number,
-    repeatable: (error: unknown) => boolean = () => true,
+    repeatable: (error: unknown) => boolean = always,
   ): Promise<Exclude<Reply, NewerFormat>> {
     const { clock, random } = this.#options;
     for (let sent = 1; ; sent += 1) {
@@ -236,6 +241,9 @@ export class AttemptStore {
   }
 }
 
+const always = (): boolean => true;
+const unlessUnreachable = (error: unknown): boolean => !(error instanceof RedisUnavailableError);
+
 /** A result after the name of its codec. */
 function resultArgument(codecId: string, bytes: Uint8Array): string | Buffer {
   const result = argumentOf(bytes);
@@ -246,7 +254,7 @@ function resultArgument(codecId: string, bytes: Uint8Array): string | Buffer {
 
 /** The client sends texts much faster than bytes, and of ASCII both are the same. */
 function argumentOf(bytes: Uint8Array): string | Buffer {
-  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const buffer = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   return isAscii(buffer) ? buffer.toString("latin1") : buffer;
 }
 

@@ -163,14 +163,15 @@ export class Waiting {
     return waiter;
   }
 
-  /**
-   * Tells all who wait for a key its outcome; those who came with another payload ask themselves.
-   * @param make the outcome, when anybody waits
-   */
-  tell({ resource }: KeyPlace, fingerprint: string, make: () => StoredOutcome): void {
+  /** Whether anybody waits for a key. */
+  hasWaiters({ resource }: KeyPlace): boolean {
+    return this.#watches.size > 0 && this.#watches.has(resource);
+  }
+
+  /** Tells all who wait for a key its outcome; those who came with another payload ask themselves. */
+  tell({ resource }: KeyPlace, fingerprint: string, outcome: StoredOutcome): void {
     const watch = this.#watches.get(resource);
     if (watch === undefined) return;
-    const outcome = make();
     for (const waiter of watch.waiters) {
       waiter.wake(waiter.fingerprint === fingerprint ? outcome : undefined);
     }

@@ -59,6 +59,19 @@ describe("K3 guards come before writes", () => {
     expect(await bench.redis.exists(keyed.place.record)).toBe(0);
   });
 
+  it("K3 an index of another type is refused before the next attempt is written over an earlier one", async () => {
+    const store = storeOf();
+    await granted(store, "a");
+    await store.release({ place: keyed.place, owner: "a" }, "none");
+    const before = await bench.redis.get(keyed.place.record);
+    await bench.redis.set(keyed.place.recovering, "foreign");
+    expect(await rejection(store.claim({ place: keyed.place, owner: "b" }, print("f")))).toMatchObject({
+      reason: "WRONGTYPE",
+      effect: "none",
+    });
+    expect(await bench.redis.get(keyed.place.record)).toBe(before);
+  });
+
   it("K3 outcomes are stored, leases renewed and keys freed when memory is out", async () => {
     await using server = await RedisServer.start();
     const redis = new Redis(server.url);

@@ -55,6 +55,17 @@ describe("I2 an instance with a shorter retention lets no earlier attempt of ano
     expect(await finish(long(), "a", first.token)).toMatchObject({ kind: "refused", state: "forgotten" });
   });
 
+  it("after it has run, as the first, on the tombstone of a key whose record Redis had lost", async () => {
+    const first = await granted(long(), "a");
+    await bench.redis.flushall();
+    await short().forget(keyed.place, "op");
+    const second = await granted(short(), "b");
+    expect(second).toMatchObject({ number: 1, recovered: false });
+    expect(await finish(short(), "b", second.token)).toEqual({ kind: "ended" });
+    await outlast();
+    expect(await finish(long(), "a", first.token)).toMatchObject({ kind: "refused", state: "completed" });
+  });
+
   it.each(["resolved", "forgotten"])("after it has %s a key that had no time limit", async (how) => {
     const held = storeOf({ retentionMs: 600_000, leaseMs: 50, onUnknown: "hold" });
     const first = await granted(held, "a");
