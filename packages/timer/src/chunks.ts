@@ -23,21 +23,19 @@ export function* chunksOf(
   indexes: readonly number[],
   isNamed: (index: number) => boolean,
 ): Generator<Chunk> {
-  const chunkById = new Map<string, number>();
+  const ids = new Set<string>();
   const repeatsById = new Map<string, number>();
-  let number = 0;
   let chunk = { items: [] as ScheduleItem[], indexes: [] as number[], repeats: false };
   for (const index of indexes) {
     let item = items[index] as ScheduleItem;
     const { id } = item;
-    const seen = chunkById.get(id);
-    if (seen === number || chunk.items.length === bulkMax) {
+    const known = ids.size;
+    const isNew = ids.add(id).size > known;
+    if (chunk.items.length === bulkMax || (!isNew && chunk.items.some((one) => one.id === id))) {
       yield chunk;
-      number += 1;
       chunk = { items: [], indexes: [], repeats: false };
     }
-    chunkById.set(id, number);
-    if (seen !== undefined) {
+    if (!isNew) {
       chunk.repeats = true;
       const repeat = (repeatsById.get(id) ?? 0) + 1;
       repeatsById.set(id, repeat);

@@ -66,7 +66,7 @@ export class Scheduling {
     const results: ScheduleResult[] = Array.from({ length: items.length });
     const { shards, name } = this.#access;
     const byShard = Array.from({ length: shards }, (): number[] => []);
-    for (const [index, { id }] of items.entries()) (byShard[shardOf(id, shards)] as number[]).push(index);
+    items.forEach(({ id }, index) => (byShard[shardOf(id, shards)] as number[]).push(index));
     const failures: unknown[] = [];
     const sendShard = async (indexes: readonly number[], shard: number): Promise<void> => {
       const flights = new Set<Promise<unknown>>();
