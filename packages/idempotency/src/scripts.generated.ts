@@ -8,7 +8,7 @@ export const claim = {
   args: ["notAfterUs", "leaseUs", "keepMs", "indexMs", "onUnknown"],
   rest: "claims",
   replies: ["granted", "claimed", "too-late"],
-  sha1: "aba992831dc7be56c474386221cd07422dd88c04" as string,
+  sha1: "d49bd12563d67d6b44571fcba05c883f1215e7e0" as string,
   source: `local notAfterUs, leaseUs, keepMs, indexMs = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
 local onUnknown, fixedArgs, lone = ARGV[5], 5, #ARGV == 6
 local keysEach = onUnknown == "hold" and 3 or 2
@@ -106,16 +106,6 @@ local function keepIndex(index)
   redis.call("ZREMRANGEBYSCORE", index, 0, string.format("%.0f", nowUs - longestMs * 1000))
   redis.call("PEXPIRE", index, string.format("%.0f", longestMs + math.floor(longestMs / 8)))
 end
-local begun = ":" .. onUnknown .. ":" .. nowText .. ":" .. nowText .. ":" .. leaseUs .. ":"
-local firstHead, firstTail = "1:running:" .. nowText .. ":", ":1:0" .. begun .. "0::::"
-local firstKeptUntil, firstGranted = string.format("%.0f", math.floor(nowUs / 1000) + keepMs), "granted " .. nowText .. " 1 0"
-local function writeFirst(record, claimed)
-  local text = firstHead .. claimed .. firstTail
-  if onUnknown == "hold" then
-    return redis.pcall("SET", record, text, "NX", "GET")
-  end
-  return redis.pcall("SET", record, text, "PXAT", firstKeptUntil, "NX", "GET")
-end
 local function listUnfinished(record, index, otherIndex)
   local listed = redis.pcall("ZADD", index, nowText, memberOf(record))
   if type(listed) == "table" then
@@ -127,6 +117,16 @@ local function listUnfinished(record, index, otherIndex)
     keepIndex(index)
   end
   return nil
+end
+local begun = ":" .. onUnknown .. ":" .. nowText .. ":" .. nowText .. ":" .. leaseUs .. ":"
+local firstHead, firstTail = "1:running:" .. nowText .. ":", ":1:0" .. begun .. "0::::"
+local firstKeptUntil, firstGranted = string.format("%.0f", math.floor(nowUs / 1000) + keepMs), "granted " .. nowText .. " 1 0"
+local function writeFirst(record, claimed)
+  local text = firstHead .. claimed .. firstTail
+  if onUnknown == "hold" then
+    return redis.pcall("SET", record, text, "NX", "GET")
+  end
+  return redis.pcall("SET", record, text, "PXAT", firstKeptUntil, "NX", "GET")
 end
 local function grantNext(record, index, otherIndex, claimed, before)
   local token, number = nextToken(before.token), string.format("%.0f", before.number + 1)

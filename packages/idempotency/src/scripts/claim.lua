@@ -40,18 +40,7 @@ local room = 1048576
 -- @include record
 -- @include expiry
 -- @include lease
-
--- An index outlives its entries, and gives up those whose records have expired. Of all that claim here the longest time counts, for which
--- an entry without a name stands, below all others: `stuck` reads from 0. Seldom, since a time is added for which nothing is to be done.
-local function keepIndex(index)
-  local longestMs = -(tonumber(redis.call("ZSCORE", index, "")) or 0)
-  if longestMs < indexMs + 0 then
-    longestMs = indexMs + 0
-    redis.call("ZADD", index, string.format("%.0f", -longestMs), "")
-  end
-  redis.call("ZREMRANGEBYSCORE", index, 0, string.format("%.0f", nowUs - longestMs * 1000))
-  redis.call("PEXPIRE", index, string.format("%.0f", longestMs + math.floor(longestMs / 8)))
-end
+-- @include listing
 
 -- What the records of all attempts that start now have in common.
 local begun = ":" .. onUnknown .. ":" .. nowText .. ":" .. nowText .. ":" .. leaseUs .. ":"
@@ -65,20 +54,6 @@ local function writeFirst(record, claimed)
     return redis.pcall("SET", record, text, "NX", "GET")
   end
   return redis.pcall("SET", record, text, "PXAT", firstKeptUntil, "NX", "GET")
-end
-
-local function listUnfinished(record, index, otherIndex)
-  local listed = redis.pcall("ZADD", index, nowText, memberOf(record))
-  if type(listed) == "table" then
-    return listed
-  end
-  if onUnknown == "hold" then
-    -- Only tidies up: what is wrong there may not fail a claim whose first write is done (K3).
-    redis.pcall("ZREM", otherIndex, memberOf(record))
-  elseif redis.call("PTTL", index) < indexMs + 0 then
-    keepIndex(index)
-  end
-  return nil
 end
 
 local function grantNext(record, index, otherIndex, claimed, before)
