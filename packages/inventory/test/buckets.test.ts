@@ -168,7 +168,7 @@ describe.each(kinds)("on %s", (kind) => {
   it.each(["nothing", "an outcome", "a release"])(
     "V8 V9 a hold outlives the record that points to it: its id is known, after %s",
     async (before) => {
-      const stock = place.inventory({ buckets, rememberMs: 50 });
+      const stock = place.inventory({ buckets, rememberMs: 2_000 });
       await stock.restock({ operationId: "delivery", lines: [line("cold", 9)] });
       const { stock: counters } = bucketKeys("holdfast", stock.name, 2);
       const bornMs = Math.floor(await place.nowMs(stock));
@@ -183,7 +183,7 @@ describe.each(kinds)("on %s", (kind) => {
       const requests = [plain, timed, own];
       const held = [];
       for (const request of requests) held.push(await stock.reserve(request));
-      await passed(place, stock, bornMs + 60);
+      await passed(place, stock, bornMs + 2_010);
       for (const turn of [1, 2, 3]) {
         const side = (await place.client.hget(counters, "#side")) ?? "a";
         await place.client.hset(counters, "#side", `${side.slice(0, 1)}1`);

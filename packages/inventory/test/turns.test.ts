@@ -87,14 +87,14 @@ describe.each(kinds)("on %s", (kind) => {
   });
 
   it("V8 a plain id is refused while it is known, and is a new one after two turns; one with its time is refused for ever", async () => {
-    const stock = place.inventory({ rememberMs: 60 });
+    const stock = place.inventory({ rememberMs: 2_000 });
     await stock.restock({ operationId: "delivery", lines: [line("mug", 10)] });
     const issuedAt = Math.floor(await place.nowMs(stock));
     const plain = { operationId: "plain", lines };
     const timed = { operationId: "timed", issuedAt, lines };
     for (const order of [plain, timed]) await stock.decrement(order);
     await stock.reserve({ reservationId: "cart", lines: [line("mug", 1)], holdMs: 50 });
-    await passed(place, stock, (await place.nowMs(stock)) + 70);
+    await passed(place, stock, (await place.nowMs(stock)) + 2_010);
     await stock.sweep();
     const refused = { name: "IdForgottenError", effect: "none" };
     for (const order of [plain, timed]) expect(await failure(stock.decrement(order))).toMatchObject(refused);
