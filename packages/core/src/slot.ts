@@ -10,28 +10,22 @@ const remainders = Uint16Array.from({ length: 256 }, (_, byte) => {
   return crc;
 });
 
-/** CRC-16/XMODEM, as the Redis Cluster specification defines it (appendix A). */
-function crc16(bytes: Buffer): number {
+/** CRC-16/XMODEM, as the Redis Cluster specification defines it (appendix A), of a text in which each character is a byte. */
+function crc16(bytes: string): number {
   let crc = 0;
   for (let at = 0; at < bytes.length; at += 1) {
-    crc = ((crc << 8) & 0xffff) ^ (remainders[(crc >> 8) ^ (bytes[at] as number)] as number);
+    crc = ((crc << 8) & 0xffff) ^ (remainders[(crc >> 8) ^ bytes.charCodeAt(at)] as number);
   }
   return crc;
 }
 
-/** The same of a text: the bytes of ASCII are its characters. */
-function crc16OfText(text: string): number {
-  let crc = 0;
-  for (let at = 0; at < text.length; at += 1) {
-    const code = text.charCodeAt(at);
-    if (code > 0x7f) return crc16(Buffer.from(text));
-    crc = ((crc << 8) & 0xffff) ^ (remainders[(crc >> 8) ^ code] as number);
-  }
-  return crc;
+/** The bytes of a text as characters: those of ASCII, which most keys are, as they stand. */
+function bytesOf(text: string): string {
+  return Buffer.byteLength(text) === text.length ? text : Buffer.from(text).toString("latin1");
 }
 
 /** 0 to 16383; only what stands in the first pair of braces counts, when it is not empty. */
 export function slotOf(key: string): number {
   const tag = key.includes("{") ? /^[^{]*\{([^}]+)\}/u.exec(key)?.[1] : undefined;
-  return crc16OfText(tag ?? key) % slotCount;
+  return crc16(bytesOf(tag ?? key)) % slotCount;
 }

@@ -16,7 +16,6 @@ import type { Connection, EventSink, HoldfastError } from "@holdfast/core";
 import { LeasedAttempt } from "./attempt.ts";
 import type { Attempt, LeaseData } from "./attempt.ts";
 import type { Claims, Grant } from "./claims.ts";
-import { jsonCodec } from "./codec.ts";
 import type { Codec } from "./codec.ts";
 import { AttemptLostError, AttemptSupersededError, ResultNotStoredError } from "./errors.ts";
 import { eventChannel } from "./events.ts";
@@ -176,8 +175,8 @@ export class Executions {
     let decoded: unknown;
     try {
       bytes = codec.encode(value);
-      // A codec of the caller's may keep or change what it reads.
-      decoded = codec.decode(codec === jsonCodec ? (bytes as Buffer) : Buffer.from(bytes));
+      // A codec may keep or change what it reads.
+      decoded = codec.decode(Buffer.from(bytes));
     } catch (error) {
       const detail = error instanceof Error ? error.message : String(error);
       return new ResultNotStoredError(place.resource, "not-serializable", detail, { cause: error });
