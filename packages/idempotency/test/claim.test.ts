@@ -38,6 +38,12 @@ describe("what a claim is told", () => {
     expect(await bench.redis.pttl(keyed.place.record)).toBe(-1);
   });
 
+  it("I4 any other key is remembered for its lease and its retention, from its claim on", async () => {
+    const { token } = await granted(storeOf({ leaseMs: 20_000, retentionMs: 100_000 }), "a");
+    const endsAtMs = await bench.redis.pexpiretime(keyed.place.record);
+    expect(endsAtMs).toBe(Math.floor(token / 1_000) + 120_000);
+  });
+
   it("I4 a dead attempt's key is held when its own rule says so, whatever the next caller's is", async () => {
     await granted(storeOf({ onUnknown: "hold", leaseMs: 50 }), "a");
     await pass(80);
