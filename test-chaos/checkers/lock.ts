@@ -8,11 +8,14 @@ import type { Operation } from "../history/operation.ts";
 import { ServerTime } from "../history/server-time.ts";
 import { StageTime } from "../history/stage-time.ts";
 import { StandStill } from "../history/stand-still.ts";
+import { meets } from "../history/window.ts";
 import type { LockFindings } from "../scenarios/lock.ts";
 import { enough, Rule } from "./verdict.ts";
 import type { Verdict } from "./verdict.ts";
 
 const scenario = "lock";
+/** Longest hold of the locks under test, however often they are renewed. */
+export const holdMaxMs = 1_500;
 /** How late a loop that runs may hear of the end of its lease: the machine is shared. */
 const lateMaxMs = 400;
 
@@ -20,9 +23,10 @@ function tokenOf(operation: Operation): number {
   return Number(operation.answer["token"]);
 }
 
-function tokensRise(grants: readonly Operation[]): Verdict[] {
-  const unique = new Rule(scenario, "L1 tokens of one lock are unique");
-  const rising = new Rule(scenario, "L1 tokens of one lock increase in real time");
+/** What every kind of lock owes: tokens of one name that are its holders' alone, and rise. */
+export function tokensRise(grants: readonly Operation[], of: string = scenario): Verdict[] {
+  const unique = new Rule(of, "L1 tokens of one lock are unique");
+  const rising = new Rule(of, "L1 tokens of one lock increase in real time");
   for (const [name, ofLock] of Map.groupBy(grants, ({ resource }) => resource)) {
     const owners = new Map<number, string>();
     for (const grant of ofLock) {
@@ -57,12 +61,13 @@ function tokensAreTimes(round: RoundRecord, grants: readonly Operation[]): Verdi
   return [rule.verdict];
 }
 
-function resourceRefuses(round: RoundRecord, { logs, counts }: LockFindings): Verdict[] {
-  const falling = new Rule(scenario, "L5 what the resource took has tokens that never fall");
-  const once = new Rule(scenario, "K1 each accepted increment is applied once, and nothing else is");
-  const refused = new Rule(scenario, "L5 a write that was refused is not there");
-  const counter = new Rule(scenario, "L3 the guarded counter equals the accepted increments");
-  const appends = round.operations.filter(({ call, scenario: name }) => name === scenario && call === "append");
+/** What a guarded resource owes, whatever becomes of the lock. */
+export function resourceRefuses(round: RoundRecord, { logs, counts }: LockFindings, of: string = scenario): Verdict[] {
+  const falling = new Rule(of, "L5 what the resource took has tokens that never fall");
+  const once = new Rule(of, "K1 each accepted increment is applied once, and nothing else is");
+  const refused = new Rule(of, "L5 a write that was refused is not there");
+  const counter = new Rule(of, "L3 the guarded counter equals the accepted increments");
+  const appends = round.operations.filter(({ call, scenario: name }) => name === of && call === "append");
   for (const [name, log] of Object.entries(logs)) {
     const entries = log.map((line) => line.split(" ") as [token: string, operation: string]);
     let highest = 0;
@@ -128,12 +133,18 @@ function nothingIsUnknownWithoutFaults(round: RoundRecord): Verdict[] {
   return [rule.verdict];
 }
 
-/** What others do to a lock takes nothing from him who holds it. */
+/**
+ * What others do to a lock takes nothing from him who holds it. A release that is delivered twice on one connection hears of the second
+ * delivery, which finds the lock handed on; no connection does that, and what a client sends again it knows of.
+ */
 function nothingIsTaken(round: RoundRecord): Verdict[] {
   if (round.conditions.forgets || round.conditions.stepsClock) return [];
+  const repeats = round.faults.filter(({ nemesis }) => nemesis === "repeat-request");
   const rule = new Rule(scenario, "L5 whoever gives back in time still had the lock");
-  for (const { scenario: name, call, resource, process, outcome, answer, asked } of round.operations) {
+  for (const operation of round.operations) {
+    const { scenario: name, call, resource, process, outcome, answer, asked } = operation;
     if (name !== scenario || call !== "release" || outcome !== "ok" || answer["inTime"] !== true) continue;
+    if (repeats.some((fault) => meets(fault, operation))) continue;
     const said = String(answer["kind"]);
     rule.check(said === "released", () => `${resource}: ${process} gave back ${String(asked["token"])}: ${said}`);
   }
@@ -175,6 +186,21 @@ function holdersAreTold(round: RoundRecord, grants: readonly Operation[]): Verdi
   return [believed.verdict, told.verdict];
 }
 
+/** A holder that hangs is told in the end, by its own clock, and whoever waits gets the lock. */
+export function hangingEnds(round: RoundRecord, of: string = scenario): Verdict {
+  const rule = new Rule(of, `L4 nobody holds a lock for longer than ${holdMaxMs} ms, however often it is renewed`);
+  const stood = new StandStill(round.entries);
+  for (const { resource, values, process, atMs } of notesOf(round.entries, of, "hung")) {
+    const forMs = Number(values["forMs"]);
+    if (stood.touches(process, atMs - forMs, atMs, lateMaxMs)) continue;
+    rule.check(
+      forMs <= holdMaxMs + lateMaxMs,
+      () => `${resource}: ${process} kept ${String(values["token"])} for ${forMs.toFixed(0)} ms`,
+    );
+  }
+  return rule.verdict;
+}
+
 /** How many grants began while an earlier holder had neither released nor been told: expected under pauses. */
 export function overlapsIn(round: RoundRecord): number {
   const ended = new Map<string, number>();
@@ -207,6 +233,7 @@ export function checkLock(round: RoundRecord): Verdict[] {
       "locks granted": [grants.length, 40],
       "writes accepted": [accepted.length, 40],
       "locks granted after the healing": [after.length, 4],
+      "holders that hung": [notesOf(round.entries, scenario, "hung").length, 1],
     }),
     ...tokensRise(grants),
     ...tokensAreTimes(round, grants),
@@ -215,5 +242,6 @@ export function checkLock(round: RoundRecord): Verdict[] {
     ...nothingIsUnknownWithoutFaults(round),
     ...nothingIsTaken(round),
     ...holdersAreTold(round, grants),
+    hangingEnds(round),
   ];
 }

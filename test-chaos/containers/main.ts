@@ -3,7 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Command } from "commander";
-import { moduleOf, scenarioNames } from "../scenarios/catalog.ts";
+import { containedNames, moduleOf } from "../scenarios/catalog.ts";
 import { findEngine } from "./engine.ts";
 import { buildImage } from "./image.ts";
 import { playInContainers } from "./round.ts";
@@ -20,7 +20,7 @@ async function run({ seed }: { readonly seed: string }): Promise<void> {
   try {
     const image = await buildImage(context);
     const folder = join(import.meta.dirname, "../../.reports/chaos", `containers-${seed}`);
-    const modules = scenarioNames.filter((name) => name !== "orders" && name !== "postgres").map(moduleOf);
+    const modules = containedNames.map(moduleOf);
     const { verdicts, struck } = await playInContainers(engine, image, { seed, modules, folder });
     for (const { held, scenario, rule, violations } of verdicts.filter((verdict) => !verdict.held))
       console.log(`${held ? "✓" : "✗"} ${scenario}: ${rule}\n    ${violations.join("\n    ")}`);

@@ -34,10 +34,12 @@ export function isLifeOf(process: string, pod: string): boolean {
   return process === pod || process.startsWith(`${pod}.`);
 }
 
+/** Whether a call was under way in one of the pods at some moment of the strike. */
+export function meets(window: FaultWindow, { process, askedAtMs, answeredAtMs }: Operation): boolean {
+  return askedAtMs < window.endMs && answeredAtMs > window.beginMs && window.pods.some((pod) => isLifeOf(process, pod));
+}
+
 /** Calls that were under way in one of the pods at some moment of the strike. */
 export function callsHit(window: FaultWindow, operations: readonly Operation[]): number {
-  return operations.filter(
-    ({ process, askedAtMs, answeredAtMs }) =>
-      askedAtMs < window.endMs && answeredAtMs > window.beginMs && window.pods.some((pod) => isLifeOf(process, pod)),
-  ).length;
+  return operations.filter((operation) => meets(window, operation)).length;
 }

@@ -41,6 +41,8 @@ const timers: Hunt = { layer: 1, cast: "timer" };
 const keys: Hunt = { layer: 1, cast: "idempotency" };
 const stock: Hunt = { layer: 1, cast: "inventory" };
 const jobs: Hunt = { layer: 1, cast: "scheduler" };
+const holders: Hunt = { layer: 2, only: "lock", nemeses: "pause-short,reset" };
+const quorums: Hunt = { layer: 2, only: "quorum", nemeses: "pause-short,pause-long" };
 const lockSteps: Hunt = { layer: 2, only: "lock", ground: "steps-clock", nemeses: "clock-back,clock-forward" };
 const timerPods: Hunt = {
   layer: 2,
@@ -72,10 +74,13 @@ const scopePods: Hunt = { layer: 2, only: "scope", nemeses: "pause-short,block-l
 export const chaosMutants: readonly ChaosMutant[] = [
   ...own([timers], "never-too-late"),
   ...own([lockSteps], "token-is-time"),
+  ...own([locks], "fence-not-written-back", "guard-asks-first"),
+  ...own([holders], "renewal-never-stops"),
   ...own([stock], "sold-without-entry"),
   ...own([timerPods], "claimed-early"),
   ...own([keyPods], "payload-not-compared"),
-  ...own([permitPods], "share-without-limit"),
+  ...own([permitPods], "share-without-limit", "rejections-feed-breaker"),
+  ...own([databasePods], "outbox-outside-transaction"),
   ...planted(
     "lock",
     [locks],
@@ -85,6 +90,7 @@ export const chaosMutants: readonly ChaosMutant[] = [
     "renew-any-owner",
     "token-counts",
   ),
+  ...planted("lock", [quorums], "quorum-no-commit-wait"),
   ...planted(
     "timer",
     [timers],

@@ -1,17 +1,19 @@
 /**
  * Locks: pods take a few contended locks and append to guarded logs under them without looking at the clock, as code does that trusts its
- * lock. The logs lie in the ledger, which refuses stale tokens.
+ * lock. The logs lie in the ledger, which refuses stale tokens. Now and then a holder hangs, and keeps its lock for as long as it may.
  */
 import { defineFencedScript } from "@holdfast/lock/guard";
 import { FencedLock } from "@holdfast/lock";
 import type { Hold } from "@holdfast/lock";
-import { checkLock } from "../checkers/lock.ts";
-import { pace } from "./pace.ts";
+import { checkLock, holdMaxMs } from "../checkers/lock.ts";
+import { aborted, pace } from "./pace.ts";
 import type { Bench, Scenario } from "./scenario.ts";
 import type { Workplace } from "./workplace.ts";
 
 const locks = ["a", "b", "c", "d"];
 const ttlMs = 600;
+/** Of so many holds of one name in a pod, one hangs. */
+const hangsEvery = 12;
 const commandTimeoutMs = 400;
 
 const append = defineFencedScript({
@@ -62,11 +64,27 @@ export async function giveBack(place: Workplace, hold: Hold, name: string, nowMs
   );
 }
 
-async function hold(place: Workplace, lock: FencedLock, name: string): Promise<void> {
+/** A holder that does not come back by itself: the lock is its own for `holdMaxMs`, however often it is renewed. */
+async function hang(place: Workplace, hold: Hold, name: string): Promise<void> {
+  const sinceMs = performance.now();
+  await aborted(AbortSignal.any([hold.signal, place.stopping]));
+  place.note("hung", name, { token: hold.token, forMs: performance.now() - sinceMs });
+}
+
+/**
+ * Takes a lock, writes under it, and gives it back.
+ * @param hangs whether its holder hangs in between
+ */
+export async function workUnder(
+  place: Workplace,
+  lock: Pick<FencedLock, "acquire">,
+  name: string,
+  hangs: boolean,
+): Promise<void> {
   const { random } = place;
   const operation = random.id();
   const called = await place.call(
-    { call: "acquire", resource: name, operation, values: { ttlMs } },
+    { call: "acquire", resource: name, operation },
     () => lock.acquire(name, { waitMs: 1_500, operationId: operation, signal: place.quiet }),
     ({ token }) => ({ token }),
   );
@@ -78,15 +96,22 @@ async function hold(place: Workplace, lock: FencedLock, name: string): Promise<v
     await pace(random.chance(0.25) ? random.int(150, 400) : random.int(0, 40), place.stopping);
     if (!(await write(place, held, name))) break;
   }
+  if (hangs) await hang(place, held, name);
   await giveBack(place, held, name, () => performance.now());
 }
 
 async function work(place: Workplace): Promise<void> {
-  await using lock = new FencedLock(place.redis, { prefix: place.prefix, ttlMs, commandTimeoutMs, waiterLapseMs: 400 });
+  await using lock = new FencedLock(place.redis, {
+    prefix: place.prefix,
+    ttlMs,
+    holdMaxMs,
+    commandTimeoutMs,
+    waiterLapseMs: 400,
+  });
   await Promise.all(
     locks.map(async (name) => {
-      while (!place.quiet.aborted) {
-        await hold(place, lock, name);
+      for (let turn = 1; !place.quiet.aborted; turn += 1) {
+        await workUnder(place, lock, name, turn % hangsEvery === 0);
         await pace(place.random.int(0, 120), place.quiet);
       }
     }),
@@ -99,10 +124,11 @@ export interface LockFindings {
   readonly counts: Readonly<Record<string, number>>;
 }
 
-async function inspect(bench: Bench): Promise<LockFindings> {
+/** Reads the guarded logs of these locks. */
+export async function readLogs(bench: Bench, names: readonly string[]): Promise<LockFindings> {
   const logs: Record<string, string[]> = {};
   const counts: Record<string, number> = {};
-  for (const name of locks) {
+  for (const name of names) {
     const keys = keysOf(bench.prefix, name);
     logs[name] = await bench.ledger.lrange(keys.log, 0, -1);
     counts[name] = Number((await bench.ledger.get(keys.count)) ?? 0);
@@ -111,4 +137,9 @@ async function inspect(bench: Bench): Promise<LockFindings> {
 }
 
 /** The scenario of `@holdfast/lock`. */
-export const scenario: Scenario = { name: "lock", work, inspect, check: checkLock };
+export const scenario: Scenario = {
+  name: "lock",
+  work,
+  inspect: (bench) => readLogs(bench, locks),
+  check: checkLock,
+};

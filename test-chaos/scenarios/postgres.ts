@@ -70,7 +70,7 @@ async function underLock(place: Workplace, pool: pg.Pool, lock: FencedLock, name
 }
 
 /** An effect and a reminder that commit together with their key; the same keys in all pods. */
-async function underKey(place: Workplace, pool: pg.Pool): Promise<void> {
+async function underKey(place: Workplace, pool: pg.Pool, timer: DurableTimer): Promise<void> {
   const { random } = place;
   const slot = Math.floor(Number(process.hrtime.bigint()) / 1e6 / slotMs) - random.int(0, 3);
   const key = `key-${slot}`;
@@ -81,7 +81,7 @@ async function underKey(place: Workplace, pool: pg.Pool): Promise<void> {
         idempotentTransaction(pool, { name: "payments", tenant: "acme", key, fingerprint: { key } }, async (tx) => {
           const reminder = `reminder-${place.pod}-${random.id()}`;
           await tx.query("INSERT INTO effects (key, reminder) VALUES ($1, $2)", [key, reminder]);
-          await outbox.schedule(tx, { name: timerName }, { id: reminder, afterMs: random.int(0, 500) });
+          await outbox.schedule(tx, timer, { id: reminder, afterMs: random.int(0, 500) });
           await pace(random.int(0, 30), place.stopping);
           if (random.chance(0.1)) throw Object.assign(new Error("rolled back"), { effect: "none" });
           return reminder;
@@ -114,8 +114,8 @@ async function work(place: Workplace): Promise<void> {
   };
   await Promise.all([
     ...locks.map((name) => loop(() => underLock(place, pool, lock, name))),
-    loop(() => underKey(place, pool)),
-    loop(() => underKey(place, pool)),
+    loop(() => underKey(place, pool, timer)),
+    loop(() => underKey(place, pool, timer)),
     aborted(place.stopping),
   ]);
   await relay.stop({ graceMs: 1_000 });

@@ -20,6 +20,8 @@ export const lockCast: Cast = {
   pinned: [
     "0.acquire 0.write 0.release 1.acquire 1.write",
     "0.acquire +1000 1.wait 0.release 1.write",
+    "0.acquire 0.write 0.freeze +11000 1.acquire 1.write 0.write 0.thaw",
+    "0.acquire 0.freeze +9500 0.write!late +600 1.acquire 1.write deliver 0.thaw",
     "0.acquire 0.freeze +11000 1.acquire 1.write 0.write 0.thaw",
     "0.acquire +4000 +4000 +1000 0.renew!late +1000 1.acquire deliver 0.write",
     "0.acquire!late +1000 1.acquire 1.write deliver 0.write 1.write",

@@ -6,7 +6,7 @@ import { describe, expect, it } from "vitest";
 import { findEngine } from "../containers/engine.ts";
 import { buildImage } from "../containers/image.ts";
 import { playInContainers } from "../containers/round.ts";
-import { moduleOf, scenarioNames } from "../scenarios/catalog.ts";
+import { containedNames, moduleOf } from "../scenarios/catalog.ts";
 
 const engine = await findEngine();
 const seed = process.env["HOLDFAST_SEED"] ?? "20261122";
@@ -18,7 +18,7 @@ describe.runIf(engine !== null)("pods and Redis in containers (needs a Docker en
     try {
       const image = await buildImage(context);
       const folder = join(import.meta.dirname, "../../.reports/chaos/test-containers");
-      const modules = scenarioNames.filter((name) => name !== "orders" && name !== "postgres").map(moduleOf);
+      const modules = containedNames.map(moduleOf);
       const { verdicts, struck } = await playInContainers(engine, image, { seed, modules, folder });
       expect(verdicts.filter(({ held }) => !held)).toEqual([]);
       for (const [fault, times] of Object.entries(struck))

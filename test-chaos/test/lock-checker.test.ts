@@ -111,6 +111,12 @@ describe("the checker of locks", () => {
       two,
       "L5 whoever gives back in time still had the lock",
     ],
+    [
+      "a holder that hangs and keeps the lock",
+      twoHolders().wait(3_000).note("hung", "a", { token: 9, forMs: 3_000 }),
+      two,
+      "L4 nobody holds a lock for longer than 1500 ms, however often it is renewed",
+    ],
   ])("finds %s", (_, story, findings, rule) => {
     expect(broken(checkLock(story.record(findings)))).toContain(rule);
   });
@@ -118,6 +124,17 @@ describe("the checker of locks", () => {
   it("lets a holder that gives back too late hear that it was lost", () => {
     const story = twoHolders().call("release", "a", "o1", { kind: "lost", inTime: false });
     expect(broken(checkLock(story.record(two)))).toEqual([]);
+  });
+
+  it("lets a release that was delivered twice on one connection hear of the second delivery", () => {
+    const strike = { kind: "fault", nemesis: "repeat-request", strike: 1, pods: ["pod-1"], what: "twice" } as const;
+    const story = twoHolders()
+      .add({ ...strike, phase: "begin" }, "runner")
+      .call("release", "a", "o1", { kind: "lost", inTime: true })
+      .add({ ...strike, phase: "end" }, "runner");
+    expect(broken(checkLock(story.record(two)))).toEqual([]);
+    story.call("release", "a", "o2", { kind: "lost", inTime: true });
+    expect(broken(checkLock(story.record(two)))).toContain("L5 whoever gives back in time still had the lock");
   });
 
   it("lets a holder that stood still hear late", () => {

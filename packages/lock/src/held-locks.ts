@@ -3,13 +3,14 @@
  * whoever gave up. How the lock is had in the first place is in fenced-lock.ts; the handle that a caller gets, in hold.ts.
  */
 import { elapsedMs, LeaseKeeper, now } from "@holdfast/core";
-import type { EventSink, RenewedLease } from "@holdfast/core";
+import type { EventSink, Instant, RenewedLease } from "@holdfast/core";
 import type { Grant } from "./acquisition.ts";
 import { LockLostError } from "./errors.ts";
 import type { LockEvent } from "./events.ts";
 import { GiveBack } from "./give-back.ts";
 import type { Returned } from "./give-back.ts";
 import { Hold } from "./hold.ts";
+import type { GiveBackLease } from "./hold.ts";
 import type { LeaseStore, Owned } from "./lease-store.ts";
 import type { ResolvedAcquireOptions, ResolvedLockOptions } from "./options.ts";
 import type { Turnstile } from "./turnstile.ts";
@@ -71,7 +72,7 @@ export class HeldLocks {
     });
     const handedOver = firstLeaseMs !== undefined;
     this.#events.emit(() => ({ type: "acquired", resource, token, owner: owned.owner, waitedMs, handedOver }));
-    return new Hold(lease, { owner: owned.owner, holdMaxMs }, (leftMs) => this.#return(lease, leftMs));
+    return new Hold(lease, { owner: owned.owner, holdMaxMs }, this.#returnOf(lease));
   }
 
   /** Gives back, in the background, what an acquire that was given up may have got. */
@@ -83,7 +84,7 @@ export class HeldLocks {
   async close(): Promise<void> {
     for (const lease of this.#keeper.held) {
       lease.end("closed");
-      this.#return(lease, 0).catch(() => undefined);
+      this.#returnOf(lease)(0).catch(() => undefined);
     }
     await this.#giveBack.close(this.#options.commandTimeoutMs);
     this.#keeper.close();
@@ -97,13 +98,22 @@ export class HeldLocks {
     }
   }
 
-  /** Tells the server; when the request may have been sent twice, `lost` within the time that was left is the second answer. */
-  async #return({ data, resource, token }: RenewedLease<Returned>, leftMs: number): Promise<"released" | "lost"> {
+  /**
+   * Tells the server. When the client may have sent the request twice, or an earlier one was not answered, `lost` within the time that was
+   * left at first is the answer to the second: the first has given the lease back, and somebody else has it by now (K1).
+   */
+  #returnOf({ data, resource, token }: RenewedLease<Returned>): GiveBackLease {
     const { clock } = this.#options;
-    const startedAt = now(clock);
-    const { kind, repeated } = await this.#giveBack.giveBack(data);
-    const outcome = kind === "lost" && repeated && elapsedMs(clock, startedAt) < leftMs ? "released" : kind;
-    this.#events.emit(() => ({ type: "released", resource, token, owner: data.owner, outcome }));
-    return outcome;
+    let first: { readonly askedAt: Instant; readonly leftMs: number } | undefined;
+    return async (leftMs) => {
+      const again = first !== undefined;
+      first ??= { askedAt: now(clock), leftMs };
+      const { askedAt, leftMs: leftAtFirstMs } = first;
+      const { kind, repeated } = await this.#giveBack.giveBack(data);
+      const isSecondAnswer = (again || repeated) && elapsedMs(clock, askedAt) < leftAtFirstMs;
+      const outcome = kind === "lost" && isSecondAnswer ? "released" : kind;
+      this.#events.emit(() => ({ type: "released", resource, token, owner: data.owner, outcome }));
+      return outcome;
+    };
   }
 }

@@ -206,7 +206,21 @@ describe("repeats and lost replies of renew and release", () => {
     expect(events.some(({ type }) => type === "release-failed")).toBe(true);
     await proxy.heal({ held: "drop" });
     await pollUntil("it is free", async () => (await real.lock().inspect("a")) === null);
-    expect((await hold.release()).kind).toMatch(/^(released|lost)$/);
+    expect(await hold.release()).toEqual({ kind: "released" });
+  });
+
+  it("K1 L3 a release that is asked for again, since the first got no answer, answers as the first did, whoever has the lock by then", async () => {
+    const { proxy, redis } = await proxied();
+    const hold = await real.lock({ redis, ttlMs: 60_000, commandTimeoutMs: 2_000 }).acquire("a");
+    const next = real.lock().acquire("a");
+    await pollUntil("it waits", async () => (await leaseOf(real.redis).waiters()).length === 1);
+    proxy.blackhole("down");
+    await expect(hold.release()).rejects.toBeInstanceOf(OutcomeUnknownError);
+    const holder = await next;
+    await proxy.heal({ held: "drop" });
+    await pollUntil("it is connected again", async () => (await redis.ping()) === "PONG");
+    expect(await hold.release()).toEqual({ kind: "released" });
+    expect(await real.lock().inspect("a")).toMatchObject({ token: holder.token });
   });
 
   it("withLock gives the function's value when only the release's answer is lost", async () => {
