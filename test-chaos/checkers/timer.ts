@@ -3,8 +3,8 @@ import type { RoundRecord } from "../history/record.ts";
 import { notesOf } from "../history/operation.ts";
 import type { Note, Operation } from "../history/operation.ts";
 import type { TimerFindings } from "../scenarios/timer.ts";
-import { StageTime } from "../history/stage-time.ts";
 import { StandStill } from "../history/stand-still.ts";
+import { leasesKeepOthersOut, noneIsStranded } from "./staged-timer.ts";
 import { enough, Rule } from "./verdict.ts";
 import type { Verdict } from "./verdict.ts";
 
@@ -20,19 +20,14 @@ const lateMaxMs = 2_500;
 /** A lease is renewed after a third, and again after two thirds. */
 const stillMaxMs = leaseMs / 3;
 
-/** After how long a timer of the stage is due, in milliseconds. */
-export const stagedAfterMs = 1_000;
-/** How often the workers of the stage look, in milliseconds. */
-export const stagedPollMs = 1_000;
-/** Who leaves a timer lying for so many polls, while time is advanced as often, has not looked. */
-const looksMax = 3;
-
-interface Deliveries {
+/** What was delivered, in all and by timer. */
+export interface Deliveries {
   readonly delivered: readonly Note[];
   readonly byId: ReadonlyMap<string, readonly Note[]>;
 }
 
-function number(note: Note, field: string): number {
+/** A field of a note that is a number. */
+export function number(note: Note, field: string): number {
   return Number(note.values[field]);
 }
 
@@ -193,31 +188,6 @@ function generationsAreKept(
   return [one.verdict, effect.verdict, last.verdict];
 }
 
-/** On the stage, where it is known who could have acted: what is due is not left lying with nobody. */
-function noneIsStranded(round: RoundRecord, schedules: readonly Operation[], { byId }: Deliveries): Verdict[] {
-  const time = new StageTime(round, scenario);
-  if (!time.isGentle) return [];
-  const rule = new Rule(scenario, "T2 K7 while everybody runs, what is due is delivered, also when replies are lost");
-  for (const [id, notes] of byId) {
-    const [first] = notes;
-    // Behind several handlers that have not ended it waits for a free place.
-    if (first === undefined || notesOf(round.entries, scenario, "delivered").indexOf(first) > looksMax) continue;
-    // By the history: a delivery that failed may have given the timer another deadline.
-    const asked = schedules.filter(
-      ({ resource, outcome, answer }) =>
-        resource === id && outcome === "ok" && answer["generation"] === first.values["generation"],
-    );
-    if (asked.length === 0) continue;
-    const dueMs = Math.min(...asked.map(({ answeredAtMs }) => time.at(answeredAtMs))) + stagedAfterMs;
-    const [lateMs, advances] = [time.at(first.atMs) - dueMs, time.advancesSince(dueMs, first)];
-    rule.check(
-      lateMs <= looksMax * stagedPollMs || advances <= looksMax,
-      () => `${id}: ${lateMs.toFixed(0)} ms late, with time passing ${advances} times`,
-    );
-  }
-  return [rule.verdict];
-}
-
 /** When nothing fails any more: in time, and each plain timer exactly once. */
 function calmAgain(round: RoundRecord, schedules: readonly Operation[], { byId }: Deliveries): Verdict[] {
   const late = new Rule(scenario, `T8 after the healing no timer is more than ${lateMaxMs} ms late`);
@@ -265,6 +235,7 @@ export function checkTimer(round: RoundRecord): Verdict[] {
     ...noneLost(schedules, cancels, dones, findings),
     ...noneAfterCancel(round, schedules, cancels, deliveries),
     ...deliveriesAreOrdered(round, deliveries),
+    ...leasesKeepOthersOut(round, deliveries),
     ...generationsAreKept(round, schedules, cancels, deliveries, findings),
     ...noneIsStranded(round, schedules, deliveries),
     ...calmAgain(round, schedules, deliveries),

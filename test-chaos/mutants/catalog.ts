@@ -131,7 +131,6 @@ export const chaosMutants: readonly ChaosMutant[] = [
     "finish-by-anybody",
     "head-not-woken",
     "lower-version-wins",
-    "older-definition-written",
     "started-is-missed",
   ),
   ...planted("bulkhead", [permitPods], "timeout-frees-permit", "abort-reaches-breaker"),

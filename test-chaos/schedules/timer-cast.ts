@@ -1,11 +1,11 @@
 /** Timers by schedule: two ids, a worker in every actor, and handlers that end when the schedule says so. */
 import { DurableTimer } from "@holdfast/timer";
-import { attemptsMax, stagedAfterMs, stagedPollMs } from "../checkers/timer.ts";
+import { stagedAfterMs, stagedLeaseMs, stagedPollMs } from "../checkers/staged-timer.ts";
+import { attemptsMax } from "../checkers/timer.ts";
 import { scenario } from "../scenarios/timer.ts";
 import type { Payload } from "../scenarios/timer.ts";
 import type { Cast } from "./cast.ts";
 
-const leaseMs = 10_000;
 /** A request is repeated while the server is bound to know it again, which is longer than this. */
 const againWithinMs = 30_000;
 
@@ -22,7 +22,9 @@ export const timerCast: Cast = {
     "0.schedule-1 +1000 0.schedule-1 0.finish 1.finish 2.finish +1000 0.finish 1.finish 2.finish",
     "0.schedule-1 +1000 0.finish 1.finish 2.finish 0.again +1000 0.finish 1.finish 2.finish",
     "0.schedule-1 +50 0.next!lose 1.next!lose 2.next!lose +1000 +1000 +1000 +1000 +1000 0.finish 1.finish 2.finish",
-    "hush 0.schedule-1 +1000 +1000 +1000 +1000 +1000 0.finish 1.finish 2.finish",
+    // Whoever begins to listen looks once more: that is over before nobody hears anything any more.
+    "+1000 +1000 hush 0.schedule-1 +1000 +1000 +1000 +1000 +1000 0.finish 1.finish 2.finish",
+    "1.freeze 2.freeze 0.schedule-1 +1000 0.freeze +9000 0.fail!late 1.thaw +1500 deliver +1000 1.finish 0.thaw 2.thaw",
     "0.schedule-1 full +1000 +1000 +1000 +1000 +1000 0.finish 1.finish 2.finish",
     "0.schedule-2 +1000 1.schedule-2 0.cancel-2 +11000 0.cancel-2 1.again",
     "0.schedule-1!twice +1000 0.crash 1.crash 2.crash +11000 0.finish 1.finish 2.finish",
@@ -38,11 +40,20 @@ export const timerCast: Cast = {
     let resting = false;
     let latest: { readonly id: string; readonly operation: string; readonly untilMs: number } | undefined;
     const worker = firing.worker(
-      { leaseMs, pollMs: stagedPollMs, attemptsMax, backoff: { baseMs: 50, delayMaxMs: 100 }, concurrencyMax: 2 },
+      {
+        leaseMs: stagedLeaseMs,
+        pollMs: stagedPollMs,
+        attemptsMax,
+        backoff: { baseMs: 50, delayMaxMs: 100 },
+        concurrencyMax: 2,
+      },
       async ({ id, generation, token, attempt, latenessMs, signal }) => {
         place.note("delivered", id, { generation, token, attempt, latenessMs });
         const fails = resting ? false : await new Promise<boolean>((resolve) => gates.push(resolve));
-        if (fails) throw new Error("as the schedule says");
+        if (fails) {
+          place.note("failed", id, { token });
+          throw new Error("as the schedule says");
+        }
         place.note("done", id, { generation, token, lost: signal.aborted });
       },
     );

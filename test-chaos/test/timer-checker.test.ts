@@ -53,6 +53,16 @@ describe("the checker of timers", () => {
       "T1 no timer is delivered before it is due",
     ],
     [
+      "one that is given to another while it is leased",
+      scheduled()
+        .wait(60)
+        .note("advanced", "clock", { ms: 1_000 })
+        .note("delivered", "t", { token: 7_000, generation: 3, latenessMs: 1, attempt: 1 })
+        .note("delivered", "t", { token: 9_000_000, generation: 3, latenessMs: 1, attempt: 2 }, "pod-2.1"),
+      atRest,
+      "T3 while a firing is leased nobody else gets the timer",
+    ],
+    [
       "one that is early by the monotonic clock",
       delivered(scheduled()),
       atRest,
