@@ -4,8 +4,8 @@ import { notesOf } from "../history/operation.ts";
 import type { Operation } from "../history/operation.ts";
 import { StageTime } from "../history/stage-time.ts";
 import { isLifeOf } from "../history/window.ts";
-import { number } from "./timer.ts";
-import type { Deliveries } from "./timer.ts";
+import { number } from "./deliveries.ts";
+import type { Deliveries } from "./deliveries.ts";
 import { Rule } from "./verdict.ts";
 import type { Verdict } from "./verdict.ts";
 

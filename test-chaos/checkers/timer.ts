@@ -4,6 +4,8 @@ import { notesOf } from "../history/operation.ts";
 import type { Note, Operation } from "../history/operation.ts";
 import type { TimerFindings } from "../scenarios/timer.ts";
 import { StandStill } from "../history/stand-still.ts";
+import { number } from "./deliveries.ts";
+import type { Deliveries } from "./deliveries.ts";
 import { leasesKeepOthersOut, noneIsStranded } from "./staged-timer.ts";
 import { enough, Rule } from "./verdict.ts";
 import type { Verdict } from "./verdict.ts";
@@ -19,17 +21,6 @@ const heldBackMs = 3_000;
 const lateMaxMs = 2_500;
 /** A lease is renewed after a third, and again after two thirds. */
 const stillMaxMs = leaseMs / 3;
-
-/** What was delivered, in all and by timer. */
-export interface Deliveries {
-  readonly delivered: readonly Note[];
-  readonly byId: ReadonlyMap<string, readonly Note[]>;
-}
-
-/** A field of a note that is a number. */
-export function number(note: Note, field: string): number {
-  return Number(note.values[field]);
-}
 
 function noneEarly(round: RoundRecord, schedules: readonly Operation[], { delivered }: Deliveries): Verdict {
   const rule = new Rule(scenario, "T1 no timer is delivered before it is due");
