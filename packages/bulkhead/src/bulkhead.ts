@@ -31,6 +31,8 @@ export interface RunOptions {
   readonly classify?: Classify | undefined;
   /** False for a call that must not be repeated. Default: as the bulkhead is configured. */
   readonly retry?: boolean | undefined;
+  /** True when repeating the call does no harm: then an HTTP response that is classified as a failure is worth another attempt. */
+  readonly idempotent?: boolean | undefined;
 }
 
 /** What `drain` left behind. */
@@ -41,7 +43,7 @@ export interface DrainReport {
   readonly zombies: number;
 }
 
-const plainRequest: CallRequest = { signal: undefined, classify: undefined };
+const plainRequest: CallRequest = { signal: undefined, classify: undefined, again: false };
 const limitRange = { min: 0, max: 10_000_000 };
 const drainRangeMs = { min: 0, max: 86_400_000 };
 
@@ -100,6 +102,7 @@ export class Bulkhead {
             bulkhead: this.name,
             options: retry,
             budget: new RetryBudget(retry.budgetPercent),
+            calls: this.#permits.retried,
             clock,
             random,
             events: this.#events,
@@ -115,8 +118,8 @@ export class Bulkhead {
   /**
    * Calls the dependency.
    * @returns the function's value
-   * @throws BulkheadRejectedError (not dispatched), CallTimeoutError (dispatched, no answer in time), ReentrantCallError, ClosedError,
-   *   the signal's reason, or what the function throws
+   * @throws BulkheadRejectedError (not dispatched), CallTimeoutError (dispatched, no answer in time), AttemptsFailedError (an attempt before
+   *   the last may have had an effect), ReentrantCallError, ClosedError, the signal's reason, or what the function throws
    */
   run<Value>(fn: CallFunction<Value>): Promise<Value>;
   run<Value>(options: RunOptions | undefined, fn: CallFunction<Value>): Promise<Value>;
@@ -169,14 +172,17 @@ export class Bulkhead {
 
   #run<Value>(fn: CallFunction<Value>, options: RunOptions | undefined): Promise<Value> {
     const timeoutMs = options?.timeoutMs ?? this.#options.timeoutMs;
-    const request = options === undefined ? plainRequest : { signal: options.signal, classify: options.classify };
-    if (this.#retries === undefined || options?.retry === false) return this.#permits.run(fn, request, timeoutMs);
+    const request =
+      options === undefined ? plainRequest : { signal: options.signal, classify: options.classify, again: false };
+    const once = this.#retries === undefined || options?.retry === false || this.#permits.isClosed;
+    if (once) return this.#permits.run(fn, request, timeoutMs);
     const { signal } = request;
     return withRetries(this.#retries, {
       deadlineMs: this.#options.clock.monotonicMs() + Math.min(timeoutMs, ambientRemainingMs()),
       signal,
       classify: request.classify ?? this.#options.classify,
-      attempt: (leftMs, classify) => this.#permits.run(fn, { signal, classify }, leftMs),
+      idempotent: options?.idempotent,
+      attempt: (leftMs, classify, again) => this.#permits.run(fn, { signal, classify, again }, leftMs),
     });
   }
 

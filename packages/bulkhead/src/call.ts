@@ -25,6 +25,8 @@ export type CallFunction<Value> = (context: CallContext) => PromiseLike<Value> |
 export interface CallRequest {
   readonly signal: AbortSignal | undefined;
   readonly classify: Classify | undefined;
+  /** Whether it is another attempt of a call that is inside already, and so is no newcomer to a bulkhead that is drained. */
+  readonly again: boolean;
 }
 
 /** The context of one attempt; most functions never read the signal, so it is made when they do. */

@@ -82,6 +82,32 @@ export class DrainedError extends HoldfastError {
   }
 }
 
+/**
+ * The last attempt of a call had no effect, it may not even have been dispatched; one before it may have had one. What that one ended with
+ * is the cause.
+ */
+export class AttemptsFailedError extends HoldfastError {
+  override readonly name = "AttemptsFailedError";
+  readonly code = "BULKHEAD_ATTEMPTS_FAILED";
+  readonly effect = "possible";
+  readonly bulkhead: string;
+  /** Attempts that were made, the last one included. */
+  readonly attempts: number;
+  /** What the last attempt ended with, for instance a BulkheadRejectedError. */
+  readonly last: unknown;
+
+  /** @param cause undefined when the earlier attempt ended with a value that was classified as a failure */
+  constructor(bulkhead: string, attempts: number, last: unknown, cause: unknown) {
+    const why = last instanceof Error ? last.message : String(last);
+    super(`bulkhead ${bulkhead}: an earlier attempt may have had an effect, and the last one failed: ${why}`, {
+      cause,
+    });
+    this.bulkhead = bulkhead;
+    this.attempts = attempts;
+    this.last = last;
+  }
+}
+
 /** Makes an error without capturing a stack. */
 export function withoutStack<Failure extends Error>(make: () => Failure): Failure {
   const limit = Error.stackTraceLimit;

@@ -16,6 +16,7 @@ export type { BreakerState } from "./breaker.ts";
 export { Bulkhead, type DrainReport, type RunOptions } from "./bulkhead.ts";
 export type { CallContext, CallFunction } from "./call.ts";
 export {
+  AttemptsFailedError,
   BulkheadRejectedError,
   CallTimeoutError,
   DrainedError,
@@ -34,7 +35,7 @@ export { bulkheadChannel, type BulkheadEvent } from "./events.ts";
 export type { BreakerOptions, BulkheadOptions, RetryOptions } from "./options.ts";
 export { outcomes, type Classify, type Outcome, type OutcomeCounts, type Result, type Verdict } from "./outcome.ts";
 export type { Percentiles } from "./percentiles.ts";
-export { worthRetrying, type FailedAttempt, type RetryWhen } from "./retry.ts";
 export type { BulkheadSnapshot, PermitAdvice } from "./snapshot.ts";
 export { classifyResponse, wrapFetch, type Fetch, type WrapFetchOptions } from "./wrap-fetch.ts";
-export { wrapPool, type PoolClientLike, type PoolLike, type WrappedPool } from "./wrap-pool.ts";
+export { wrapPool, type PoolClientLike, type PoolLike, type WrapPoolOptions, type WrappedPool } from "./wrap-pool.ts";
+export { worthRetrying, type FailedAttempt, type RetryWhen } from "./worth-retrying.ts";

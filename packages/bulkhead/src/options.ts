@@ -13,8 +13,8 @@ import {
 import type { Backoff, BackoffOptions, Clock, Random } from "@holdfast/core";
 import type { BulkheadEvent } from "./events.ts";
 import type { Classify } from "./outcome.ts";
-import type { RetryWhen } from "./retry.ts";
 import type { SharedBreaker } from "./shared-breaker.ts";
+import type { RetryWhen } from "./worth-retrying.ts";
 
 /** The circuit breaker of a bulkhead. */
 export interface BreakerOptions {
@@ -49,7 +49,10 @@ export interface RetryOptions {
   readonly backoff?: BackoffOptions | undefined;
   /** Retries may be this share of the calls; 1 to 100. Default 10. */
   readonly budgetPercent?: number | undefined;
-  /** Takes the place of the rule that decides what is worth another attempt. */
+  /**
+   * Takes the place of the rule that decides what is worth another attempt. Default `worthRetrying`: what is known to have had no effect,
+   * and answers that may be repeated; never an unknown outcome, nor an error that says nothing of its effect.
+   */
   readonly when?: RetryWhen | undefined;
 }
 

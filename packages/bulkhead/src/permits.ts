@@ -6,6 +6,7 @@ import type { Accounts } from "./accounts.ts";
 import type { Breaker } from "./breaker.ts";
 import { CallPool } from "./call-pool.ts";
 import type { Call, CallFunction, CallOwner, CallRequest } from "./call.ts";
+import { Drains } from "./drains.ts";
 import { BulkheadRejectedError, DrainedError, ReentrantCallError, withoutStack } from "./errors.ts";
 import type { RejectionReason } from "./errors.ts";
 import { InFlight } from "./in-flight.ts";
@@ -13,6 +14,7 @@ import type { ReturnedPermits } from "./in-flight.ts";
 import type { ResolvedBulkheadOptions } from "./options.ts";
 import type { PermitSettings } from "./permit-settings.ts";
 import { HeldPermit } from "./reentry.ts";
+import { RetriedCalls } from "./retried-calls.ts";
 import { WaitQueue } from "./wait-queue.ts";
 
 /** Whoever makes a promise: its executor runs at once, and hands over what settles it without a closure for each call. */
@@ -30,6 +32,8 @@ function rejectSoon(error: unknown): Promise<never> {
 /** The permits of one bulkhead. */
 export class Permits implements CallOwner, ReturnedPermits {
   readonly clock: Clock;
+  /** Inside also between their attempts. */
+  readonly retried: RetriedCalls;
   readonly #settings: PermitSettings;
   readonly #options: ResolvedBulkheadOptions;
   readonly #accounts: Accounts;
@@ -41,7 +45,7 @@ export class Permits implements CallOwner, ReturnedPermits {
   #limit: number;
   #handing = false;
   #closed = false;
-  #onIdle: (() => void) | undefined;
+  readonly #drains: Drains;
 
   constructor(settings: PermitSettings, limit: number) {
     const { options } = settings;
@@ -55,6 +59,8 @@ export class Permits implements CallOwner, ReturnedPermits {
     // Filled and emptied with every call: its timer stays.
     this.#timeouts = new DeadlineList(options.clock, options.timeoutMs, undefined, true);
     this.#limit = limit;
+    this.retried = new RetriedCalls(this.clock, () => this.#drains.look());
+    this.#drains = new Drains(this.clock, () => this.#isIdle());
   }
 
   /** Work in flight on ordinary permits, zombies included. */
@@ -75,6 +81,11 @@ export class Permits implements CallOwner, ReturnedPermits {
     return this.#limit;
   }
 
+  /** Whether newcomers are refused. */
+  get isClosed(): boolean {
+    return this.#closed;
+  }
+
   /** Changes the limit; calls above it go on and give their permits back. */
   setLimit(limit: number): void {
     this.#limit = limit;
@@ -87,7 +98,8 @@ export class Permits implements CallOwner, ReturnedPermits {
     const leftMs = Math.min(timeoutMs, ambientRemainingMs());
     const { signal } = request;
     this.#accounts.arrived(nowMs);
-    if (this.#closed) return rejectSoon(new ClosedError(`bulkhead ${this.#options.name}`));
+    if (this.#closed && (!request.again || this.retried.isOver))
+      return rejectSoon(new ClosedError(`bulkhead ${this.#options.name}`));
     if (signal?.aborted === true) {
       this.#accounts.ended("cancelled", 0, 0);
       return rejectSoon(signal.reason);
@@ -119,8 +131,8 @@ export class Permits implements CallOwner, ReturnedPermits {
   /** Refuses what comes from now on, and what is still there once `graceMs` are over. Resolves to what was cut off. */
   async drain(graceMs: number): Promise<{ readonly cancelled: number; readonly zombies: number }> {
     this.#closed = true;
-    await this.#idleWithin(graceMs);
-    let cancelled = 0;
+    await this.#drains.idleWithin(graceMs);
+    let cancelled = this.retried.end(new DrainedError(this.#options.name, "possible"));
     for (let call = this.#queue.oldest; call !== undefined; call = this.#queue.oldest) {
       cancelled += 1;
       this.#cancel(call, new DrainedError(this.#options.name, "none"));
@@ -130,8 +142,10 @@ export class Permits implements CallOwner, ReturnedPermits {
       cancelled += 1;
       this.#inFlight.cancel(call, new DrainedError(this.#options.name, "possible"));
     }
+    // Another drain has nobody left to wait for.
+    this.#drains.end();
     // Work that listens to its signal ends in this turn.
-    await this.#idleWithin(0);
+    await this.#drains.idleWithin(0);
     return { cancelled, zombies: this.#accounts.zombies };
   }
 
@@ -150,7 +164,7 @@ export class Permits implements CallOwner, ReturnedPermits {
   onFree(): void {
     if (this.#queue.length > 0) this.#handOn();
     this.#settings.onReturn?.();
-    if (this.#onIdle !== undefined && this.#isIdle()) this.#onIdle();
+    if (this.#closed) this.#drains.look();
   }
 
   /** Called when nothing refers to a call any more. */
@@ -165,16 +179,13 @@ export class Permits implements CallOwner, ReturnedPermits {
     if (HeldPermit.isHeldBy(this.#inFlight)) return rejectSoon(new ReentrantCallError(this.#options.name));
     const unavailable = this.#settings.refusal?.();
     if (unavailable !== undefined) return this.#refused("rejected-full", unavailable);
-    if (this.#queue.length >= this.#options.queueMax && !this.#dropOldest()) return this.#refused("rejected-full");
-    return this.#missesDeadline(leftMs) ? this.#refused("rejected-deadline") : undefined;
-  }
-
-  /** Makes room in a full LIFO queue: its oldest call is the one least likely to be in time. */
-  #dropOldest(): boolean {
-    const { oldest } = this.#queue;
-    if (this.#options.queue !== "lifo" || oldest === undefined) return false;
-    this.#drop(oldest, "rejected-full");
-    return true;
+    const full = this.#queue.length >= this.#options.queueMax;
+    // A full LIFO queue refuses its oldest call, the one least likely to be in time; for one that will not be in time it refuses nobody.
+    const oldest = this.#options.queue === "lifo" ? this.#queue.oldest : undefined;
+    if (full && oldest === undefined) return this.#refused("rejected-full");
+    if (this.#missesDeadline(leftMs)) return this.#refused("rejected-deadline");
+    if (full && oldest !== undefined) this.#drop(oldest, "rejected-full");
+    return undefined;
   }
 
   /** B5: with so many ahead, would it start too late to finish? */
@@ -212,7 +223,7 @@ export class Permits implements CallOwner, ReturnedPermits {
   }
 
   #isIdle(): boolean {
-    return this.#inFlight.ordinary + this.#inFlight.probes + this.#queue.length === 0;
+    return this.#inFlight.ordinary + this.#inFlight.probes + this.#queue.length + this.retried.inside === 0;
   }
 
   /**
@@ -222,6 +233,14 @@ export class Permits implements CallOwner, ReturnedPermits {
   #handOn(): void {
     if (this.#handing) return;
     this.#handing = true;
+    try {
+      this.#handAll();
+    } finally {
+      this.#handing = false;
+    }
+  }
+
+  #handAll(): void {
     while (this.#hasFree()) {
       const call = this.#options.queue === "fifo" ? this.#queue.oldest : this.#queue.newest;
       if (call === undefined) break;
@@ -236,7 +255,6 @@ export class Permits implements CallOwner, ReturnedPermits {
         call.resource?.runInAsyncScope(() => this.#begin(call, false, nowMs));
       }
     }
-    this.#handing = false;
   }
 
   #hasFree(): boolean {
@@ -261,17 +279,5 @@ export class Permits implements CallOwner, ReturnedPermits {
   #rejection(reason: RejectionReason, cause: Error | undefined): BulkheadRejectedError {
     const { name } = this.#options;
     return withoutStack(() => new BulkheadRejectedError(name, reason, cause === undefined ? undefined : { cause }));
-  }
-
-  async #idleWithin(graceMs: number): Promise<void> {
-    if (this.#isIdle()) return;
-    await new Promise<void>((resolve) => {
-      const entry = deadlineListOf(this.clock, graceMs).add(resolve);
-      this.#onIdle = () => {
-        entry.cancel();
-        resolve();
-      };
-    });
-    this.#onIdle = undefined;
   }
 }

@@ -2,45 +2,16 @@
  * Another attempt: outside the permit, which is given back in between; within the deadline of the call; within a budget, since retries
  * are load on a dependency that has just failed. What may have had an effect is not repeated unless the caller says so.
  */
-import { backoffMs, ClosedError, HoldfastError, OutcomeUnknownError, sleep } from "@holdfast/core";
+import { backoffMs } from "@holdfast/core";
 import type { Clock, EventSink, Random } from "@holdfast/core";
+import { AttemptsFailedError } from "./errors.ts";
 import type { BulkheadEvent } from "./events.ts";
-import { BulkheadRejectedError, CallTimeoutError, DrainedError, ReentrantCallError } from "./errors.ts";
 import type { ResolvedRetryOptions } from "./options.ts";
 import type { Classify, Verdict } from "./outcome.ts";
+import type { RetriedCalls } from "./retried-calls.ts";
 import { retryAfterMs } from "./retry-after.ts";
-
-/** A failed attempt. */
-export interface FailedAttempt {
-  /** 1 for the first. */
-  readonly attempt: number;
-  /** What it rejected with; undefined when a value was classified as a failure. */
-  readonly error: unknown;
-  /** The value that was classified as a failure. */
-  readonly value: unknown;
-}
-
-/** Decides whether an attempt is worth another one. */
-export type RetryWhen = (failed: FailedAttempt) => boolean;
-
-/** Errors of a connection that broke, or of a wait that ended, after the request may have been carried out. */
-const ambiguousCodes = new Set(["ECONNRESET", "EPIPE", "ETIMEDOUT", "ABORT_ERR", "UND_ERR_SOCKET", "UND_ERR_ABORTED"]);
-const ambiguousNames = new Set(["AbortError", "TimeoutError"]);
-
-/** The default rule: repeats what failed without an effect, or with an answer; never a timeout, a broken connection or a rejection. */
-export function worthRetrying({ error }: FailedAttempt): boolean {
-  if (error === undefined) return true;
-  if (error instanceof BulkheadRejectedError || error instanceof ReentrantCallError) return false;
-  if (error instanceof ClosedError || error instanceof DrainedError) return false;
-  if (error instanceof CallTimeoutError || error instanceof OutcomeUnknownError) return false;
-  if (error instanceof HoldfastError) return error.effect === "none";
-  const { code, name, cause } = (error ?? {}) as { code?: unknown; name?: unknown; cause?: unknown };
-  const ambiguous = ambiguousCodes.has(String(code)) || ambiguousNames.has(String(name));
-  return (
-    !ambiguous &&
-    (cause === undefined || cause === error || worthRetrying({ attempt: 1, error: cause, value: undefined }))
-  );
-}
+import { saysNoEffect, worthRetrying } from "./worth-retrying.ts";
+import type { FailedAttempt } from "./worth-retrying.ts";
 
 /** Most retries saved up. */
 const savedMax = 10;
@@ -73,6 +44,7 @@ export interface RetrySettings {
   readonly bulkhead: string;
   readonly options: ResolvedRetryOptions;
   readonly budget: RetryBudget;
+  readonly calls: RetriedCalls;
   readonly clock: Clock;
   readonly random: Random;
   readonly events: EventSink<BulkheadEvent>;
@@ -83,48 +55,88 @@ export interface RetriedCall<Value> {
   readonly deadlineMs: number;
   readonly signal: AbortSignal | undefined;
   readonly classify: Classify | undefined;
-  /** Makes one attempt. */
-  readonly attempt: (timeoutMs: number, classify: Classify | undefined) => Promise<Value>;
+  readonly idempotent: boolean | undefined;
+  /** Makes one attempt. @param again whether it is another one than the first */
+  readonly attempt: (timeoutMs: number, classify: Classify | undefined, again: boolean) => Promise<Value>;
+}
+
+/** How an attempt has ended. */
+interface Ended<Value> extends FailedAttempt {
+  readonly value: Value | undefined;
+  readonly kind: "answered" | "failed-answer" | "rejected";
 }
 
 /** Attempts until one succeeds, or another is not worth it, not possible in time or not in the budget. */
 export async function withRetries<Value>(settings: RetrySettings, call: RetriedCall<Value>): Promise<Value> {
-  const { options, clock, budget } = settings;
-  budget.earn();
-  for (let attempt = 1; ; attempt += 1) {
-    let verdict: Verdict | undefined;
-    const rule = call.classify;
-    // Keeps what the rule said, so that a value that is a failure is seen here too.
-    const classify: Classify | undefined =
-      rule === undefined
-        ? undefined
-        : (result) => {
-            verdict = rule(result);
-            return verdict;
-          };
-    let failed: FailedAttempt;
-    let finish: () => Value;
-    try {
-      const value = await call.attempt(call.deadlineMs - clock.monotonicMs(), classify);
-      if (verdict !== "failure") return value;
-      failed = { attempt, error: undefined, value };
-      finish = () => value;
-    } catch (error) {
-      failed = { attempt, error, value: undefined };
-      finish = () => {
-        throw error;
-      };
-    }
-    const worth =
-      attempt < options.attemptsMax && call.signal?.aborted !== true && (options.when ?? worthRetrying)(failed);
-    if (!worth) return finish();
-    const askedMs = retryAfterMs(failed.error ?? failed.value, clock.wallMs());
-    const delayMs = Math.max(askedMs, backoffMs(options.backoff, attempt, settings.random));
-    if (clock.monotonicMs() + delayMs >= call.deadlineMs || !budget.spend()) return finish();
-    settings.events.emit(() => ({ type: "retry", bulkhead: settings.bulkhead, attempt: attempt + 1, delayMs }));
-    discard(failed.value);
-    await sleep(clock, delayMs, call.signal);
+  settings.budget.earn();
+  settings.calls.enter();
+  try {
+    return await attempts(settings, call);
+  } finally {
+    settings.calls.leave();
   }
+}
+
+async function attempts<Value>(settings: RetrySettings, call: RetriedCall<Value>): Promise<Value> {
+  const { bulkhead, calls, events } = settings;
+  /** The last attempt that may have had an effect. */
+  let effective: FailedAttempt | undefined;
+  for (let attempt = 1; ; attempt += 1) {
+    const ended = await once(settings.clock, call, attempt);
+    const delayMs = ended.kind === "answered" ? undefined : delayBeforeNext(settings, call, ended);
+    if (delayMs === undefined) {
+      if (ended.kind === "rejected") throw failure(bulkhead, attempt, effective, ended.error);
+      return ended.value as Value;
+    }
+    if (!saysNoEffect(ended.error)) effective = ended;
+    events.emit(() => ({ type: "retry", bulkhead, attempt: attempt + 1, delayMs }));
+    discard(ended.value);
+    try {
+      await calls.pause(delayMs, call.signal);
+    } catch (error) {
+      throw failure(bulkhead, attempt, effective, error);
+    }
+  }
+}
+
+/** Makes one attempt. */
+async function once<Value>(clock: Clock, call: RetriedCall<Value>, attempt: number): Promise<Ended<Value>> {
+  const { idempotent, classify: rule } = call;
+  let verdict: Verdict | undefined;
+  // Keeps what the rule said, so that a value that is a failure is seen here too.
+  const classify: Classify | undefined =
+    rule === undefined
+      ? undefined
+      : (result) => {
+          verdict = rule(result);
+          return verdict;
+        };
+  try {
+    const value = await call.attempt(call.deadlineMs - clock.monotonicMs(), classify, attempt > 1);
+    const kind = verdict === "failure" ? "failed-answer" : "answered";
+    return { kind, attempt, error: undefined, value, idempotent };
+  } catch (error) {
+    return { kind: "rejected", attempt, error, value: undefined, idempotent };
+  }
+}
+
+/** How long to wait for the next attempt, undefined when there is none. */
+function delayBeforeNext(
+  { options, budget, calls, clock, random }: RetrySettings,
+  { signal, deadlineMs }: RetriedCall<unknown>,
+  ended: FailedAttempt,
+): number | undefined {
+  if (ended.attempt >= options.attemptsMax || calls.isOver || signal?.aborted === true) return undefined;
+  if (!(options.when ?? worthRetrying)(ended)) return undefined;
+  const askedMs = retryAfterMs(ended.error ?? ended.value, clock.wallMs());
+  const delayMs = Math.max(askedMs, backoffMs(options.backoff, ended.attempt, random));
+  return clock.monotonicMs() + delayMs >= deadlineMs || !budget.spend() ? undefined : delayMs;
+}
+
+/** What the caller gets: an error that says that there was no effect speaks for its own attempt, and not for those before it. */
+function failure(bulkhead: string, made: number, effective: FailedAttempt | undefined, last: unknown): unknown {
+  if (effective === undefined || !saysNoEffect(last)) return last;
+  return new AttemptsFailedError(bulkhead, made, last, effective.error);
 }
 
 /** A response whose body nobody will read holds its connection. */

@@ -13,8 +13,15 @@ export interface WrapFetchOptions {
   readonly classify?: Classify | undefined;
 }
 
+/** Bodies that are the same when they are sent again; anything else, such as a stream or an iterator, may be empty by then. */
+function canBeSentAgain(body: unknown): boolean {
+  if (body === undefined || body === null || typeof body === "string") return true;
+  if (ArrayBuffer.isView(body) || body instanceof ArrayBuffer || body instanceof SharedArrayBuffer) return true;
+  return body instanceof URLSearchParams || body instanceof FormData || body instanceof Blob;
+}
+
 /** Methods that may be repeated (RFC 9110, section 9.2.2). */
-const idempotent = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE"]);
+const idempotentMethods = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE"]);
 
 /** The default rule for responses. */
 export const classifyResponse: Classify = ({ value, error }) => {
@@ -26,7 +33,8 @@ export const classifyResponse: Classify = ({ value, error }) => {
 
 /**
  * A `fetch` whose calls pass through the bulkhead: the permit is held until the headers have arrived, a timeout or the caller's signal
- * aborts the request, and only methods that may be repeated are retried.
+ * aborts the request, the caller's signal the body too, and only methods that may be repeated are retried, with bodies that can be sent
+ * again.
  */
 export function wrapFetch(bulkhead: Pick<Bulkhead, "run">, options: WrapFetchOptions = {}): Fetch {
   const call = options.fetch ?? fetch;
@@ -34,12 +42,14 @@ export function wrapFetch(bulkhead: Pick<Bulkhead, "run">, options: WrapFetchOpt
   return (input, init = {}) => {
     const request = input instanceof Request ? input : undefined;
     const method = (init.method ?? request?.method ?? "GET").toUpperCase();
-    const callerSignal = init.signal ?? request?.signal;
-    // A stream can be sent once only.
-    const streams =
-      init.body instanceof ReadableStream ||
-      ((init.body ?? null) === null && request !== undefined && request.body !== null);
-    const retry = idempotent.has(method) && !streams ? undefined : false;
-    return bulkhead.run({ signal: callerSignal, classify, retry }, ({ signal }) => call(input, { ...init, signal }));
+    const callerSignal = init.signal ?? request?.signal ?? undefined;
+    const sendsAgain = request === undefined || request.body === null || (init.body ?? null) !== null;
+    const idempotent = idempotentMethods.has(method) && sendsAgain && canBeSentAgain(init.body);
+    const retry = idempotent ? undefined : false;
+    return bulkhead.run({ signal: callerSignal, classify, retry, idempotent }, ({ signal }) => {
+      // The call ends with the headers; its caller may still give up the body.
+      const both = callerSignal === undefined ? signal : AbortSignal.any([signal, callerSignal]);
+      return call(input, { ...init, signal: both });
+    });
   };
 }

@@ -26,19 +26,31 @@ type ClientOf<Pool> = Pool extends { connect: { (): Promise<infer Client>; (...a
 
 /** A pool whose queries and connections need a permit. */
 export interface WrappedPool<Client, Query> {
-  /** As the pool's `query`, in the forms that return a promise. */
+  /** As the pool's `query`, in the forms that return a promise. @throws TypeError for a callback, which would be called past the permit */
   readonly query: Query;
   /** As the pool's `connect`; the permit comes back with `release`. The time until then is the call's time. */
   connect(): Promise<Client>;
+}
+
+/** Options of `wrapPool`. */
+export interface WrapPoolOptions {
+  /** True has queries repeated as the bulkhead is configured. Default false: no error of a connection tells what the server has committed. */
+  readonly retry?: boolean | undefined;
 }
 
 /** Puts a bulkhead before a pool. Give it as many permits as the pool has connections. */
 export function wrapPool<Pool extends PoolLike<PoolClientLike>>(
   bulkhead: Pick<Bulkhead, "run">,
   pool: Pool,
+  { retry }: WrapPoolOptions = {},
 ): WrappedPool<ClientOf<Pool>, Pool["query"]> {
-  const query = ((...args: never[]) =>
-    bulkhead.run(() => pool.query(...args) as PromiseLike<unknown>)) as unknown as Pool["query"];
+  const options = { retry: retry === true ? undefined : false };
+  const query = ((...args: never[]) => {
+    if (typeof args.at(-1) === "function") {
+      throw new TypeError("query takes no callback through a bulkhead; use the promise it returns");
+    }
+    return bulkhead.run(options, () => pool.query(...args) as PromiseLike<unknown>);
+  }) as unknown as Pool["query"];
   // What connects is the pool itself: the client is of its type.
   return { query, connect: () => connectThrough(bulkhead, pool) as Promise<unknown> as Promise<ClientOf<Pool>> };
 }
@@ -48,7 +60,8 @@ function connectThrough<Client extends PoolClientLike>(
   pool: PoolLike<Client>,
 ): Promise<Client> {
   return new Promise((resolve, reject) => {
-    const call = bulkhead.run(async ({ signal }) => {
+    // Once: nobody waits for a second connection.
+    const call = bulkhead.run({ retry: false }, async ({ signal }) => {
       const client = await pool.connect();
       if (signal.aborted) {
         // The caller has been told that it got none.

@@ -290,6 +290,35 @@ describe("B5 admission by deadline", () => {
     expect(waiter.error).toMatchObject({ reason: "rejected-deadline" });
   });
 
+  it("B5 a full LIFO queue refuses nobody for a newcomer that could not finish either", async () => {
+    const one = bulkhead({ concurrencyMax: 1, queueMax: 1, queue: "lifo" });
+    await answersIn(clock, one, 200);
+    const first = handWork();
+    const run = one.run(() => first.promise);
+    const waiter = watch(one.run(() => "in time"));
+    await expect(one.run({ timeoutMs: 5 }, hang)).rejects.toMatchObject({ reason: "rejected-deadline" });
+    first.resolve("");
+    await run;
+    await turn();
+    expect(waiter.value).toBe("in time");
+  });
+
+  it("B5 the newest of a LIFO queue is next, however many wait", async () => {
+    const one = bulkhead({ concurrencyMax: 1, queue: "lifo" });
+    await answersIn(clock, one, 200);
+    const first = handWork();
+    const run = one.run(() => first.promise);
+    const waiters = [1, 2, 3].map((name) => watch(one.run({ timeoutMs: 5_000 }, () => name)));
+    // Starts in 200 ms and ends in 400, as if nobody waited.
+    const newest = watch(one.run(() => "newest"));
+    await turn();
+    expect(newest.done).toBe(false);
+    first.resolve("");
+    await run;
+    await turn();
+    expect([newest.value, ...waiters.map(({ value }) => value)]).toEqual(["newest", 1, 2, 3]);
+  });
+
   it("B5 the ambient deadline counts, and a call without time left is refused", async () => {
     const one = bulkhead();
     const late = watch(withAmbientDeadline(100, () => one.run(hang), clock));

@@ -114,6 +114,22 @@ describe("a call", () => {
     expect(one.snapshot()).toMatchObject({ inFlight: 0, outcomes: { success: 1 } });
   });
 
+  it("B3 a value whose then cannot be read fails its own call, and the next waiter gets the permit", async () => {
+    const one = bulkhead({ concurrencyMax: 1 });
+    const first = handWork();
+    const before = one.run(() => first.promise);
+    const { proxy, revoke } = Proxy.revocable({}, {});
+    revoke();
+    const hostile = watch(one.run(() => proxy));
+    const behind = watch(one.run(() => "has its turn"));
+    first.resolve("");
+    await before;
+    await turn();
+    expect(hostile.error).toBeInstanceOf(TypeError);
+    expect(behind.value).toBe("has its turn");
+    expect(one.snapshot()).toMatchObject({ inFlight: 0, queued: 0 });
+  });
+
   it("events tell waiting and running apart", async () => {
     const events: BulkheadEvent[] = [];
     const one = bulkhead({ concurrencyMax: 1, onEvent: (event) => events.push(event) });
@@ -228,6 +244,33 @@ describe("snapshot and drain", () => {
     expect(await drained).toEqual({ cancelled: 1, zombies: 2 });
     expect(late.error).toBeInstanceOf(DrainedError);
     expect(one.snapshot().outcomes).toMatchObject({ "timed-out": 1, cancelled: 1 });
+    await clock.advance(70_000);
+  });
+
+  it("each of two drains ends when nothing is inside any more", async () => {
+    const one = bulkhead();
+    const work = handWork();
+    const inside = one.run(() => work.promise);
+    const drains = [watch(one.drain({ graceMs: 60_000 })), watch(one.drain({ graceMs: 50_000 }))];
+    await turn();
+    work.resolve("");
+    await inside;
+    await turn();
+    expect(drains.map(({ value }) => value)).toEqual([
+      { cancelled: 0, zombies: 0 },
+      { cancelled: 0, zombies: 0 },
+    ]);
+  });
+
+  it("a drain waits no longer when a later one with less grace has cancelled everything", async () => {
+    const one = bulkhead();
+    const deaf = watch(one.run(hang));
+    const first = watch(one.drain({ graceMs: 60_000 }));
+    const second = watch(one.drain({ graceMs: 10 }));
+    await clock.advance(10);
+    expect(deaf.error).toBeInstanceOf(DrainedError);
+    expect(second.value).toEqual({ cancelled: 1, zombies: 1 });
+    expect(first.value).toEqual({ cancelled: 0, zombies: 1 });
     await clock.advance(70_000);
   });
 

@@ -1,11 +1,9 @@
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { ClosedError, OutcomeUnknownError, TooLateError } from "@holdfast/core";
 import { ManualClock, SeededRandom } from "@holdfast/testkit";
 import { beforeEach, describe, expect, it } from "vitest";
-import { Bulkhead, worthRetrying, wrapFetch, wrapPool } from "../src/index.ts";
+import { Bulkhead, worthRetrying } from "../src/index.ts";
 import type { BulkheadEvent, RetryOptions } from "../src/index.ts";
-import { hang, turn, watch } from "./work.ts";
+import { busy, hang, turn, watch } from "./work.ts";
 
 let clock: ManualClock;
 
@@ -31,7 +29,7 @@ describe("retries", () => {
     const run = watch(
       one.run(() => {
         startedAtMs.push(clock.monotonicMs());
-        return startedAtMs.length < 3 ? Promise.reject(new Error("busy")) : "third time";
+        return startedAtMs.length < 3 ? Promise.reject(busy()) : "third time";
       }),
     );
     await turn();
@@ -53,7 +51,7 @@ describe("retries", () => {
   it("stop at attemptsMax with the last error", async () => {
     const one = retrying();
     let attempts = 0;
-    const run = watch(one.run(() => Promise.reject(new Error(`attempt ${(attempts += 1)}`))));
+    const run = watch(one.run(() => Promise.reject(busy(`attempt ${(attempts += 1)}`))));
     await clock.advance(1_000);
     expect(run.error).toMatchObject({ message: "attempt 3" });
   });
@@ -64,7 +62,7 @@ describe("retries", () => {
     const run = watch(
       one.run({ timeoutMs: 250 }, () => {
         attempts += 1;
-        return Promise.reject(new Error("busy"));
+        return Promise.reject(busy());
       }),
     );
     await clock.advance(250);
@@ -79,7 +77,7 @@ describe("retries", () => {
       const run = watch(
         one.run(() => {
           attempts += 1;
-          return Promise.reject(new Error("down"));
+          return Promise.reject(busy("down"));
         }),
       );
       await clock.advance(1);
@@ -91,7 +89,7 @@ describe("retries", () => {
 
   it("honour what the dependency asks for, and give up when that is too long", async () => {
     const one = retrying();
-    const asked = (retryAfterMs: number): Error => Object.assign(new Error("busy"), { retryAfterMs });
+    const asked = (retryAfterMs: number): Error => Object.assign(busy(), { retryAfterMs });
     let attempts = 0;
     const run = watch(one.run(() => ((attempts += 1) === 1 ? Promise.reject(asked(700)) : "later")));
     await clock.advance(699);
@@ -149,7 +147,7 @@ describe("retries", () => {
   it("end when the caller gives up during the wait", async () => {
     const one = retrying();
     const controller = new AbortController();
-    const run = watch(one.run({ signal: controller.signal }, () => Promise.reject(new Error("busy"))));
+    const run = watch(one.run({ signal: controller.signal }, () => Promise.reject(busy())));
     await clock.advance(50);
     controller.abort(new Error("gone"));
     await turn();
@@ -163,103 +161,9 @@ describe("retries", () => {
     await one
       .run({ retry: false }, () => {
         attempts += 1;
-        return Promise.reject(new Error("busy"));
+        return Promise.reject(busy());
       })
       .catch(() => undefined);
     expect(attempts).toBe(1);
-  });
-});
-
-describe("wrapFetch", () => {
-  async function serve(answers: readonly { status: number; headers?: Record<string, string> }[], calls: string[]) {
-    const server = createServer((request, response) => {
-      calls.push(request.method ?? "");
-      const answer = answers[Math.min(calls.length - 1, answers.length - 1)];
-      if (answer === undefined) return;
-      response.writeHead(answer.status, answer.headers).end("body");
-    });
-    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-    const { port } = server.address() as AddressInfo;
-    return {
-      url: `http://127.0.0.1:${port}/`,
-      [Symbol.asyncDispose]: async () => {
-        server.closeAllConnections();
-        await new Promise((resolve) => server.close(resolve));
-      },
-    };
-  }
-
-  it("counts 5xx as failures and hands the response on; 429 says nothing about health", async () => {
-    const calls: string[] = [];
-    await using server = await serve([{ status: 503 }, { status: 429 }, { status: 404 }, { status: 503 }], calls);
-    const one = new Bulkhead("api", { timeoutMs: 60_000, breaker: { callsMin: 3 } });
-    const get = wrapFetch(one);
-    expect((await get(server.url)).status).toBe(503);
-    expect((await get(server.url)).status).toBe(429);
-    expect((await get(server.url)).status).toBe(404);
-    expect(one.snapshot()).toMatchObject({ state: "closed", outcomes: { failed: 1, success: 2 } });
-    expect((await get(server.url)).status).toBe(503);
-    await expect(get(server.url)).rejects.toMatchObject({ reason: "rejected-open" });
-  });
-
-  it("repeats GET after Retry-After, and never POST", async () => {
-    const calls: string[] = [];
-    await using server = await serve(
-      [{ status: 503, headers: { "retry-after": "0" } }, { status: 200 }, { status: 503 }],
-      calls,
-    );
-    const get = wrapFetch(new Bulkhead("api", { timeoutMs: 60_000, retry: { backoff: { baseMs: 1 } } }));
-    expect((await get(server.url)).status).toBe(200);
-    expect((await get(server.url, { method: "POST", body: "x" })).status).toBe(503);
-    expect(calls).toEqual(["GET", "GET", "POST"]);
-  });
-
-  it("a timeout aborts the request", async () => {
-    await using server = await serve([], []);
-    const get = wrapFetch(new Bulkhead("api", { timeoutMs: 50 }));
-    await expect(get(server.url)).rejects.toMatchObject({ name: "CallTimeoutError" });
-  });
-});
-
-describe("wrapPool", () => {
-  function pool() {
-    const released: (boolean | Error | undefined)[] = [];
-    return {
-      released,
-      query: async (text: string) => ({ rows: [text] }),
-      connect: async () => ({
-        query: async (text: string) => ({ rows: [text] }),
-        release: (destroy?: boolean | Error) => {
-          released.push(destroy);
-        },
-      }),
-    };
-  }
-
-  it("a connection holds its permit until it is released", async () => {
-    const one = new Bulkhead("db", { concurrencyMax: 1, timeoutMs: 1_000, clock });
-    const raw = pool();
-    const wrapped = wrapPool(one, raw);
-    expect(await wrapped.query("SELECT 1")).toEqual({ rows: ["SELECT 1"] });
-    const client = await wrapped.connect();
-    expect(one.snapshot().inFlight).toBe(1);
-    const waiting = watch(wrapped.query("SELECT 2"));
-    await turn();
-    expect(waiting.done).toBe(false);
-    client.release();
-    await turn();
-    expect(waiting.value).toEqual({ rows: ["SELECT 2"] });
-    expect(raw.released).toEqual([undefined]);
-    expect(one.snapshot().inFlight).toBe(0);
-  });
-
-  it("a connection that is held too long keeps its permit all the same", async () => {
-    const one = new Bulkhead("db", { concurrencyMax: 1, timeoutMs: 1_000, clock });
-    const client = await wrapPool(one, pool()).connect();
-    await clock.advance(1_000);
-    expect(one.snapshot()).toMatchObject({ inFlight: 1, zombies: 1 });
-    client.release(true);
-    await turn();
-    expect(one.snapshot()).toMatchObject({ inFlight: 0, zombies: 0 });
   });
 });

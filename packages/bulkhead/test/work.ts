@@ -26,6 +26,11 @@ export function hang(): Promise<never> {
   return new Promise(() => undefined);
 }
 
+/** The error of a dependency that says that it has done nothing. */
+export function busy(message = "busy"): Error {
+  return Object.assign(new Error(message), { effect: "none" as const });
+}
+
 /** Lets everything settle that can settle by itself. */
 export function turn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));

@@ -1,9 +1,9 @@
-import { pollUntil, PostgresServer } from "@holdfast/testkit";
+import { ManualClock, pollUntil, PostgresServer } from "@holdfast/testkit";
 import pg from "pg";
-import { afterAll, beforeAll, beforeEach, afterEach, expect, it } from "vitest";
+import { afterAll, beforeAll, beforeEach, afterEach, describe, expect, it } from "vitest";
 import { Bulkhead, CallTimeoutError, wrapPool } from "../src/index.ts";
 import type { BulkheadOptions } from "../src/index.ts";
-import { turn, watch } from "./work.ts";
+import { busy, settled, turn, watch } from "./work.ts";
 
 let server: PostgresServer;
 let pool: pg.Pool;
@@ -108,4 +108,98 @@ it("a database that is away is refused by the pool, and the permit comes back", 
   await expect(wrapPool(one, away).query("SELECT 1")).rejects.toMatchObject({ code: "ECONNREFUSED" });
   expect(one.snapshot()).toMatchObject({ inFlight: 0, outcomes: { failed: 2 } });
   await away.end();
+});
+
+describe("a pool that is not pg's", () => {
+  let clock: ManualClock;
+  beforeEach(() => {
+    clock = new ManualClock();
+  });
+
+  function pool() {
+    const released: (boolean | Error | undefined)[] = [];
+    return {
+      released,
+      query: async (text: string) => ({ rows: [text] }),
+      connect: async () => ({
+        query: async (text: string) => ({ rows: [text] }),
+        release: (destroy?: boolean | Error) => {
+          released.push(destroy);
+        },
+      }),
+    };
+  }
+
+  it("a connection holds its permit until it is released", async () => {
+    const one = new Bulkhead("db", { concurrencyMax: 1, timeoutMs: 1_000, clock });
+    const raw = pool();
+    const wrapped = wrapPool(one, raw);
+    expect(await wrapped.query("SELECT 1")).toEqual({ rows: ["SELECT 1"] });
+    const client = await wrapped.connect();
+    expect(one.snapshot().inFlight).toBe(1);
+    const waiting = watch(wrapped.query("SELECT 2"));
+    await turn();
+    expect(waiting.done).toBe(false);
+    client.release();
+    await turn();
+    expect(waiting.value).toEqual({ rows: ["SELECT 2"] });
+    expect(raw.released).toEqual([undefined]);
+    expect(one.snapshot().inFlight).toBe(0);
+  });
+
+  it("a connection that is held too long keeps its permit all the same", async () => {
+    const one = new Bulkhead("db", { concurrencyMax: 1, timeoutMs: 1_000, clock });
+    const client = await wrapPool(one, pool()).connect();
+    await clock.advance(1_000);
+    expect(one.snapshot()).toMatchObject({ inFlight: 1, zombies: 1 });
+    client.release(true);
+    await turn();
+    expect(one.snapshot()).toMatchObject({ inFlight: 0, zombies: 0 });
+  });
+
+  /** A pool whose statements fail in a way that the default rule would have repeated. */
+  function failing() {
+    const busyPool = {
+      ...pool(),
+      tries: 0,
+      query: (_text: string) => Promise.reject<unknown>(busy(`${(busyPool.tries += 1)}`)),
+    };
+    return busyPool;
+  }
+  const retry = { backoff: { baseMs: 0 } };
+
+  it("is sent no statement twice, unless told", async () => {
+    const raw = failing();
+    await expect(wrapPool(new Bulkhead("db", { retry }), raw).query("INSERT")).rejects.toThrow("1");
+    expect(raw.tries).toBe(1);
+    await expect(wrapPool(new Bulkhead("db", { retry }), raw, { retry: true }).query("SELECT")).rejects.toThrow("4");
+  });
+
+  it("B1 is asked for one connection a call, whatever a rule for values says of it", async () => {
+    const raw = pool();
+    let out = 0;
+    const counting = {
+      ...raw,
+      connect: async () => {
+        out += 1;
+        return { release: () => void (out -= 1) };
+      },
+    };
+    const one = new Bulkhead("db", {
+      classify: ({ value }) => (value === undefined ? "failure" : "success"),
+      retry: { ...retry, when: () => true },
+    });
+    const client = await wrapPool(one, counting).connect();
+    client.release();
+    await settled(() => one.snapshot().outcomes.failed > 0, "the rule has been asked");
+    await turn();
+    expect([out, one.snapshot().inFlight]).toEqual([0, 0]);
+  });
+
+  it("B1 refuses a callback, which would be called past the permit", () => {
+    const one = new Bulkhead("db", { clock });
+    const raw = { ...pool(), query: (_text: string, done?: () => void) => done?.() };
+    expect(() => wrapPool(one, raw).query("SELECT 1", () => undefined)).toThrow(TypeError);
+    expect(one.snapshot().inFlight).toBe(0);
+  });
 });

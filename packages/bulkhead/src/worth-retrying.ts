@@ -1,0 +1,63 @@
+/**
+ * What is repeated when nobody says otherwise: what is known to have had no effect, and answers that a repetition cannot make worse. An
+ * unknown outcome looks different with every client, so that a list of those would never be complete; this is a list of the others.
+ */
+import { ClosedError } from "@holdfast/core";
+import { BulkheadRejectedError, DrainedError, ReentrantCallError } from "./errors.ts";
+
+/** A failed attempt. */
+export interface FailedAttempt {
+  /** 1 for the first. */
+  readonly attempt: number;
+  /** What it rejected with; undefined when a value was classified as a failure. */
+  readonly error: unknown;
+  /** The value that was classified as a failure. */
+  readonly value: unknown;
+  /** Whether the caller has said that repeating the call does no harm. */
+  readonly idempotent?: boolean | undefined;
+}
+
+/** Decides whether an attempt is worth another one. */
+export type RetryWhen = (failed: FailedAttempt) => boolean;
+
+/** Said before a byte of the request was sent: the address is not known, nobody listens there, no connection came about. */
+const neverSentCodes = new Set<unknown>(["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "UND_ERR_CONNECT_TIMEOUT"]);
+const causesMax = 8;
+
+/** Reads a property of anything that may have been thrown. */
+function property(error: unknown, name: string): unknown {
+  return typeof error === "object" && error !== null ? (error as Record<string, unknown>)[name] : undefined;
+}
+
+/** Whether an error says itself that what failed with it had no effect. */
+export function saysNoEffect(error: unknown): boolean {
+  return property(error, "effect") === "none";
+}
+
+/** Whether the first code in a chain of causes is one of those that come before the request. */
+function wasNeverSent(error: unknown): boolean {
+  let current = error;
+  for (let depth = 0; depth < causesMax; depth += 1) {
+    if (property(current, "effect") === "possible") return false;
+    const code = property(current, "code");
+    if (code !== undefined) return neverSentCodes.has(code);
+    current = property(current, "cause");
+  }
+  return false;
+}
+
+/** A `Response`, or what other clients make of one. */
+function isResponse(value: unknown): boolean {
+  return typeof property(value, "status") === "number";
+}
+
+/**
+ * The default rule. Repeats an error that says `effect: "none"` or that comes before the request was sent, and a value that was classified
+ * as a failure, but an HTTP response only when the call is idempotent. Never a refusal of the bulkhead's own.
+ */
+export function worthRetrying({ error, value, idempotent }: FailedAttempt): boolean {
+  if (error === undefined) return value !== undefined && (idempotent === true || !isResponse(value));
+  if (error instanceof BulkheadRejectedError || error instanceof ReentrantCallError) return false;
+  if (error instanceof ClosedError || error instanceof DrainedError) return false;
+  return saysNoEffect(error) || wasNeverSent(error);
+}
