@@ -23,6 +23,12 @@ interface TracedCall {
   readonly waitMs: number;
 }
 
+/**
+ * A deadline that is noticed later than this by means that the process stood still. The answer may be in the socket then, and gets one turn
+ * of the event loop to arrive, before anybody is blamed.
+ */
+const stoodStillMs = 20;
+
 const tracing = tracingChannel<unknown, TracedCall>(bulkheadChannel);
 
 /** Told of what comes back. */
@@ -77,17 +83,16 @@ export class InFlight implements CallWork {
     const fn = tracing.hasSubscribers ? this.#traced(call) : call.fn;
     const last = this.#ordinary >= limit && this.#marked === undefined && !call.probe;
     let work: unknown;
+    let settles: boolean;
     try {
       work = last ? this.#mark(call).run(() => fn(context)) : fn(context);
+      settles = typeof (work as PromiseLike<unknown> | null | undefined)?.then !== "function";
     } catch (error) {
       this.onError(call, error);
       return;
     }
-    if (typeof (work as PromiseLike<unknown> | null | undefined)?.then === "function") {
-      follow(call, work);
-    } else {
-      this.onValue(call, work);
-    }
+    if (settles) this.onValue(call, work);
+    else follow(call, work);
   }
 
   #traced(call: Call): CallFunction<unknown> {
@@ -129,6 +134,20 @@ export class InFlight implements CallWork {
       this.#leak(call, nowMs);
       return;
     }
+    if (nowMs - call.dueAtMs < stoodStillMs) this.#timedOut(call, nowMs);
+    else this.#timeOutSoon(call);
+  }
+
+  #timeOutSoon(call: Call): void {
+    // Its object may serve another call by then.
+    const { context } = call;
+    const giveUp = (): void => {
+      if (call.context === context && call.state === "running") this.#timedOut(call, this.#clock.monotonicMs());
+    };
+    this.#clock.setTimer(giveUp, 0, true);
+  }
+
+  #timedOut(call: Call, nowMs: number): void {
     const { name } = this.#settings.options;
     const waitedMs = call.dispatchedMs - call.submittedMs;
     const error = withoutStack(() => new CallTimeoutError(name, call.timeoutMs, waitedMs));

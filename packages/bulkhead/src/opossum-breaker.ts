@@ -38,6 +38,19 @@ class Audience {
   }
 }
 
+/** What a listener throws becomes a warning of the process: opossum and the breaker are in the middle of their books when they tell. */
+function warnOfListeners(circuit: EventEmitter): void {
+  const emit = circuit.emit.bind(circuit);
+  circuit.emit = (name: string | symbol, ...told: unknown[]): boolean => {
+    try {
+      return emit(name, ...told);
+    } catch (error) {
+      process.emitWarning(error instanceof Error ? error : String(error));
+      return true;
+    }
+  };
+}
+
 /** A breaker on an opossum circuit. */
 export class OpossumBreaker implements Breaker, SharedSide {
   /** For opossum's exporters. Its events and `stats` are live; call nothing on it that changes its state. */
@@ -83,6 +96,7 @@ export class OpossumBreaker implements Breaker, SharedSide {
     this.circuit.removeAllListeners("open");
     // opossum's exporters follow the events that have a listener.
     this.circuit.on("open", () => undefined);
+    warnOfListeners(this.circuit);
     this.#ofSuccesses = new Audience(this.circuit, "success");
     this.#ofRejections = new Audience(this.circuit, "reject");
   }

@@ -8,12 +8,22 @@ import { AsyncLocalStorage } from "node:async_hooks";
 /** Marked work, from its start until it gives its permit back. */
 export class HeldPermit {
   readonly #bulkhead: object;
-  readonly #outer: HeldPermit | undefined;
+  #outer: HeldPermit | undefined;
   #ended = false;
 
   constructor(bulkhead: object) {
     this.#bulkhead = bulkhead;
-    this.#outer = storage.getStore();
+    const outer = HeldPermit.#lasting(storage.getStore());
+    // Work that has ended is passed by, so that a loop of calls, each made within the one before, keeps none of them.
+    if (outer !== undefined) outer.#outer = HeldPermit.#lasting(outer.#outer);
+    this.#outer = outer;
+  }
+
+  /** The innermost that still has its permit. */
+  static #lasting(held: HeldPermit | undefined): HeldPermit | undefined {
+    let lasting = held;
+    while (lasting !== undefined && lasting.#ended) lasting = lasting.#outer;
+    return lasting;
   }
 
   /** Whether the running work belongs to marked work of this bulkhead. */

@@ -97,6 +97,25 @@ describe("B2 what the breaker hears", () => {
     expect(late.snapshot()).toMatchObject({ state: "closed", outcomes: { "timed-out": 20 } });
   });
 
+  it("B2 by default, before there is a median, nine tenths of timeoutMs make a timeout conclusive", async () => {
+    for (const [waitedMs, state] of [
+      [50, "open"],
+      [51, "closed"],
+    ] as const) {
+      const one = new Bulkhead("payments", { concurrencyMax: 1, timeoutMs: 500, clock, breaker: { callsMin: 1 } });
+      const first = handWork();
+      const run = one.run(() => first.promise);
+      const late = watch(one.run(hang));
+      await clock.advance(waitedMs);
+      first.resolve("");
+      await run;
+      await clock.advance(500 - waitedMs);
+      expect(late.error).toMatchObject({ dispatchedAfterMs: waitedMs });
+      expect(one.snapshot().state).toBe(state);
+      await clock.advance(70_000);
+    }
+  });
+
   it("B2 by default twice the median makes a timeout conclusive", async () => {
     const one = bulkhead();
     for (let call = 0; call < 8; call += 1) {

@@ -306,6 +306,40 @@ describe("cockatiel", () => {
     expect(one.snapshot().state).toBe("closed");
   });
 
+  describe("a process that stood still for a second", () => {
+    class StillClock extends ManualClock {
+      stoodStillMs = 0;
+      override monotonicMs(): number {
+        return super.monotonicMs() + this.stoodStillMs;
+      }
+    }
+
+    it("B2 hazard: answers that lie in the socket come before the timeouts that are found late", async () => {
+      const still = new StillClock();
+      const one = bulkhead({ concurrencyMax: 30, clock: still });
+      const works = Array.from({ length: 30 }, () => handWork());
+      const runs = works.map((work) => watch(one.run(() => work.promise)));
+      // Node looks at its timers first, and at its sockets afterwards.
+      still.setTimer(() => works.forEach((work) => work.resolve("answered long ago")), 500);
+      still.stoodStillMs = 1_000;
+      await still.advance(500);
+      expect(new Set(runs.map(({ value }) => value))).toEqual(new Set(["answered long ago"]));
+      expect(one.snapshot()).toMatchObject({ state: "closed", inFlight: 0, outcomes: { success: 30, "timed-out": 0 } });
+      await still.advance(70_000);
+    });
+
+    it("B2 counter-test: calls that have no answer then either have timed out, and open it", async () => {
+      const still = new StillClock();
+      const one = bulkhead({ concurrencyMax: 30, clock: still });
+      const runs = Array.from({ length: 30 }, () => watch(one.run(hang)));
+      still.stoodStillMs = 1_000;
+      await still.advance(500);
+      for (const { error } of runs) expect(error).toBeInstanceOf(CallTimeoutError);
+      expect(one.snapshot()).toMatchObject({ state: "open", zombies: 30, outcomes: { "timed-out": 30 } });
+      await still.advance(70_000);
+    });
+  });
+
   it("hazard: the window expires over an idle gap", async () => {
     const one = bulkhead({ breaker: { callsMin: 3, failurePercent: 60 } });
     await one.run(() => 1);

@@ -23,6 +23,35 @@ it("nothing is retained after 1,000,000 calls on one signal that lives on", asyn
   expect(getEventListeners(signal, "abort")).toEqual([]);
 });
 
+it("a loop whose calls each make the next one on the last permit keeps none of them", async () => {
+  setFlagsFromString("--expose-gc");
+  const collect = runInNewContext("gc") as () => void;
+  const one = new Bulkhead("payments", { concurrencyMax: 1 });
+  let heldBytes = 0;
+  const loop = (calls: number): Promise<void> =>
+    new Promise((resolve) => {
+      let made = 0;
+      const next = (): void => {
+        void one.run(() => {
+          made += 1;
+          if (made < calls) {
+            setImmediate(next);
+          } else {
+            collect();
+            heldBytes = process.memoryUsage().heapUsed;
+            setImmediate(resolve);
+          }
+        });
+      };
+      next();
+    });
+  await loop(10_000);
+  const before = heldBytes;
+  await loop(150_000);
+  // One mark for each call would be more than 5 MB.
+  expect(heldBytes - before).toBeLessThan(2_000_000);
+});
+
 it("50,000 waiting calls on one signal are refused in one step when it aborts, and leave nothing", async () => {
   const one = new Bulkhead("payments", { concurrencyMax: 1, queueMax: 100_000 });
   const controller = new AbortController();

@@ -2,6 +2,7 @@ import { ManualClock } from "@holdfast/testkit";
 import PrometheusMetrics from "opossum-prometheus";
 import { beforeEach, describe, expect, it } from "vitest";
 import { Bulkhead } from "../src/index.ts";
+import { turn } from "./work.ts";
 
 let clock: ManualClock;
 let one: Bulkhead;
@@ -91,4 +92,29 @@ describe("the opossum circuit's listeners", () => {
     expect(successes).toBe(3);
     expect(one.circuit?.stats).toMatchObject({ fires: 4, successes: 4 });
   });
+
+  it.each(["fire", "success", "failure", "open", "reject", "halfOpen", "close"])(
+    "B1 that throw at %s are warned of, and neither a call nor the breaker hears of it",
+    async (name) => {
+      const warnings: Error[] = [];
+      const warned = (warning: Error): unknown => warnings.push(warning);
+      process.on("warning", warned);
+      try {
+        one.circuit?.on(name as "open", () => {
+          throw new Error("exporter");
+        });
+        await expect(one.run(async () => "in time")).resolves.toBe("in time");
+        await fail(3);
+        await expect(one.run(() => 1)).rejects.toMatchObject({ reason: "rejected-open" });
+        await clock.advance(1_000);
+        await expect(one.run(async () => "a probe")).resolves.toBe("a probe");
+        expect(one.snapshot()).toMatchObject({ state: "closed", inFlight: 0, zombies: 0 });
+        await expect(one.run(async () => "as before")).resolves.toBe("as before");
+        await turn();
+        expect(warnings.map(({ message }) => message)).toContain("exporter");
+      } finally {
+        process.off("warning", warned);
+      }
+    },
+  );
 });
