@@ -1,5 +1,6 @@
 /** Rows of the outbox that their timer refused for good: looked at, told again once the cause is gone, or dropped. For operators. */
 import { integerOr, optionsObject, text } from "@holdfast/core";
+import { columnText } from "./column-text.ts";
 import type { Queryable } from "./pool.ts";
 import { ask } from "./statement.ts";
 
@@ -55,7 +56,7 @@ function sequenceText(sequence: string): string {
  */
 async function list(pool: Queryable, timer: Named, options: DeadRowsOptions = {}): Promise<readonly DeadRow[]> {
   optionsObject("options", options);
-  const name = text("timer.name", timer.name);
+  const name = columnText("timer.name", timer.name);
   const rows = await ask<RawRow>(
     pool,
     { operation: `outbox.dead.list ${name}`, standing: "read" },
@@ -91,7 +92,7 @@ async function drop(pool: Queryable, timer: Named, sequence: string): Promise<bo
 }
 
 async function change(pool: Queryable, call: string, sql: string, timer: Named, sequence: string): Promise<boolean> {
-  const name = text("timer.name", timer.name);
+  const name = columnText("timer.name", timer.name);
   const operation = `outbox.dead.${call} ${name}`;
   const [row] = await ask<{ done: boolean }>(pool, { operation, standing: "write" }, sql, [
     name,

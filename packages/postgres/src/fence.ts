@@ -2,9 +2,10 @@
  * The fence: a transaction carries the token of a lock, and PostgreSQL refuses the tokens of holders that were overtaken (P1), also when
  * the lock's Redis has long forgotten them. The check and the row that it holds until the end are one statement, in migrations/fences.ts.
  */
-import { callback, integer, optionsObject, text } from "@holdfast/core";
+import { callback, integer, optionsObject } from "@holdfast/core";
 import type { EventSink, Fenced } from "@holdfast/core";
 import { StaleTokenError } from "@holdfast/lock/guard";
+import { columnText } from "./column-text.ts";
 import { settleCommit } from "./commit-outcome.ts";
 import { sinkFor } from "./events.ts";
 import type { PostgresEvent } from "./events.ts";
@@ -34,8 +35,7 @@ function checkHolds(hold: FencedHold | readonly FencedHold[]): readonly FencedHo
   integer("the number of holds", holds.length, { min: 1, max: holdsMax });
   for (const each of holds) {
     optionsObject("hold", each);
-    text("hold.resource", each.resource, 1_024);
-    if (each.resource.includes("\0")) throw new RangeError("hold.resource must not contain a NUL, got one");
+    columnText("hold.resource", each.resource, 1_024);
     integer("hold.token", each.token, { min: 1, max: Number.MAX_SAFE_INTEGER });
   }
   return holds;

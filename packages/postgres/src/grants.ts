@@ -2,7 +2,8 @@
  * The rights that each use needs, and no more. The functions run with their owner's rights and check what they write, so a service needs no
  * right on any table: it cannot lower a fence, nor change a stored result.
  */
-import { oneOf, text } from "@holdfast/core";
+import { oneOf } from "@holdfast/core";
+import { columnText } from "./column-text.ts";
 
 /** What a role may do. */
 export type Use = "fence" | "idempotency" | "outbox" | "relay" | "ledger" | "prune" | "operate";
@@ -39,7 +40,7 @@ const uses: readonly Use[] = ["fence", "idempotency", "outbox", "relay", "ledger
  * @throws TypeError, RangeError
  */
 export function grantSql(role: string, allowed: readonly Use[] = uses): string {
-  const quoted = `"${text("role", role, 63).replaceAll('"', '""')}"`;
+  const quoted = `"${columnText("role", role, 63).replaceAll('"', '""')}"`;
   const functions = allowed.flatMap((use) => functionsOf[oneOf("use", use, uses)]);
   return [
     `GRANT USAGE ON SCHEMA holdfast TO ${quoted};`,

@@ -1,17 +1,17 @@
 /** Keys in PostgreSQL: how they are named, claimed within a transaction, and completed in it. The SQL is in migrations/idempotency-keys.ts. */
 import { hash } from "node:crypto";
-import { text } from "@holdfast/core";
 import { fingerprintOf } from "@holdfast/idempotency";
+import { columnText } from "./column-text.ts";
 import type { Queryable } from "./pool.ts";
 import { ask, literal } from "./statement.ts";
 
 /** What a caller names. */
 export interface TransactionKey {
-  /** The operation that keys belong to: `charge`. 1 to 256 bytes. */
+  /** The operation that keys belong to: `charge`. 1 to 256 bytes, without NUL. */
   readonly name: string;
-  /** Whose key it is; keys of different tenants never meet. 1 to 256 bytes. */
+  /** Whose key it is; keys of different tenants never meet. 1 to 256 bytes, without NUL. */
   readonly tenant: string;
-  /** 1 to 256 bytes. */
+  /** 1 to 256 bytes, without NUL. */
   readonly key: string;
   /** The payload: another one under the same key is refused. JSON values, text or bytes; `null` where there is nothing to compare. */
   readonly fingerprint: unknown;
@@ -36,7 +36,7 @@ export type Claim =
 
 /** @throws TypeError, RangeError naming the field */
 export function prepareKey({ name, tenant, key, fingerprint }: TransactionKey): PreparedKey {
-  const values = [text("name", name), text("tenant", tenant), text("key", key)] as const;
+  const values = [columnText("name", name), columnText("tenant", tenant), columnText("key", key)] as const;
   if (fingerprint === undefined) {
     throw new TypeError("fingerprint must be the payload, or null where there is nothing to compare, got undefined");
   }

@@ -3,6 +3,7 @@
  * or a gap in the log stops it, since a ledger that skips is worse than one that stands.
  */
 import { integer, integerOr, signal, text } from "@holdfast/core";
+import { columnText, escapeNul } from "./column-text.ts";
 import { LedgerStoppedError } from "./errors.ts";
 import type { Movement, MovementCursor, MovementSource, StockLevel } from "./movement-source.ts";
 import { resolveTransactionOptions } from "./options.ts";
@@ -80,7 +81,7 @@ export async function resetLedger(
   { bucket = 0, balances = new Map() }: ResetOptions = {},
 ): Promise<void> {
   const values = [
-    text("inventory", inventory),
+    columnText("inventory", inventory),
     integer("bucket", bucket, { min: 0, max: 1_000_000 }),
     integer("cursor.sequence", cursor.sequence, { min: 0, max: Number.MAX_SAFE_INTEGER }),
     cursor.stamp,
@@ -97,7 +98,7 @@ export async function resetLedger(
 function balancesOf(balances: ReadonlyMap<string, StockLevel>): object[] {
   const range = { min: 0, max: Number.MAX_SAFE_INTEGER };
   return [...balances].map(([sku, { onHand, reserved }]) => ({
-    sku: text("balances: a sku", sku),
+    sku: escapeNul(text("balances: a sku", sku)),
     onHand: integer(`balances[${JSON.stringify(sku)}].onHand`, onHand, range),
     reserved: integer(`balances[${JSON.stringify(sku)}].reserved`, reserved, range),
   }));
@@ -113,9 +114,9 @@ async function applyBatch(
     sequence,
     stamp,
     kind,
-    id,
+    id: escapeNul(id),
     atMs,
-    changes: changes.map(({ sku, onHand, reserved }) => ({ sku, onHand, reserved })),
+    changes: changes.map(({ sku, onHand, reserved }) => ({ sku: escapeNul(sku), onHand, reserved })),
   }));
   try {
     return await runTransaction(pool, settings, {
@@ -187,6 +188,7 @@ export async function applyMovements(
   stock: MovementSource,
   options: LedgerOptions = {},
 ): Promise<LedgerReport> {
+  columnText("stock.name", stock.name);
   signal("signal", options.signal);
   const consumer = text("consumer", options.consumer ?? "ledger");
   const batchMax = integerOr(500, "batchMax", options.batchMax, { min: 1, max: 10_000 });

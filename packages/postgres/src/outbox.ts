@@ -2,7 +2,8 @@
  * The outbox: what a transaction wants of a timer is written in that transaction, and told to the timer when it has been committed. Rows of
  * one id stand in the order of their commits (P4); telling is the relay's.
  */
-import { integer, optionsObject, text } from "@holdfast/core";
+import { integer, optionsObject } from "@holdfast/core";
+import { columnText } from "./column-text.ts";
 import { deadRows } from "./dead-rows.ts";
 import type { DeadRows } from "./dead-rows.ts";
 import { OutboxRelay } from "./outbox-relay.ts";
@@ -14,7 +15,7 @@ import { ask } from "./statement.ts";
 
 /** A timer to schedule. */
 export interface OutboxSchedule<Payload> {
-  /** 1 to 256 bytes. */
+  /** 1 to 256 bytes, without NUL. */
   readonly id: string;
   /** From the moment of this call, in milliseconds. Replaces the deadline of a timer that is pending. */
   readonly afterMs: number;
@@ -65,8 +66,8 @@ async function schedule(
   const payload = request.payload === undefined ? null : JSON.stringify(request.payload);
   if (payload === undefined) throw new TypeError(`payload must be JSON, got a ${typeof request.payload}`);
   await write(tx, `outbox.schedule ${request.id}`, [
-    text("timer.name", timer.name),
-    text("id", request.id),
+    columnText("timer.name", timer.name),
+    columnText("id", request.id),
     "schedule",
     integer("afterMs", request.afterMs, { min: 0, max: afterMaxMs }),
     payload,
@@ -79,7 +80,13 @@ async function schedule(
  *   OutcomeUnknownError when the connection was lost: run the transaction again
  */
 async function cancel(tx: Queryable, timer: { readonly name: string }, id: string): Promise<void> {
-  await write(tx, `outbox.cancel ${id}`, [text("timer.name", timer.name), text("id", id), "cancel", null, null]);
+  await write(tx, `outbox.cancel ${id}`, [
+    columnText("timer.name", timer.name),
+    columnText("id", id),
+    "cancel",
+    null,
+    null,
+  ]);
 }
 
 /**
@@ -87,13 +94,13 @@ async function cancel(tx: Queryable, timer: { readonly name: string }, id: strin
  * @throws TypeError, RangeError
  */
 function relay<Payload>(pool: PoolLike, timer: OutboxTimer<Payload>, options: RelayOptions = {}): OutboxRelay<Payload> {
-  text("timer.name", timer.name);
+  columnText("timer.name", timer.name);
   return new OutboxRelay(pool, timer, resolveRelayOptions(options));
 }
 
 /** What waits for the relays of a timer. @throws PostgresUnavailableError, PostgresRefusedError */
 async function status(pool: Queryable, timer: { readonly name: string }): Promise<OutboxStatus> {
-  const name = text("timer.name", timer.name);
+  const name = columnText("timer.name", timer.name);
   const [row] = await ask<{ pending: string; dead: string; oldest_ms: string }>(
     pool,
     { operation: `outbox.status ${name}`, standing: "read" },

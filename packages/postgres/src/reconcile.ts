@@ -3,6 +3,7 @@
  * decide.
  */
 import { integerOr } from "@holdfast/core";
+import { unescapeNul } from "./column-text.ts";
 import { applyMovements } from "./ledger.ts";
 import type { LedgerOptions } from "./ledger.ts";
 import type { StockLevel, StockSource } from "./movement-source.ts";
@@ -37,6 +38,7 @@ interface Balance extends StockLevel {
 }
 
 interface RawBalance {
+  /** As the ledger writes it; see column-text.ts. */
   readonly sku: string;
   readonly onHand: string;
   readonly reserved: string;
@@ -98,20 +100,21 @@ export async function reconcile(
     checked += before.size;
     for (let attempt = 1; before.size > 0; attempt += 1) {
       const skus = [...before.keys()];
-      const levels = await stock.levels(skus);
+      const levels = await stock.levels(skus.map((sku) => unescapeNul(sku)));
       await applyMovements(pool, stock, options);
       const after = await balancesOf(pool, stock.name, skus);
       const moving = new Map<string, Balance>();
-      for (const [sku, balance] of after) {
+      for (const [written, balance] of after) {
+        const sku = unescapeNul(written);
         const level = levels.get(sku) as StockLevel;
-        if (balance.sequence !== before.get(sku)?.sequence) moving.set(sku, balance);
+        if (balance.sequence !== before.get(written)?.sequence) moving.set(written, balance);
         else if (level.onHand !== balance.onHand || level.reserved !== balance.reserved) {
           const { onHand, reserved } = balance;
           drift.push({ sku, ledger: { onHand, reserved }, stock: { onHand: level.onHand, reserved: level.reserved } });
         }
       }
       if (attempt === attemptsMax) {
-        unsettled.push(...moving.keys());
+        unsettled.push(...[...moving.keys()].map((sku) => unescapeNul(sku)));
         break;
       }
       before = moving;

@@ -255,6 +255,7 @@ describe("results and retention", () => {
     await expect(idempotentTransaction(pool, { ...charge, tenant: undefined as never, key }, write)).rejects.toThrow(
       "tenant must be",
     );
+    await expect(idempotentTransaction(pool, { ...charge, key: "a\0b" }, write)).rejects.toThrow(RangeError);
     await expect(idempotentTransaction(pool, { ...charge, fingerprint: undefined, key }, write)).rejects.toThrow(
       "fingerprint must be the payload, or null",
     );

@@ -223,6 +223,21 @@ describe("movements", () => {
     expect((await applyMovements(pool, stock)).applied).toBeGreaterThan(0);
   });
 
+  it("P5 of ids and skus with a NUL, which the inventory takes, are applied, and no two become one", async () => {
+    const odd = ["mug\0", "mug␀", "mug␀0", "mug"];
+    await stock.restock({ operationId: "r\0", lines: odd.map((sku, index) => ({ sku, quantity: 10 + index })) });
+    await stock.reserve({ reservationId: "order\0-1", lines: [{ sku: "mug\0", quantity: 1 }] });
+    expect(await applyMovements(pool, stock)).toMatchObject({ applied: 2, cursors: [{ sequence: 2 }] });
+    expect(await balances()).toHaveLength(odd.length);
+    expect(await reconcile(pool, stock)).toEqual({ checked: odd.length, drift: [], unsettled: [] });
+    await pool.query("UPDATE holdfast.ledger_balances SET on_hand = 0 WHERE inventory = $1", [stock.name]);
+    const { drift } = await reconcile(pool, stock);
+    expect(drift.map(({ sku }) => sku).toSorted()).toEqual(odd.toSorted());
+    // The way back of a repair takes them, too.
+    await resetLedger(pool, stock.name, await stock.cursor(), { balances: await stock.levels(odd) });
+    expect(await reconcile(pool, stock)).toMatchObject({ drift: [] });
+  });
+
   it("end between two batches when the signal aborts, and what was applied stays", async () => {
     const aborter = new AbortController();
     const long = source(

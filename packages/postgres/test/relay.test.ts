@@ -330,6 +330,9 @@ describe("start and stop", () => {
     await expect(outbox.schedule(pool, timer, { id: "a", afterMs: 1, payload: (() => 1) as never })).rejects.toThrow(
       "payload must be JSON",
     );
+    await expect(outbox.schedule(pool, timer, { id: "a\0", afterMs: 1 })).rejects.toThrow("id must not contain a NUL");
+    await expect(outbox.cancel(pool, timer, "a\0")).rejects.toThrow("id must not contain a NUL");
+    await expect(outbox.status(pool, { name: "a\0" })).rejects.toThrow(RangeError);
     expect(() => outbox.relay(pool, timer, { pollMs: 1 })).toThrow("pollMs");
   });
 });
