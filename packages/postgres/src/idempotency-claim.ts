@@ -29,9 +29,13 @@ export interface PreparedKey {
   readonly values: readonly [name: string, tenant: string, key: string];
 }
 
+const serverMs = "(extract(epoch FROM pg_catalog.clock_timestamp()) * 1000)::text";
+
 /** What the claim found. */
 export type Claim =
-  | { readonly state: "claimed" | "busy" | "mismatch" }
+  /** When, on the server's clock, in epoch milliseconds. */
+  | { readonly state: "claimed"; readonly at_ms: string }
+  | { readonly state: "busy" | "mismatch" }
   | { readonly state: "replay"; readonly result: Buffer; readonly attempt: string };
 
 /** @throws TypeError, RangeError naming the field */
@@ -58,23 +62,26 @@ export function prepareKey({ name, tenant, key, fingerprint }: TransactionKey): 
  */
 export function claimSql({ values, fingerprint, lockId }: PreparedKey, attempt: string, idleMs: number): string {
   const texts = [...values, fingerprint, attempt, lockId].map((value) => literal(value)).join(", ");
-  return `SELECT state, result, attempt FROM holdfast.claim_key(${texts}::bigint, ${idleMs})`;
+  return `SELECT state, result, attempt, ${serverMs} AS at_ms FROM holdfast.claim_key(${texts}::bigint, ${idleMs})`;
 }
 
-/** Stores the result beside the business write. @returns false when the body has removed the key */
+/**
+ * Stores the result beside the business write.
+ * @returns when, on the server's clock, in epoch milliseconds; undefined when the body has removed the key
+ */
 export async function completeKey(
   tx: Queryable,
   key: PreparedKey,
   attempt: string,
   result: Uint8Array,
   retentionMs: number,
-): Promise<boolean> {
+): Promise<number | undefined> {
   const bytes = Buffer.from(result.buffer, result.byteOffset, result.byteLength);
-  const [row] = await ask<{ done: boolean }>(
+  const [row] = await ask<{ at_ms: string; done: boolean }>(
     tx,
     { operation: `idempotentTransaction ${key.resource}`, standing: "in-transaction" },
-    "SELECT holdfast.complete_key($1, $2, $3, $4, $5::bytea, $6::bigint) AS done",
+    `SELECT ${serverMs} AS at_ms, holdfast.complete_key($1, $2, $3, $4, $5::bytea, $6::bigint) AS done`,
     [...key.values, attempt, bytes, retentionMs],
   );
-  return row?.done === true;
+  return row?.done === true ? Number(row.at_ms) : undefined;
 }

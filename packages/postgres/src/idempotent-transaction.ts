@@ -83,15 +83,25 @@ function encodeResult({ codec, resultBytesMax, key }: Settings, value: unknown):
   );
 }
 
+/** One attempt, and what is known of it. Times are epoch milliseconds on the server's clock. */
+interface Own {
+  readonly id: string;
+  /** Of the last claim that found nothing. */
+  claimedAtMs: number;
+  /** Of its result, which may have been committed. */
+  storedAtMs: number;
+}
+
 /** One run: replays, refuses, or works. */
 async function run<Value>(
   pool: PoolLike,
   settings: Settings,
-  id: string,
+  self: Own,
   body: IdempotentBody<Value>,
 ): Promise<IdempotentResult<Value>> {
   const { key, codec, idleMs, retentionMs } = settings;
   const { resource, downstreamKey } = key;
+  const { id } = self;
   return runTransaction(pool, settings, { first: () => claimSql(key, id, idleMs), body: work });
 
   async function work(tx: Transaction, number: number, { rows, own }: Opened): Promise<IdempotentResult<Value>> {
@@ -105,10 +115,13 @@ async function run<Value>(
         // An own row is found only after a COMMIT whose answer was lost.
         return { value: codec.decode(claim.result) as Value, replayed: claim.attempt !== id };
       case "claimed": {
+        self.claimedAtMs = Number(claim.at_ms);
         const bytes = encodeResult(settings, await body(tx, { resource, id, downstreamKey, number }));
-        if (!(await completeKey(own, key, id, bytes, retentionMs))) {
+        const storedAtMs = await completeKey(own, key, id, bytes, retentionMs);
+        if (storedAtMs === undefined) {
           throw new TypeError(`${resource}: the body removed its own key; leave holdfast.idempotency_keys alone`);
         }
+        self.storedAtMs = storedAtMs;
         return { value: codec.decode(Buffer.from(bytes)) as Value, replayed: false };
       }
     }
@@ -118,21 +131,23 @@ async function run<Value>(
 /**
  * Finds out what became of a COMMIT without answer: the row is there with this attempt's id, or the lock is free and it is not. As long as
  * the server has not noticed that the connection is gone, the lock is held and it is asked again. A question may get no answer either: its
- * deadline gives its connection back, and it is not waited for beyond that.
+ * deadline gives its connection back, and it is not waited for beyond that. After the retention a row that is not there says nothing.
  * @returns the committed result, or undefined when nothing was committed
  */
 async function resolveCommit<Value>(
   pool: PoolLike,
   settings: Settings,
-  id: string,
+  self: Own,
   lost: CommitLostError,
 ): Promise<IdempotentResult<Value> | undefined> {
-  const { clock, signal, operation, events, resolveMs } = settings;
+  const { clock, signal, operation, events, resolveMs, retentionMs } = settings;
+  const unknown = (why: string, advice: string): OutcomeUnknownError =>
+    new OutcomeUnknownError(operation, self.id, { cause: lost.cause, why: `COMMIT got no answer, and ${why}`, advice });
   const askUntilMs = clock.monotonicMs() + Math.min(resolveMs, ambientRemainingMs());
   /** Taken back with the transaction, so that to look is not to claim. */
   class NotCommitted extends Error {}
   const ask = (): Promise<IdempotentResult<Value>> =>
-    run<Value>(pool, settings, id, () => Promise.reject(new NotCommitted()));
+    run<Value>(pool, settings, self, () => Promise.reject(new NotCommitted()));
   for (let attempt = 1; ; attempt += 1) {
     const timeoutMs = Math.max(askUntilMs - clock.monotonicMs(), 1);
     try {
@@ -141,6 +156,10 @@ async function resolveCommit<Value>(
       return found;
     } catch (error) {
       if (error instanceof NotCommitted) {
+        // From then on it may have been another call's, or pruned.
+        if (self.claimedAtMs - self.storedAtMs >= retentionMs) {
+          throw unknown("its key may be forgotten by now", "read what the transaction wrote");
+        }
         events.emit(() => ({ type: "commit-resolved", operation, committed: false }));
         return undefined;
       }
@@ -150,11 +169,10 @@ async function resolveCommit<Value>(
         error instanceof TransactionIdleError ||
         error instanceof CommitLostError;
       if (!passes || clock.monotonicMs() >= askUntilMs) {
-        throw new OutcomeUnknownError(operation, id, {
-          cause: lost.cause,
-          why: `COMMIT got no answer, and neither did the question what became of it within ${resolveMs} ms`,
-          advice: "repeat the call under the same key: it replays what was committed, or does it now",
-        });
+        throw unknown(
+          `neither did the question what became of it within ${resolveMs} ms`,
+          "repeat the call under the same key within its retention: it replays what was committed, or does it now",
+        );
       }
       // The only reason to reject is the signal, which ends the next question.
       await pause(settings, attempt + 2).catch(() => undefined);
@@ -180,14 +198,14 @@ export async function idempotentTransaction<Value>(
   const { key, random, events, operation, attemptsMax } = settings;
   for (let attempt = 1; ; attempt += 1) {
     // A new one each time: a result that is found under it was committed by this very attempt.
-    const id = random.id();
+    const self: Own = { id: random.id(), claimedAtMs: 0, storedAtMs: 0 };
     try {
-      const result = await run(pool, settings, id, body);
+      const result = await run(pool, settings, self, body);
       if (result.replayed) events.emit(() => ({ type: "replayed", resource: key.resource }));
       return result;
     } catch (error) {
       if (!(error instanceof CommitLostError)) throw error;
-      const found = await resolveCommit<Value>(pool, settings, id, error);
+      const found = await resolveCommit<Value>(pool, settings, self, error);
       if (found !== undefined) return found;
       if (attempt === attemptsMax) {
         throw new PostgresUnavailableError(operation, "connection-lost", { cause: error.cause });

@@ -7,6 +7,7 @@ import { resolvePostgresOptions, resolveTransactionOptions } from "./options.ts"
 import type { PostgresOptions } from "./options.ts";
 import { fences } from "./migrations/fences.ts";
 import { idempotencyKeys } from "./migrations/idempotency-keys.ts";
+import { lateQuestions } from "./migrations/late-questions.ts";
 import { ledger } from "./migrations/ledger.ts";
 import type { Migration } from "./migrations/migration.ts";
 import { outboxTable } from "./migrations/outbox.ts";
@@ -18,7 +19,7 @@ import { sqlErrorOf } from "./sql-state.ts";
 import { ask } from "./statement.ts";
 
 /** All steps in order. */
-export const migrations: readonly Migration[] = [fences, idempotencyKeys, outboxTable, ledger];
+export const migrations: readonly Migration[] = [fences, idempotencyKeys, outboxTable, ledger, lateQuestions];
 
 const versionQuery = "SELECT coalesce(max(version), 0) AS version FROM holdfast.migrations";
 

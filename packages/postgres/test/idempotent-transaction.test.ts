@@ -242,7 +242,10 @@ describe("results and retention", () => {
     // Another payload, too, since nothing is remembered.
     expect((await idempotentTransaction(pool, { ...options, fingerprint: 1 }, write)).replayed).toBe(false);
     expect((await idempotentTransaction(pool, { ...options, fingerprint: 1 }, write)).replayed).toBe(true);
-    await pool.query("UPDATE holdfast.idempotency_keys SET expires_at = now()");
+    // For an hour more it answers who asks for his own COMMIT.
+    await pool.query("UPDATE holdfast.idempotency_keys SET expires_at = now() - interval '59 minutes'");
+    expect((await prune(pool)).keys).toBe(0);
+    await pool.query("UPDATE holdfast.idempotency_keys SET expires_at = now() - interval '1 hour'");
     const { keys: pruned } = await prune(pool, { rowsMax: 2 });
     expect(pruned).toBe(2);
     while ((await prune(pool)).keys > 0);

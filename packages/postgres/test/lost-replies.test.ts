@@ -5,7 +5,15 @@
 import { FaultProxy, LeapClock, pollUntil } from "@holdfast/testkit";
 import type { Pool, PoolClient } from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { idempotentTransaction, InProgressError, migrate, type Transaction, withFence } from "../src/index.ts";
+import {
+  idempotentTransaction,
+  type IdempotentTransactionOptions,
+  InProgressError,
+  migrate,
+  prune,
+  type Transaction,
+  withFence,
+} from "../src/index.ts";
 import { Database, newResource, tokenNow } from "./database.ts";
 
 let database: Database;
@@ -40,7 +48,11 @@ interface Lost {
 async function losing(
   nth: number,
   call: (pool: Pool) => Promise<unknown>,
-  { dbname = "postgres", afterwards = "heal" }: { dbname?: string; afterwards?: "heal" | "refuse" } = {},
+  {
+    dbname = "postgres",
+    meanwhile = async () => undefined,
+    afterwards = "heal",
+  }: { dbname?: string; meanwhile?: () => Promise<void>; afterwards?: "heal" | "refuse" } = {},
 ): Promise<Lost> {
   await using proxy = await FaultProxy.start(database.server, { protocol: "tcp" });
   const name = newResource();
@@ -53,6 +65,7 @@ async function losing(
         "SELECT FROM pg_stat_activity WHERE application_name = $1 AND state LIKE 'idle%' AND query = left($2, 1023)";
       return (await database.rows(executed, [name, text])).length === 1;
     });
+    await meanwhile();
     await proxy.heal({ held: "drop" });
     if (afterwards === "refuse") await proxy.refuse();
     proxy.reset();
@@ -126,28 +139,46 @@ describe("an answer that is lost", () => {
     },
   );
 
-  it("P3 at COMMIT of idempotentTransaction, found out after the retention: the body does not run again", async () => {
+  const forgetful = (key: string): IdempotentTransactionOptions => ({
+    name: "n",
+    tenant: "t",
+    key,
+    fingerprint: 1,
+    retentionMs: 1_000,
+  });
+  const counted = (pool: Pool, key: string): Promise<unknown> =>
+    idempotentTransaction(pool, forgetful(key), async (tx: Transaction) => {
+      await tx.query("INSERT INTO effects VALUES ($1)", [key]);
+      return "done";
+    });
+  const expired = (key: string): Promise<unknown> =>
+    pollUntil("the retention is over", async () => {
+      const over = "SELECT FROM holdfast.idempotency_keys WHERE key = $1 AND expires_at <= clock_timestamp()";
+      return (await database.rows(over, [key])).length === 1;
+    });
+
+  it("P3 at COMMIT of idempotentTransaction, found out after the retention and a prune: the body does not run again", async () => {
     const resource = newResource();
-    let bodies = 0;
-    const key = { name: "n", tenant: "t", key: resource, fingerprint: 1, retentionMs: 1_000 };
-    const write = async (pool: Pool): Promise<unknown> => {
-      // What expires while nobody answers has expired when the question is asked.
-      onStatement(pool, (text) => {
-        if (text !== "COMMIT") return;
-        void pollUntil("it is committed", async () => {
-          const expire = "UPDATE holdfast.idempotency_keys SET expires_at = now() WHERE key = $1";
-          return ((await database.pool.query(expire, [resource])).rowCount ?? 0) === 1;
-        });
-      });
-      return idempotentTransaction(pool, key, async (tx: Transaction) => {
-        bodies += 1;
-        await tx.query("INSERT INTO effects VALUES ($1)", [resource]);
-        return bodies;
-      });
+    const meanwhile = async (): Promise<void> => {
+      await expired(resource);
+      await prune(database.pool);
     };
-    const { outcome } = await losing(4, write);
-    expect(outcome).toMatchObject({ status: "fulfilled", value: { value: 1, replayed: false } });
+    const { outcome } = await losing(4, (pool) => counted(pool, resource), { meanwhile });
+    expect(outcome).toMatchObject({ status: "fulfilled", value: { value: "done", replayed: false } });
     expect(await effects(resource)).toBe(1);
+  });
+
+  it("P3 at COMMIT of idempotentTransaction, whose key was another call's after the retention, is an unknown outcome", async () => {
+    const resource = newResource();
+    const meanwhile = async (): Promise<void> => {
+      await expired(resource);
+      await counted(database.pool, resource);
+      await expired(resource);
+    };
+    const { outcome } = await losing(4, (pool) => counted(pool, resource), { meanwhile });
+    expect(outcome).toMatchObject({ status: "rejected", reason: { name: "OutcomeUnknownError", effect: "possible" } });
+    // One of each call.
+    expect(await effects(resource)).toBe(2);
   });
 
   // The version, BEGIN, the steps, COMMIT.
