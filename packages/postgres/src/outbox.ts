@@ -34,8 +34,17 @@ export interface OutboxStatus {
 
 const afterMaxMs = 100 * 366 * 86_400_000;
 
+/** Whether there is a transaction around it is not to be seen from here. */
+const advice =
+  "run its transaction again, of which nothing was committed; without a transaction look first whether the timer has it, since a repeat is one more row and one more generation";
+
 async function write(tx: Queryable, operation: string, values: readonly unknown[]): Promise<void> {
-  await ask(tx, { operation, standing: "write" }, "SELECT holdfast.outbox_write($1, $2, $3, $4::bigint, $5)", values);
+  await ask(
+    tx,
+    { operation, standing: "write", advice },
+    "SELECT holdfast.outbox_write($1, $2, $3, $4::bigint, $5)",
+    values,
+  );
 }
 
 /** A timer of which only the name is known here, as in a service without Redis; payloads are not checked by type then. */
@@ -46,10 +55,10 @@ export interface NamedTimer {
 
 /**
  * Schedules a timer if and when the transaction commits.
- * @param tx the open transaction
+ * @param tx the open transaction; outside of one the row is committed by itself
  * @param timer its name is written; nothing is sent from here
  * @throws TypeError, RangeError for bad input; PostgresRefusedError; 40001 and 40P01 as PostgreSQL has put them; PostgresUnavailableError, or
- *   OutcomeUnknownError when the connection was lost: run the transaction again
+ *   OutcomeUnknownError when the connection was lost: run the transaction again; outside of one a repeat is not safe
  */
 async function schedule<Payload>(
   tx: Queryable,
@@ -77,7 +86,7 @@ async function schedule(
 /**
  * Takes a timer back if and when the transaction commits.
  * @throws TypeError, RangeError for bad input; PostgresRefusedError; 40001 and 40P01 as PostgreSQL has put them; PostgresUnavailableError, or
- *   OutcomeUnknownError when the connection was lost: run the transaction again
+ *   OutcomeUnknownError when the connection was lost: run the transaction again; outside of one a repeat is not safe
  */
 async function cancel(tx: Queryable, timer: { readonly name: string }, id: string): Promise<void> {
   await write(tx, `outbox.cancel ${id}`, [

@@ -12,14 +12,18 @@ export interface Statement {
   /** For messages: `outbox.status payment-timeout`. */
   readonly operation: string;
   /**
-   * `read`: changes nothing. `write`: is committed by itself, and may be repeated. `in-transaction`: is committed, or not, with what the
-   * caller does next.
+   * `read`: changes nothing. `write`: may be committed by itself. `in-transaction`: is committed, or not, with what the caller does next.
    */
   readonly standing: "read" | "write" | "in-transaction";
+  /** What to do when the answer to a `write` was lost. Default: to repeat it. */
+  readonly advice?: string | undefined;
 }
 
 /** The class of an error that a statement of this package met; any error without a class of ours stays as it is. */
-export function explainFailure(error: unknown, { operation, standing }: Statement): unknown {
+export function explainFailure(
+  error: unknown,
+  { operation, standing, advice = "do it again: to repeat it is safe" }: Statement,
+): unknown {
   // Misuse, and what has its meaning already.
   if (error instanceof HoldfastError || error instanceof TypeError || error instanceof RangeError) return error;
   const found = sqlErrorOf(error);
@@ -27,11 +31,7 @@ export function explainFailure(error: unknown, { operation, standing }: Statemen
   if (found === undefined || endsConnection(error)) {
     if (standing !== "write") return new PostgresUnavailableError(operation, "connection-lost", { cause: error });
     const why = error instanceof Error ? error.message : String(error);
-    return new OutcomeUnknownError(operation, "none", {
-      cause: error,
-      why,
-      advice: "do it again: to repeat it is safe",
-    });
+    return new OutcomeUnknownError(operation, "none", { cause: error, why, advice });
   }
   if (isConflict(error)) {
     // Whoever runs the transaction looks at the state, and runs it again as a whole.

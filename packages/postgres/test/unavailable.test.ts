@@ -51,17 +51,21 @@ const harmless: Readonly<Record<string, (pool: Pool) => Promise<unknown>>> = {
   reconcile: (pool) => reconcile(pool, { ...stock, levels: async () => new Map() }),
 };
 
-/** Calls that are committed by themselves. */
+/** Calls that are committed by themselves, and may be repeated. */
 const writing: Readonly<Record<string, (pool: Pool) => Promise<unknown>>> = {
   prune: (pool) => prune(pool),
   resetLedger: (pool) => resetLedger(pool, "other", { sequence: 1, stamp: "s" }),
-  "outbox.schedule": (pool) => outbox.schedule(pool, timer, { id: "a", afterMs: 1 }),
-  "outbox.cancel": (pool) => outbox.cancel(pool, timer, "a"),
   "outbox.dead.redrive": (pool) => outbox.dead.redrive(pool, timer, "1"),
   "outbox.dead.drop": (pool) => outbox.dead.drop(pool, timer, "1"),
 };
 
-const everything = { ...harmless, ...writing };
+/** Calls of which a repeat is one more. */
+const adding: Readonly<Record<string, (pool: Pool) => Promise<unknown>>> = {
+  "outbox.schedule": (pool) => outbox.schedule(pool, timer, { id: "a", afterMs: 1 }),
+  "outbox.cancel": (pool) => outbox.cancel(pool, timer, "a"),
+};
+
+const everything = { ...harmless, ...writing, ...adding };
 
 describe("a server that is away", () => {
   it("is PostgresUnavailableError for every call, with the driver's error as its cause: nothing was done", async () => {
@@ -130,6 +134,17 @@ describe("a connection that breaks before the answer", () => {
       expect((error as Error).message).toContain("to repeat it is safe");
       expect((error as Error).cause).toBeInstanceOf(Error);
       await call(database.pool);
+    }
+  });
+
+  it("P4 leaves a row that was written without a transaction open, and says that a repeat is one more generation", async () => {
+    for (const [name, call] of Object.entries(adding)) {
+      const { pending: before } = await outbox.status(database.pool, timer);
+      const error = await broken(call);
+      expect({ name, error }).toMatchObject({ name, error: { name: "OutcomeUnknownError", effect: "possible" } });
+      expect((error as Error).message).toContain("a repeat is one more row and one more generation");
+      await call(database.pool);
+      expect(await outbox.status(database.pool, timer)).toMatchObject({ pending: before + 2 });
     }
   });
 });
