@@ -5,6 +5,9 @@
  * Two relays never have rows of one id at a time, unless PostgreSQL has given up on the connection of one. That one must not speak any more:
  * it asks the timer within `freshMs` of the claim or not at all, and what it had asked before carries the bounds of K1.
  *
+ * The timer remembers an operation for a while only. What this relay told and could not remove it remembers itself, and removes without
+ * telling it again, however long PostgreSQL was away. Another relay cannot know; the README says so.
+ *
  * A connection may answer nothing and never end. What is asked of PostgreSQL is given up after `claimMs`, when the claim is worth nothing any
  * more, and the next pass takes another connection.
  */
@@ -31,6 +34,9 @@ export interface RelayStopReport {
 /** The longest time from asking for rows to telling the timer. Far below the minute for which a timer remembers operations. */
 const freshMs = 2_000;
 
+/** So many rows are remembered that were told and, for all that is known, not removed: ten passes of the largest size. */
+const toldMax = 10_000;
+
 class StaleClaimError extends Error {}
 
 /** A pass failed because of Redis; the rows it did relay are gone from the outbox. */
@@ -52,6 +58,8 @@ export class OutboxRelay<Payload> implements AsyncDisposable {
   readonly #stopping = new AbortController();
   /** Ends a pass that outlasts the grace. */
   readonly #abandoned = new AbortController();
+  /** Operations that the timer has done and whose rows may still be there, the oldest first. */
+  readonly #told = new Set<string>();
   #running: Promise<void> | undefined;
   #failures = 0;
 
@@ -135,7 +143,7 @@ export class OutboxRelay<Payload> implements AsyncDisposable {
     const run = (): Promise<readonly Relayed[]> =>
       runTransaction(this.#pool, this.#transaction, { body: (tx) => this.#relay(tx) });
     const answers = await withAmbientDeadline(claimMs, run, clock);
-    for (const answer of answers) if (answer.kind === "relayed") this.#tell(answer.row);
+    for (const answer of answers) if (answer.kind === "relayed") this.#removed(answer.row);
     const inTrouble = answers.find((answer): answer is Unrelayed => answer.kind === "later");
     if (inTrouble !== undefined) throw new RelayTroubleError("the timer could not be told", { cause: inTrouble.error });
     const failures = this.#failures;
@@ -157,7 +165,7 @@ export class OutboxRelay<Payload> implements AsyncDisposable {
     if (elapsedMs(clock, asked) > freshMs) throw new StaleClaimError("the claim is no longer fresh");
     const sending = withoutAmbientDeadline(() =>
       claimed.map(({ remaining_ms: remainingMs, lag_ms: lagMs, ...row }) =>
-        relayRow(this.#timer, { ...row, remainingMs: Number(remainingMs), lagMs: Number(lagMs) }),
+        this.#once({ ...row, remainingMs: Number(remainingMs), lagMs: Number(lagMs) }),
       ),
     );
     if (sending.length === 0) return [];
@@ -168,6 +176,18 @@ export class OutboxRelay<Payload> implements AsyncDisposable {
       if (answer.kind === "postponed" || answer.kind === "dead") await this.#refused(tx, answer);
     }
     return answers;
+  }
+
+  /** Tells the timer, unless this relay has done so before. */
+  async #once(row: OutboxRow): Promise<Relayed> {
+    if (this.#told.has(row.operation)) return { kind: "relayed", row };
+    const answer = await relayRow(this.#timer, row);
+    if (answer.kind === "relayed") {
+      const [oldest] = this.#told;
+      if (oldest !== undefined && this.#told.size === toldMax) this.#told.delete(oldest);
+      this.#told.add(row.operation);
+    }
+    return answer;
   }
 
   /** Asks, but neither beyond the claim nor beyond the grace of a stop. */
@@ -199,7 +219,8 @@ export class OutboxRelay<Payload> implements AsyncDisposable {
     else events.emit(() => ({ type: "postponed", timer, id, attempts, retryInMs, error }));
   }
 
-  #tell({ id, action, operation: operationId, lagMs }: OutboxRow): void {
+  #removed({ id, action, operation: operationId, lagMs }: OutboxRow): void {
+    this.#told.delete(operationId);
     const { name: timer } = this.#timer;
     this.#options.events.emit(() => ({ type: "relayed", timer, id, action, operationId, lagMs }));
   }

@@ -3,7 +3,7 @@ import { Pod, pollUntil, random } from "@holdfast/testkit";
 import type { DurableTimer } from "@holdfast/timer";
 import type { Pool } from "pg";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { outbox, type OutboxTimer, withFence } from "../src/index.ts";
+import { outbox, type OutboxTimer, type PoolLike, withFence } from "../src/index.ts";
 import { collector, gate, newResource, tokenNow } from "./database.ts";
 import { type Payload, RelayStage } from "./relay-stage.ts";
 
@@ -223,6 +223,39 @@ describe("a relay that dies", () => {
     for (const [index, generation] of generations.entries()) {
       if (generation !== undefined) expect(after[index]).toBe(generation);
     }
+  });
+
+  it("P4 or loses PostgreSQL there, removes what it told when it is back, and tells a timer that has forgotten nothing twice", async () => {
+    // It remembers no operation at all.
+    const forgetful = stage.recorder();
+    const { events, onEvent } = collector();
+    let losses = 2;
+    const lossy: PoolLike = {
+      query: (text, values) => pool.query(text, values),
+      connect: async () => {
+        const client = await pool.connect();
+        return {
+          query: async (text, values) => {
+            if (text.includes("outbox_relayed") && losses > 0) {
+              losses -= 1;
+              await client.query("SELECT pg_terminate_backend(pg_backend_pid())").catch(() => undefined);
+            }
+            return client.query(text, values);
+          },
+          release: (destroy) => client.release(destroy),
+          on: (event, listener) => client.on(event, listener),
+          off: (event, listener) => client.off(event, listener),
+        };
+      },
+    };
+    await stage.schedule("a");
+    await outbox.cancel(pool, timer, "a");
+    await stage.schedule("b");
+    await stage.relay({ onEvent, backoff: { baseMs: 20, delayMaxMs: 50 } }, forgetful, lossy);
+    await stage.drained();
+    expect(forgetful.told).toEqual(["schedule a a", "schedule b b", "cancel a"]);
+    expect(losses).toBe(0);
+    expect(events.filter(({ type }) => type === "relayed")).toHaveLength(3);
   });
 
   it("P4 paused in its transaction, then overtaken, undoes nothing when it goes on", async () => {
