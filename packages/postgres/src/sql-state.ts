@@ -54,7 +54,7 @@ export function isIdleTimeout(error: unknown): boolean {
 /** Whether the server ended the connection, or broke down, with this error. */
 export function endsConnection(error: unknown): boolean {
   const found = sqlErrorOf(error);
-  return found !== undefined && (found.fatal || /^(08|57P|25P03)/u.test(found.state));
+  return found !== undefined && (found.fatal || /^(08|57P|25P03|25P04)/u.test(found.state));
 }
 
 /**
