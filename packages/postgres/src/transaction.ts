@@ -14,7 +14,41 @@ export interface Rows<Row> {
  * another statement of one text is not looked for: that would take reading SQL.
  */
 const control =
-  /^(?:\s|;|--[^\n]*(?:\n|$)|\/\*(?:[^*]|\*(?!\/))*\*\/)*(?:begin|start\s+transaction|commit|end|abort|prepare\s+transaction|rollback(?!\s+(?:(?:work|transaction)\s+)?to\b))\b/iu;
+  /^(?:begin|start transaction|commit|end|abort|prepare transaction|rollback(?! (?:(?:work|transaction) )?to\b))\b/u;
+
+/** As many as it takes to tell `rollback transaction to` from `rollback transaction`. */
+const wordsMax = 3;
+
+/** Behind the comment in stars that begins here. PostgreSQL nests them. */
+function commentEnd(text: string, start: number): number {
+  let depth = 0;
+  for (const { 0: mark, index } of text.slice(start).matchAll(/\/\*|\*\//gu)) {
+    depth += mark === "/*" ? 1 : -1;
+    if (depth === 0) return start + index + mark.length;
+  }
+  return text.length;
+}
+
+/** The words that a text of SQL begins with, without the comments before and between them. */
+function firstWords(text: string): string {
+  const blank = /(?:[\s;]|--[^\n\r]*)*/uy;
+  const word = /[a-z]+\b/iuy;
+  const words: string[] = [];
+  for (let at = 0; words.length < wordsMax;) {
+    blank.lastIndex = at;
+    blank.test(text);
+    at = blank.lastIndex;
+    if (text.startsWith("/*", at)) {
+      at = commentEnd(text, at);
+      continue;
+    }
+    word.lastIndex = at;
+    if (!word.test(text)) break;
+    words.push(text.slice(at, word.lastIndex));
+    at = word.lastIndex;
+  }
+  return words.join(" ").toLowerCase();
+}
 
 /** The open transaction that a body works in. */
 export class Transaction implements Queryable {
@@ -48,7 +82,7 @@ export class Transaction implements Queryable {
    */
   async query<Row = Record<string, unknown>>(text: string, values?: readonly unknown[]): Promise<Rows<Row>> {
     this.#refuseEnded();
-    if (control.test(text)) {
+    if (control.test(firstWords(text))) {
       throw new TypeError(
         `the transaction is begun and ended for its body; throw to roll it back, got ${JSON.stringify(text.slice(0, 64))}`,
       );

@@ -19,7 +19,7 @@ afterAll(() => database.stop());
 /** Sends a statement, of which only half leaves the process. */
 function halfSend(tx: Transaction): Promise<unknown> {
   const { stream } = (tx.client as unknown as { readonly connection: { readonly stream: Socket } }).connection;
-  const write = stream.write.bind(stream) as (chunk: Buffer) => boolean;
+  const write: (chunk: Buffer) => boolean = stream.write.bind(stream);
   const long = "x".repeat(200_000);
   let isSilent = false;
   Object.assign(stream, {

@@ -266,13 +266,21 @@ describe("the body's transaction", () => {
         "start transaction",
         "-- done\nCOMMIT",
         "/* by * orders */ ; commit",
+        "/* by /* nested */ orders */ COMMIT",
+        "/*/**/*/commit",
+        "/* -- */ commit",
+        "--\rcommit",
+        "prepare/* */transaction 'x'",
+        "rollback -- to a\n work",
       ]) {
         await expect(tx.query(text)).rejects.toThrow(TypeError);
       }
       await tx.query("SAVEPOINT a");
       await tx.query("ROLLBACK TO a");
       await tx.query("rollback work to savepoint a");
+      await tx.query("rollback /* a */ to /* b */ a");
       await tx.query("SELECT 'commit'");
+      await tx.query("/* /* */ commit */ SELECT 1 AS begin");
       await tx.query("/* commit */ SELECT 1 -- commit");
       await tx.query("DO $$ BEGIN PERFORM 1; END $$");
     });
