@@ -23,7 +23,10 @@ export interface LeaseGrant<Data> extends Fenced {
   readonly data: Data;
   /** What each renewal asks for, and what the server granted at first unless `firstLeaseMs` says otherwise. */
   readonly leaseMs: number;
-  /** Length of what the server has granted so far when it differs: then the lease is renewed at once. */
+  /**
+   * Length of what the server has granted so far when it differs: then the lease is renewed at once. It counts for no longer than `leaseMs`
+   * even so: a renewal that was executed, and whose answer is lost, has left no more than that on the server.
+   */
   readonly firstLeaseMs?: number | undefined;
   /** The moment before the request that won the lease was sent. */
   readonly sentAt: Instant;
@@ -63,7 +66,7 @@ export class RenewedLease<Data> implements Fenced {
     this.#keeper = keeper;
     this.#grant = grant;
     this.#countedFrom = grant.sentAt;
-    this.#grantedMs = grant.firstLeaseMs ?? grant.leaseMs;
+    this.#grantedMs = Math.min(grant.firstLeaseMs ?? grant.leaseMs, grant.leaseMs);
     this.#armDeadline();
     this.#armRenewal(grant.firstLeaseMs === undefined ? grant.renewEveryMs : 0);
   }

@@ -1,4 +1,4 @@
-/** Leases whose first term is short, that are renewed beside others, and that tell of their end. */
+/** Leases whose first term is another, that are renewed beside others, and that tell of their end. */
 import { ManualClock } from "@holdfast/testkit";
 import { describe, expect, it } from "vitest";
 import { now } from "../src/clock.ts";
@@ -49,7 +49,7 @@ function grantOf(clock: ManualClock, data: string, more: Partial<LeaseGrant<stri
   };
 }
 
-describe("a lease whose first term is shorter than its length", () => {
+describe("a lease whose first term differs from its length", () => {
   it("is renewed at once and then counts its full length", async () => {
     const { clock, keeper } = setting(() => "renewed");
     const lease = keeper.keep(grantOf(clock, "a", { firstLeaseMs: 1_000 }));
@@ -67,6 +67,14 @@ describe("a lease whose first term is shorter than its length", () => {
     expect(lease.ended).toBe("expired");
     expect(made.renewals).toBeGreaterThanOrEqual(3);
     expect(made.ends).toEqual([{ name: "a", end: "expired" }]);
+  });
+
+  it("L4 counts for no longer than its length when the first term is longer: a renewal that was not answered may have ended it that early", async () => {
+    const { clock, keeper } = setting(() => new Error("no answer"));
+    const lease = keeper.keep(grantOf(clock, "a", { leaseMs: 300, renewEveryMs: 100, firstLeaseMs: 1_000 }));
+    expect(lease.remainingMs()).toBe(300 - 5);
+    await clock.advance(295);
+    expect(lease.ended).toBe("expired");
   });
 });
 
