@@ -1,9 +1,9 @@
 /**
  * One acquire from its first request to the grant or to giving up: the queue, the poll, the hand-off, the deadline, the signal.
  *
- * A waiter asks again every half `waiterLapseMs`, which also tells Redis that it lives. A hand-off grants to it at a moment after the
- * last request that was answered with "waiting" was sent, so the lease counts from there without another round trip. Whoever gives up
- * leaves the queue and gives back what a request under way may still get (L3).
+ * A waiter asks again every half `waiterLapseMs`, which also tells Redis that it lives. A hand-off grants to it for as long as it counts as
+ * alive: `waiterLapseMs` from the execution of its last request. So the lease counts from when the last one that was answered was sent,
+ * without another round trip. Whoever gives up leaves the queue and gives back what a request under way may still get (L3).
  */
 import {
   cameLate,
@@ -132,18 +132,21 @@ export class Acquisition implements Waiter {
     this.#giveUp("closed", error);
   }
 
-  onHandOff(token: number, leaseMs: number): void {
+  onHandOff(token: number): void {
+    const { lapseMs, ttlMs, clock, trustHandOff } = this.#settings;
     const since = this.#queuedSince;
     if (this.#settled) return;
     // A hint on another connection may be older than the answer that confirmed the place: what it grants has lapsed.
-    if (since === undefined || token <= this.#lastToken || !this.#settings.trustHandOff) {
+    if (since === undefined || token <= this.#lastToken || !trustHandOff) {
       this.#look();
       return;
     }
-    const leftMs = leaseMs - leaseMarginMs(leaseMs) - elapsedMs(this.#settings.clock, since);
+    // It counts for no longer than its ttl, to which the first renewal shortens it (L4).
+    const heldMs = Math.min(lapseMs, ttlMs);
+    const leftMs = heldMs - leaseMarginMs(heldMs) - elapsedMs(clock, since);
     // Too little is left to begin with, as after a pause: ask, which also tells whether the lease is still ours.
-    if (leftMs < leaseMs / 4) this.#look();
-    else this.#grant({ token, sentAt: since, firstLeaseMs: leaseMs, mayArrive: this.#mayArrive });
+    if (leftMs < heldMs / 4) this.#look();
+    else this.#grant({ token, sentAt: since, firstLeaseMs: lapseMs, mayArrive: this.#mayArrive });
   }
 
   onHint(): void {

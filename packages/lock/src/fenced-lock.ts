@@ -109,7 +109,8 @@ export class FencedLock implements AsyncDisposable {
   /**
    * Waits for the lock.
    * @returns a hold that has not expired
-   * @throws LockTimeoutError; the signal's reason; RedisUnavailableError when Redis never answered; RedisRefusedError; ClosedError
+   * @throws LockTimeoutError; the signal's reason; RedisUnavailableError when Redis never answered; OutcomeUnknownError with a `waitMs` of
+   *   0; RedisRefusedError; LockLostError for an `operationId` whose lock was released before; ClosedError
    */
   async acquire(name: string, options: AcquireOptions = {}): Promise<Hold> {
     const request = resolveAcquireOptions(this.#options, options, true);

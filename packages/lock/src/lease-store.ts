@@ -23,14 +23,14 @@ export function digits(value: number): string {
 export class LeaseStore {
   readonly connection: Connection;
   readonly #options: ResolvedLockOptions;
-  /** How long a waiter lives, how many dead ones are removed at once, how hints are sent. */
+  /** How many dead waiters are removed at once, and how hints are sent. */
   readonly #rules: string;
   readonly #delayMs: string;
 
   constructor(connection: Connection, options: ResolvedLockOptions) {
     this.connection = connection;
     this.#options = options;
-    this.#rules = digits(options.waiterLapseMs) + digits(sweepMax) + connection.publishCommand;
+    this.#rules = digits(sweepMax) + connection.publishCommand;
     this.#delayMs = digits(options.lockDelayMs);
   }
 
@@ -44,6 +44,7 @@ export class LeaseStore {
         newTerms: digits(ttlMs) + this.#delayMs,
         retentionMs: this.#options.fenceRetentionMs,
         waits: waits ? "1" : "0",
+        lapseMs: this.#options.waiterLapseMs,
         rules: this.#rules,
       },
       this.#call("acquire", keys, owner, true),
@@ -84,7 +85,7 @@ export class LeaseStore {
     return this.connection.run(
       inspectScript,
       { lease: keys.lease, queue: keys.queue, seen: keys.seen },
-      { lapseMs: this.#options.waiterLapseMs },
+      {},
       { operation: `lock.inspect ${keys.resource}`, timeoutMs: this.#options.commandTimeoutMs },
     );
   }

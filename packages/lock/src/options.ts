@@ -13,9 +13,12 @@ export interface LockOptions extends CommonOptions<LockEvent> {
   readonly holdMaxMs?: number | undefined;
   /** How long others are kept out after a lease that ended without a release, in milliseconds. Default 0. */
   readonly lockDelayMs?: number | undefined;
-  /** For how long a waiter that says nothing counts as alive, and how long a hand-off waits for it; 100 to 60,000. Default 1,000. */
+  /** For how long a waiter that says nothing counts as alive, also while a hand-off waits for it; 100 to 60,000. Default 1,000. */
   readonly waiterLapseMs?: number | undefined;
-  /** How long the last token is remembered after the lease, in milliseconds, 60,000 to 31,622,400,000. Default 600,000. */
+  /**
+   * How long the last token, and who has given up, is remembered after the lease, in milliseconds, 60,000 to 31,622,400,000 and no less than
+   * `commandTimeoutMs`. Default 600,000.
+   */
   readonly fenceRetentionMs?: number | undefined;
 }
 
@@ -61,6 +64,10 @@ export function resolveLockOptions(options: LockOptions): ResolvedLockOptions {
   const ttlMs = integerOr(30_000, "ttlMs", options.ttlMs, leaseRangeMs);
   const { renewEveryMs } = options;
   if (renewEveryMs !== undefined) integer("renewEveryMs", renewEveryMs, { min: 10, max: Math.floor(ttlMs / 2) });
+  const fenceRetentionMs = integerOr(600_000, "fenceRetentionMs", options.fenceRetentionMs, {
+    min: 60_000,
+    max: 366 * dayMs,
+  });
   return {
     ...common,
     ttlMs,
@@ -68,10 +75,8 @@ export function resolveLockOptions(options: LockOptions): ResolvedLockOptions {
     holdMaxMs: integerOr(dayMs, "holdMaxMs", options.holdMaxMs, { min: 50, max: 366 * dayMs }),
     lockDelayMs: integerOr(0, "lockDelayMs", options.lockDelayMs, { min: 0, max: dayMs }),
     waiterLapseMs: integerOr(1_000, "waiterLapseMs", options.waiterLapseMs, { min: 100, max: 60_000 }),
-    fenceRetentionMs: integerOr(600_000, "fenceRetentionMs", options.fenceRetentionMs, {
-      min: 60_000,
-      max: 366 * dayMs,
-    }),
+    // Whoever has released or given up is known for as long as a request of its own may arrive (K1).
+    fenceRetentionMs: Math.max(fenceRetentionMs, common.commandTimeoutMs),
   };
 }
 

@@ -4,13 +4,13 @@
 export const acquire = {
   name: "lock.acquire",
   keys: ["lease", "queue", "seen"],
-  args: ["notAfterUs", "owner", "newTerms", "retentionMs", "waits", "rules"],
+  args: ["notAfterUs", "owner", "newTerms", "retentionMs", "waits", "lapseMs", "rules"],
   rest: null,
   replies: ["granted", "waiting", "busy", "ended", "newer-format", "too-late"],
-  sha1: "3e5176738cebef9e19dd1824b9cead78bfc36606" as string,
+  sha1: "2de936525618478992d5111b1ad126e174824729" as string,
   source: `local lease, queue, seen = KEYS[1], KEYS[2], KEYS[3]
 local notAfterUs, owner, newTerms, retentionMs = tonumber(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[4])
-local waits, rules = ARGV[5], ARGV[6]
+local waits, lapseMs, rules = ARGV[5], tonumber(ARGV[6]), ARGV[7]
 local time = redis.call("TIME")
 local nowUs = time[1] * 1000000 + time[2]
 local nowText = time[1] .. string.sub("00000" .. time[2], -6)
@@ -34,7 +34,7 @@ if stored then
 end
 local function write(number, from, newTerms, newFlag, owner)
   local value = "1" .. number .. from .. newTerms .. newFlag .. owner
-  local unit, time = "PX", tonumber(string.sub(newTerms, 1, 8)) + retentionMs
+  local unit, time = "PX", tonumber(string.sub(newTerms, 1, 8)) + tonumber(string.sub(newTerms, 9, 16)) + retentionMs
   if number > nowText then
     unit, time = "PXAT", string.format("%.0f", math.ceil(number / 1000) + time)
   end
@@ -68,21 +68,20 @@ local from = clockWentBack and nowText or since
 local openUs = tonumber(from) + (tonumber(string.sub(terms, 1, 8)) + tonumber(string.sub(terms, 9, 16))) * 1000
 local free = since == none or nowUs >= openUs
 local unpack = table.unpack or unpack
-local lapseMs, sweepMax = string.sub(rules, 1, 8), tonumber(string.sub(rules, 9, 16))
-local lapseUs, publishCommand = tonumber(lapseMs) * 1000, string.sub(rules, 17)
+local sweepMax, publishCommand = tonumber(string.sub(rules, 1, 8)), string.sub(rules, 9)
+local latestUs = nowUs + 60000000
 local function liveHead(gone)
   for _ = 1, sweepMax do
     local head = redis.call("ZRANGE", queue, 0, 0)[1]
     if not head then
       return false
     end
-    local seenUs = tonumber(redis.call("ZSCORE", seen, head) or 0)
-    if head ~= gone and seenUs >= nowUs - lapseUs and seenUs <= nowUs + lapseUs then
-      return head
+    local untilUs = tonumber(redis.call("ZSCORE", seen, head) or 0)
+    if head ~= gone and untilUs >= nowUs and untilUs <= latestUs then
+      return head, untilUs
     end
-    local earliest, latest = string.format("%.0f", nowUs - lapseUs), string.format("%.0f", nowUs + lapseUs)
-    local dead = redis.call("ZRANGEBYSCORE", seen, "(-" .. nowText, "(" .. earliest, "LIMIT", 0, sweepMax)
-    for _, odd in ipairs(redis.call("ZRANGEBYSCORE", seen, "(" .. latest, "+inf", "LIMIT", 0, sweepMax)) do
+    local dead = redis.call("ZRANGEBYSCORE", seen, "(-" .. nowText, "(" .. nowText, "LIMIT", 0, sweepMax)
+    for _, odd in ipairs(redis.call("ZRANGEBYSCORE", seen, "(" .. string.format("%.0f", latestUs), "+inf", "LIMIT", 0, sweepMax)) do
       dead[#dead + 1] = odd
     end
     dead[#dead + 1] = head
@@ -112,21 +111,25 @@ local function channelOf(who)
   local place = string.match(who, "^([^/]*)/")
   return place and queue .. ":" .. place or queue
 end
-local function handTo(head)
-  local number = nextToken(token)
-  write(number, nowText, lapseMs .. "00000000", flagNow(), head)
-  redis.pcall(publishCommand, channelOf(head), head .. " " .. number .. " " .. lapseMs)
+local function handTo(head, untilUs)
+  local number, leaseMs = nextToken(token), math.ceil((untilUs - nowUs) / 1000)
+  write(number, nowText, string.format("%08.0f", leaseMs) .. string.sub(terms, 9, 16), flagNow(), head)
+  redis.pcall(publishCommand, channelOf(head), head .. " " .. number)
+  return nowUs + (leaseMs + tonumber(string.sub(terms, 9, 16))) * 1000
 end
 if waits == "1" then
   if not redis.call("ZSCORE", queue, owner) then
     local last = tonumber(redis.call("ZRANGE", queue, -1, -1, "WITHSCORES")[2] or 0)
     redis.call("ZADD", queue, string.format("%.0f", math.max(last + 1, nowUs)), owner)
   end
-  redis.call("ZADD", seen, nowText, owner)
+  redis.call("ZADD", seen, string.format("%.0f", nowUs + lapseMs * 1000), owner)
   redis.call("PEXPIRE", queue, retentionMs)
   redis.call("PEXPIRE", seen, retentionMs)
 end
-local head = free and liveHead()
+local head, untilUs
+if free then
+  head, untilUs = liveHead()
+end
 if free and (not head or head == owner) then
   local number = nextToken(token)
   leave(owner)
@@ -135,8 +138,7 @@ if free and (not head or head == owner) then
 end
 if free then
   leave(head)
-  handTo(head)
-  openUs = nowUs + lapseUs
+  openUs = handTo(head, untilUs)
 elseif clockWentBack or (waits == "1" and flag ~= "q") then
   write(token, from, terms, waits == "1" and "q" or flag, holder)
 end
@@ -302,7 +304,7 @@ export const forceRelease = {
   args: ["notAfterUs", "operationId", "retentionMs", "rules"],
   rest: null,
   replies: ["burned", "newer-format", "too-late"],
-  sha1: "389f480416f5a752e7654da98129e21a5219cf4e" as string,
+  sha1: "8a0efa99c0934363a2872d3a31ebc0f42d2f3b72" as string,
   source: `local lease, queue, seen = KEYS[1], KEYS[2], KEYS[3]
 local notAfterUs, operationId, retentionMs, rules = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local time = redis.call("TIME")
@@ -328,7 +330,7 @@ if stored then
 end
 local function write(number, from, newTerms, newFlag, owner)
   local value = "1" .. number .. from .. newTerms .. newFlag .. owner
-  local unit, time = "PX", tonumber(string.sub(newTerms, 1, 8)) + retentionMs
+  local unit, time = "PX", tonumber(string.sub(newTerms, 1, 8)) + tonumber(string.sub(newTerms, 9, 16)) + retentionMs
   if number > nowText then
     unit, time = "PXAT", string.format("%.0f", math.ceil(number / 1000) + time)
   end
@@ -346,21 +348,20 @@ if holder == operationId and since == none then
   return { "burned", token }
 end
 local unpack = table.unpack or unpack
-local lapseMs, sweepMax = string.sub(rules, 1, 8), tonumber(string.sub(rules, 9, 16))
-local lapseUs, publishCommand = tonumber(lapseMs) * 1000, string.sub(rules, 17)
+local sweepMax, publishCommand = tonumber(string.sub(rules, 1, 8)), string.sub(rules, 9)
+local latestUs = nowUs + 60000000
 local function liveHead(gone)
   for _ = 1, sweepMax do
     local head = redis.call("ZRANGE", queue, 0, 0)[1]
     if not head then
       return false
     end
-    local seenUs = tonumber(redis.call("ZSCORE", seen, head) or 0)
-    if head ~= gone and seenUs >= nowUs - lapseUs and seenUs <= nowUs + lapseUs then
-      return head
+    local untilUs = tonumber(redis.call("ZSCORE", seen, head) or 0)
+    if head ~= gone and untilUs >= nowUs and untilUs <= latestUs then
+      return head, untilUs
     end
-    local earliest, latest = string.format("%.0f", nowUs - lapseUs), string.format("%.0f", nowUs + lapseUs)
-    local dead = redis.call("ZRANGEBYSCORE", seen, "(-" .. nowText, "(" .. earliest, "LIMIT", 0, sweepMax)
-    for _, odd in ipairs(redis.call("ZRANGEBYSCORE", seen, "(" .. latest, "+inf", "LIMIT", 0, sweepMax)) do
+    local dead = redis.call("ZRANGEBYSCORE", seen, "(-" .. nowText, "(" .. nowText, "LIMIT", 0, sweepMax)
+    for _, odd in ipairs(redis.call("ZRANGEBYSCORE", seen, "(" .. string.format("%.0f", latestUs), "+inf", "LIMIT", 0, sweepMax)) do
       dead[#dead + 1] = odd
     end
     dead[#dead + 1] = head
@@ -390,10 +391,11 @@ local function channelOf(who)
   local place = string.match(who, "^([^/]*)/")
   return place and queue .. ":" .. place or queue
 end
-local function handTo(head)
-  local number = nextToken(token)
-  write(number, nowText, lapseMs .. "00000000", flagNow(), head)
-  redis.pcall(publishCommand, channelOf(head), head .. " " .. number .. " " .. lapseMs)
+local function handTo(head, untilUs)
+  local number, leaseMs = nextToken(token), math.ceil((untilUs - nowUs) / 1000)
+  write(number, nowText, string.format("%08.0f", leaseMs) .. string.sub(terms, 9, 16), flagNow(), head)
+  redis.pcall(publishCommand, channelOf(head), head .. " " .. number)
+  return nowUs + (leaseMs + tonumber(string.sub(terms, 9, 16))) * 1000
 end
 local head = liveHead()
 local burned = nextToken(token)
@@ -409,12 +411,11 @@ return { "burned", burned }
 export const inspect = {
   name: "lock.inspect",
   keys: ["lease", "queue", "seen"],
-  args: ["lapseMs"],
+  args: [],
   rest: null,
   replies: ["free", "held", "newer-format"],
-  sha1: "8a48b20bcee73d084c97ac37f909dc8bd3c3ccf9" as string,
+  sha1: "fdb27e1f88779d0a88760c7023c7dd31913d1f86" as string,
   source: `local lease, queue, seen = KEYS[1], KEYS[2], KEYS[3]
-local lapseMs = tonumber(ARGV[1])
 local time = redis.call("TIME")
 local nowUs = time[1] * 1000000 + time[2]
 local nowText = time[1] .. string.sub("00000" .. time[2], -6)
@@ -430,7 +431,7 @@ if stored then
 end
 local function write(number, from, newTerms, newFlag, owner)
   local value = "1" .. number .. from .. newTerms .. newFlag .. owner
-  local unit, time = "PX", tonumber(string.sub(newTerms, 1, 8)) + retentionMs
+  local unit, time = "PX", tonumber(string.sub(newTerms, 1, 8)) + tonumber(string.sub(newTerms, 9, 16)) + retentionMs
   if number > nowText then
     unit, time = "PXAT", string.format("%.0f", math.ceil(number / 1000) + time)
   end
@@ -449,11 +450,9 @@ local leftUs = math.min(tonumber(since) + lengthUs - nowUs, lengthUs)
 if leftUs <= 0 then
   return { "free" }
 end
-local lapseUs = lapseMs * 1000
 local waiters = 0
 if redis.call("EXISTS", queue) == 1 then
-  local earliest, latest = string.format("%.0f", nowUs - lapseUs), string.format("%.0f", nowUs + lapseUs)
-  waiters = redis.call("ZCOUNT", seen, earliest, latest)
+  waiters = redis.call("ZCOUNT", seen, nowText, string.format("%.0f", nowUs + 60000000))
 end
 return { "held", token, holder, math.ceil(leftUs / 1000), waiters }
 ` as string,
@@ -617,10 +616,10 @@ export const release = {
   args: ["notAfterUs", "owner", "retentionMs", "sealMs", "rules"],
   rest: null,
   replies: ["released", "lost", "newer-format", "too-late"],
-  sha1: "cc4e23263ec895fac2a4571b3b2175710c74c5c5" as string,
+  sha1: "ea95c6041cae0b6e7842ed6bb81e6b7d1dfe8999" as string,
   source: `local lease, queue, seen = KEYS[1], KEYS[2], KEYS[3]
-local notAfterUs, owner, retentionMs = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
-local sealMs, rules = tonumber(ARGV[4]), ARGV[5]
+local notAfterUs, owner, sealMs, rules = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[4]), ARGV[5]
+local retentionMs = math.max(tonumber(ARGV[3]), sealMs)
 local time = redis.call("TIME")
 local nowUs = time[1] * 1000000 + time[2]
 local nowText = time[1] .. string.sub("00000" .. time[2], -6)
@@ -644,7 +643,7 @@ if stored then
 end
 local function write(number, from, newTerms, newFlag, owner)
   local value = "1" .. number .. from .. newTerms .. newFlag .. owner
-  local unit, time = "PX", tonumber(string.sub(newTerms, 1, 8)) + retentionMs
+  local unit, time = "PX", tonumber(string.sub(newTerms, 1, 8)) + tonumber(string.sub(newTerms, 9, 16)) + retentionMs
   if number > nowText then
     unit, time = "PXAT", string.format("%.0f", math.ceil(number / 1000) + time)
   end
@@ -664,21 +663,20 @@ if held and flag ~= "q" and sealMs == 0 then
   return "released"
 end
 local unpack = table.unpack or unpack
-local lapseMs, sweepMax = string.sub(rules, 1, 8), tonumber(string.sub(rules, 9, 16))
-local lapseUs, publishCommand = tonumber(lapseMs) * 1000, string.sub(rules, 17)
+local sweepMax, publishCommand = tonumber(string.sub(rules, 1, 8)), string.sub(rules, 9)
+local latestUs = nowUs + 60000000
 local function liveHead(gone)
   for _ = 1, sweepMax do
     local head = redis.call("ZRANGE", queue, 0, 0)[1]
     if not head then
       return false
     end
-    local seenUs = tonumber(redis.call("ZSCORE", seen, head) or 0)
-    if head ~= gone and seenUs >= nowUs - lapseUs and seenUs <= nowUs + lapseUs then
-      return head
+    local untilUs = tonumber(redis.call("ZSCORE", seen, head) or 0)
+    if head ~= gone and untilUs >= nowUs and untilUs <= latestUs then
+      return head, untilUs
     end
-    local earliest, latest = string.format("%.0f", nowUs - lapseUs), string.format("%.0f", nowUs + lapseUs)
-    local dead = redis.call("ZRANGEBYSCORE", seen, "(-" .. nowText, "(" .. earliest, "LIMIT", 0, sweepMax)
-    for _, odd in ipairs(redis.call("ZRANGEBYSCORE", seen, "(" .. latest, "+inf", "LIMIT", 0, sweepMax)) do
+    local dead = redis.call("ZRANGEBYSCORE", seen, "(-" .. nowText, "(" .. nowText, "LIMIT", 0, sweepMax)
+    for _, odd in ipairs(redis.call("ZRANGEBYSCORE", seen, "(" .. string.format("%.0f", latestUs), "+inf", "LIMIT", 0, sweepMax)) do
       dead[#dead + 1] = odd
     end
     dead[#dead + 1] = head
@@ -708,12 +706,16 @@ local function channelOf(who)
   local place = string.match(who, "^([^/]*)/")
   return place and queue .. ":" .. place or queue
 end
-local function handTo(head)
-  local number = nextToken(token)
-  write(number, nowText, lapseMs .. "00000000", flagNow(), head)
-  redis.pcall(publishCommand, channelOf(head), head .. " " .. number .. " " .. lapseMs)
+local function handTo(head, untilUs)
+  local number, leaseMs = nextToken(token), math.ceil((untilUs - nowUs) / 1000)
+  write(number, nowText, string.format("%08.0f", leaseMs) .. string.sub(terms, 9, 16), flagNow(), head)
+  redis.pcall(publishCommand, channelOf(head), head .. " " .. number)
+  return nowUs + (leaseMs + tonumber(string.sub(terms, 9, 16))) * 1000
 end
-local head = held and flag == "q" and liveHead(owner)
+local head, untilUs = false, 0
+if held and flag == "q" then
+  head, untilUs = liveHead(owner)
+end
 if flag == "q" or sealMs > 0 then
   leave(owner, head or owner)
 end
@@ -723,7 +725,7 @@ if sealMs > 0 then
   redis.call("PEXPIRE", seen, retentionMs)
 end
 if head then
-  handTo(head)
+  handTo(head, untilUs)
 elseif held then
   write(token, none, terms, flagNow(), owner)
 elseif sealMs > 0 and flag ~= "q" then
@@ -740,7 +742,7 @@ export const renew = {
   args: ["notAfterUs", "owner", "newTerms", "retentionMs"],
   rest: null,
   replies: ["renewed", "lost", "newer-format", "too-late"],
-  sha1: "0820813b0e56cae342325fc5e37b5de20302bcbc" as string,
+  sha1: "de711dfeac1401b579487f30778eef7731a86152" as string,
   source: `local lease = KEYS[1]
 local notAfterUs, owner, newTerms, retentionMs = tonumber(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[4])
 local time = redis.call("TIME")
@@ -760,7 +762,7 @@ if stored then
 end
 local function write(number, from, newTerms, newFlag, owner)
   local value = "1" .. number .. from .. newTerms .. newFlag .. owner
-  local unit, time = "PX", tonumber(string.sub(newTerms, 1, 8)) + retentionMs
+  local unit, time = "PX", tonumber(string.sub(newTerms, 1, 8)) + tonumber(string.sub(newTerms, 9, 16)) + retentionMs
   if number > nowText then
     unit, time = "PXAT", string.format("%.0f", math.ceil(number / 1000) + time)
   end

@@ -40,7 +40,7 @@ export class Turnstile {
     this.#connection = connection;
     this.#options = options;
     this.#newTerms = digits(options.ttlMs) + digits(options.lockDelayMs);
-    this.#keepMs = String(options.ttlMs + options.fenceRetentionMs);
+    this.#keepMs = String(options.ttlMs + options.lockDelayMs + options.fenceRetentionMs);
     if (!isCluster(connection.redis)) {
       this.#together = new Coalescer(togetherMax, (requests) => this.#send(requests));
     }

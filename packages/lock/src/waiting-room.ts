@@ -2,7 +2,7 @@
  * Where the waiters of one instance hear of hand-offs: one subscription per lock name, shared by all who wait for it here, and by no other
  * instance, so that a hand-off costs one message however many services wait (decision 063).
  *
- * A hint is "owner token lease-in-ms", or "*" when everybody shall look. Hints may be lost; a waiter also looks by itself. A subscription
+ * A hint is "owner token", or "*" when everybody shall look. Hints may be lost; a waiter also looks by itself. A subscription
  * lingers after its last waiter, since a name that was contended will be again, and each new subscription costs a command and a look.
  */
 import { deadlineListOf } from "@holdfast/core";
@@ -12,13 +12,13 @@ import type { Clock, DeadlineEntry, WakeUps, WakeUpSubscription } from "@holdfas
 export interface Waiter {
   readonly owner: string;
   /** The last holder's release, or a waiter's poll, granted to this one. */
-  onHandOff(token: number, leaseMs: number): void;
+  onHandOff(token: number): void;
   /** Anything may have happened: look. */
   onHint(): void;
 }
 
 const lingerMs = 2_000;
-const hintForm = /^(.+) (\d{16}) (\d{8})$/su;
+const hintForm = /^(.+) (\d{16})$/su;
 
 class Room {
   readonly waiters = new Map<string, Waiter>();
@@ -27,9 +27,9 @@ class Room {
 
   /** `hint` is null after the subscription was made anew. */
   hear(hint: string | null): void {
-    const [, owner, token, leaseMs] = hintForm.exec(hint ?? "") ?? [];
+    const [, owner, token] = hintForm.exec(hint ?? "") ?? [];
     if (owner !== undefined) {
-      this.waiters.get(owner)?.onHandOff(Number(token), Number(leaseMs));
+      this.waiters.get(owner)?.onHandOff(Number(token));
       return;
     }
     for (const waiter of this.waiters.values()) waiter.onHint();

@@ -21,6 +21,7 @@ export interface AskInputs {
   readonly leaseMs?: number;
   readonly delayMs?: number;
   readonly waits?: boolean;
+  readonly lapseMs?: number;
   readonly notAfterUs?: number;
 }
 
@@ -30,11 +31,13 @@ export const digits = (value: number): string => String(value).padStart(8, "0");
 /** After this time without a sign of life a waiter counts as dead: longer than any machine stands still. */
 export const lapseMs = 60_000;
 
-const shared = { retentionMs: 600_000, rules: `${digits(lapseMs)}${digits(100)}PUBLISH` };
+const shared = { retentionMs: 600_000, rules: `${digits(100)}PUBLISH` };
 
-function askInputs(owner: string, { leaseMs = 30_000, delayMs = 0, waits = false, notAfterUs }: AskInputs): RawInputs {
+function askInputs(owner: string, inputs: AskInputs): RawInputs {
+  const { leaseMs = 30_000, delayMs = 0, waits = false, lapseMs: ownLapseMs = lapseMs, notAfterUs } = inputs;
   const bound = notAfterUs === undefined ? {} : { notAfterUs };
-  return { ...shared, ...bound, owner, newTerms: digits(leaseMs) + digits(delayMs), waits: waits ? "1" : "0" };
+  const newTerms = digits(leaseMs) + digits(delayMs);
+  return { ...shared, ...bound, owner, newTerms, waits: waits ? "1" : "0", lapseMs: ownLapseMs };
 }
 
 /** Raw calls for one lock. */
@@ -59,8 +62,8 @@ export class RawLease {
     return (await runRaw(this.#redis, release, this.keys, { ...shared, owner, sealMs: 0, ...more })) as string;
   }
 
-  async inspect(more: RawInputs = {}): Promise<[string, ...unknown[]]> {
-    return (await runRaw(this.#redis, inspect, this.keys, { lapseMs, ...more })) as [string, ...unknown[]];
+  async inspect(): Promise<[string, ...unknown[]]> {
+    return (await runRaw(this.#redis, inspect, this.keys, {})) as [string, ...unknown[]];
   }
 
   async forceRelease(operationId: string, more: RawInputs = {}): Promise<[string, string]> {

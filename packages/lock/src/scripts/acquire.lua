@@ -5,15 +5,15 @@ counts the lease anew (L3). While others wait it grants to the first live one of
 KEYS
   lease  STRING  the record
   queue  ZSET    waiters by arrival in microseconds; the channels of their hints are named after it
-  seen   ZSET    waiters by their last request, sealed owners by the end of the seal
+  seen   ZSET    waiters by the time until which they count as alive, sealed owners by the end of the seal
 ARGV
   notAfterUs   bound in server time (K1)
   owner        random id of this acquire, its operation id
   newTerms     length of the lease and lock delay in ms, 8 digits each
-  retentionMs  how long the record outlives token and lease
+  retentionMs  how long the record outlives token, lease and delay
   waits        "1" to wait when it is not free, "0" to be told so
-  rules        8 digits each: for how long in ms a waiter counts as alive after a request, and how long a hand-off waits for it; most dead
-               waiters removed in one step; then PUBLISH or SPUBLISH
+  lapseMs      for how long this owner counts as alive after this request
+  rules        most dead waiters removed in one step, 8 digits, and PUBLISH or SPUBLISH
 REPLIES
   "granted token"      the owner holds it
   "waiting ms token"   it stands in the queue; the lease ends in so many ms; every later grant has a higher token
@@ -24,7 +24,7 @@ REPLIES
 ]]
 local lease, queue, seen = KEYS[1], KEYS[2], KEYS[3]
 local notAfterUs, owner, newTerms, retentionMs = tonumber(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[4])
-local waits, rules = ARGV[5], ARGV[6]
+local waits, lapseMs, rules = ARGV[5], tonumber(ARGV[6]), ARGV[7]
 
 -- @include time
 -- @include bound
@@ -61,11 +61,14 @@ if waits == "1" then
     local last = tonumber(redis.call("ZRANGE", queue, -1, -1, "WITHSCORES")[2] or 0)
     redis.call("ZADD", queue, string.format("%.0f", math.max(last + 1, nowUs)), owner)
   end
-  redis.call("ZADD", seen, nowText, owner)
+  redis.call("ZADD", seen, string.format("%.0f", nowUs + lapseMs * 1000), owner)
   redis.call("PEXPIRE", queue, retentionMs)
   redis.call("PEXPIRE", seen, retentionMs)
 end
-local head = free and liveHead()
+local head, untilUs
+if free then
+  head, untilUs = liveHead()
+end
 if free and (not head or head == owner) then
   local number = nextToken(token)
   leave(owner)
@@ -74,8 +77,7 @@ if free and (not head or head == owner) then
 end
 if free then
   leave(head)
-  handTo(head)
-  openUs = nowUs + lapseUs
+  openUs = handTo(head, untilUs)
 elseif clockWentBack or (waits == "1" and flag ~= "q") then
   write(token, from, terms, waits == "1" and "q" or flag, holder)
 end

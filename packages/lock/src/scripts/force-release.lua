@@ -5,13 +5,12 @@ look; it is granted nothing here, since the record remembers the operation for a
 KEYS
   lease  STRING  the record
   queue  ZSET    waiters by arrival; the channels of their hints are named after it
-  seen   ZSET    waiters by their last request, sealed owners by the end of the seal
+  seen   ZSET    waiters by the time until which they count as alive, sealed owners by the end of the seal
 ARGV
   notAfterUs   bound in server time (K1)
   operationId  names this release; a repeat gets the same token
   retentionMs  how long the record outlives the token
-  rules        8 digits each: for how long in ms a waiter counts as alive after a request, and most dead waiters removed in one step; then
-               PUBLISH or SPUBLISH
+  rules        most dead waiters removed in one step, 8 digits, and PUBLISH or SPUBLISH
 REPLIES
   {"burned", token}    nobody holds it
   {"newer-format", n}  the record is of a newer version

@@ -4,16 +4,13 @@ inspect: tells who holds the lease. Changes nothing.
 KEYS
   lease  STRING  the record
   queue  ZSET    waiters by arrival
-  seen   ZSET    waiters by their last request
-ARGV
-  lapseMs  for how long a waiter counts as alive after a request
+  seen   ZSET    waiters by the time until which they count as alive
 REPLIES
   {"free"}                                      nobody holds it
   {"held", token, owner, remainingMs, waiters}  somebody does; waiters that are alive
   {"newer-format", n}                           the record is of a newer version
 ]]
 local lease, queue, seen = KEYS[1], KEYS[2], KEYS[3]
-local lapseMs = tonumber(ARGV[1])
 
 -- @include time
 local retentionMs = 0
@@ -27,10 +24,9 @@ local leftUs = math.min(tonumber(since) + lengthUs - nowUs, lengthUs)
 if leftUs <= 0 then
   return { "free" }
 end
-local lapseUs = lapseMs * 1000
 local waiters = 0
 if redis.call("EXISTS", queue) == 1 then
-  local earliest, latest = string.format("%.0f", nowUs - lapseUs), string.format("%.0f", nowUs + lapseUs)
-  waiters = redis.call("ZCOUNT", seen, earliest, latest)
+  -- Nobody counts as alive for longer than a minute.
+  waiters = redis.call("ZCOUNT", seen, nowText, string.format("%.0f", nowUs + 60000000))
 end
 return { "held", token, holder, math.ceil(leftUs / 1000), waiters }

@@ -5,14 +5,13 @@ the owner is remembered as gone, so that a request of its acquire that arrives l
 KEYS
   lease  STRING  the record
   queue  ZSET    waiters by arrival; the channels of their hints are named after it
-  seen   ZSET    waiters by their last request, sealed owners by the end of the seal
+  seen   ZSET    waiters by the time until which they count as alive, sealed owners by the end of the seal
 ARGV
   notAfterUs   bound in server time (K1)
   owner        who gives it back or gives up
-  retentionMs  how long the record outlives token and lease
+  retentionMs  how long the record outlives token, lease and delay
   sealMs       how long a request of this owner may still be under way; 0 when none can be
-  rules        8 digits each: for how long in ms a waiter counts as alive after a request, and how long a hand-off waits for it; most dead
-               waiters removed in one step; then PUBLISH or SPUBLISH
+  rules        most dead waiters removed in one step, 8 digits, and PUBLISH or SPUBLISH
 REPLIES
   "released"         the owner held it, and no longer does
   "lost"             it did not hold it
@@ -20,8 +19,9 @@ REPLIES
   {"too-late", now}  nothing was done
 ]]
 local lease, queue, seen = KEYS[1], KEYS[2], KEYS[3]
-local notAfterUs, owner, retentionMs = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
-local sealMs, rules = tonumber(ARGV[4]), ARGV[5]
+local notAfterUs, owner, sealMs, rules = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[4]), ARGV[5]
+-- What flags the record stays for as long as the seal (K1).
+local retentionMs = math.max(tonumber(ARGV[3]), sealMs)
 
 -- @include time
 -- @include bound
@@ -37,7 +37,10 @@ if held and flag ~= "q" and sealMs == 0 then
 end
 -- @include hand-off
 -- An owner that holds it can stand in the queue, too, when it was granted while the record was lost.
-local head = held and flag == "q" and liveHead(owner)
+local head, untilUs = false, 0
+if held and flag == "q" then
+  head, untilUs = liveHead(owner)
+end
 if flag == "q" or sealMs > 0 then
   leave(owner, head or owner)
 end
@@ -47,7 +50,7 @@ if sealMs > 0 then
   redis.call("PEXPIRE", seen, retentionMs)
 end
 if head then
-  handTo(head)
+  handTo(head, untilUs)
 elseif held then
   write(token, none, terms, flagNow(), owner)
 elseif sealMs > 0 and flag ~= "q" then

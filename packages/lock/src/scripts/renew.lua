@@ -7,7 +7,7 @@ ARGV
   notAfterUs   bound in server time (K1)
   owner        who holds it
   newTerms     length of the lease and lock delay in ms, 8 digits each
-  retentionMs  how long the record outlives token and lease
+  retentionMs  how long the record outlives token, lease and delay
 REPLIES
   "renewed"          it is held
   "lost"             somebody else holds it, or nobody remembers it

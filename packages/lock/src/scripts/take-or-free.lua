@@ -8,7 +8,7 @@ KEYS
 ARGV
   notAfterUs   bound in server time (K1)
   newTerms     length of the lease and lock delay in ms, 8 digits each
-  keepMs       how long a record outlives its grant: the length and the retention of its token
+  keepMs       how long a record outlives its grant: the length, the delay and the retention of its token
   requests...  "+" or "-", to take or to free it, and the owner
 REPLIES
   "done outcomes..."  one for each request: the token, "freed", or "look"

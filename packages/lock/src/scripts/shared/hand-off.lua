@@ -1,24 +1,26 @@
 --[[
-hand-off: finds the first live waiter, and grants to it for as long as a live waiter needs to say that it is there (L6).
+hand-off: finds the first live waiter, and grants to it for as long as it counts as alive: until then it says that it is there (L6).
 
-`seen` tells the time of each waiter's last request in microseconds. Owners that have given up are sealed there under "!owner", with the
-end of the seal as a negative number: what lies between -now and now - lapse is dead of either kind.
+`seen` tells of each waiter until when it counts as alive, in microseconds: its last request and the lapse of its own. Owners that have given
+up are sealed there under "!owner", with the end of the seal as a negative number: what lies between -now and now is over, of either kind.
 
 Needs
-  queue, seen, nowUs, nowText, nextToken, token and write from record
-  rules  lapse in ms, most dead waiters removed in one step, 8 digits each, and the command that sends hints
+  queue, seen, nowUs, nowText, nextToken, token, terms and write from record
+  rules  most dead waiters removed in one step, 8 digits, and the command that sends hints
 Gives
-  lapseUs, publishCommand   the lapse in microseconds; the command
-  liveHead(gone) the first live waiter, or false; the dead are removed together on the way, and `gone` counts as one
+  publishCommand   that command
+  liveHead(gone) the first live waiter and until when it is, or false; the dead are removed together on the way, and `gone` counts as one
   leave(who, other)  takes owners out of the queue, one or two
   forgetSeals()  removes those whose time is over
   flagNow()    the record's flag as the queue stands
   channelOf(who) where a waiter hears its hints: the place that its id names before the first slash, so that one service is told, not all
-  handTo(head) grants to a waiter that was taken out of the queue, and tells it
+  handTo(head, untilUs) grants to a waiter that was taken out of the queue, and tells it; gives the time from which others may have it.
+                 Others are kept out after that for as long as after the holder before, until its first renewal brings terms of its own
 ]]
 local unpack = table.unpack or unpack
-local lapseMs, sweepMax = string.sub(rules, 1, 8), tonumber(string.sub(rules, 9, 16))
-local lapseUs, publishCommand = tonumber(lapseMs) * 1000, string.sub(rules, 17)
+local sweepMax, publishCommand = tonumber(string.sub(rules, 1, 8)), string.sub(rules, 9)
+-- The longest lapse that there is.
+local latestUs = nowUs + 60000000
 
 local function liveHead(gone)
   for _ = 1, sweepMax do
@@ -26,14 +28,14 @@ local function liveHead(gone)
     if not head then
       return false
     end
-    local seenUs = tonumber(redis.call("ZSCORE", seen, head) or 0)
-    -- Seen in the future: the clock went back, and nothing tells whether the waiter lives (K8). One that does comes back with its next poll.
-    if head ~= gone and seenUs >= nowUs - lapseUs and seenUs <= nowUs + lapseUs then
-      return head
+    local untilUs = tonumber(redis.call("ZSCORE", seen, head) or 0)
+    -- Alive for longer than anybody can be: the clock went back, and nothing tells whether the waiter lives (K8). One that does comes back
+    -- with its next poll.
+    if head ~= gone and untilUs >= nowUs and untilUs <= latestUs then
+      return head, untilUs
     end
-    local earliest, latest = string.format("%.0f", nowUs - lapseUs), string.format("%.0f", nowUs + lapseUs)
-    local dead = redis.call("ZRANGEBYSCORE", seen, "(-" .. nowText, "(" .. earliest, "LIMIT", 0, sweepMax)
-    for _, odd in ipairs(redis.call("ZRANGEBYSCORE", seen, "(" .. latest, "+inf", "LIMIT", 0, sweepMax)) do
+    local dead = redis.call("ZRANGEBYSCORE", seen, "(-" .. nowText, "(" .. nowText, "LIMIT", 0, sweepMax)
+    for _, odd in ipairs(redis.call("ZRANGEBYSCORE", seen, "(" .. string.format("%.0f", latestUs), "+inf", "LIMIT", 0, sweepMax)) do
       dead[#dead + 1] = odd
     end
     dead[#dead + 1] = head
@@ -68,8 +70,9 @@ local function channelOf(who)
   return place and queue .. ":" .. place or queue
 end
 
-local function handTo(head)
-  local number = nextToken(token)
-  write(number, nowText, lapseMs .. "00000000", flagNow(), head)
-  redis.pcall(publishCommand, channelOf(head), head .. " " .. number .. " " .. lapseMs)
+local function handTo(head, untilUs)
+  local number, leaseMs = nextToken(token), math.ceil((untilUs - nowUs) / 1000)
+  write(number, nowText, string.format("%08.0f", leaseMs) .. string.sub(terms, 9, 16), flagNow(), head)
+  redis.pcall(publishCommand, channelOf(head), head .. " " .. number)
+  return nowUs + (leaseMs + tonumber(string.sub(terms, 9, 16))) * 1000
 end

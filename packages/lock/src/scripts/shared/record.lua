@@ -11,7 +11,7 @@ record: reads and writes the lease, a text of fixed width so that fields are cut
 
 Needs
   lease, nowUs, nowText
-  retentionMs  how long the key outlives token and lease (K5); not needed to read
+  retentionMs  how long the key outlives token, lease and delay (K5); not needed to read
 Gives
   none, stored, newerFormat      sixteen zeros; the record or false; its format when this version cannot read it, or false
   token, since, terms, flag, holder   its fields; terms are length and delay, since is `none` when nobody holds it
@@ -29,7 +29,7 @@ end
 
 local function write(number, from, newTerms, newFlag, owner)
   local value = "1" .. number .. from .. newTerms .. newFlag .. owner
-  local unit, time = "PX", tonumber(string.sub(newTerms, 1, 8)) + retentionMs
+  local unit, time = "PX", tonumber(string.sub(newTerms, 1, 8)) + tonumber(string.sub(newTerms, 9, 16)) + retentionMs
   if number > nowText then
     -- The clock is behind the token: the key waits until it has passed it (K5).
     unit, time = "PXAT", string.format("%.0f", math.ceil(number / 1000) + time)

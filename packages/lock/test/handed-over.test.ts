@@ -1,0 +1,162 @@
+/** A hold that a release handed over: how long it counts, and what becomes of a request that the hand-off overtook. */
+import { leaseMarginMs } from "@holdfast/core";
+import { FaultProxy, pollUntil } from "@holdfast/testkit";
+import type { Redis } from "ioredis";
+import { afterEach, expect, it } from "vitest";
+import { LockLostError } from "../src/index.ts";
+import type { FencedLock } from "../src/index.ts";
+import { acquire, renew } from "../src/scripts.generated.ts";
+import { leaseOf } from "./lease-fixture.ts";
+import { eventLog, useRealServer } from "./real-server.ts";
+
+const real = useRealServer();
+const proxies: FaultProxy[] = [];
+afterEach(async () => {
+  await Promise.all(proxies.splice(0).map((proxy) => proxy.close()));
+});
+
+/** A client by way of a proxy, on a server that knows the scripts: what a test holds up is then the request itself. */
+async function proxied(): Promise<{ proxy: FaultProxy; redis: Redis }> {
+  await real.lock().withLock("warm-up", { signal: new AbortController().signal }, (hold) => hold.renew());
+  const proxy = await FaultProxy.start(real.server.address);
+  proxies.push(proxy);
+  const redis = real.client({}, proxy.url);
+  await redis.ping();
+  return { proxy, redis };
+}
+
+/** Resolves when one waits and listens, and no request of it has come for a while since. */
+async function waitsQuietly(): Promise<void> {
+  const lease = leaseOf(real.redis);
+  await pollUntil("it listens", async () => (await lease.channels()).length === 1);
+  let before: string | null = null;
+  await pollUntil(
+    "it asks no more",
+    async () => {
+      const [owner = ""] = await lease.waiters();
+      const seen = await real.redis.zscore(lease.keys.seen, owner);
+      const isQuiet = seen !== null && seen === before;
+      before = seen;
+      return isQuiet;
+    },
+    { intervalMs: quietMs },
+  );
+}
+
+const quietMs = 200;
+
+async function scriptCalls(): Promise<number> {
+  const stats = await real.redis.info("commandstats");
+  return Number(/cmdstat_evalsha:calls=(\d+)/u.exec(stats)?.[1] ?? 0);
+}
+
+it.each([
+  ["", 1_500],
+  [", and when the ttl is that of this acquire alone", 60_000],
+])(
+  "L4 counts no longer than its ttl, when its first renewal is executed and the answer is lost%s",
+  async (_, usualTtlMs) => {
+    const { proxy, redis } = await proxied();
+    const ttlMs = 1_500;
+    const bob = real.lock({ redis, ttlMs: usualTtlMs, waiterLapseMs: 20_000 });
+    const holder = await real.lock({ waiterLapseMs: 20_000 }).acquire("a");
+    const waiting = bob.acquire("a", { ttlMs });
+    await waitsQuietly();
+    const held = proxy.hold("reply", new RegExp(renew.sha1, "u"), { times: Infinity });
+    await holder.release();
+    const hold = await waiting;
+    await held.hit;
+    const next = await real.lock({ waiterLapseMs: 20_000 }).acquire("a", { waitMs: 60_000 });
+    expect(next.token).toBeGreaterThan(hold.token);
+    expect(hold.remainingMs()).toBe(0);
+    expect(() => hold.assertHeld()).toThrow(LockLostError);
+    expect(hold.signal.aborted).toBe(true);
+    held.release();
+  },
+);
+
+it("L4 counts from the last request that was answered, not from the hint", async () => {
+  const { proxy, redis } = await proxied();
+  const { events, onEvent } = eventLog();
+  const lapseMs = 60_000;
+  const holder = await real.lock({ waiterLapseMs: lapseMs }).acquire("a");
+  const waiting = real.lock({ redis, ttlMs: 120_000, waiterLapseMs: lapseMs, onEvent }).acquire("a");
+  await waitsQuietly();
+  const held = proxy.hold("reply", new RegExp(renew.sha1, "u"));
+  await holder.release();
+  const hold = await waiting;
+  const leftMs = hold.remainingMs();
+  expect(events).toMatchObject([{ type: "acquired", handedOver: true }]);
+  expect(leftMs).toBeLessThanOrEqual(lapseMs - leaseMarginMs(lapseMs) - quietMs);
+  expect(leftMs).toBeGreaterThan(lapseMs / 4);
+  await held.hit;
+  held.release();
+  await hold.release();
+});
+
+it("L3 a request that the hand-off overtook is granted nothing after the hold's release", async () => {
+  const { proxy, redis } = await proxied();
+  const { events, onEvent } = eventLog();
+  const holder = await real.lock({ waiterLapseMs: 2_000 }).acquire("a");
+  const waiting = real.lock({ redis, waiterLapseMs: 2_000, onEvent }).acquire("a");
+  await waitsQuietly();
+  const poll = proxy.hold("request", new RegExp(acquire.sha1, "u"));
+  await poll.hit;
+  await holder.release();
+  const hold = await waiting;
+  expect(events).toMatchObject([{ type: "acquired", handedOver: true }]);
+  // The socket is gone for the client, which connects anew; what it wrote is still on its way to Redis.
+  redis.disconnect(true);
+  expect(await hold.release()).toEqual({ kind: "released" });
+  // Others come and go, so that the record does not tell the first owner any more.
+  await real.lock().withLock("a", () => undefined);
+  const before = await scriptCalls();
+  poll.release();
+  await pollUntil("it has arrived", async () => (await scriptCalls()) > before);
+  expect(await real.lock().inspect("a")).toBeNull();
+});
+
+it("others are kept out for lockDelayMs after a holder that was handed the lock and died before it renewed", async () => {
+  const redis = real.client();
+  const lockDelayMs = 1_500;
+  const { events, onEvent } = eventLog();
+  const holder = await real.lock({ lockDelayMs }).acquire("a");
+  const handedOver = real
+    .lock({ redis, ttlMs: 60_000, lockDelayMs, onEvent })
+    .acquire("a")
+    .then(() => redis.disconnect());
+  await waitsQuietly();
+  await holder.release();
+  await handedOver;
+  const { sinceUs = 0, lengthMs = 0 } = (await leaseOf(real.redis).record()) ?? {};
+  expect(events).toMatchObject([{ type: "acquired", handedOver: true }]);
+  expect(lengthMs).toBeLessThanOrEqual(1_000);
+  const next = await real.lock({ lockDelayMs }).acquire("a");
+  // A token is the server's time at its grant.
+  expect(next.token - sinceUs).toBeGreaterThanOrEqual((lengthMs + lockDelayMs) * 1_000);
+});
+
+it("L6 a waiter of a lock with a longer waiterLapseMs has its turn among those with a shorter one", async () => {
+  const busy = Array.from({ length: 3 }, () => real.lock({ waiterLapseMs: 100 }));
+  const holder = await (busy[0] as FencedLock).acquire("a");
+  let served = 0;
+  const over = new AbortController();
+  const patient = real
+    .lock({ waiterLapseMs: 20_000 })
+    .acquire("a", { waitMs: 60_000 })
+    .then(async (hold) => {
+      over.abort();
+      await hold.release();
+    });
+  await waitsQuietly();
+  const turns = busy.map(async (lock) => {
+    for (; !over.signal.aborted && served < 30; served += 1)
+      await lock.withLock("a", { waitMs: 60_000 }, async () => {
+        await real.redis.ping();
+      });
+  });
+  await pollUntil("all wait", async () => (await leaseOf(real.redis).waiters()).length >= 3);
+  await holder.release();
+  await Promise.all([patient, ...turns]);
+  expect(served).toBeLessThan(30);
+});
