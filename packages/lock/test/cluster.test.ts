@@ -141,9 +141,8 @@ describe("on a Cluster", () => {
     const [lock, waits] = [lockOf(), lockOf()];
     const hold = await lock.acquire("closing");
     // Nobody is behind this one.
-    expect(await leaseOf(clientOf() as unknown as Redis, "closing").acquire("dead", { waits: true })).toMatch(
-      /^waiting/,
-    );
+    const dead = leaseOf(clientOf() as unknown as Redis, "closing").acquire("dead", { waits: true, lapseMs: 5_000 });
+    expect(await dead).toMatch(/^waiting/);
     const next = waits.acquire("closing", { waitMs: 60_000 });
     await pollUntil("it waits", async () => (await lock.inspect("closing"))?.waiters === 2);
     await lock.close();

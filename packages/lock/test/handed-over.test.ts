@@ -97,8 +97,8 @@ it("L4 counts from the last request that was answered, not from the hint", async
 it("L3 a request that the hand-off overtook is granted nothing after the hold's release", async () => {
   const { proxy, redis } = await proxied();
   const { events, onEvent } = eventLog();
-  const holder = await real.lock({ waiterLapseMs: 2_000 }).acquire("a");
-  const waiting = real.lock({ redis, waiterLapseMs: 2_000, onEvent }).acquire("a");
+  const holder = await real.lock({ waiterLapseMs: 8_000 }).acquire("a");
+  const waiting = real.lock({ redis, waiterLapseMs: 8_000, onEvent }).acquire("a");
   await waitsQuietly();
   const poll = proxy.hold("request", new RegExp(acquire.sha1, "u"));
   await poll.hit;
@@ -117,21 +117,22 @@ it("L3 a request that the hand-off overtook is granted nothing after the hold's 
 });
 
 it("others are kept out for lockDelayMs after a holder that was handed the lock and died before it renewed", async () => {
-  const redis = real.client();
-  const lockDelayMs = 1_500;
+  const { proxy, redis } = await proxied();
+  const [lockDelayMs, waiterLapseMs] = [1_500, 3_000];
   const { events, onEvent } = eventLog();
   const holder = await real.lock({ lockDelayMs }).acquire("a");
   const handedOver = real
-    .lock({ redis, ttlMs: 60_000, lockDelayMs, onEvent })
+    .lock({ redis, ttlMs: 60_000, lockDelayMs, waiterLapseMs, onEvent })
     .acquire("a")
     .then(() => redis.disconnect());
   await waitsQuietly();
+  proxy.hold("request", new RegExp(renew.sha1, "u"));
   await holder.release();
   await handedOver;
   const { sinceUs = 0, lengthMs = 0 } = (await leaseOf(real.redis).record()) ?? {};
   expect(events).toMatchObject([{ type: "acquired", handedOver: true }]);
-  expect(lengthMs).toBeLessThanOrEqual(1_000);
-  const next = await real.lock({ lockDelayMs }).acquire("a");
+  expect(lengthMs).toBeLessThanOrEqual(waiterLapseMs);
+  const next = await real.lock({ lockDelayMs }).acquire("a", { waitMs: 60_000 });
   // A token is the server's time at its grant.
   expect(next.token - sinceUs).toBeGreaterThanOrEqual((lengthMs + lockDelayMs) * 1_000);
 });

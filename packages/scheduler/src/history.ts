@@ -60,6 +60,33 @@ export function encodeRecord(
   return JSON.stringify(complete);
 }
 
+/** How an attempt failed that was not to be the last. */
+export interface AttemptFailure {
+  readonly attempt: number;
+  readonly why: "threw" | "overran";
+  readonly durationMs: number;
+  readonly error: string;
+}
+
+/** The text of a failure. */
+export function encodeFailure(failure: AttemptFailure): string {
+  return JSON.stringify(failure);
+}
+
+/**
+ * The failure of this attempt, when that is what the text tells of; undefined when nobody saw its end.
+ * @throws UnexpectedReplyError
+ */
+export function failureOf(operation: string, text: string, attempt: number): AttemptFailure | undefined {
+  if (text === "") return undefined;
+  try {
+    const failure = JSON.parse(text) as AttemptFailure;
+    return failure.attempt === attempt ? failure : undefined;
+  } catch {
+    throw new UnexpectedReplyError(operation, "a failure of an attempt", text);
+  }
+}
+
 /** @throws UnexpectedReplyError */
 export function decodeRecord(operation: string, text: unknown): RunRecord {
   try {

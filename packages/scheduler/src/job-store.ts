@@ -2,6 +2,8 @@
 import type { Connection } from "@holdfast/core";
 import type { Definition } from "./definition.ts";
 import { encodeDefinition } from "./definition.ts";
+import { encodeFailure } from "./history.ts";
+import type { AttemptFailure } from "./history.ts";
 import { jobKeys } from "./keys.ts";
 import type { JobKeys } from "./keys.ts";
 import type { ResolvedSchedulerOptions } from "./options.ts";
@@ -12,6 +14,7 @@ import {
   defineJobScript,
   enqueueScript,
   finishScript,
+  leaveScript,
   lookScript,
   recallScript,
   removeScript,
@@ -105,6 +108,13 @@ export class JobStore {
     const { state, waiting } = this.keys;
     const args = { id, token, runner: this.#options.runner, attemptsMax, atLeastUs: atLeastMs * 1_000 };
     return this.#connection.run(beginScript, { state, waiting }, args, this.#call(`begin ${id}`));
+  }
+
+  /** Ends an attempt whose occurrence goes on: with its failure, or as one that never began and is not spent. */
+  async leave(id: string, token: number, failure: AttemptFailure | null): Promise<void> {
+    const { state } = this.keys;
+    const args = { id, token, failure: failure === null ? "" : encodeFailure(failure) };
+    await this.#connection.run(leaveScript, { state }, args, this.#call(`leave ${id}`));
   }
 
   /** Records that an occurrence has ended. */

@@ -10,8 +10,8 @@ import { FiringLostError, RetryInError } from "@holdfast/timer";
 import type { DurableTimer, Firing, StopReport, TimerWorker } from "@holdfast/timer";
 import type { Definition } from "./definition.ts";
 import type { SchedulerEvent } from "./events.ts";
-import { describeError, encodeRecord } from "./history.ts";
-import type { RunRecord } from "./history.ts";
+import { describeError, encodeRecord, failureOf } from "./history.ts";
+import type { AttemptFailure, RunRecord } from "./history.ts";
 import type { JobStore } from "./job-store.ts";
 import type { ResolvedSchedulerOptions } from "./options.ts";
 import { Planner } from "./planner.ts";
@@ -121,8 +121,10 @@ export class ScheduledJob {
         // It has ended or its turn comes later; this firing may have been what moves the job on.
         return this.#planner.setTimers(standing, firing.id);
       case "lost":
-      case undefined:
         return undefined;
+      case undefined:
+        // Whether it has begun on record is not known. Here it has not.
+        return this.#leave(firing, null);
     }
   }
 
@@ -132,9 +134,10 @@ export class ScheduledJob {
     const sinceMs = options.clock.monotonicMs();
     const { id: occurrenceId, token } = firing;
     const run = { scheduler, job, occurrenceId, attempt: begun.attempt, token };
-    // This process stood still since it asked, or is being stopped: somebody else may have begun.
-    if (firing.signal.aborted) {
-      events.emit(() => ({ type: "lost", ...run }));
+    // This process stood still since it asked, and somebody else may have begun; or it is being stopped.
+    if (firing.signal.aborted || this.#stopped.signal.aborted) {
+      await this.#leave(firing, null);
+      if (wasLost(firing)) events.emit(() => ({ type: "lost", ...run }));
       throw new RetryInError(0);
     }
     events.emit(() => ({ type: "started", ...run, scheduledForMs: begun.dueMs }));
@@ -154,6 +157,12 @@ export class ScheduledJob {
     if (attempted.kind !== "done" && begun.attempt < definition.attemptsMax) {
       const { error } = attempted;
       const retryInMs = backoffMs(definition.backoff, begun.attempt, options.random);
+      await this.#leave(firing, {
+        attempt: begun.attempt,
+        why: attempted.kind,
+        durationMs,
+        error: describeError(error),
+      });
       events.emit(() =>
         wasLost(firing) ? { type: "lost", ...run } : { type: "attempt-failed", ...run, durationMs, error, retryInMs },
       );
@@ -168,11 +177,15 @@ export class ScheduledJob {
     }
   }
 
-  /** Records an occurrence as failed whose last runner vanished. */
+  /**
+   * Records an occurrence as failed that has no attempt left: its last runner vanished, or has failed and waited to try again when a newer
+   * definition allowed fewer.
+   */
   async #giveUp(firing: Firing<undefined>, { definition }: Standing, found: Exhausted): Promise<void> {
-    const { scheduler, job, events } = this.#parts;
-    const { attempts, runner, startedAtMs } = found;
-    const error = "the runner of the last attempt died, hung, or was cut off";
+    const { scheduler, job, store, events } = this.#parts;
+    const { attempts, runner, startedAtMs, failureText } = found;
+    const failure = failureOf(store.keys.resource, failureText, attempts);
+    const { why = "crashed", error = "the runner of the last attempt died, hung, or was cut off" } = failure ?? {};
     const record = encodeRecord({
       outcome: "failed",
       occurrenceId: firing.id,
@@ -182,12 +195,18 @@ export class ScheduledJob {
       attempts,
       token: firing.token,
       startedAtMs,
-      why: "crashed",
+      durationMs: failure?.durationMs ?? null,
+      why,
       error,
     });
     if (!(await this.#finish(firing, "exhausted", record))) return;
     const run = { scheduler, job, occurrenceId: firing.id, attempt: attempts, token: firing.token };
-    events.emit(() => ({ type: "failed", ...run, why: "crashed", error }));
+    events.emit(() => ({ type: "failed", ...run, why, error }));
+  }
+
+  /** Ends an attempt whose occurrence goes on. When that cannot be put on record, the attempt is spent and counts as a crash. */
+  async #leave({ id, token }: Firing<undefined>, failure: AttemptFailure | null): Promise<void> {
+    await this.#parts.store.leave(id, token, failure).catch((error: unknown) => this.#trouble("finish", error));
   }
 
   /** Records an ending and wakes what waits. True when it is on record; false when another delivery has begun, or will. */

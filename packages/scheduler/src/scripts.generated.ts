@@ -7,7 +7,7 @@ export const admit = {
   args: ["notAfterUs", "version", "expected", "cursor", "following", "waitingMax", "historyMax", "skipped", "missed"],
   rest: "runs",
   replies: ["format", "too-late", "admitted", "skipped", "full", "moved"],
-  sha1: "cb939bcb63accc04ec626f615daf81ce366d0a9d" as string,
+  sha1: "2f1387e027a5dd4a1359879e6e26ad87629cf0a3" as string,
   source: `local state, waiting, history = KEYS[1], KEYS[2], KEYS[3]
 local notAfterUs, version, expected, cursor, following = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local waitingMax, historyMax, skipped, missed = tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8], ARGV[9]
@@ -21,7 +21,7 @@ end
 local unpack = table.unpack or unpack
 local jobFields = {
   "format", "version", "definition", "next", "cursor", "paused", "removed",
-  "open", "openDue", "attempts", "token", "runner", "started", "held", "finished",
+  "open", "openDue", "attempts", "token", "runner", "started", "held", "finished", "left", "failure",
 }
 local job = {}
 for index, value in ipairs(redis.call("HMGET", state, unpack(jobFields))) do
@@ -68,7 +68,7 @@ export const begin = {
   args: ["notAfterUs", "id", "token", "runner", "attemptsMax", "atLeastUs"],
   rest: null,
   replies: ["format", "too-late", "run", "exhausted", "held", "wait", "lost", "stale"],
-  sha1: "9867f64d89b32348c8111354e60f268ce4a0a7f2" as string,
+  sha1: "1728789ced8930f52be849f7542364beebbed845" as string,
   source: `local state, waiting = KEYS[1], KEYS[2]
 local notAfterUs, id, token, runner = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
 local attemptsMax, atLeastUs = tonumber(ARGV[5]), tonumber(ARGV[6])
@@ -81,7 +81,7 @@ end
 local unpack = table.unpack or unpack
 local jobFields = {
   "format", "version", "definition", "next", "cursor", "paused", "removed",
-  "open", "openDue", "attempts", "token", "runner", "started", "held", "finished",
+  "open", "openDue", "attempts", "token", "runner", "started", "held", "finished", "left", "failure",
 }
 local job = {}
 for index, value in ipairs(redis.call("HMGET", state, unpack(jobFields))) do
@@ -97,6 +97,8 @@ if heldUs > 0 and tonumber(job.started or 0) > nowUs then
 end
 if not job.format or job.removed then
   return { "stale" }
+elseif job.left == token then
+  return { "lost" }
 end
 local score = redis.call("ZSCORE", waiting, id)
 local due, attempt
@@ -106,7 +108,7 @@ if job.open == id then
   elseif tonumber(token) < tonumber(job.token) then
     return { "lost" }
   elseif tonumber(job.attempts) >= attemptsMax then
-    return { "exhausted", nowText, job.openDue, tonumber(job.attempts), job.runner, job.started }
+    return { "exhausted", nowText, job.openDue, tonumber(job.attempts), job.runner, job.started, job.failure or "" }
   end
   due, attempt = job.openDue, tonumber(job.attempts) + 1
 elseif not score then
@@ -141,7 +143,7 @@ export const define = {
   args: ["notAfterUs", "version", "definition", "expected", "next", "from", "waitingMax"],
   rest: null,
   replies: ["format", "too-late", "defined", "kept", "moved"],
-  sha1: "fe8b06433249be0284ba1f436964da9b1ff07b0f" as string,
+  sha1: "51f56df2baa70cde92e6c7e830d9c3669eff7c07" as string,
   source: `local state, waiting = KEYS[1], KEYS[2]
 local notAfterUs, version, definition, expected, next = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local from, waitingMax = tonumber(ARGV[6]), tonumber(ARGV[7])
@@ -154,7 +156,7 @@ end
 local unpack = table.unpack or unpack
 local jobFields = {
   "format", "version", "definition", "next", "cursor", "paused", "removed",
-  "open", "openDue", "attempts", "token", "runner", "started", "held", "finished",
+  "open", "openDue", "attempts", "token", "runner", "started", "held", "finished", "left", "failure",
 }
 local job = {}
 for index, value in ipairs(redis.call("HMGET", state, unpack(jobFields))) do
@@ -178,7 +180,7 @@ if tonumber(next) <= tonumber(job.cursor or 0) then
   return { "moved" }
 end
 if job.removed then
-  redis.call("HDEL", state, "removed", "open", "openDue", "attempts", "runner", "started", "held")
+  redis.call("HDEL", state, "removed", "open", "openDue", "attempts", "runner", "started", "held", "failure")
 end
 redis.call("HSET", state, "format", "1", "version", version, "definition", definition, "next", next)
 redis.call("HSETNX", state, "cursor", "0")
@@ -194,7 +196,7 @@ export const enqueue = {
   args: ["notAfterUs", "keepMs", "id", "overlap", "waitingMax"],
   rest: null,
   replies: ["format", "too-late", "queued", "busy", "absent"],
-  sha1: "21b1e142f8724818e5af22b6885ba61e938ade02" as string,
+  sha1: "16b4944d3f0978a6097aff3e1dab11cbadeb6628" as string,
   source: `local state, waiting, answer = KEYS[1], KEYS[2], KEYS[3]
 local notAfterUs, keepMs, id, overlap, waitingMax = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
 local time = redis.call("TIME")
@@ -206,7 +208,7 @@ end
 local unpack = table.unpack or unpack
 local jobFields = {
   "format", "version", "definition", "next", "cursor", "paused", "removed",
-  "open", "openDue", "attempts", "token", "runner", "started", "held", "finished",
+  "open", "openDue", "attempts", "token", "runner", "started", "held", "finished", "left", "failure",
 }
 local job = {}
 for index, value in ipairs(redis.call("HMGET", state, unpack(jobFields))) do
@@ -245,14 +247,14 @@ return { "queued" }
 ` as string,
 } as const;
 
-/** Records that an occurrence has ended, once: only for the delivery that began it, or for a later one that found no attempt left (C1). Safe to repeat: the token of the last ending is remembered. */
+/** Records that an occurrence has ended, once: only for the delivery that began it, or for a later one that found no attempt left (C1). Safe to repeat: the token of the last ending is remembered, and earlier ones stand in the history. */
 export const finish = {
   name: "scheduler.finish",
   keys: ["state", "waiting", "history"],
   args: ["notAfterUs", "id", "token", "verb", "record", "historyMax"],
   rest: null,
   replies: ["format", "too-late", "recorded", "lost"],
-  sha1: "c66ec714367bd773f34a72b2000bee0f0b55fce5" as string,
+  sha1: "0cf81ffa277c5584d4d213539517d94e70dd0a1b" as string,
   source: `local state, waiting, history = KEYS[1], KEYS[2], KEYS[3]
 local notAfterUs, id, token, verb = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
 local record, historyMax = ARGV[5], tonumber(ARGV[6])
@@ -265,7 +267,7 @@ end
 local unpack = table.unpack or unpack
 local jobFields = {
   "format", "version", "definition", "next", "cursor", "paused", "removed",
-  "open", "openDue", "attempts", "token", "runner", "started", "held", "finished",
+  "open", "openDue", "attempts", "token", "runner", "started", "held", "finished", "left", "failure",
 }
 local job = {}
 for index, value in ipairs(redis.call("HMGET", state, unpack(jobFields))) do
@@ -275,7 +277,7 @@ if job.format and job.format ~= "1" then
   return { "format", job.format }
 end
 local head = redis.call("ZRANGE", waiting, 0, 0)[1] or ""
-if job.finished == token then
+if job.finished == token or (job.open ~= id and redis.call("LPOS", history, record)) then
   return { "recorded", head }
 elseif job.open ~= id or job.removed then
   return { "lost" }
@@ -285,11 +287,53 @@ elseif verb ~= "ended" and tonumber(token) <= tonumber(job.token) then
   return { "lost" }
 end
 redis.call("LLEN", history)
-redis.call("HDEL", state, "open", "openDue", "attempts", "runner")
+redis.call("HDEL", state, "open", "openDue", "attempts", "runner", "failure")
 redis.call("HSET", state, "token", token, "finished", token)
 redis.call("LPUSH", history, record)
 redis.call("LTRIM", history, 0, historyMax - 1)
 return { "recorded", head }
+` as string,
+} as const;
+
+/** Ends an attempt whose occurrence goes on. One that never began is taken back, so that none is spent (C1); of one that failed the failure is kept, for the history should no other attempt follow. Safe to repeat; a begin of the same delivery that arrives later begins nothing. */
+export const leave = {
+  name: "scheduler.leave",
+  keys: ["state"],
+  args: ["notAfterUs", "id", "token", "failure"],
+  rest: null,
+  replies: ["format", "too-late", "left"],
+  sha1: "dac857f412989bc85585edaf4e47429b0daddc72" as string,
+  source: `local state = KEYS[1]
+local notAfterUs, id, token, failure = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
+local time = redis.call("TIME")
+local nowUs = time[1] * 1000000 + time[2]
+local nowText = time[1] .. string.sub("00000" .. time[2], -6)
+if nowUs > notAfterUs then
+  return { "too-late", nowText }
+end
+local unpack = table.unpack or unpack
+local jobFields = {
+  "format", "version", "definition", "next", "cursor", "paused", "removed",
+  "open", "openDue", "attempts", "token", "runner", "started", "held", "finished", "left", "failure",
+}
+local job = {}
+for index, value in ipairs(redis.call("HMGET", state, unpack(jobFields))) do
+  job[jobFields[index]] = value
+end
+if job.format and job.format ~= "1" then
+  return { "format", job.format }
+end
+if not job.format or job.removed or job.left == token then
+  return { "left" }
+end
+local isOpen = job.open == id and job.token == token
+redis.call("HSET", state, "left", token)
+if isOpen and failure == "" then
+  redis.call("HSET", state, "attempts", tonumber(job.attempts) - 1)
+elseif isOpen then
+  redis.call("HSET", state, "failure", failure)
+end
+return { "left" }
 ` as string,
 } as const;
 
@@ -300,7 +344,7 @@ export const look = {
   args: [],
   rest: null,
   replies: ["format", "absent", "removed", "job"],
-  sha1: "247c163728f77c130aec09be15ca605484969e21" as string,
+  sha1: "4fa180eb8decdf40e6479e3d9c627308d6de129b" as string,
   source: `local state, waiting = KEYS[1], KEYS[2]
 local time = redis.call("TIME")
 local nowUs = time[1] * 1000000 + time[2]
@@ -308,7 +352,7 @@ local nowText = time[1] .. string.sub("00000" .. time[2], -6)
 local unpack = table.unpack or unpack
 local jobFields = {
   "format", "version", "definition", "next", "cursor", "paused", "removed",
-  "open", "openDue", "attempts", "token", "runner", "started", "held", "finished",
+  "open", "openDue", "attempts", "token", "runner", "started", "held", "finished", "left", "failure",
 }
 local job = {}
 for index, value in ipairs(redis.call("HMGET", state, unpack(jobFields))) do
@@ -343,13 +387,13 @@ export const recall = {
   args: ["limit"],
   rest: null,
   replies: ["format", "absent", "history"],
-  sha1: "7be8ea5487d8e1f6f5c8d5b7dac189e47fd598ad" as string,
+  sha1: "0aa0bd863e7fb53be900a0f356f0b820b07c6355" as string,
   source: `local state, history = KEYS[1], KEYS[2]
 local limit = tonumber(ARGV[1])
 local unpack = table.unpack or unpack
 local jobFields = {
   "format", "version", "definition", "next", "cursor", "paused", "removed",
-  "open", "openDue", "attempts", "token", "runner", "started", "held", "finished",
+  "open", "openDue", "attempts", "token", "runner", "started", "held", "finished", "left", "failure",
 }
 local job = {}
 for index, value in ipairs(redis.call("HMGET", state, unpack(jobFields))) do
@@ -372,7 +416,7 @@ export const remove = {
   args: ["notAfterUs", "keepMs", "buriedMs"],
   rest: null,
   replies: ["format", "too-late", "removed", "absent"],
-  sha1: "0d17732f8386658f38a4eea8610f7197a9848a4a" as string,
+  sha1: "90c27e1342a74f3ea297906a7e3ff684acfb87ce" as string,
   source: `local state, waiting, history, answer = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local notAfterUs, keepMs, buriedMs = tonumber(ARGV[1]), ARGV[2], ARGV[3]
 local time = redis.call("TIME")
@@ -384,7 +428,7 @@ end
 local unpack = table.unpack or unpack
 local jobFields = {
   "format", "version", "definition", "next", "cursor", "paused", "removed",
-  "open", "openDue", "attempts", "token", "runner", "started", "held", "finished",
+  "open", "openDue", "attempts", "token", "runner", "started", "held", "finished", "left", "failure",
 }
 local job = {}
 for index, value in ipairs(redis.call("HMGET", state, unpack(jobFields))) do
@@ -416,7 +460,7 @@ export const steer = {
   args: ["notAfterUs", "keepMs", "verb", "expected", "next"],
   rest: null,
   replies: ["format", "too-late", "paused", "resumed", "absent", "moved"],
-  sha1: "89b3077851d1422c7c998446948d286868858539" as string,
+  sha1: "392a413a657fab2fa35b0519fd3b99a723d363b4" as string,
   source: `local state, answer = KEYS[1], KEYS[2]
 local notAfterUs, keepMs, verb, expected, next = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local time = redis.call("TIME")
@@ -428,7 +472,7 @@ end
 local unpack = table.unpack or unpack
 local jobFields = {
   "format", "version", "definition", "next", "cursor", "paused", "removed",
-  "open", "openDue", "attempts", "token", "runner", "started", "held", "finished",
+  "open", "openDue", "attempts", "token", "runner", "started", "held", "finished", "left", "failure",
 }
 local job = {}
 for index, value in ipairs(redis.call("HMGET", state, unpack(jobFields))) do

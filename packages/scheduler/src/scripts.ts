@@ -98,6 +98,8 @@ export type Beginning =
       readonly attempts: number;
       readonly runner: string;
       readonly startedAtMs: number;
+      /** As `encodeFailure` wrote it, or "". */
+      readonly failureText: string;
     }
   | { readonly kind: "held"; readonly delayMs: number }
   | { readonly kind: "wait" | "lost" | "stale" };
@@ -119,6 +121,7 @@ export const beginScript: Script<typeof lua.begin, Beginning> = defineScript(
       attempts: fields.integer(),
       runner: fields.text(),
       startedAtMs: nowMsOf(fields),
+      failureText: fields.text(),
     }),
     held: (fields) => ({ kind: "held", delayMs: fields.integer() }),
     wait: () => ({ kind: "wait" }),
@@ -126,6 +129,9 @@ export const beginScript: Script<typeof lua.begin, Beginning> = defineScript(
     stale: () => ({ kind: "stale" }),
   }),
 );
+
+/** Ends an attempt whose occurrence goes on. */
+export const leaveScript: Script<typeof lua.leave, "left"> = defineScript(lua.leave, words("left"));
 
 /** What became of the ending of an occurrence. */
 export type Ending = { readonly kind: "recorded"; readonly head: string } | { readonly kind: "lost" };

@@ -86,7 +86,8 @@ describe("the network", () => {
     held.release();
     expect(await desk.event("lost")).toMatchObject({ attempt: 1 });
     await desk.event("completed");
-    expect(began).toEqual([{ attempt: 2, aborted: false }]);
+    // The first one is given back, unless the second had been counted by then.
+    expect(began).toMatchObject([{ aborted: false }]);
   });
 
   it("C1 a handler that throws because its lease has ended has not failed: the run is lost, and that is said", async () => {

@@ -132,6 +132,77 @@ describe("finish", () => {
     expect(await store.finish("now-op", 11, "exhausted", `"later"`)).toEqual({ kind: "recorded", head: "" });
     expect(await redis.lrange(store.keys.history, 0, -1)).toEqual([`"later"`]);
   });
+
+  it("K1 a repeat is answered as before, also when later occurrences have ended since", async () => {
+    await using desk = new Desk();
+    const { store } = await stored(desk);
+    for (const [token, id] of ["now-a", "now-b", "now-c"].entries()) {
+      await store.enqueue(id, id, "queue");
+      await store.begin(id, token + 1, definition);
+      expect(await store.finish(id, token + 1, "ended", `"${id}"`)).toMatchObject({ kind: "recorded" });
+    }
+    expect(await store.finish("now-a", 1, "ended", `"now-a"`)).toMatchObject({ kind: "recorded" });
+    expect(await store.finish("now-a", 1, "ended", `"another ending"`)).toEqual({ kind: "lost" });
+    expect((await store.recall())?.records).toEqual([`"now-c"`, `"now-b"`, `"now-a"`]);
+  });
+});
+
+describe("leave", () => {
+  const failure = { attempt: 1, why: "threw", durationMs: 5, error: "Error: no" } as const;
+
+  it("C1 takes back an attempt that never began, once, however often it is asked", async () => {
+    await using desk = new Desk();
+    const { store } = await stored(desk);
+    await store.enqueue("op", "now-op", "queue");
+    await store.begin("now-op", 10, definition);
+    for (let time = 0; time < 2; time += 1) await store.leave("now-op", 10, null);
+    expect((await liveView(store)).open).toBe("now-op");
+    expect(await store.begin("now-op", 11, definition)).toMatchObject({ kind: "run", attempt: 1 });
+    expect(await store.begin("now-op", 12, definition)).toMatchObject({ kind: "run", attempt: 2 });
+  });
+
+  it("K1 a begin that arrives after its delivery has left begins nothing", async () => {
+    await using desk = new Desk();
+    const { store } = await stored(desk);
+    await store.enqueue("op", "now-op", "queue");
+    await store.leave("now-op", 10, null);
+    expect(await store.begin("now-op", 10, definition)).toEqual({ kind: "lost" });
+    expect(await store.begin("now-op", 11, definition)).toMatchObject({ kind: "run", attempt: 1 });
+  });
+
+  it("C1 takes nothing from a later delivery, from another occurrence, or from a job that is gone", async () => {
+    await using desk = new Desk();
+    const { redis, store } = await stored(desk);
+    await store.enqueue("op", "now-op", "queue");
+    await store.begin("now-op", 10, definition);
+    await store.begin("now-op", 11, definition);
+    await store.leave("now-op", 10, null);
+    await store.leave("now-other", 11, null);
+    expect(await store.begin("now-op", 12, definition)).toMatchObject({ kind: "run", attempt: 3 });
+    await store.remove("remove");
+    await store.leave("now-op", 12, null);
+    expect(await redis.hget(store.keys.state, "left")).toBe("11");
+    await redis.del(store.keys.state);
+    await store.leave("now-op", 12, null);
+    expect(await redis.exists(store.keys.state)).toBe(0);
+  });
+
+  it("keeps the failure of an attempt for whoever finds none left, and forgets it with the occurrence", async () => {
+    await using desk = new Desk();
+    const { store } = await stored(desk);
+    const once = definitionOf({ attemptsMax: 1 });
+    for (const [id, token] of [
+      ["now-a", 10],
+      ["now-b", 20],
+    ] as const) {
+      await store.enqueue(id, id, "queue");
+      await store.begin(id, token, definition);
+      if (id === "now-a") await store.leave(id, token, failure);
+      const found = await store.begin(id, token + 1, once);
+      expect(found).toMatchObject({ kind: "exhausted", failureText: id === "now-a" ? JSON.stringify(failure) : "" });
+      expect(await store.finish(id, token + 1, "exhausted", `"${id}"`)).toMatchObject({ kind: "recorded" });
+    }
+  });
 });
 
 describe("steer", () => {

@@ -16,10 +16,11 @@ REPLIES
   {"format", format}
   {"too-late", now}
   {"run", now, due, attempt}
-  {"exhausted", now, due, attempts, runner, started}  no attempt is left; runner and start of the last one
+  {"exhausted", now, due, attempts, runner, started, failure}  no attempt is left; runner and start of the last one, and the last failure
+                                                               that its runner put on record, or ""
   {"held", ms}  the one before counts as under way for so long
   {"wait"}      another one goes first, or the job is paused
-  {"lost"}      a later delivery has begun
+  {"lost"}      a later delivery has begun, or this one has left
   {"stale"}     it has ended, or was never admitted
 ]]
 local state, waiting = KEYS[1], KEYS[2]
@@ -31,6 +32,8 @@ local attemptsMax, atLeastUs = tonumber(ARGV[5]), tonumber(ARGV[6])
 -- @include held
 if not job.format or job.removed then
   return { "stale" }
+elseif job.left == token then
+  return { "lost" }
 end
 local score = redis.call("ZSCORE", waiting, id)
 local due, attempt
@@ -40,7 +43,7 @@ if job.open == id then
   elseif tonumber(token) < tonumber(job.token) then
     return { "lost" }
   elseif tonumber(job.attempts) >= attemptsMax then
-    return { "exhausted", nowText, job.openDue, tonumber(job.attempts), job.runner, job.started }
+    return { "exhausted", nowText, job.openDue, tonumber(job.attempts), job.runner, job.started, job.failure or "" }
   end
   due, attempt = job.openDue, tonumber(job.attempts) + 1
 elseif not score then

@@ -42,7 +42,7 @@ if tonumber(next) <= tonumber(job.cursor or 0) then
   return { "moved" }
 end
 if job.removed then
-  redis.call("HDEL", state, "removed", "open", "openDue", "attempts", "runner", "started", "held")
+  redis.call("HDEL", state, "removed", "open", "openDue", "attempts", "runner", "started", "held", "failure")
 end
 redis.call("HSET", state, "format", "1", "version", version, "definition", definition, "next", next)
 redis.call("HSETNX", state, "cursor", "0")

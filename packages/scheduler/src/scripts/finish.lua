@@ -1,6 +1,6 @@
 --[[
 finish: records that an occurrence has ended, once: only for the delivery that began it, or for a later one that found no attempt left
-(C1). Safe to repeat: the token of the last ending is remembered.
+(C1). Safe to repeat: the token of the last ending is remembered, and earlier ones stand in the history.
 
 KEYS
   state    HASH  the record
@@ -26,7 +26,7 @@ local record, historyMax = ARGV[5], tonumber(ARGV[6])
 -- @include bound
 -- @include job
 local head = redis.call("ZRANGE", waiting, 0, 0)[1] or ""
-if job.finished == token then
+if job.finished == token or (job.open ~= id and redis.call("LPOS", history, record)) then
   return { "recorded", head }
 elseif job.open ~= id or job.removed then
   return { "lost" }
@@ -36,7 +36,7 @@ elseif verb ~= "ended" and tonumber(token) <= tonumber(job.token) then
   return { "lost" }
 end
 redis.call("LLEN", history)
-redis.call("HDEL", state, "open", "openDue", "attempts", "runner")
+redis.call("HDEL", state, "open", "openDue", "attempts", "runner", "failure")
 redis.call("HSET", state, "token", token, "finished", token)
 redis.call("LPUSH", history, record)
 redis.call("LTRIM", history, 0, historyMax - 1)
