@@ -616,10 +616,11 @@ export const release = {
   args: ["notAfterUs", "owner", "retentionMs", "sealMs", "rules"],
   rest: null,
   replies: ["released", "lost", "newer-format", "too-late"],
-  sha1: "ea95c6041cae0b6e7842ed6bb81e6b7d1dfe8999" as string,
+  sha1: "602acbf5632ebaa55b3e1a6f24209e8ee81f9bb5" as string,
   source: `local lease, queue, seen = KEYS[1], KEYS[2], KEYS[3]
-local notAfterUs, owner, sealMs, rules = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[4]), ARGV[5]
-local retentionMs = math.max(tonumber(ARGV[3]), sealMs)
+local notAfterUs, owner, retentionMs = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
+local sealMs, rules = tonumber(ARGV[4]), ARGV[5]
+retentionMs = math.max(retentionMs, sealMs)
 local time = redis.call("TIME")
 local nowUs = time[1] * 1000000 + time[2]
 local nowText = time[1] .. string.sub("00000" .. time[2], -6)

@@ -19,9 +19,10 @@ REPLIES
   {"too-late", now}  nothing was done
 ]]
 local lease, queue, seen = KEYS[1], KEYS[2], KEYS[3]
-local notAfterUs, owner, sealMs, rules = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[4]), ARGV[5]
+local notAfterUs, owner, retentionMs = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
+local sealMs, rules = tonumber(ARGV[4]), ARGV[5]
 -- What flags the record stays for as long as the seal (K1).
-local retentionMs = math.max(tonumber(ARGV[3]), sealMs)
+retentionMs = math.max(retentionMs, sealMs)
 
 -- @include time
 -- @include bound
