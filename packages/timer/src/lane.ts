@@ -80,7 +80,7 @@ export class Lane {
             limit: sent.limit,
             leaseUs: sent.leaseMs * 1_000,
             ackCount: sent.acknowledged.length,
-            acks: acknowledgements(sent.acknowledged, open.keepUs),
+            acks: acknowledgements(sent.acknowledged),
           },
           { operation: `timer.claim ${name}`, operationId: `${this.#name}.${this.#sequence}`, timeoutMs },
         );
@@ -92,13 +92,13 @@ export class Lane {
   }
 }
 
-function acknowledgements(firings: readonly LiveFiring<unknown>[], keepUs: number): string[] {
+function acknowledgements(firings: readonly LiveFiring<unknown>[]): string[] {
   const list: string[] = [];
   for (const [leaseEnd, run] of runsOf(firings, ({ batch }) => batch.leaseEnd)) {
     list.push(leaseEnd, String(run.length));
     for (const { id } of run) list.push(id);
-    // Only an operation that can still be repeated is worth remembering.
-    for (const { batch, record } of run) list.push(record.generation > batch.nowUs - keepUs ? record.head : "");
+    // From now on the operation that set the timer is remembered for as long as anything that has ended (K1).
+    for (const { record } of run) list.push(record.head);
   }
   return list;
 }

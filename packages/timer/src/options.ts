@@ -17,8 +17,9 @@ export interface TimerOptions<Payload> extends CommonOptions<TimerEvent> {
   /** Furthest deadline from now in milliseconds. Default 366 days. */
   readonly delayMaxMs?: number | undefined;
   /**
-   * How long the server remembers what has ended, in milliseconds, 1,000 to 86,400,000: so long may an operation be repeated after its
-   * timer has ended, and so far may `asOfMs` of `reconcile` lie in the past. Default 60,000.
+   * How long the server remembers what has ended, in milliseconds, 1,000 to 86,400,000: so long may an operation be repeated after the
+   * timer that it set has ended, or after it was answered if it set none, and so far may `asOfMs` of `reconcile` lie in the past. The
+   * longest time of all clients counts. Default 60,000.
    */
   readonly rememberMs?: number | undefined;
 }

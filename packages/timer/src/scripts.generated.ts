@@ -7,7 +7,7 @@ export const cancel = {
   args: ["layout", "notAfterUs"],
   rest: "items",
   replies: ["layout", "too-late", "cancelled"],
-  sha1: "36094492b6639bcc9a3c821c1dd3cdabc4103469" as string,
+  sha1: "be19ecbd93dbb6d7110c99249e411648dd5d9132" as string,
   source: `local due, data, notes, later, state, memoryA, memoryB = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
 local layout, notAfterUs = ARGV[1], tonumber(ARGV[2])
 local itemsAt = 3
@@ -133,15 +133,12 @@ local function operationIn(body)
   return string.sub(body, 1, string.find(body, " ", 1, true) - 1)
 end
 local function keepAnswer(id, record)
-  if generationOf(record) > nowUs - keepUs then
-    memorize("o" .. operationOf(record) .. " " .. id, answerOf(record))
-  end
+  memorize("o" .. operationOf(record) .. " " .. id, answerOf(record))
 end
 local removed, installedScores, installedRecords, followedIds = {}, {}, {}, {}, {}
 local function conclude(id, record, following)
   if not following then
-    local young = record and generationOf(record) > nowUs - keepUs
-    memorize("i" .. id, young and nowText .. " " .. headOf(record) or nowText)
+    memorize("i" .. id, record and nowText .. " " .. headOf(record) or nowText)
     removed[#removed + 1] = id
     return
   end
@@ -1014,15 +1011,15 @@ return { "draining", layout, kept[2] }
 ` as string,
 } as const;
 
-/** Learns the form in which a shard is kept, or founds it; makes known how long this client's requests can be on their way. A request is refused unless it carries the layout that was learned here, so the longest bound on record covers every request that can still arrive. The layout holds the time of founding: what was sent before the shard was lost or moved is refused afterwards. */
+/** Learns the form in which a shard is kept, or founds it; makes known how long this client's requests can be on their way, and how long it wants what has ended to be remembered. A request is refused unless it carries the layout that was learned here, so the longest bound on record covers every request that can still arrive. The layout holds the time of founding: what was sent before the shard was lost or moved is refused afterwards. Whoever raises the time for which the shard remembers keeps what it remembers by now for as long (T5, K1). What was forgotten under the shorter time is not known any more, and reconcile is not to guess about it (T2). */
 export const open = {
   name: "timer.open",
-  keys: ["due", "state"],
+  keys: ["due", "state", "memoryA", "memoryB"],
   args: ["notAfterUs", "shards", "boundUs", "keepUs", "found"],
   rest: null,
   replies: ["too-late", "opened", "absent", "other", "moving"],
-  sha1: "f8dbf755767a6302dad58ff0ce0b09b8cd6b8eed" as string,
-  source: `local due, state = KEYS[1], KEYS[2]
+  sha1: "759b800f9b5ee9ee29759d020fbcedb4ef394e5e" as string,
+  source: `local due, state, memoryA, memoryB = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local notAfterUs = tonumber(ARGV[1])
 local shards, boundUs, keepUs, found = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
 local time = redis.call("TIME")
@@ -1031,7 +1028,7 @@ local nowText = time[1] .. string.sub("00000" .. time[2], -6)
 if nowUs > notAfterUs then
   return { "too-late", nowText }
 end
-local kept = redis.call("HMGET", state, "layout", "boundUs", "keepUs", "moving")
+local kept = redis.call("HMGET", state, "layout", "boundUs", "keepUs", "moving", "movedUs")
 local layout = kept[1]
 if not layout then
   if found ~= "1" then
@@ -1053,10 +1050,19 @@ end
 if boundUs ~= tonumber(kept[2]) or keepUs ~= tonumber(kept[3]) then
   redis.call("HSET", state, "boundUs", string.format("%.0f", boundUs), "keepUs", string.format("%.0f", keepUs))
 end
-if kept[4] then
-  return { "moving", nowText, layout, string.format("%.0f", keepUs), kept[4] }
+local keptUs = tonumber(kept[3] or keepUs)
+if keepUs > keptUs then
+  redis.call("PEXPIRE", memoryA, string.format("%.0f", keepUs * 3 / 1000))
+  redis.call("PEXPIRE", memoryB, string.format("%.0f", keepUs * 3 / 1000))
+  redis.call("HSET", state, "movedUs", string.format("%.0f", math.max(tonumber(kept[5] or 0), nowUs - keptUs * 2)))
+  if redis.call("EXISTS", memoryA, memoryB) == 0 then
+    redis.call("HSET", state, "sideUs", "0")
+  end
 end
-return { "opened", nowText, layout, string.format("%.0f", keepUs) }
+if kept[4] then
+  return { "moving", nowText, layout, kept[4] }
+end
+return { "opened", nowText, layout }
 ` as string,
 } as const;
 
@@ -1094,7 +1100,7 @@ export const reap = {
   args: ["layout", "notAfterUs", "limit", "attemptsMax", "leaseUs", "error"],
   rest: null,
   replies: ["layout", "too-late", "reaped"],
-  sha1: "4d9395504fc113974ca0d12b7b333dbd977711be" as string,
+  sha1: "d95117b4c078987b2e15992ba0e6edbfa8d219a9" as string,
   source: `local due, data, notes, later, state = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local memoryA, memoryB, dead, deadData = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local layout, notAfterUs, limit, attemptsMax = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -1218,15 +1224,12 @@ local function operationIn(body)
   return string.sub(body, 1, string.find(body, " ", 1, true) - 1)
 end
 local function keepAnswer(id, record)
-  if generationOf(record) > nowUs - keepUs then
-    memorize("o" .. operationOf(record) .. " " .. id, answerOf(record))
-  end
+  memorize("o" .. operationOf(record) .. " " .. id, answerOf(record))
 end
 local removed, installedScores, installedRecords, followedIds = {}, {}, {}, {}, {}
 local function conclude(id, record, following)
   if not following then
-    local young = record and generationOf(record) > nowUs - keepUs
-    memorize("i" .. id, young and nowText .. " " .. headOf(record) or nowText)
+    memorize("i" .. id, record and nowText .. " " .. headOf(record) or nowText)
     removed[#removed + 1] = id
     return
   end
@@ -1367,7 +1370,7 @@ export const redrive = {
   args: ["layout", "notAfterUs", "publish", "id", "operation"],
   rest: null,
   replies: ["layout", "too-late", "redriven"],
-  sha1: "2cc624a3171a4814c3e3d5e47d80cfe0844536d1" as string,
+  sha1: "4a6b60c27e58ab4c6a58402fc948154a623c843f" as string,
   source: `local due, data, notes, later, state = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local memoryA, memoryB, dead, deadData, wake = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local layout, notAfterUs, publish, id, operation = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4], ARGV[5]
@@ -1499,9 +1502,7 @@ local function operationIn(body)
   return string.sub(body, 1, string.find(body, " ", 1, true) - 1)
 end
 local function keepAnswer(id, record)
-  if generationOf(record) > nowUs - keepUs then
-    memorize("o" .. operationOf(record) .. " " .. id, answerOf(record))
-  end
+  memorize("o" .. operationOf(record) .. " " .. id, answerOf(record))
 end
 local generation = nextToken(shard[2])
 local bornMs = math.floor(tonumber(generation) / 1000)
@@ -1652,7 +1653,7 @@ export const restore = {
   args: ["layout", "notAfterUs", "publish", "asOfUs"],
   rest: "items",
   replies: ["layout", "too-late", "window", "restored"],
-  sha1: "fcf0971a81155ed4712877b03ca8f0d6c4de373f" as string,
+  sha1: "43652654389a5a02aa46d71e0e77e3d8d8bd2d8d" as string,
   source: `local due, data, notes, later, state, memoryA, memoryB, dead, wake =
   KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local layout, notAfterUs, publish, asOfUs = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
@@ -1785,9 +1786,7 @@ local function operationIn(body)
   return string.sub(body, 1, string.find(body, " ", 1, true) - 1)
 end
 local function keepAnswer(id, record)
-  if generationOf(record) > nowUs - keepUs then
-    memorize("o" .. operationOf(record) .. " " .. id, answerOf(record))
-  end
+  memorize("o" .. operationOf(record) .. " " .. id, answerOf(record))
 end
 local generation = nextToken(shard[2])
 local bornMs = math.floor(tonumber(generation) / 1000)
@@ -1940,7 +1939,7 @@ export const schedule = {
   args: ["layout", "sentUs", "knownUs", "notAfterUs", "publish", "pendingMax", "delayMaxMs"],
   rest: "items",
   replies: ["layout", "too-late", "scheduled"],
-  sha1: "8e7d27c9396a93b4f15ed7329d39357c0dcfc357" as string,
+  sha1: "eae375d2217d5f2d0f7d11b05d0247d059a883c7" as string,
   source: `local due, data, notes, later, state, memoryA, memoryB, wake =
   KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local layout, sentUs, knownUs, notAfterUs, publish = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
@@ -2074,9 +2073,7 @@ local function operationIn(body)
   return string.sub(body, 1, string.find(body, " ", 1, true) - 1)
 end
 local function keepAnswer(id, record)
-  if generationOf(record) > nowUs - keepUs then
-    memorize("o" .. operationOf(record) .. " " .. id, answerOf(record))
-  end
+  memorize("o" .. operationOf(record) .. " " .. id, answerOf(record))
 end
 local generation = nextToken(shard[2])
 local bornMs = math.floor(tonumber(generation) / 1000)
@@ -2283,7 +2280,7 @@ export const settle = {
   args: ["layout", "notAfterUs", "publish"],
   rest: "items",
   replies: ["layout", "too-late", "settled"],
-  sha1: "53bb5b967f684c281911866ca901680a056bd566" as string,
+  sha1: "f82e9be11c7418b22625d020b3d257d69efae9a7" as string,
   source: `local due, data, notes, later, state = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local memoryA, memoryB, dead, deadData, wake = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local layout, notAfterUs, publish = ARGV[1], tonumber(ARGV[2]), ARGV[3]
@@ -2407,15 +2404,12 @@ local function operationIn(body)
   return string.sub(body, 1, string.find(body, " ", 1, true) - 1)
 end
 local function keepAnswer(id, record)
-  if generationOf(record) > nowUs - keepUs then
-    memorize("o" .. operationOf(record) .. " " .. id, answerOf(record))
-  end
+  memorize("o" .. operationOf(record) .. " " .. id, answerOf(record))
 end
 local removed, installedScores, installedRecords, followedIds = {}, {}, {}, {}, {}
 local function conclude(id, record, following)
   if not following then
-    local young = record and generationOf(record) > nowUs - keepUs
-    memorize("i" .. id, young and nowText .. " " .. headOf(record) or nowText)
+    memorize("i" .. id, record and nowText .. " " .. headOf(record) or nowText)
     removed[#removed + 1] = id
     return
   end

@@ -25,7 +25,6 @@ export type OpenReply =
       readonly kind: "opened";
       readonly nowUs: number;
       readonly layout: string;
-      readonly keepUs: number;
       /** Set while running firings end before timers move to so many shards. */
       readonly movingTo: number | undefined;
     }
@@ -39,14 +38,12 @@ export const openScript: Script<typeof lua.open, OpenReply> = defineScript(lua.o
       kind: "opened",
       nowUs: fields.integer(),
       layout: fields.text(),
-      keepUs: fields.integer(),
       movingTo: undefined,
     }),
     moving: (fields) => ({
       kind: "opened",
       nowUs: fields.integer(),
       layout: fields.text(),
-      keepUs: fields.integer(),
       movingTo: fields.integer(),
     }),
     absent: () => ({ kind: "absent" }),

@@ -19,8 +19,6 @@ export interface OpenShard {
   readonly keys: ShardKeys;
   /** What every request carries; another one is refused. */
   readonly layout: string;
-  /** How long the shard remembers what has ended, in microseconds. */
-  readonly keepUs: number;
   /** Set while running firings end before timers move to so many shards. */
   readonly movingTo: number | undefined;
 }
@@ -160,8 +158,8 @@ export class ShardAccess {
   #accept(shard: number, reply: OpenReply): OpenShard {
     switch (reply.kind) {
       case "opened": {
-        const { layout, keepUs, movingTo } = reply;
-        const open = { index: shard, keys: this.keys(shard), layout, keepUs, movingTo };
+        const { layout, movingTo } = reply;
+        const open = { index: shard, keys: this.keys(shard), layout, movingTo };
         // The layout ends with the time of founding: when that is now, nothing was there.
         if (reply.layout.endsWith(`:${reply.nowUs}`)) this.#onFounded(shard);
         this.#open[shard] = open;

@@ -18,7 +18,8 @@ const lease: ScriptShard["lease"] = (...given) => shard.lease(...given);
 describe("scripts", () => {
   it("open founds once, grows its bounds, and refuses another number of shards", async () => {
     const again = await call(lua.open, { shards: 1, boundUs: 90_000_000, keepUs: 1, found: "1" });
-    expect(again.slice(2)).toEqual([shard.layout, "90000000"]);
+    expect(again).toEqual(["opened", again[1], shard.layout]);
+    expect(await shard.redis.hmget(shard.keys.state, "boundUs", "keepUs")).toEqual(["90000000", "90000000"]);
     expect(await call(lua.open, { shards: 2, boundUs: 1, keepUs: 1, found: "1" })).toEqual(["other", shard.layout]);
     shard.keys = shardKeys("holdfast", "nobody", 0);
     expect(await call(lua.open, { shards: 1, boundUs: 1, keepUs: 1, found: "0" })).toEqual(["absent"]);

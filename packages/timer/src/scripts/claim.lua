@@ -21,7 +21,7 @@ ARGV
   leaseUs     length of a lease
   ackCount    number of acknowledgements
   acks...     runs of acknowledgements with the same end of lease: that end, their number, their ids, then the heads of their records,
-              empty where a record is not young; no id twice
+              empty where a record cannot be read; no id twice
 REPLIES
   {"layout", layout}
   {"too-late", now}

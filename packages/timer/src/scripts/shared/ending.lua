@@ -2,7 +2,7 @@
 ending: ends the running generation of timers: what follows it takes its place, else the timer is gone and its end is remembered.
 
 Needs
-  nowText, unpack, memorize, keepUs, nowUs, generationOf, headOf, keepAnswer
+  nowText, unpack, memorize, headOf, keepAnswer
   due, data, notes, later
 Gives
   conclude(id, record, following)  collects the end of one timer; record and following may be false
@@ -13,8 +13,7 @@ local removed, installedScores, installedRecords, followedIds = {}, {}, {}, {}, 
 
 local function conclude(id, record, following)
   if not following then
-    local young = record and generationOf(record) > nowUs - keepUs
-    memorize("i" .. id, young and nowText .. " " .. headOf(record) or nowText)
+    memorize("i" .. id, record and nowText .. " " .. headOf(record) or nowText)
     removed[#removed + 1] = id
     return
   end

@@ -3,8 +3,8 @@ memory: what has just ended, in two hashes that take turns: each is emptied by o
 purged one by one. A record is kept for one turn at least (keepUs) and two at most.
 
 Fields
-  "i" id                 mark: when the timer ended in any way (reconcile), and, if what had set it can still be repeated, a space and the
-                         head of its record (K1)
+  "i" id                 mark: when the timer ended in any way (reconcile), and, if something had set it, a space and the head of its
+                         record, so that a repeat of that operation finds its answer (K1)
   "o" operation " " id   the answer that an operation got (K1)
   "x" id                 when the timer was cancelled (T5)
   "w" worker lane        the last request of a worker's lane (K7)

@@ -5,15 +5,14 @@ The generation has 10 digits to the base of 36, enough until 2085. With decimal 
 server's memory.
 
 Needs
-  nowUs           from time
-  memorize, keepUs  from memory
+  memorize  from memory
 Gives
   generationOf(record)  number
   answerOf(record)      the record up to the first space
   operationOf(record)
   headOf(record)        both, and the space between them
   operationIn(body)     body is a record without its answer
-  keepAnswer(id, record)  an operation whose timer ends or is overtaken while a repeat of it can still arrive is remembered (K1)
+  keepAnswer(id, record)  the operation of a timer that ends or is overtaken is remembered, however long ago it was (K1)
 ]]
 local function generationOf(record)
   return tonumber(string.sub(record, 2, 11), 36)
@@ -37,7 +36,5 @@ local function operationIn(body)
 end
 
 local function keepAnswer(id, record)
-  if generationOf(record) > nowUs - keepUs then
-    memorize("o" .. operationOf(record) .. " " .. id, answerOf(record))
-  end
+  memorize("o" .. operationOf(record) .. " " .. id, answerOf(record))
 end
