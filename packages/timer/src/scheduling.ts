@@ -2,7 +2,7 @@
  * Sends schedules and cancellations: those of one tick share a script per shard, `scheduleMany` goes out in large scripts. Each item has
  * its own operation id and its own answer.
  */
-import { Coalescer, OutcomeUnknownError } from "@holdfast/core";
+import { Coalescer, OutcomeUnknownError, UnexpectedReplyError } from "@holdfast/core";
 import { chunksOf } from "./chunks.ts";
 import type { Chunk } from "./chunks.ts";
 import { PendingLimitError, SupersededError } from "./errors.ts";
@@ -114,7 +114,8 @@ export class Scheduling {
         `at must lie within delayMaxMs (${delayMaxMs}) from now on the server's clock, got ${item.when.slice(2)}`,
       );
     }
-    return new TypeError(`${resource}: the stored answer ${JSON.stringify(answer)} is not understood`);
+    const expected = answer === "u" ? "a timer of this version under its id" : "an answer of this version";
+    return new UnexpectedReplyError(`timer.schedule ${item.id}`, expected, answer === "u" ? "another text" : answer);
   }
 
   /** Sends one script of scheduleMany; what was refused for a cancellation goes once more, as in `one`. */

@@ -7,7 +7,7 @@ export const cancel = {
   args: ["layout", "notAfterUs"],
   rest: "items",
   replies: ["layout", "too-late", "cancelled"],
-  sha1: "be19ecbd93dbb6d7110c99249e411648dd5d9132" as string,
+  sha1: "0e284da007136ef5e2884ad402fcb8dbc9933e14" as string,
   source: `local due, data, notes, later, state, memoryA, memoryB = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
 local layout, notAfterUs = ARGV[1], tonumber(ARGV[2])
 local itemsAt = 3
@@ -71,7 +71,7 @@ end
 local function keepMark(id, mark)
   if mark and #mark > timeEnd then
     local space = string.find(mark, " ", timeEnd + 2, true)
-    memorize("o" .. string.sub(mark, space + 1) .. " " .. id, string.sub(mark, timeEnd + 2, space - 1))
+    memorize("s" .. string.sub(mark, space + 1) .. " " .. id, string.sub(mark, timeEnd + 2, space - 1))
   end
 end
 local function remember()
@@ -116,41 +116,41 @@ end
 local function makeNote(attempts, suspect, cancelled, token)
   return string.format("%04d", attempts) .. (suspect and "s" or "-") .. (cancelled and "c" or "-") .. token
 end
-local function generationOf(record)
-  return tonumber(string.sub(record, 2, 11), 36)
+local function answerAndOperation(record)
+  return string.match(record or "", "^([srf]%w%w%w%w%w%w%w%w%w%w%-?%d+) (%S+) ")
 end
-local function answerOf(record)
-  return string.sub(record, 1, string.find(record, " ", 1, true) - 1)
+local function generationOf(answer)
+  return tonumber(string.sub(answer, 2, 11), 36)
 end
-local function operationOf(record)
-  local from = string.find(record, " ", 1, true)
-  return string.sub(record, from + 1, string.find(record, " ", from + 1, true) - 1)
-end
-local function headOf(record)
-  return string.sub(record, 1, string.find(record, " ", string.find(record, " ", 1, true) + 1, true) - 1)
+local function dueMsAndRecord(following)
+  return string.match(following or "", "^(%d+) (.*)$")
 end
 local function operationIn(body)
   return string.sub(body, 1, string.find(body, " ", 1, true) - 1)
 end
 local function keepAnswer(id, record)
-  memorize("o" .. operationOf(record) .. " " .. id, answerOf(record))
+  local answer, operation = answerAndOperation(record)
+  if answer then
+    memorize("s" .. operation .. " " .. id, answer)
+  end
 end
 local removed, installedScores, installedRecords, followedIds = {}, {}, {}, {}, {}
 local function conclude(id, record, following)
-  if not following then
-    memorize("i" .. id, record and nowText .. " " .. headOf(record) or nowText)
+  local dueMs, nextRecord = dueMsAndRecord(following)
+  if not nextRecord then
+    local answer, operation = answerAndOperation(record)
+    memorize("i" .. id, answer and nowText .. " " .. answer .. " " .. operation or nowText)
     removed[#removed + 1] = id
     return
   end
   if record then
     keepAnswer(id, record)
   end
-  local space = string.find(following, " ", 1, true)
   local count = #installedScores
-  installedScores[count + 1] = string.sub(following, 1, space - 1) .. "000"
+  installedScores[count + 1] = dueMs .. "000"
   installedScores[count + 2] = id
   installedRecords[count + 1] = id
-  installedRecords[count + 2] = string.sub(following, space + 1)
+  installedRecords[count + 2] = nextRecord
   followedIds[#followedIds + 1] = id
 end
 local function writeEnds()
@@ -169,7 +169,7 @@ end
 local ids, fields = {}, {}
 for at = itemsAt, #ARGV, 2 do
   ids[#ids + 1] = ARGV[at]
-  fields[#fields + 1] = "o" .. ARGV[at + 1] .. " " .. ARGV[at]
+  fields[#fields + 1] = "c" .. ARGV[at + 1] .. " " .. ARGV[at]
 end
 local scores = redis.call("ZMSCORE", due, unpack(ids))
 local noted = redis.call("HMGET", notes, unpack(ids))
@@ -191,9 +191,9 @@ for index, id in ipairs(ids) do
       answers[index] = "cancelled"
       conclude(id, records[index], false)
     end
-    local following = followings[index]
-    if following then
-      keepAnswer(id, string.sub(following, string.find(following, " ", 1, true) + 1))
+    if followings[index] then
+      local _, nextRecord = dueMsAndRecord(followings[index])
+      keepAnswer(id, nextRecord)
       forgotten[#forgotten + 1] = id
     end
     memorize("x" .. id, nowText)
@@ -205,8 +205,8 @@ if #forgotten > 0 then
 end
 writeEnds()
 if #marked > 0 then
-  redis.call("HSET", notes, unpack(marked))
   redis.call("HDEL", state, "plain")
+  redis.call("HSET", notes, unpack(marked))
 end
 remember()
 return { "cancelled", nowText, answers }
@@ -220,7 +220,7 @@ export const claim = {
   args: ["layout", "notAfterUs", "lane", "sequence", "limit", "leaseUs", "ackCount"],
   rest: "acks",
   replies: ["layout", "too-late", "outrun", "claimed"],
-  sha1: "bbc43e615a8df13ff25e45699ab9e20e41078246" as string,
+  sha1: "58951cf4b04aeaec1772a562d23f75e98158f94b" as string,
   source: `local due, data, notes, later, state, memoryA, memoryB = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
 local layout, notAfterUs, lane, sequence = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
 local limit, leaseUs, ackCount = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
@@ -288,7 +288,7 @@ end
 local function keepMark(id, mark)
   if mark and #mark > timeEnd then
     local space = string.find(mark, " ", timeEnd + 2, true)
-    memorize("o" .. string.sub(mark, space + 1) .. " " .. id, string.sub(mark, timeEnd + 2, space - 1))
+    memorize("s" .. string.sub(mark, space + 1) .. " " .. id, string.sub(mark, timeEnd + 2, space - 1))
   end
 end
 local function remember()
@@ -583,7 +583,7 @@ export const drop = {
   args: ["layout", "notAfterUs", "id", "operation"],
   rest: null,
   replies: ["layout", "too-late", "dropped"],
-  sha1: "6f7bab198876544f4a8e88f0c1ac695df07c155a" as string,
+  sha1: "b369666ee8d18abd318cbc2814ae4c0e69347481" as string,
   source: `local state, memoryA, memoryB, dead, deadData = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local layout, notAfterUs, id, operation = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
 local time = redis.call("TIME")
@@ -646,7 +646,7 @@ end
 local function keepMark(id, mark)
   if mark and #mark > timeEnd then
     local space = string.find(mark, " ", timeEnd + 2, true)
-    memorize("o" .. string.sub(mark, space + 1) .. " " .. id, string.sub(mark, timeEnd + 2, space - 1))
+    memorize("s" .. string.sub(mark, space + 1) .. " " .. id, string.sub(mark, timeEnd + 2, space - 1))
   end
 end
 local function remember()
@@ -666,7 +666,7 @@ local function remember()
     redis.call("PEXPIRE", inUse, string.format("%.0f", keepUs * 3 / 1000))
   end
 end
-local field = "o" .. operation .. " " .. id
+local field = "d" .. operation .. " " .. id
 local answered = recall({ field })[1]
 if answered then
   return { "dropped", nowText, { answered } }
@@ -792,7 +792,7 @@ export const hasten = {
   args: ["layout", "notAfterUs", "publish", "id", "operation"],
   rest: null,
   replies: ["layout", "too-late", "hastened"],
-  sha1: "467731a943012f2395c25d770fde7c0740a41255" as string,
+  sha1: "e31855f25c61cee491af1b8884817bad8224206c" as string,
   source: `local due, notes, state, memoryA, memoryB, wake = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local layout, notAfterUs, publish, id, operation = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4], ARGV[5]
 local time = redis.call("TIME")
@@ -855,7 +855,7 @@ end
 local function keepMark(id, mark)
   if mark and #mark > timeEnd then
     local space = string.find(mark, " ", timeEnd + 2, true)
-    memorize("o" .. string.sub(mark, space + 1) .. " " .. id, string.sub(mark, timeEnd + 2, space - 1))
+    memorize("s" .. string.sub(mark, space + 1) .. " " .. id, string.sub(mark, timeEnd + 2, space - 1))
   end
 end
 local function remember()
@@ -900,7 +900,7 @@ end
 local function makeNote(attempts, suspect, cancelled, token)
   return string.format("%04d", attempts) .. (suspect and "s" or "-") .. (cancelled and "c" or "-") .. token
 end
-local field = "o" .. operation .. " " .. id
+local field = "h" .. operation .. " " .. id
 local answered = recall({ field })[1]
 if answered then
   return { "hastened", nowText, { answered } }
@@ -934,7 +934,7 @@ export const listDead = {
   args: ["layout", "limit"],
   rest: null,
   replies: ["layout", "dead"],
-  sha1: "04e57c8be216b31446e3ad634ca89d8f0a4db965" as string,
+  sha1: "272f86611abbfd8f15d3707376dd4bb49ea31d53" as string,
   source: `local state, dead, deadData = KEYS[1], KEYS[2], KEYS[3]
 local layout, limit = ARGV[1], tonumber(ARGV[2])
 local unpack = table.unpack or unpack
@@ -945,16 +945,16 @@ end
 local found = redis.call("ZRANGE", dead, 0, limit - 1, "WITHSCORES")
 local letters = {}
 for at = 1, #found, 2 do
-  local epitaph = redis.call("HGET", deadData, found[at]) or "0 0 "
-  local first = string.find(epitaph, " ", 1, true)
-  local second = string.find(epitaph, " ", first + 1, true)
-  local errorEnd = second + tonumber(string.sub(epitaph, first + 1, second - 1))
+  local epitaph = redis.call("HGET", deadData, found[at]) or ""
+  local attempts, size, rest = string.match(epitaph, "^(%d+) (%d+) (.*)$")
+  local errorEnd = tonumber(size or 0)
+  rest = rest or epitaph
   letters[#letters + 1] = {
     found[at],
     found[at + 1],
-    string.sub(epitaph, 1, first - 1),
-    string.sub(epitaph, second + 1, errorEnd),
-    string.sub(epitaph, errorEnd + 1),
+    attempts or "0",
+    string.sub(rest, 1, errorEnd),
+    string.sub(rest, errorEnd + 1),
   }
 end
 return { "dead", letters }
@@ -1100,7 +1100,7 @@ export const reap = {
   args: ["layout", "notAfterUs", "limit", "attemptsMax", "leaseUs", "error"],
   rest: null,
   replies: ["layout", "too-late", "reaped"],
-  sha1: "d95117b4c078987b2e15992ba0e6edbfa8d219a9" as string,
+  sha1: "421d2b036fc60ff54949f1b5e59cbd2eaab1c7df" as string,
   source: `local due, data, notes, later, state = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local memoryA, memoryB, dead, deadData = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local layout, notAfterUs, limit, attemptsMax = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -1162,7 +1162,7 @@ end
 local function keepMark(id, mark)
   if mark and #mark > timeEnd then
     local space = string.find(mark, " ", timeEnd + 2, true)
-    memorize("o" .. string.sub(mark, space + 1) .. " " .. id, string.sub(mark, timeEnd + 2, space - 1))
+    memorize("s" .. string.sub(mark, space + 1) .. " " .. id, string.sub(mark, timeEnd + 2, space - 1))
   end
 end
 local function remember()
@@ -1207,41 +1207,41 @@ end
 local function makeNote(attempts, suspect, cancelled, token)
   return string.format("%04d", attempts) .. (suspect and "s" or "-") .. (cancelled and "c" or "-") .. token
 end
-local function generationOf(record)
-  return tonumber(string.sub(record, 2, 11), 36)
+local function answerAndOperation(record)
+  return string.match(record or "", "^([srf]%w%w%w%w%w%w%w%w%w%w%-?%d+) (%S+) ")
 end
-local function answerOf(record)
-  return string.sub(record, 1, string.find(record, " ", 1, true) - 1)
+local function generationOf(answer)
+  return tonumber(string.sub(answer, 2, 11), 36)
 end
-local function operationOf(record)
-  local from = string.find(record, " ", 1, true)
-  return string.sub(record, from + 1, string.find(record, " ", from + 1, true) - 1)
-end
-local function headOf(record)
-  return string.sub(record, 1, string.find(record, " ", string.find(record, " ", 1, true) + 1, true) - 1)
+local function dueMsAndRecord(following)
+  return string.match(following or "", "^(%d+) (.*)$")
 end
 local function operationIn(body)
   return string.sub(body, 1, string.find(body, " ", 1, true) - 1)
 end
 local function keepAnswer(id, record)
-  memorize("o" .. operationOf(record) .. " " .. id, answerOf(record))
+  local answer, operation = answerAndOperation(record)
+  if answer then
+    memorize("s" .. operation .. " " .. id, answer)
+  end
 end
 local removed, installedScores, installedRecords, followedIds = {}, {}, {}, {}, {}
 local function conclude(id, record, following)
-  if not following then
-    memorize("i" .. id, record and nowText .. " " .. headOf(record) or nowText)
+  local dueMs, nextRecord = dueMsAndRecord(following)
+  if not nextRecord then
+    local answer, operation = answerAndOperation(record)
+    memorize("i" .. id, answer and nowText .. " " .. answer .. " " .. operation or nowText)
     removed[#removed + 1] = id
     return
   end
   if record then
     keepAnswer(id, record)
   end
-  local space = string.find(following, " ", 1, true)
   local count = #installedScores
-  installedScores[count + 1] = string.sub(following, 1, space - 1) .. "000"
+  installedScores[count + 1] = dueMs .. "000"
   installedScores[count + 2] = id
   installedRecords[count + 1] = id
-  installedRecords[count + 2] = string.sub(following, space + 1)
+  installedRecords[count + 2] = nextRecord
   followedIds[#followedIds + 1] = id
 end
 local function writeEnds()
@@ -1370,7 +1370,7 @@ export const redrive = {
   args: ["layout", "notAfterUs", "publish", "id", "operation"],
   rest: null,
   replies: ["layout", "too-late", "redriven"],
-  sha1: "4a6b60c27e58ab4c6a58402fc948154a623c843f" as string,
+  sha1: "146a6cf8c115cd127afd5099e55081644eef60d3" as string,
   source: `local due, data, notes, later, state = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local memoryA, memoryB, dead, deadData, wake = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local layout, notAfterUs, publish, id, operation = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4], ARGV[5]
@@ -1440,7 +1440,7 @@ end
 local function keepMark(id, mark)
   if mark and #mark > timeEnd then
     local space = string.find(mark, " ", timeEnd + 2, true)
-    memorize("o" .. string.sub(mark, space + 1) .. " " .. id, string.sub(mark, timeEnd + 2, space - 1))
+    memorize("s" .. string.sub(mark, space + 1) .. " " .. id, string.sub(mark, timeEnd + 2, space - 1))
   end
 end
 local function remember()
@@ -1485,24 +1485,23 @@ end
 local function makeNote(attempts, suspect, cancelled, token)
   return string.format("%04d", attempts) .. (suspect and "s" or "-") .. (cancelled and "c" or "-") .. token
 end
-local function generationOf(record)
-  return tonumber(string.sub(record, 2, 11), 36)
+local function answerAndOperation(record)
+  return string.match(record or "", "^([srf]%w%w%w%w%w%w%w%w%w%w%-?%d+) (%S+) ")
 end
-local function answerOf(record)
-  return string.sub(record, 1, string.find(record, " ", 1, true) - 1)
+local function generationOf(answer)
+  return tonumber(string.sub(answer, 2, 11), 36)
 end
-local function operationOf(record)
-  local from = string.find(record, " ", 1, true)
-  return string.sub(record, from + 1, string.find(record, " ", from + 1, true) - 1)
-end
-local function headOf(record)
-  return string.sub(record, 1, string.find(record, " ", string.find(record, " ", 1, true) + 1, true) - 1)
+local function dueMsAndRecord(following)
+  return string.match(following or "", "^(%d+) (.*)$")
 end
 local function operationIn(body)
   return string.sub(body, 1, string.find(body, " ", 1, true) - 1)
 end
 local function keepAnswer(id, record)
-  memorize("o" .. operationOf(record) .. " " .. id, answerOf(record))
+  local answer, operation = answerAndOperation(record)
+  if answer then
+    memorize("s" .. operation .. " " .. id, answer)
+  end
 end
 local generation = nextToken(shard[2])
 local bornMs = math.floor(tonumber(generation) / 1000)
@@ -1556,35 +1555,33 @@ end
 local function rearrange(id, score, when, body)
   local operation = operationIn(body)
   local record, following = redis.call("HGET", data, id), redis.call("HGET", later, id)
-  if record and operationOf(record) == operation then
-    return answerOf(record)
+  local answer, of = answerAndOperation(record)
+  local nextMs, next = dueMsAndRecord(following)
+  local nextAnswer, nextOf = answerAndOperation(next)
+  if of == operation then
+    return answer
+  elseif nextOf == operation then
+    return nextAnswer
   end
   local leased, rival, rivalMs = isLease(score), record, tonumber(score) / 1000
-  if following then
-    local space = string.find(following, " ", 1, true)
-    local next = string.sub(following, space + 1)
-    if operationOf(next) == operation then
-      return answerOf(next)
-    end
-    if leased then
-      rival = next
-      rivalMs = tonumber(string.sub(following, 1, space - 1))
-    end
-  elseif leased then
-    rival = nil
+  if leased then
+    rival, rivalMs, answer = next, tonumber(nextMs), nextAnswer
   end
   local mode, dueMs = string.sub(when, 1, 1), dueMsOf(when)
   if rival and (mode == "k" or (mode == "e" and dueMs >= rivalMs)) then
-    local offsetMs = rivalMs - math.floor(generationOf(rival) / 1000)
-    local answer = "k" .. string.sub(rival, 2, 11) .. string.format("%.0f", offsetMs)
-    memorize("o" .. operation .. " " .. id, answer)
-    return answer
+    if not answer then
+      return "u"
+    end
+    local offsetMs = rivalMs - math.floor(generationOf(answer) / 1000)
+    local kept = "k" .. string.sub(answer, 2, 11) .. string.format("%.0f", offsetMs)
+    memorize("s" .. operation .. " " .. id, kept)
+    return kept
   end
   if rival then
     keepAnswer(id, rival)
   end
-  if following and not leased then
-    keepAnswer(id, string.sub(following, string.find(following, " ", 1, true) + 1))
+  if next and not leased then
+    keepAnswer(id, next)
   end
   if leased then
     return set("f", id, dueMs, body)
@@ -1610,7 +1607,7 @@ local function write()
   end
   remember()
 end
-local field = "o" .. operation .. " " .. id
+local field = "r" .. operation .. " " .. id
 local answered = recall({ field })[1]
 if answered then
   return { "redriven", nowText, { answered } }
@@ -1628,15 +1625,14 @@ elseif score then
 end
 memorize(field, answer)
 if answer == "redriven" then
-  local first = string.find(epitaph, " ", 1, true)
-  local second = string.find(epitaph, " ", first + 1, true)
-  local record = string.sub(epitaph, second + tonumber(string.sub(epitaph, first + 1, second - 1)) + 1)
+  local _, size, rest = string.match(epitaph, "^(%d+) (%d+) (.*)$")
+  local record = string.sub(rest or epitaph, tonumber(size or 0) + 1)
   local space = string.find(record, " ", 1, true) or 0
   local payload = string.sub(record, (string.find(record, " ", space + 1, true) or 0) + 1)
   redis.call("ZREM", dead, id)
   redis.call("HDEL", deadData, id)
   keepMark(id, mark)
-  set("s", id, math.floor(nowUs / 1000), operation .. " " .. payload)
+  set("s", id, math.floor(nowUs / 1000), "\\127 " .. payload)
 end
 write()
 if answer == "redriven" then
@@ -1653,7 +1649,7 @@ export const restore = {
   args: ["layout", "notAfterUs", "publish", "asOfUs"],
   rest: "items",
   replies: ["layout", "too-late", "window", "restored"],
-  sha1: "43652654389a5a02aa46d71e0e77e3d8d8bd2d8d" as string,
+  sha1: "8d3ee035bee46900db09da371802a4260b31e184" as string,
   source: `local due, data, notes, later, state, memoryA, memoryB, dead, wake =
   KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local layout, notAfterUs, publish, asOfUs = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
@@ -1724,7 +1720,7 @@ end
 local function keepMark(id, mark)
   if mark and #mark > timeEnd then
     local space = string.find(mark, " ", timeEnd + 2, true)
-    memorize("o" .. string.sub(mark, space + 1) .. " " .. id, string.sub(mark, timeEnd + 2, space - 1))
+    memorize("s" .. string.sub(mark, space + 1) .. " " .. id, string.sub(mark, timeEnd + 2, space - 1))
   end
 end
 local function remember()
@@ -1769,24 +1765,23 @@ end
 local function makeNote(attempts, suspect, cancelled, token)
   return string.format("%04d", attempts) .. (suspect and "s" or "-") .. (cancelled and "c" or "-") .. token
 end
-local function generationOf(record)
-  return tonumber(string.sub(record, 2, 11), 36)
+local function answerAndOperation(record)
+  return string.match(record or "", "^([srf]%w%w%w%w%w%w%w%w%w%w%-?%d+) (%S+) ")
 end
-local function answerOf(record)
-  return string.sub(record, 1, string.find(record, " ", 1, true) - 1)
+local function generationOf(answer)
+  return tonumber(string.sub(answer, 2, 11), 36)
 end
-local function operationOf(record)
-  local from = string.find(record, " ", 1, true)
-  return string.sub(record, from + 1, string.find(record, " ", from + 1, true) - 1)
-end
-local function headOf(record)
-  return string.sub(record, 1, string.find(record, " ", string.find(record, " ", 1, true) + 1, true) - 1)
+local function dueMsAndRecord(following)
+  return string.match(following or "", "^(%d+) (.*)$")
 end
 local function operationIn(body)
   return string.sub(body, 1, string.find(body, " ", 1, true) - 1)
 end
 local function keepAnswer(id, record)
-  memorize("o" .. operationOf(record) .. " " .. id, answerOf(record))
+  local answer, operation = answerAndOperation(record)
+  if answer then
+    memorize("s" .. operation .. " " .. id, answer)
+  end
 end
 local generation = nextToken(shard[2])
 local bornMs = math.floor(tonumber(generation) / 1000)
@@ -1840,35 +1835,33 @@ end
 local function rearrange(id, score, when, body)
   local operation = operationIn(body)
   local record, following = redis.call("HGET", data, id), redis.call("HGET", later, id)
-  if record and operationOf(record) == operation then
-    return answerOf(record)
+  local answer, of = answerAndOperation(record)
+  local nextMs, next = dueMsAndRecord(following)
+  local nextAnswer, nextOf = answerAndOperation(next)
+  if of == operation then
+    return answer
+  elseif nextOf == operation then
+    return nextAnswer
   end
   local leased, rival, rivalMs = isLease(score), record, tonumber(score) / 1000
-  if following then
-    local space = string.find(following, " ", 1, true)
-    local next = string.sub(following, space + 1)
-    if operationOf(next) == operation then
-      return answerOf(next)
-    end
-    if leased then
-      rival = next
-      rivalMs = tonumber(string.sub(following, 1, space - 1))
-    end
-  elseif leased then
-    rival = nil
+  if leased then
+    rival, rivalMs, answer = next, tonumber(nextMs), nextAnswer
   end
   local mode, dueMs = string.sub(when, 1, 1), dueMsOf(when)
   if rival and (mode == "k" or (mode == "e" and dueMs >= rivalMs)) then
-    local offsetMs = rivalMs - math.floor(generationOf(rival) / 1000)
-    local answer = "k" .. string.sub(rival, 2, 11) .. string.format("%.0f", offsetMs)
-    memorize("o" .. operation .. " " .. id, answer)
-    return answer
+    if not answer then
+      return "u"
+    end
+    local offsetMs = rivalMs - math.floor(generationOf(answer) / 1000)
+    local kept = "k" .. string.sub(answer, 2, 11) .. string.format("%.0f", offsetMs)
+    memorize("s" .. operation .. " " .. id, kept)
+    return kept
   end
   if rival then
     keepAnswer(id, rival)
   end
-  if following and not leased then
-    keepAnswer(id, string.sub(following, string.find(following, " ", 1, true) + 1))
+  if next and not leased then
+    keepAnswer(id, next)
   end
   if leased then
     return set("f", id, dueMs, body)
@@ -1939,7 +1932,7 @@ export const schedule = {
   args: ["layout", "sentUs", "knownUs", "notAfterUs", "publish", "pendingMax", "delayMaxMs"],
   rest: "items",
   replies: ["layout", "too-late", "scheduled"],
-  sha1: "eae375d2217d5f2d0f7d11b05d0247d059a883c7" as string,
+  sha1: "926341999edca1bffd1305b15a828f65b454c8a8" as string,
   source: `local due, data, notes, later, state, memoryA, memoryB, wake =
   KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local layout, sentUs, knownUs, notAfterUs, publish = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
@@ -2011,7 +2004,7 @@ end
 local function keepMark(id, mark)
   if mark and #mark > timeEnd then
     local space = string.find(mark, " ", timeEnd + 2, true)
-    memorize("o" .. string.sub(mark, space + 1) .. " " .. id, string.sub(mark, timeEnd + 2, space - 1))
+    memorize("s" .. string.sub(mark, space + 1) .. " " .. id, string.sub(mark, timeEnd + 2, space - 1))
   end
 end
 local function remember()
@@ -2056,24 +2049,23 @@ end
 local function makeNote(attempts, suspect, cancelled, token)
   return string.format("%04d", attempts) .. (suspect and "s" or "-") .. (cancelled and "c" or "-") .. token
 end
-local function generationOf(record)
-  return tonumber(string.sub(record, 2, 11), 36)
+local function answerAndOperation(record)
+  return string.match(record or "", "^([srf]%w%w%w%w%w%w%w%w%w%w%-?%d+) (%S+) ")
 end
-local function answerOf(record)
-  return string.sub(record, 1, string.find(record, " ", 1, true) - 1)
+local function generationOf(answer)
+  return tonumber(string.sub(answer, 2, 11), 36)
 end
-local function operationOf(record)
-  local from = string.find(record, " ", 1, true)
-  return string.sub(record, from + 1, string.find(record, " ", from + 1, true) - 1)
-end
-local function headOf(record)
-  return string.sub(record, 1, string.find(record, " ", string.find(record, " ", 1, true) + 1, true) - 1)
+local function dueMsAndRecord(following)
+  return string.match(following or "", "^(%d+) (.*)$")
 end
 local function operationIn(body)
   return string.sub(body, 1, string.find(body, " ", 1, true) - 1)
 end
 local function keepAnswer(id, record)
-  memorize("o" .. operationOf(record) .. " " .. id, answerOf(record))
+  local answer, operation = answerAndOperation(record)
+  if answer then
+    memorize("s" .. operation .. " " .. id, answer)
+  end
 end
 local generation = nextToken(shard[2])
 local bornMs = math.floor(tonumber(generation) / 1000)
@@ -2127,35 +2119,33 @@ end
 local function rearrange(id, score, when, body)
   local operation = operationIn(body)
   local record, following = redis.call("HGET", data, id), redis.call("HGET", later, id)
-  if record and operationOf(record) == operation then
-    return answerOf(record)
+  local answer, of = answerAndOperation(record)
+  local nextMs, next = dueMsAndRecord(following)
+  local nextAnswer, nextOf = answerAndOperation(next)
+  if of == operation then
+    return answer
+  elseif nextOf == operation then
+    return nextAnswer
   end
   local leased, rival, rivalMs = isLease(score), record, tonumber(score) / 1000
-  if following then
-    local space = string.find(following, " ", 1, true)
-    local next = string.sub(following, space + 1)
-    if operationOf(next) == operation then
-      return answerOf(next)
-    end
-    if leased then
-      rival = next
-      rivalMs = tonumber(string.sub(following, 1, space - 1))
-    end
-  elseif leased then
-    rival = nil
+  if leased then
+    rival, rivalMs, answer = next, tonumber(nextMs), nextAnswer
   end
   local mode, dueMs = string.sub(when, 1, 1), dueMsOf(when)
   if rival and (mode == "k" or (mode == "e" and dueMs >= rivalMs)) then
-    local offsetMs = rivalMs - math.floor(generationOf(rival) / 1000)
-    local answer = "k" .. string.sub(rival, 2, 11) .. string.format("%.0f", offsetMs)
-    memorize("o" .. operation .. " " .. id, answer)
-    return answer
+    if not answer then
+      return "u"
+    end
+    local offsetMs = rivalMs - math.floor(generationOf(answer) / 1000)
+    local kept = "k" .. string.sub(answer, 2, 11) .. string.format("%.0f", offsetMs)
+    memorize("s" .. operation .. " " .. id, kept)
+    return kept
   end
   if rival then
     keepAnswer(id, rival)
   end
-  if following and not leased then
-    keepAnswer(id, string.sub(following, string.find(following, " ", 1, true) + 1))
+  if next and not leased then
+    keepAnswer(id, next)
   end
   if leased then
     return set("f", id, dueMs, body)
@@ -2200,7 +2190,7 @@ for index = 1, count do
     local id = ids[index]
     fieldsAt[index] = #fields + 1
     fields[#fields + 1] = "x" .. id
-    fields[#fields + 1] = "o" .. operationIn(bodies[index]) .. " " .. id
+    fields[#fields + 1] = "s" .. operationIn(bodies[index]) .. " " .. id
   end
 end
 local remembered = recall(fields)
@@ -2280,7 +2270,7 @@ export const settle = {
   args: ["layout", "notAfterUs", "publish"],
   rest: "items",
   replies: ["layout", "too-late", "settled"],
-  sha1: "f82e9be11c7418b22625d020b3d257d69efae9a7" as string,
+  sha1: "6de6c4204f021810bb820aa8910c356f82dfd2d3" as string,
   source: `local due, data, notes, later, state = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local memoryA, memoryB, dead, deadData, wake = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local layout, notAfterUs, publish = ARGV[1], tonumber(ARGV[2]), ARGV[3]
@@ -2342,7 +2332,7 @@ end
 local function keepMark(id, mark)
   if mark and #mark > timeEnd then
     local space = string.find(mark, " ", timeEnd + 2, true)
-    memorize("o" .. string.sub(mark, space + 1) .. " " .. id, string.sub(mark, timeEnd + 2, space - 1))
+    memorize("s" .. string.sub(mark, space + 1) .. " " .. id, string.sub(mark, timeEnd + 2, space - 1))
   end
 end
 local function remember()
@@ -2387,41 +2377,41 @@ end
 local function makeNote(attempts, suspect, cancelled, token)
   return string.format("%04d", attempts) .. (suspect and "s" or "-") .. (cancelled and "c" or "-") .. token
 end
-local function generationOf(record)
-  return tonumber(string.sub(record, 2, 11), 36)
+local function answerAndOperation(record)
+  return string.match(record or "", "^([srf]%w%w%w%w%w%w%w%w%w%w%-?%d+) (%S+) ")
 end
-local function answerOf(record)
-  return string.sub(record, 1, string.find(record, " ", 1, true) - 1)
+local function generationOf(answer)
+  return tonumber(string.sub(answer, 2, 11), 36)
 end
-local function operationOf(record)
-  local from = string.find(record, " ", 1, true)
-  return string.sub(record, from + 1, string.find(record, " ", from + 1, true) - 1)
-end
-local function headOf(record)
-  return string.sub(record, 1, string.find(record, " ", string.find(record, " ", 1, true) + 1, true) - 1)
+local function dueMsAndRecord(following)
+  return string.match(following or "", "^(%d+) (.*)$")
 end
 local function operationIn(body)
   return string.sub(body, 1, string.find(body, " ", 1, true) - 1)
 end
 local function keepAnswer(id, record)
-  memorize("o" .. operationOf(record) .. " " .. id, answerOf(record))
+  local answer, operation = answerAndOperation(record)
+  if answer then
+    memorize("s" .. operation .. " " .. id, answer)
+  end
 end
 local removed, installedScores, installedRecords, followedIds = {}, {}, {}, {}, {}
 local function conclude(id, record, following)
-  if not following then
-    memorize("i" .. id, record and nowText .. " " .. headOf(record) or nowText)
+  local dueMs, nextRecord = dueMsAndRecord(following)
+  if not nextRecord then
+    local answer, operation = answerAndOperation(record)
+    memorize("i" .. id, answer and nowText .. " " .. answer .. " " .. operation or nowText)
     removed[#removed + 1] = id
     return
   end
   if record then
     keepAnswer(id, record)
   end
-  local space = string.find(following, " ", 1, true)
   local count = #installedScores
-  installedScores[count + 1] = string.sub(following, 1, space - 1) .. "000"
+  installedScores[count + 1] = dueMs .. "000"
   installedScores[count + 2] = id
   installedRecords[count + 1] = id
-  installedRecords[count + 2] = string.sub(following, space + 1)
+  installedRecords[count + 2] = nextRecord
   followedIds[#followedIds + 1] = id
 end
 local function writeEnds()
@@ -2454,7 +2444,7 @@ end
 local ids, fields = {}, {}
 for at = itemsAt, #ARGV, 7 do
   ids[#ids + 1] = ARGV[at]
-  fields[#fields + 1] = "o" .. ARGV[at + 3] .. " " .. ARGV[at]
+  fields[#fields + 1] = "e" .. ARGV[at + 3] .. " " .. ARGV[at]
 end
 local scores = redis.call("ZMSCORE", due, unpack(ids))
 local noted = redis.call("HMGET", notes, unpack(ids))

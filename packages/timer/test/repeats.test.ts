@@ -232,6 +232,47 @@ describe("T9 safe to repeat and to run late", () => {
     await worker.stop({ graceMs: 1_000 });
   });
 
+  it("T9 K1 an operation id that another kind of call has used names another operation: nothing is taken for its repeat", async () => {
+    await using desk = new Desk();
+    const name = freshName();
+    const timer = desk.timer(server.url, name);
+    await timer.schedule({ id: "a", afterMs: 60_000, operationId: "first" });
+    const kept = await timer.schedule({ id: "a", afterMs: 60_000, operationId: "request" });
+    expect(await timer.fireNow("a", { operationId: "request" })).toEqual({ kind: "due" });
+    expect(await timer.cancel("a", { operationId: "request" })).toEqual({ kind: "cancelled" });
+    expect(await timer.dead.redrive("a", { operationId: "request" })).toEqual({ kind: "absent" });
+    expect(await timer.dead.drop("a", { operationId: "request" })).toEqual({ kind: "absent" });
+    expect(await timer.schedule({ id: "a", afterMs: 60_000, operationId: "request" })).toEqual(kept);
+    expect(await timer.get("a")).toBeNull();
+    expect(await timer.cancel("b", { operationId: "request" })).toEqual({ kind: "absent" });
+    expect(await timer.schedule({ id: "b", afterMs: 60_000, operationId: "request" })).toMatchObject({
+      kind: "scheduled",
+    });
+  });
+
+  it("T9 K1 a schedule under the operation id of a redrive sets what it was asked for", async () => {
+    await using desk = new Desk();
+    const timer = desk.timer<{ n: number }>(server.url, freshName());
+    await timer.schedule({ id: "a", afterMs: 0, payload: { n: 1 } });
+    const failing = timer.worker({ attemptsMax: 1 }, () => {
+      throw new Error("no");
+    });
+    await failing.start();
+    await pollUntil("it is dead", () => failing.counts().dead === 1);
+    await failing.stop({ graceMs: 1_000 });
+    expect(await timer.dead.redrive("a", { operationId: "request" })).toEqual({ kind: "redriven" });
+    const request = {
+      id: "a",
+      afterMs: 60_000,
+      payload: { n: 2 },
+      ifExists: "replace",
+      operationId: "request",
+    } as const;
+    expect((await timer.schedule(request)).kind).toBe("replaced");
+    expect(await timer.dead.redrive("a", { operationId: "request" })).toEqual({ kind: "redriven" });
+    expect(await timer.get("a")).toMatchObject({ state: "pending", payload: { n: 2 } });
+  });
+
   it("fireNow makes a pending timer due, and says when it is firing or absent", async () => {
     await using desk = new Desk();
     const name = freshName();

@@ -34,7 +34,7 @@ local itemsAt = 3
 local ids, fields = {}, {}
 for at = itemsAt, #ARGV, 2 do
   ids[#ids + 1] = ARGV[at]
-  fields[#fields + 1] = "o" .. ARGV[at + 1] .. " " .. ARGV[at]
+  fields[#fields + 1] = "c" .. ARGV[at + 1] .. " " .. ARGV[at]
 end
 local scores = redis.call("ZMSCORE", due, unpack(ids))
 local noted = redis.call("HMGET", notes, unpack(ids))
@@ -57,10 +57,10 @@ for index, id in ipairs(ids) do
       answers[index] = "cancelled"
       conclude(id, records[index], false)
     end
-    local following = followings[index]
-    if following then
+    if followings[index] then
       -- Whoever set it may ask again: he must hear what he was told, and not set it anew.
-      keepAnswer(id, string.sub(following, string.find(following, " ", 1, true) + 1))
+      local _, nextRecord = dueMsAndRecord(followings[index])
+      keepAnswer(id, nextRecord)
       forgotten[#forgotten + 1] = id
     end
     memorize("x" .. id, nowText)
@@ -72,8 +72,8 @@ if #forgotten > 0 then
 end
 writeEnds()
 if #marked > 0 then
-  redis.call("HSET", notes, unpack(marked))
   redis.call("HDEL", state, "plain")
+  redis.call("HSET", notes, unpack(marked))
 end
 remember()
 return { "cancelled", nowText, answers }

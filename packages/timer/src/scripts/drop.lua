@@ -25,7 +25,7 @@ local layout, notAfterUs, id, operation = ARGV[1], tonumber(ARGV[2]), ARGV[3], A
 -- @include still
 -- @include memory
 
-local field = "o" .. operation .. " " .. id
+local field = "d" .. operation .. " " .. id
 local answered = recall({ field })[1]
 if answered then
   return { "dropped", nowText, { answered } }

@@ -28,7 +28,7 @@ local layout, notAfterUs, publish, id, operation = ARGV[1], tonumber(ARGV[2]), A
 -- @include memory
 -- @include lease
 
-local field = "o" .. operation .. " " .. id
+local field = "h" .. operation .. " " .. id
 local answered = recall({ field })[1]
 if answered then
   return { "hastened", nowText, { answered } }

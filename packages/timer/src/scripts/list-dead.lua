@@ -19,16 +19,17 @@ local layout, limit = ARGV[1], tonumber(ARGV[2])
 local found = redis.call("ZRANGE", dead, 0, limit - 1, "WITHSCORES")
 local letters = {}
 for at = 1, #found, 2 do
-  local epitaph = redis.call("HGET", deadData, found[at]) or "0 0 "
-  local first = string.find(epitaph, " ", 1, true)
-  local second = string.find(epitaph, " ", first + 1, true)
-  local errorEnd = second + tonumber(string.sub(epitaph, first + 1, second - 1))
+  local epitaph = redis.call("HGET", deadData, found[at]) or ""
+  -- What another program has put there is shown as it is.
+  local attempts, size, rest = string.match(epitaph, "^(%d+) (%d+) (.*)$")
+  local errorEnd = tonumber(size or 0)
+  rest = rest or epitaph
   letters[#letters + 1] = {
     found[at],
     found[at + 1],
-    string.sub(epitaph, 1, first - 1),
-    string.sub(epitaph, second + 1, errorEnd),
-    string.sub(epitaph, errorEnd + 1),
+    attempts or "0",
+    string.sub(rest, 1, errorEnd),
+    string.sub(rest, errorEnd + 1),
   }
 end
 return { "dead", letters }

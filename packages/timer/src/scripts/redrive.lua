@@ -36,7 +36,7 @@ local layout, notAfterUs, publish, id, operation = ARGV[1], tonumber(ARGV[2]), A
 -- @include record
 -- @include arrange
 
-local field = "o" .. operation .. " " .. id
+local field = "r" .. operation .. " " .. id
 local answered = recall({ field })[1]
 if answered then
   return { "redriven", nowText, { answered } }
@@ -54,15 +54,15 @@ elseif score then
 end
 memorize(field, answer)
 if answer == "redriven" then
-  local first = string.find(epitaph, " ", 1, true)
-  local second = string.find(epitaph, " ", first + 1, true)
-  local record = string.sub(epitaph, second + tonumber(string.sub(epitaph, first + 1, second - 1)) + 1)
+  local _, size, rest = string.match(epitaph, "^(%d+) (%d+) (.*)$")
+  local record = string.sub(rest or epitaph, tonumber(size or 0) + 1)
   local space = string.find(record, " ", 1, true) or 0
   local payload = string.sub(record, (string.find(record, " ", space + 1, true) or 0) + 1)
   redis.call("ZREM", dead, id)
   redis.call("HDEL", deadData, id)
   keepMark(id, mark)
-  set("s", id, math.floor(nowUs / 1000), operation .. " " .. payload)
+  -- No schedule has set it: no operation of one has this name.
+  set("s", id, math.floor(nowUs / 1000), "\127 " .. payload)
 end
 write()
 if answer == "redriven" then

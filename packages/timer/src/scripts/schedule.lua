@@ -28,7 +28,8 @@ REPLIES
   {"too-late", now}
   {"scheduled", now, answers}  a text and to how many items in a row it belongs, in turn: kind (s scheduled, r replaced, f firing,
                                k kept), generation, deadline as in a record; "x" and the time of a cancellation that came after the
-                               request; "p" when pendingMax is reached; "d" when the deadline is too far
+                               request; "p" when pendingMax is reached; "d" when the deadline is too far; "u" when what is
+                               there is to be kept and is no record
 ]]
 local due, data, notes, later, state, memoryA, memoryB, wake =
   KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8]
@@ -65,7 +66,7 @@ for index = 1, count do
     local id = ids[index]
     fieldsAt[index] = #fields + 1
     fields[#fields + 1] = "x" .. id
-    fields[#fields + 1] = "o" .. operationIn(bodies[index]) .. " " .. id
+    fields[#fields + 1] = "s" .. operationIn(bodies[index]) .. " " .. id
   end
 end
 local remembered = recall(fields)

@@ -39,7 +39,7 @@ local itemsAt = 4
 local ids, fields = {}, {}
 for at = itemsAt, #ARGV, 7 do
   ids[#ids + 1] = ARGV[at]
-  fields[#fields + 1] = "o" .. ARGV[at + 3] .. " " .. ARGV[at]
+  fields[#fields + 1] = "e" .. ARGV[at + 3] .. " " .. ARGV[at]
 end
 local scores = redis.call("ZMSCORE", due, unpack(ids))
 local noted = redis.call("HMGET", notes, unpack(ids))

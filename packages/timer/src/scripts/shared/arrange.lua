@@ -2,13 +2,14 @@
 arrange: sets timers that are not there, and decides about those that are. Collects what is to be written; write() does it.
 
 Needs
-  nowUs, nowText, nextToken, shard, unpack, memorize, remember, isLease, generationOf, answerOf, operationOf, keepAnswer
+  nowUs, nowText, nextToken, shard, unpack, memorize, remember, isLease, generationOf, answerAndOperation,
+  dueMsAndRecord, operationIn, keepAnswer
   due, data, notes, later, state
 Gives
   dueMsOf(when)                     the deadline that an item asks for
   setAll(kind, ids, bodies, first, last, dueMs)  timers with one deadline; a body is operation, a space, payload; returns their answer
   set(kind, id, dueMs, body)        one, or what follows the running generation
-  rearrange(id, score, when, body)  one that is there; returns its answer
+  rearrange(id, score, when, body)  one that is there; returns its answer, or "u" when it is to be kept and is no record
   write()                           all of it, freeing writes first; then the records, whose key nobody may have asked for its type (K3)
   earliestMs                        the earliest deadline that was set
 ]]
@@ -72,35 +73,33 @@ end
 local function rearrange(id, score, when, body)
   local operation = operationIn(body)
   local record, following = redis.call("HGET", data, id), redis.call("HGET", later, id)
-  if record and operationOf(record) == operation then
-    return answerOf(record)
+  local answer, of = answerAndOperation(record)
+  local nextMs, next = dueMsAndRecord(following)
+  local nextAnswer, nextOf = answerAndOperation(next)
+  if of == operation then
+    return answer
+  elseif nextOf == operation then
+    return nextAnswer
   end
   local leased, rival, rivalMs = isLease(score), record, tonumber(score) / 1000
-  if following then
-    local space = string.find(following, " ", 1, true)
-    local next = string.sub(following, space + 1)
-    if operationOf(next) == operation then
-      return answerOf(next)
-    end
-    if leased then
-      rival = next
-      rivalMs = tonumber(string.sub(following, 1, space - 1))
-    end
-  elseif leased then
-    rival = nil
+  if leased then
+    rival, rivalMs, answer = next, tonumber(nextMs), nextAnswer
   end
   local mode, dueMs = string.sub(when, 1, 1), dueMsOf(when)
   if rival and (mode == "k" or (mode == "e" and dueMs >= rivalMs)) then
-    local offsetMs = rivalMs - math.floor(generationOf(rival) / 1000)
-    local answer = "k" .. string.sub(rival, 2, 11) .. string.format("%.0f", offsetMs)
-    memorize("o" .. operation .. " " .. id, answer)
-    return answer
+    if not answer then
+      return "u"
+    end
+    local offsetMs = rivalMs - math.floor(generationOf(answer) / 1000)
+    local kept = "k" .. string.sub(answer, 2, 11) .. string.format("%.0f", offsetMs)
+    memorize("s" .. operation .. " " .. id, kept)
+    return kept
   end
   if rival then
     keepAnswer(id, rival)
   end
-  if following and not leased then
-    keepAnswer(id, string.sub(following, string.find(following, " ", 1, true) + 1))
+  if next and not leased then
+    keepAnswer(id, next)
   end
   if leased then
     return set("f", id, dueMs, body)

@@ -2,7 +2,7 @@
 ending: ends the running generation of timers: what follows it takes its place, else the timer is gone and its end is remembered.
 
 Needs
-  nowText, unpack, memorize, headOf, keepAnswer
+  nowText, unpack, memorize, answerAndOperation, dueMsAndRecord, keepAnswer
   due, data, notes, later
 Gives
   conclude(id, record, following)  collects the end of one timer; record and following may be false
@@ -12,20 +12,21 @@ Gives
 local removed, installedScores, installedRecords, followedIds = {}, {}, {}, {}, {}
 
 local function conclude(id, record, following)
-  if not following then
-    memorize("i" .. id, record and nowText .. " " .. headOf(record) or nowText)
+  local dueMs, nextRecord = dueMsAndRecord(following)
+  if not nextRecord then
+    local answer, operation = answerAndOperation(record)
+    memorize("i" .. id, answer and nowText .. " " .. answer .. " " .. operation or nowText)
     removed[#removed + 1] = id
     return
   end
   if record then
     keepAnswer(id, record)
   end
-  local space = string.find(following, " ", 1, true)
   local count = #installedScores
-  installedScores[count + 1] = string.sub(following, 1, space - 1) .. "000"
+  installedScores[count + 1] = dueMs .. "000"
   installedScores[count + 2] = id
   installedRecords[count + 1] = id
-  installedRecords[count + 2] = string.sub(following, space + 1)
+  installedRecords[count + 2] = nextRecord
   followedIds[#followedIds + 1] = id
 end
 

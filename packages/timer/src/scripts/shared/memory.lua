@@ -5,7 +5,8 @@ purged one by one. A record is kept for one turn at least (keepUs) and two at mo
 Fields
   "i" id                 mark: when the timer ended in any way (reconcile), and, if something had set it, a space and the head of its
                          record, so that a repeat of that operation finds its answer (K1)
-  "o" operation " " id   the answer that an operation got (K1)
+  kind operation " " id  the answer that an operation got (K1). An operation is what its kind of call has named so: s schedule, c cancel,
+                         h fireNow, r redrive, d drop, e the end of a firing
   "x" id                 when the timer was cancelled (T5)
   "w" worker lane        the last request of a worker's lane (K7)
 
@@ -18,7 +19,7 @@ Needs
 Gives
   recall(fields)             values in order, nil or false where nothing is remembered
   recallMarks(ids)           marks in order, likewise
-  answerInMark(mark, operation)  the answer that this operation got, or nil
+  answerInMark(mark, operation)  the answer that this operation of a schedule got, or nil
   keepMark(id, mark)         collects what a mark knows, before the next end of the timer writes another one; mark may be nil
   memorize(field, value)     collects
   remember()                 writes it; a growing write, so it comes last (K3)
@@ -76,7 +77,7 @@ end
 local function keepMark(id, mark)
   if mark and #mark > timeEnd then
     local space = string.find(mark, " ", timeEnd + 2, true)
-    memorize("o" .. string.sub(mark, space + 1) .. " " .. id, string.sub(mark, timeEnd + 2, space - 1))
+    memorize("s" .. string.sub(mark, space + 1) .. " " .. id, string.sub(mark, timeEnd + 2, space - 1))
   end
 end
 

@@ -7,28 +7,23 @@ server's memory.
 Needs
   memorize  from memory
 Gives
-  generationOf(record)  number
-  answerOf(record)      the record up to the first space
-  operationOf(record)
-  headOf(record)        both, and the space between them
+  answerAndOperation(record)  the record up to the first space, and up to the second; nothing where another program, or a later format, wrote
+                        what is no record: such a timer is delivered, fails and dies like one whose payload does not decode (T6)
+  generationOf(answer)  number
   operationIn(body)     body is a record without its answer
+  dueMsAndRecord(following)  of the generation that follows, the first as text; nothing where there is none
   keepAnswer(id, record)  the operation of a timer that ends or is overtaken is remembered, however long ago it was (K1)
 ]]
-local function generationOf(record)
-  return tonumber(string.sub(record, 2, 11), 36)
+local function answerAndOperation(record)
+  return string.match(record or "", "^([srf]%w%w%w%w%w%w%w%w%w%w%-?%d+) (%S+) ")
 end
 
-local function answerOf(record)
-  return string.sub(record, 1, string.find(record, " ", 1, true) - 1)
+local function generationOf(answer)
+  return tonumber(string.sub(answer, 2, 11), 36)
 end
 
-local function operationOf(record)
-  local from = string.find(record, " ", 1, true)
-  return string.sub(record, from + 1, string.find(record, " ", from + 1, true) - 1)
-end
-
-local function headOf(record)
-  return string.sub(record, 1, string.find(record, " ", string.find(record, " ", 1, true) + 1, true) - 1)
+local function dueMsAndRecord(following)
+  return string.match(following or "", "^(%d+) (.*)$")
 end
 
 local function operationIn(body)
@@ -36,5 +31,8 @@ local function operationIn(body)
 end
 
 local function keepAnswer(id, record)
-  memorize("o" .. operationOf(record) .. " " .. id, answerOf(record))
+  local answer, operation = answerAndOperation(record)
+  if answer then
+    memorize("s" .. operation .. " " .. id, answer)
+  end
 end
