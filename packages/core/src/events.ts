@@ -4,6 +4,7 @@
  */
 import { channel } from "node:diagnostics_channel";
 import type { Channel } from "node:diagnostics_channel";
+import { warn } from "./thrown.ts";
 
 /** Where an instance's events go. */
 export class EventSink<Event extends { readonly type: string }> {
@@ -31,7 +32,7 @@ export class EventSink<Event extends { readonly type: string }> {
     try {
       this.#onEvent?.(event);
     } catch (error) {
-      process.emitWarning(error instanceof Error ? error : String(error));
+      warn(error);
     }
     this.#channel.publish(event);
   }

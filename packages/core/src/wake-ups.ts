@@ -15,6 +15,7 @@ import { isCluster } from "./redis-like.ts";
 import type { RedisLike } from "./redis-like.ts";
 import { placeOf, subscriberAt } from "./subscriber.ts";
 import type { Subscriber } from "./subscriber.ts";
+import { warn } from "./thrown.ts";
 
 /** Called with the hint's text, or with null after a reconnect: anything may have happened. */
 export type WakeUpListener = (hint: string | null) => void;
@@ -242,7 +243,7 @@ export class WakeUps {
         listener(hint);
       } catch (error) {
         // The others are woken all the same.
-        process.emitWarning(error instanceof Error ? error : String(error));
+        warn(error);
       }
     }
   }

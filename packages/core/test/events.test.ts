@@ -2,7 +2,7 @@
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { pollUntil } from "@holdfast/testkit";
 import { describe, expect, it } from "vitest";
-import { EventSink } from "../src/index.ts";
+import { EventSink, wordsOf } from "../src/index.ts";
 
 interface Told {
   readonly type: "told";
@@ -56,5 +56,31 @@ describe("events", () => {
     await pollUntil("the warning is out", () => warnings.includes("observer broke"));
     process.off("warning", onWarning);
     unsubscribe("holdfast:test-throwing", onMessage);
+  });
+
+  it("do not disturb the work whatever an observer throws, also what has no text", async () => {
+    const warnings: string[] = [];
+    const onWarning = (warning: Error): number => warnings.push(warning.message);
+    process.on("warning", onWarning);
+    const thrown: unknown[] = [
+      Object.create(null),
+      { toString: () => ({}) },
+      Symbol("no text by itself"),
+      Object.defineProperty(new Error("hidden"), "message", {
+        get() {
+          throw new Error("do not look");
+        },
+      }),
+    ];
+    for (const value of thrown) {
+      const sink = new EventSink<Told>("holdfast:test-textless", () => {
+        throw value;
+      });
+      expect(() => sink.emit(() => ({ type: "told", number: 1 }))).not.toThrow();
+      expect(typeof wordsOf(value)).toBe("string");
+    }
+    await pollUntil("the warnings are out", () => warnings.length === thrown.length);
+    expect(warnings.filter((text) => text === "a thrown object that has no text")).toHaveLength(3);
+    process.off("warning", onWarning);
   });
 });

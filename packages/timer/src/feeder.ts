@@ -76,7 +76,7 @@ export class Feeder {
 
   /** Nothing is under way, nothing waits to be acknowledged, and nothing was due at the last look. */
   get idle(): boolean {
-    return !this.#mayBeDue && this.#settled && !this.#reaper.busy && this.#failures === 0;
+    return this.#settled && !this.#reaper.busy && (this.#closed || (!this.#mayBeDue && this.#failures === 0));
   }
 
   /** Every ended firing has been told to the server. */
@@ -119,9 +119,9 @@ export class Feeder {
     this.#keeper.close();
   }
 
-  /** A firing has ended well. */
+  /** A firing has ended well. When nothing is sent any more, its timer fires again once its lease has ended. */
   acknowledge(firing: LiveFiring<unknown>): void {
-    this.#acknowledgements.push(firing);
+    if (!this.#closed) this.#acknowledgements.push(firing);
     this.#host.pumpSoon();
   }
 
@@ -159,19 +159,28 @@ export class Feeder {
       this.#mayBeDue = this.#burst;
       this.#alarm.reset();
     }
-    for (let failures = 0; ;) {
+    let failures = 0;
+    let claimed: Claimed | undefined;
+    while (claimed === undefined) {
       try {
-        const claimed = await lane.send({ limit, leaseMs, acknowledged });
-        this.#recovered(failures);
-        this.#digest(lane, claimed);
-        return;
+        claimed = await lane.send({ limit, leaseMs, acknowledged });
       } catch (error) {
         failures += 1;
         this.#failures += 1;
         await this.#pause(error, failures);
-        if (this.#closed) return this.#host.giveBack(limit);
+        if (this.#closed) return this.#leave(lane, limit);
       }
     }
+    // What goes wrong from here on is no failed claim: asked for again, it would be answered with nothing.
+    this.#recovered(failures);
+    this.#digest(lane, claimed);
+  }
+
+  /** A claim is given up, since the worker has stopped. */
+  #leave(lane: Lane, places: number): void {
+    lane.busy = false;
+    this.#host.giveBack(places);
+    this.#host.changed();
   }
 
   async #pause(error: unknown, failures: number): Promise<void> {

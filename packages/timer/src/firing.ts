@@ -115,6 +115,7 @@ export class LiveFiring<Payload> implements Firing<Payload>, WorkOwner {
   /** Nothing but its score is on the server, so that claim can acknowledge it in passing. */
   plain: boolean;
   #lease: RenewedLease<LiveFiring<unknown>> | undefined;
+  #end: "released" | "closed" | undefined;
 
   constructor(batch: Batch, id: string, dueAtMs: number, record: TimerRecord, note: string | null) {
     this.id = id;
@@ -145,7 +146,7 @@ export class LiveFiring<Payload> implements Firing<Payload>, WorkOwner {
     return this.lease.signal;
   }
 
-  /** Its own lease; made on first use. */
+  /** Its own lease; made on first use. Of a firing that is over it has ended, whoever looks at it first by then (T3, T7). */
   get lease(): RenewedLease<LiveFiring<unknown>> {
     if (this.#lease === undefined) {
       const { keeper, sentAt, leaseMs, token } = this.batch;
@@ -160,6 +161,7 @@ export class LiveFiring<Payload> implements Firing<Payload>, WorkOwner {
         endError: (end) =>
           new FiringLostError(resource, token, end === "released" || end === "hold-max" ? "closed" : end),
       });
+      if (this.#end !== undefined) this.#lease.end(this.#end);
     }
     return this.#lease;
   }
@@ -173,12 +175,12 @@ export class LiveFiring<Payload> implements Firing<Payload>, WorkOwner {
 
   /** The handler has ended, or will never begin: nothing renews it any more. */
   leave(): void {
-    this.#end("released");
+    this.#endAs("released");
   }
 
   /** Tells a handler that still runs to stop. */
   abandon(): void {
-    this.#end("closed");
+    this.#endAs("closed");
   }
 
   /** Its handler has ended well. */
@@ -191,9 +193,10 @@ export class LiveFiring<Payload> implements Firing<Payload>, WorkOwner {
     this.batch.owner.failed(this, error);
   }
 
-  #end(end: "released" | "closed"): void {
+  #endAs(end: "released" | "closed"): void {
     if (!this.over) this.batch.leave();
     this.over = true;
+    this.#end ??= end;
     this.#lease?.end(end);
   }
 }

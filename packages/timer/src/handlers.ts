@@ -2,7 +2,7 @@
  * Runs the handlers of a worker and says what became of each: acknowledged, tried again, given up. How many may run, and what waits, is
  * the worker's.
  */
-import { backoffMs, follow } from "@holdfast/core";
+import { backoffMs, follow, wordsOf } from "@holdfast/core";
 import { DeadLetterError, RetryInError } from "./errors.ts";
 import type { Feeder } from "./feeder.ts";
 import type { Firing, FiringOwner, LiveFiring } from "./firing.ts";
@@ -18,6 +18,8 @@ export interface HandlersHost<Payload> {
   feederOf(firing: LiveFiring<Payload>): Feeder;
   /** Gives an unstarted firing back. */
   release(firing: LiveFiring<Payload>): void;
+  /** False once the worker is to stop. */
+  mayBegin(): boolean;
   /** A place is free, or something was told. */
   ended(): void;
 }
@@ -90,16 +92,16 @@ export class Handlers<Payload> implements FiringOwner {
     await traced(this.#handler, firing);
   }
 
-  /** True when the beginning is on record and the lease is still ours. */
+  /** True when the beginning is on record, the lease is still ours, and the worker was not told to stop meanwhile. */
   async #recordStart(firing: LiveFiring<Payload>): Promise<boolean> {
     firing.started = true;
     const held = await firing.lease.renew().catch(() => undefined);
-    if (held === true) return true;
+    if (held === true && this.#host.mayBegin()) return true;
     firing.started = false;
     this.#running.delete(firing);
-    // Nobody knows whether the record was made: it was not run, so it is given back without the attempt.
-    if (held === undefined) this.#host.release(firing);
-    else firing.leave();
+    // It was not run, so it is given back without the attempt, whether or not the record was made.
+    if (held === false) firing.leave();
+    else this.#host.release(firing);
     this.#host.ended();
     return false;
   }
@@ -155,7 +157,7 @@ export class Handlers<Payload> implements FiringOwner {
     if (settled === "dead") {
       counts.dead += 1;
       const { id, attempt: attempts } = firing;
-      events.emit(() => ({ type: "dead", timer: access.name, id, attempts, why: describe(error) }));
+      events.emit(() => ({ type: "dead", timer: access.name, id, attempts, why: wordsOf(error) }));
     }
     this.#host.ended();
   }
@@ -163,7 +165,7 @@ export class Handlers<Payload> implements FiringOwner {
   #verdict(firing: LiveFiring<Payload>, error: unknown): Verdict {
     const { options, timer } = this.#context;
     if (error instanceof DeadLetterError || firing.attempt >= options.attemptsMax)
-      return { verb: "dead", why: describe(error) };
+      return { verb: "dead", why: wordsOf(error) };
     const delayMs =
       error instanceof RetryInError ? error.delayMs : backoffMs(options.backoff, firing.attempt, timer.random);
     return { verb: "retry", delayMs };
@@ -172,8 +174,4 @@ export class Handlers<Payload> implements FiringOwner {
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {
   return typeof (value as PromiseLike<unknown> | null | undefined)?.then === "function";
-}
-
-function describe(error: unknown): string {
-  return error instanceof Error ? `${error.name}: ${error.message}` : String(error);
 }

@@ -1,4 +1,5 @@
 /** Payloads on their way to the server and back: JSON, a size limit, and the caller's schema on both ways. */
+import { wordsOf } from "@holdfast/core";
 import type { StandardSchemaV1 } from "@standard-schema/spec";
 import { PayloadError } from "./errors.ts";
 import { resourceOf } from "./keys.ts";
@@ -31,7 +32,7 @@ export class PayloadCodec<Payload> {
     try {
       text = JSON.stringify(payload);
     } catch (error) {
-      throw this.#refusal(id, "unserialisable", messageOf(error), error);
+      throw this.#refusal(id, "unserialisable", wordsOf(error), error);
     }
     if (text === undefined) throw this.#refusal(id, "unserialisable", `a ${typeof payload} has no JSON form`);
     // A character is at most three bytes, so most payloads need no count.
@@ -47,7 +48,7 @@ export class PayloadCodec<Payload> {
     try {
       return JSON.parse(text) as unknown;
     } catch (error) {
-      throw this.#refusal(id, "undecodable", messageOf(error), error);
+      throw this.#refusal(id, "undecodable", wordsOf(error), error);
     }
   }
 
@@ -64,8 +65,4 @@ export class PayloadCodec<Payload> {
   #refusal(id: string, reason: PayloadError["reason"], why: string, cause?: unknown): PayloadError {
     return new PayloadError(resourceOf(this.#name, id), reason, why, { cause });
   }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

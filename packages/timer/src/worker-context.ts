@@ -25,6 +25,11 @@ export interface WorkerCounts {
   lapsed: number;
 }
 
+/** Of a worker that has done nothing. */
+export function noCounts(): WorkerCounts {
+  return { claimed: 0, fired: 0, retried: 0, dead: 0, lost: 0, stale: 0, released: 0, lapsed: 0 };
+}
+
 /** What the parts of one worker share. */
 export interface WorkerContext<Payload> {
   readonly workerId: string;

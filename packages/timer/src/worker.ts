@@ -13,6 +13,7 @@ import {
 import type { EventSink, TimerHandle } from "@holdfast/core";
 import { NotIdleError } from "./errors.ts";
 import type { TimerEvent } from "./events.ts";
+import { Grace } from "./grace.ts";
 import { claimMax, Feeder } from "./feeder.ts";
 import type { FeederHost } from "./feeder.ts";
 import type { LiveFiring } from "./firing.ts";
@@ -23,6 +24,7 @@ import type { ResolvedTimerOptions, ResolvedWorkerOptions } from "./options.ts";
 import type { PayloadCodec } from "./payload.ts";
 import type { ShardAccess } from "./shard-access.ts";
 import { Watchers } from "./watchers.ts";
+import { noCounts } from "./worker-context.ts";
 import type { WorkerContext, WorkerCounts } from "./worker-context.ts";
 
 /** What a stop came to. */
@@ -63,6 +65,7 @@ export class TimerWorker<Payload> implements AsyncDisposable {
   #reserved = 0;
   #state: "new" | "running" | "stopping" | "stopped" = "new";
   #stopping: Promise<StopReport> | undefined;
+  readonly #grace: Grace;
   #releasing = 0;
   #pumping = false;
   /** The shard that is served first. */
@@ -72,23 +75,16 @@ export class TimerWorker<Payload> implements AsyncDisposable {
   /** Made by `DurableTimer.worker`. */
   constructor(parts: WorkerParts<Payload>) {
     const { timer, worker: options, access, events, codec } = parts;
-    const counts: WorkerCounts = {
-      claimed: 0,
-      fired: 0,
-      retried: 0,
-      dead: 0,
-      lost: 0,
-      stale: 0,
-      released: 0,
-      lapsed: 0,
-    };
+    const counts = noCounts();
     this.#context = { workerId: timer.random.id(), timer, options, access, events, codec, counts };
     this.#handlers = new Handlers(this.#context, parts.handler, {
       feederOf: (firing) => this.#feederOf(firing),
       release: (firing) => this.#release(firing),
+      mayBegin: () => this.#state === "running",
       ended: () => this.#next(),
     });
     this.#onStopped = parts.onStopped;
+    this.#grace = new Grace(timer.clock);
     const host: FeederHost = {
       reserve: (wanted) => this.#reserve(wanted),
       giveBack: (places) => this.#giveBack(places),
@@ -145,13 +141,14 @@ export class TimerWorker<Payload> implements AsyncDisposable {
 
   /**
    * Claims no more, gives back what has not begun, waits for running handlers at most `graceMs`, then aborts their signals. Ends within
-   * `graceMs` whether or not Redis answers. Safe to repeat.
+   * `graceMs` whether or not Redis answers. Safe to repeat: the grace that is over first ends all stops, with one report.
    * @param options graceMs: milliseconds, 0 to 86,400,000
    */
   stop(options: { readonly graceMs: number } = { graceMs: 10_000 }): Promise<StopReport> {
     optionsObject("options", options);
     const graceMs = integer("graceMs", options.graceMs, { min: 0, max: 86_400_000 });
-    this.#stopping ??= this.#stop(graceMs);
+    this.#grace.shortenTo(graceMs);
+    this.#stopping ??= this.#stop();
     return this.#stopping;
   }
 
@@ -159,26 +156,24 @@ export class TimerWorker<Payload> implements AsyncDisposable {
     await this.stop({ graceMs: 10_000 });
   }
 
-  async #stop(graceMs: number): Promise<StopReport> {
-    const { clock } = this.#context.timer;
+  async #stop(): Promise<StopReport> {
     this.#state = "stopping";
     for (const feeder of this.#feeders) feeder.stopClaiming();
     const finishedBefore = this.#handlers.finished;
     const releasedBefore = this.#context.counts.released;
     this.#releaseWaiting();
-    const grace = new AbortController();
-    const timer = clock.setTimer(() => grace.abort(new Error("the grace is over")), graceMs);
     const isDone = (): boolean => this.#handlers.running === 0 && this.#isTold();
-    const told = await this.#watchers.until(isDone, grace.signal).then(
+    const told = await this.#watchers.until(isDone, this.#grace.signal).then(
       () => true,
       () => isDone(),
     );
-    clock.clearTimer(timer);
+    this.#grace.end();
     this.#state = "stopped";
     const unfinished = this.#handlers.running;
     this.#handlers.abandon();
     for (const feeder of this.#feeders) feeder.close();
     this.#onStopped();
+    this.#watchers.look();
     return {
       finished: this.#handlers.finished - finishedBefore,
       unfinished,

@@ -68,6 +68,29 @@ describe("T6 attempts and dead letters", () => {
     await worker.stop({ graceMs: 1_000 });
   });
 
+  for (const how of ["throws", "rejects with"] as const) {
+    it(`T6 a handler that ${how} a value without text has failed, and delays nobody of its batch`, async () => {
+      await using desk = new Desk();
+      const timer = desk.timer(server.url, freshName());
+      const ids = ["textless", ...Array.from({ length: 20 }, (_, index) => `t${index}`)];
+      await timer.scheduleMany(ids.map((id) => ({ id, afterMs: 0 })));
+      const worker = timer.worker({ attemptsMax: 1, leaseMs: 60_000 }, ({ id }) => {
+        if (id !== "textless") return undefined;
+        if (how === "throws") throw Object.create(null);
+        return Promise.reject(Object.create(null) as Error);
+      });
+      await worker.start();
+      await pollUntil("all have ended", () => worker.counts().fired + worker.counts().dead === ids.length);
+      await worker.idle();
+      expect((await timer.dead.list()).map(({ id, error }) => [id, error])).toEqual([
+        ["textless", "a thrown object that has no text"],
+      ]);
+      expect(await timer.stats()).toMatchObject({ leased: 0, pending: 0 });
+      expect(desk.events.filter(({ type }) => type === "trouble")).toEqual([]);
+      await worker.stop({ graceMs: 1_000 });
+    });
+  }
+
   it("T6 a handler that keeps throwing is dead-lettered after attemptsMax with its error", async () => {
     await using desk = new Desk();
     const timer = desk.timer<{ n: number }>(server.url, freshName());
