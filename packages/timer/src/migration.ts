@@ -102,7 +102,8 @@ export class Migration {
       throw new ShardsMismatchError(name, this.#to, stored);
     }
     this.#layouts[shard] = reply.layout;
-    if (reply.kind === "sealed" && reply.floor > this.#floor) this.#floor = reply.floor;
+    // Also of a shard that a caller who died after it had finished: what this one knows of the others' floors stands there only (K5).
+    if ("floor" in reply && reply.floor > this.#floor) this.#floor = reply.floor;
     return reply;
   }
 

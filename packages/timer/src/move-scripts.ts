@@ -6,8 +6,8 @@ import { layoutChanged, texts } from "./scripts.ts";
 
 /** Where a shard stands in a move. */
 export type MoveReply =
-  | { readonly kind: "draining" | "finished" | "other"; readonly layout: string }
-  | { readonly kind: "sealed"; readonly layout: string; readonly floor: string };
+  | { readonly kind: "draining" | "other"; readonly layout: string }
+  | { readonly kind: "sealed" | "finished"; readonly layout: string; readonly floor: string };
 
 /** Takes a shard through a change of the number of shards. */
 export const moveScript: Script<typeof lua.move, MoveReply> = defineScript(lua.move, (reply, operation) =>
@@ -18,7 +18,7 @@ export const moveScript: Script<typeof lua.move, MoveReply> = defineScript(lua.m
       return { kind: "draining", layout };
     },
     sealed: (fields) => ({ kind: "sealed", layout: fields.text(), floor: fields.text() }),
-    finished: (fields) => ({ kind: "finished", layout: fields.text() }),
+    finished: (fields) => ({ kind: "finished", layout: fields.text(), floor: fields.text() }),
     other: (fields) => ({ kind: "other", layout: fields.text() }),
   }),
 );

@@ -19,7 +19,7 @@ export interface ReconcileReport {
   readonly present: number;
   /** Had fired or been cancelled after `asOfMs`. */
   readonly ended: number;
-  /** Are dead letters. */
+  /** Were given up after `asOfMs`. */
   readonly dead: number;
 }
 

@@ -683,14 +683,14 @@ return { "dropped", nowText, { answer } }
 ` as string,
 } as const;
 
-/** Prolongs leases, and puts on record that their attempts have begun. Safe to repeat: an extended lease is known by its token. */
+/** Prolongs leases, and puts on record that their attempts have begun. Safe to repeat: an extended lease is known by its token. The highest number given out rises to this time, so that a clock which goes back afterwards is noticed (K8). */
 export const extend = {
   name: "timer.extend",
   keys: ["due", "notes", "state"],
   args: ["layout", "notAfterUs", "leaseUs"],
   rest: "items",
   replies: ["layout", "too-late", "extended"],
-  sha1: "b11e9d80c751afcb009c88a31545b41890aed8e3" as string,
+  sha1: "6084e2578a0db1bca1c84eb5dbfeb8311947e448" as string,
   source: `local due, notes, state = KEYS[1], KEYS[2], KEYS[3]
 local layout, notAfterUs, leaseUs = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local itemsAt = 4
@@ -757,6 +757,9 @@ if #rescored > 0 then
   redis.call("HDEL", state, "plain")
   redis.call("HSET", notes, unpack(renoted))
   redis.call("ZADD", due, unpack(rescored))
+  if nowText > shard[2] then
+    redis.call("HSET", state, "floor", nowText)
+  end
 end
 return { "extended", nowText, outcomes }
 ` as string,
@@ -968,7 +971,7 @@ export const move = {
   args: ["notAfterUs", "step", "from", "to", "floor"],
   rest: null,
   replies: ["too-late", "draining", "sealed", "finished", "other"],
-  sha1: "f6272cc54291e2cc34363a1217f069f9121bf539" as string,
+  sha1: "8860a33749cd148311bafa8a818da7c1ac442a93" as string,
   source: `local due, state = KEYS[1], KEYS[2]
 local notAfterUs, step, from, to, floor = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local time = redis.call("TIME")
@@ -982,14 +985,14 @@ local layout, moving = kept[1], kept[3]
 local sealed = "1:" .. from .. ">" .. to .. ":"
 local before, after = "1:" .. from .. ":", "1:" .. to .. ":"
 if layout and string.sub(layout, 1, #after) == after and not moving then
-  return { "finished", layout }
+  return { "finished", layout, kept[4] }
 elseif layout and string.sub(layout, 1, #sealed) == sealed then
   if step ~= "finish" then
     return { "sealed", layout, kept[4] }
   end
   redis.call("HDEL", state, "moving")
   redis.call("HSET", state, "layout", after .. nowText, "movedUs", nowText, "floor", floor)
-  return { "finished", after .. nowText }
+  return { "finished", after .. nowText, floor }
 elseif layout and (string.sub(layout, 1, #before) ~= before or (moving and moving ~= to)) then
   return { "other", layout }
 elseif not layout then
@@ -1100,7 +1103,7 @@ export const reap = {
   args: ["layout", "notAfterUs", "limit", "attemptsMax", "leaseUs", "error"],
   rest: null,
   replies: ["layout", "too-late", "reaped"],
-  sha1: "421d2b036fc60ff54949f1b5e59cbd2eaab1c7df" as string,
+  sha1: "41ad394fc5774f18d05ca66da3cbb73f1d4d2d94" as string,
   source: `local due, data, notes, later, state = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local memoryA, memoryB, dead, deadData = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local layout, notAfterUs, limit, attemptsMax = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -1275,13 +1278,14 @@ local backFields
 local function strandedLeases(limit)
   local kept = redis.call("HMGET", state, "backUs", "backTopUs", "backAtUs", "leaseMaxUs")
   local lengthUs = math.max(leaseUs, tonumber(kept[4] or 0))
-  if not kept[1] then
-    if tonumber(shard[2]) > nowUs + 1000000 then
-      local top = string.format("%.0f", tonumber(shard[2]) + lengthUs)
-      backFields = { "backUs", nowText, "backTopUs", top, "backAtUs", "0" }
+  local backUs = tonumber(kept[1] or math.huge)
+  if nowUs < backUs then
+    if kept[1] or tonumber(shard[2]) > nowUs + 1000000 then
+      local topUs = math.max(tonumber(shard[2]) + lengthUs, tonumber(kept[2] or 0))
+      backFields = { "backUs", nowText, "backTopUs", string.format("%.0f", topUs), "backAtUs", "0" }
     end
     return {}
-  elseif nowUs < tonumber(kept[1]) + lengthUs then
+  elseif nowUs < backUs + lengthUs then
     return {}
   end
   local from = math.max(nowUs + lengthUs, tonumber(kept[3]))
@@ -1649,7 +1653,7 @@ export const restore = {
   args: ["layout", "notAfterUs", "publish", "asOfUs"],
   rest: "items",
   replies: ["layout", "too-late", "window", "restored"],
-  sha1: "8d3ee035bee46900db09da371802a4260b31e184" as string,
+  sha1: "2286197cea2f7928913e074a3eee18fdc66a6be0" as string,
   source: `local due, data, notes, later, state, memoryA, memoryB, dead, wake =
   KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local layout, notAfterUs, publish, asOfUs = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
@@ -1907,7 +1911,7 @@ for index, id in ipairs(ids) do
   local cancelledUs, endedUs = tonumber(cancelled[index] or 0), tonumber(string.sub(marks[index] or "0", 1, 16))
   if scores[index] then
     answers[index] = "p"
-  elseif graves[index] then
+  elseif tonumber(graves[index] or 0) > asOfUs then
     answers[index] = "d"
   elseif cancelledUs > asOfUs or endedUs > asOfUs then
     answers[index] = "e"

@@ -44,6 +44,30 @@ describe("reconcile", () => {
     await worker.stop({ graceMs: 1_000 });
   });
 
+  it("T2 brings back what was scheduled again after an earlier one of its id had died, and is missing", async () => {
+    await using desk = new Desk();
+    const name = freshName();
+    const timer = desk.timer(server.url, name);
+    const worker = timer.worker({ attemptsMax: 1 }, () => {
+      throw new Error("no");
+    });
+    await worker.start();
+    await timer.schedule({ id: "a", afterMs: 0 });
+    await pollUntil("it died", () => worker.counts().dead === 1);
+    await worker.stop({ graceMs: 1_000 });
+    await delay(2);
+    await timer.schedule({ id: "a", afterMs: 60_000 });
+    const asOfMs = await serverTimeMs(server);
+    await delay(2);
+    // A failover takes the schedule back.
+    const redis = desk.redis(server.url);
+    await redis.zrem(`holdfast:{timer:${name}}:due`, "a");
+    await redis.hdel(`holdfast:{timer:${name}}:data`, "a");
+    const report = await timer.reconcile([{ id: "a", afterMs: 60_000 }], { asOfMs });
+    expect(report).toEqual({ restored: 1, present: 0, ended: 0, dead: 0 });
+    expect(await timer.get("a")).toMatchObject({ state: "pending" });
+  });
+
   it("T2 counter-test: a reconcile that does not ask what has ended revives it", async () => {
     await using desk = new Desk();
     const timer = desk.timer<{ n: number }>(server.url, freshName());

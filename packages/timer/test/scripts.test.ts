@@ -335,7 +335,8 @@ describe("scripts", () => {
     expect((await call(lua.discard, {}, ["x"]))[0]).toBe("discarded");
     expect(await shard.redis.exists(shard.keys.due, shard.keys.data, shard.keys.notes)).toBe(0);
     expect((await step("finish"))[0]).toBe("finished");
-    expect((await step("finish"))[0]).toBe("finished");
+    for (const again of ["finish", "drain"]) expect((await step(again))[2]).toBe("1795312345678901");
+    expect(await shard.redis.hget(shard.keys.state, "floor")).toBe("1795312345678901");
     expect((await call(lua.store, { part: "due" }, ["x", "5000", "body", "", ""]))[0]).toBe("layout");
   });
 });

@@ -3,6 +3,7 @@ import { pollUntil, RedisServer } from "@holdfast/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ShardsMismatchError, ShardsMovingError } from "../src/index.ts";
 import type { DurableTimer, TimerWorker } from "../src/index.ts";
+import { shardOf } from "../src/keys.ts";
 import { move, open } from "../src/scripts.generated.ts";
 import { withAlteredLua } from "../../../scripts/lua/altered.ts";
 import { Catcher, Desk, failure, freshName, Gate, requests } from "./client.ts";
@@ -127,6 +128,38 @@ describe("T11 shards", () => {
       await worker.idle();
       expect(new Set(catcher.ids).size).toBe(601);
       await worker.stop({ graceMs: 1_000 });
+    });
+  }
+
+  for (const isKilled of [false, true]) {
+    it(`T4 K5 generations rise over a migration from a shard whose clock was ahead${isKilled ? ", also when its caller dies between two of the last steps" : ""}`, async () => {
+      await using desk = new Desk();
+      const name = freshName();
+      const id = Array.from({ length: 50 }, (_, n) => `x${n}`).find((one) => shardOf(one, 2) === 1) as string;
+      const two = desk.timer(server.url, name, { shards: 2 });
+      await two.stats();
+      const admin = desk.redis(server.url);
+      const aheadUs = String((Date.now() + 3_600_000) * 1_000);
+      await admin.hset(`holdfast:{timer/1:${name}}:state`, "floor", aheadUs);
+      const before = await two.schedule({ id, afterMs: 60_000 });
+      await two.cancel(id);
+      if (isKilled) {
+        const redis = desk.redis(server.url);
+        const call = redis.call.bind(redis) as (command: string, args: string[]) => Promise<unknown>;
+        const isLast = (args: string[]): boolean => args.includes("finish") && String(args[2]).includes("{timer:");
+        const untilLast = async (command: string, args: string[]): Promise<unknown> => {
+          if (isLast(args.slice(1))) throw new Error("died before the last step");
+          return call(command, args);
+        };
+        Object.assign(redis, { call: untilLast });
+        await failure(desk.timerOn(redis, name, { shards: 1 }).migrateShards());
+        expect(await admin.hget(`holdfast:{timer/1:${name}}:state`, "layout")).toMatch(/^1:1:/u);
+        expect(await admin.hget(`holdfast:{timer:${name}}:state`, "layout")).toMatch(/^1:2>1:/u);
+      }
+      const one = desk.timer(server.url, name, { shards: 1 });
+      await one.migrateShards();
+      const after = await one.schedule({ id, afterMs: 60_000 });
+      expect(after.generation).toBeGreaterThan(before.generation);
     });
   }
 

@@ -1,5 +1,6 @@
 --[[
-extend: prolongs leases, and puts on record that their attempts have begun. Safe to repeat: an extended lease is known by its token.
+extend: prolongs leases, and puts on record that their attempts have begun. Safe to repeat: an extended lease is known by its token. The
+highest number given out rises to this time, so that a clock which goes back afterwards is noticed (K8).
 
 KEYS
   due    ZSET  timer id → deadline or end of lease in microseconds
@@ -50,5 +51,8 @@ if #rescored > 0 then
   redis.call("HDEL", state, "plain")
   redis.call("HSET", notes, unpack(renoted))
   redis.call("ZADD", due, unpack(rescored))
+  if nowText > shard[2] then
+    redis.call("HSET", state, "floor", nowText)
+  end
 end
 return { "extended", nowText, outcomes }

@@ -15,7 +15,7 @@ REPLIES
   {"too-late", now}
   {"draining", layout, leased}  layout to reap with
   {"sealed", layout, floor}     layout to carry over with
-  {"finished", layout}
+  {"finished", layout, floor}   a shard that another caller has finished has the floor that is due to all
   {"other", layout}             neither on the way from one number to the other nor at either
 ]]
 local due, state = KEYS[1], KEYS[2]
@@ -28,14 +28,14 @@ local layout, moving = kept[1], kept[3]
 local sealed = "1:" .. from .. ">" .. to .. ":"
 local before, after = "1:" .. from .. ":", "1:" .. to .. ":"
 if layout and string.sub(layout, 1, #after) == after and not moving then
-  return { "finished", layout }
+  return { "finished", layout, kept[4] }
 elseif layout and string.sub(layout, 1, #sealed) == sealed then
   if step ~= "finish" then
     return { "sealed", layout, kept[4] }
   end
   redis.call("HDEL", state, "moving")
   redis.call("HSET", state, "layout", after .. nowText, "movedUs", nowText, "floor", floor)
-  return { "finished", after .. nowText }
+  return { "finished", after .. nowText, floor }
 elseif layout and (string.sub(layout, 1, #before) ~= before or (moving and moving ~= to)) then
   return { "other", layout }
 elseif not layout then

@@ -22,7 +22,7 @@ REPLIES
   {"layout", layout}
   {"too-late", now}
   {"window", now, earliest}   asOfUs lies outside of what can be answered
-  {"restored", now, answers}  one letter per item: s set, p pending or firing, e ended since, d a dead letter
+  {"restored", now, answers}  one letter per item: s set, p pending or firing, e ended since, d given up since
 ]]
 local due, data, notes, later, state, memoryA, memoryB, dead, wake =
   KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9]
@@ -61,7 +61,7 @@ for index, id in ipairs(ids) do
   local cancelledUs, endedUs = tonumber(cancelled[index] or 0), tonumber(string.sub(marks[index] or "0", 1, 16))
   if scores[index] then
     answers[index] = "p"
-  elseif graves[index] then
+  elseif tonumber(graves[index] or 0) > asOfUs then
     answers[index] = "d"
   elseif cancelledUs > asOfUs or endedUs > asOfUs then
     answers[index] = "e"

@@ -1,6 +1,10 @@
 --[[
 rewind: finds the leases that a clock which went back has left standing for too long (K8), a bounded number at a time.
 
+That the clock went back shows in the highest number given out, which claims, schedules and extensions raise to their time: no lease that
+stands from before ends later than that and the longest lease. From the first sight on (backUs) every live holder has one lease of time to
+extend by the new clock. A clock that goes back again meanwhile makes that a first sight.
+
 Needs
   nowUs, nowText, shard, isLease, unpack, state, due, leaseUs
 Gives
@@ -12,13 +16,14 @@ local backFields
 local function strandedLeases(limit)
   local kept = redis.call("HMGET", state, "backUs", "backTopUs", "backAtUs", "leaseMaxUs")
   local lengthUs = math.max(leaseUs, tonumber(kept[4] or 0))
-  if not kept[1] then
-    if tonumber(shard[2]) > nowUs + 1000000 then
-      local top = string.format("%.0f", tonumber(shard[2]) + lengthUs)
-      backFields = { "backUs", nowText, "backTopUs", top, "backAtUs", "0" }
+  local backUs = tonumber(kept[1] or math.huge)
+  if nowUs < backUs then
+    if kept[1] or tonumber(shard[2]) > nowUs + 1000000 then
+      local topUs = math.max(tonumber(shard[2]) + lengthUs, tonumber(kept[2] or 0))
+      backFields = { "backUs", nowText, "backTopUs", string.format("%.0f", topUs), "backAtUs", "0" }
     end
     return {}
-  elseif nowUs < tonumber(kept[1]) + lengthUs then
+  elseif nowUs < backUs + lengthUs then
     return {}
   end
   local from = math.max(nowUs + lengthUs, tonumber(kept[3]))
