@@ -141,6 +141,8 @@ export class NotReplicatedError extends HoldfastError {
   readonly operationId: string;
   readonly replicasWanted: number;
   readonly replicasConfirmed: number;
+  /** How long they were waited for, in milliseconds. */
+  readonly timeoutMs: number;
 
   /** @param options `cause`: what the server said instead of waiting for replicas */
   constructor(
@@ -159,6 +161,7 @@ export class NotReplicatedError extends HoldfastError {
     this.operationId = operationId;
     this.replicasWanted = wanted;
     this.replicasConfirmed = confirmed;
+    this.timeoutMs = timeoutMs;
   }
 }
 

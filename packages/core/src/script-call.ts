@@ -153,6 +153,7 @@ export class ScriptCall<Result> implements WireRequest {
     const { operation } = deadline;
     const lateUs = this.#operationId === null ? undefined : tooLateUs(reply);
     if (lateUs === undefined) {
+      if (this.#lostMeanwhile && this.#saysNothingDone(reply)) throw this.#unknown();
       this.#resolve(script.decode(reply, operation));
       return;
     }
@@ -163,6 +164,13 @@ export class ScriptCall<Result> implements WireRequest {
     // Nothing was done, and nothing can be done by a repeat of that request. Once more, since the server's clock may have stepped.
     if (this.#lateReplies === 2 || deadline.hasPassed) throw new TooLateError(operation, deadline.timeoutMs);
     this.start();
+  }
+
+  /** A repeat that was refused says nothing about the request that it repeats. */
+  #saysNothingDone(reply: unknown): boolean {
+    const { nothingDone } = this.#terms.script;
+    if (this.#operationId === null || nothingDone === undefined || !Array.isArray(reply)) return false;
+    return String((reply as unknown[])[0]) === nothingDone;
   }
 
   async #sendDurably(durability: Durability): Promise<unknown> {
@@ -193,9 +201,9 @@ export class ScriptCall<Result> implements WireRequest {
       .prolonged(durability.timeoutMs)
       .bound(ask, this.#operationId);
     if (reply === notSent) return reply;
-    const late = tooLateUs(reply) !== undefined;
-    if (late && resent) throw this.#unknown();
-    if (!late && replicas < durability.replicas) {
+    const undone = tooLateUs(reply) !== undefined || this.#saysNothingDone(reply);
+    if (undone && resent) throw this.#unknown();
+    if (!undone && replicas < durability.replicas) {
       const { replicas: wanted, timeoutMs } = durability;
       throw new NotReplicatedError(operation, this.#operationId ?? "none", wanted, replicas, timeoutMs, {
         cause: waitRefusal,

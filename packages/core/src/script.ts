@@ -40,19 +40,24 @@ export interface Script<Source extends LuaSource, Result> {
   readonly mutating: boolean;
   /** Replies hold raw bytes (`Buffer`) where they would hold strings. */
   readonly binary: boolean;
+  /** The tag of a reply with which the script says that it did nothing, for another reason than being late. */
+  readonly nothingDone?: string | undefined;
   decode(reply: unknown, operation: string): Result;
 }
 
 /**
  * Binds a script to its decoder.
  * @param decode turns the raw reply into a result, throws UnexpectedReplyError otherwise
+ * @param options nothingDone: the tag of a reply that says so; given to a request that the client may have sent twice, it is an
+ *   OutcomeUnknownError, since the first one may have been executed (K1)
  */
 export function defineScript<const Source extends LuaSource, Result>(
   source: Source,
   decode: (reply: unknown, operation: string) => Result,
-  options: { readonly binary?: boolean } = {},
+  options: { readonly binary?: boolean; readonly nothingDone?: string } = {},
 ): Script<Source, Result> {
-  return { source, decode, mutating: source.args.includes("notAfterUs"), binary: options.binary ?? false };
+  const { binary = false, nothingDone } = options;
+  return { source, decode, mutating: source.args.includes("notAfterUs"), binary, nothingDone };
 }
 
 function textOf(value: unknown): unknown {

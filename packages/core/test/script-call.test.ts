@@ -1,7 +1,7 @@
 /** What a call does with what it hears, and when: on a client whose answers are in the test's hands. */
 import { EventEmitter } from "node:events";
 import { describe, expect, it } from "vitest";
-import { Connection } from "../src/index.ts";
+import { Connection, defineScript } from "../src/index.ts";
 import type { RedisLike } from "../src/index.ts";
 import { failure, patientMs } from "./clients.ts";
 import { apply } from "./test-script.ts";
@@ -36,6 +36,38 @@ const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve)
 function notAfterUs(args: readonly unknown[] | undefined): number {
   return Number(args?.[apply.source.args.indexOf("notAfterUs") + 2 + apply.source.keys.length]);
 }
+
+describe("a script that says that it did nothing", () => {
+  const { source } = apply;
+  const refusing = defineScript(source, (reply) => reply, { nothingDone: "refused" });
+  const plain = defineScript(source, (reply) => reply);
+
+  it("K1 is believed, unless the client may have sent the request twice: the first one may have been executed", async () => {
+    const client = new Client();
+    const connection = Connection.of(client as unknown as RedisLike);
+    const call = (script: typeof plain): Promise<unknown> =>
+      connection.run<typeof source, unknown>(
+        script,
+        keys,
+        { operationId: "1" },
+        { operation: "add", operationId: "1", timeoutMs: patientMs },
+      );
+    const answer = async (place: number, isLost: boolean): Promise<void> => {
+      await turn();
+      if (isLost) client.emit("close");
+      client.answers[place]?.(["refused", "1"]);
+    };
+    const believed = call(refusing);
+    await answer(0, false);
+    expect(await believed).toEqual(["refused", "1"]);
+    const doubted = failure(call(refusing));
+    await answer(1, true);
+    expect(await doubted).toMatchObject({ name: "OutcomeUnknownError", operationId: "1" });
+    const another = call(plain);
+    await answer(2, true);
+    expect(await another).toEqual(["refused", "1"]);
+  });
+});
 
 describe("a call whose caller has given up", () => {
   it("K1 is not sent again for an answer that comes late, and takes no time from it", async () => {

@@ -2,10 +2,10 @@
  * The script claim with its typed reply. The usual reply is a single text of lines, since each text of a list is made, sent and read for
  * itself; what does not fit into lines comes as a list.
  */
-import { decodeTagged, defineScript, UnexpectedReplyError } from "@holdfast/core";
+import { decodeTagged, UnexpectedReplyError } from "@holdfast/core";
 import type { Script } from "@holdfast/core";
 import * as lua from "./scripts.generated.ts";
-import { layoutChanged } from "./scripts.ts";
+import { layoutChanged, shardScript } from "./scripts.ts";
 
 /** A batch of leased timers. */
 export interface ClaimReply {
@@ -51,7 +51,7 @@ function zipped(ids: readonly unknown[], records: readonly unknown[]): string[] 
 }
 
 /** Takes acknowledgements and leases due timers. */
-export const claimScript: Script<typeof lua.claim, ClaimReply | "outrun" | undefined> = defineScript(
+export const claimScript: Script<typeof lua.claim, ClaimReply | "outrun" | undefined> = shardScript(
   lua.claim,
   (reply, operation) => {
     if (typeof reply === "string") return claimOfLines(operation, reply);

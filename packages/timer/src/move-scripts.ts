@@ -2,7 +2,7 @@
 import { decodeTagged, defineScript } from "@holdfast/core";
 import type { Script } from "@holdfast/core";
 import * as lua from "./scripts.generated.ts";
-import { layoutChanged, texts } from "./scripts.ts";
+import { layoutChanged, shardScript, texts } from "./scripts.ts";
 
 /** Where a shard stands in a move. */
 export type MoveReply =
@@ -33,7 +33,7 @@ export interface Packed {
 }
 
 /** Reads a part of a sealed shard. */
-export const packScript: Script<typeof lua.pack, Packed | undefined> = defineScript(lua.pack, (reply, operation) =>
+export const packScript: Script<typeof lua.pack, Packed | undefined> = shardScript(lua.pack, (reply, operation) =>
   decodeTagged<Packed | undefined>(operation, reply, {
     layout: layoutChanged,
     packed: (fields) => ({
@@ -58,9 +58,9 @@ function doneTagged(tag: string): (reply: unknown, operation: string) => true | 
 }
 
 /** Takes over what was packed. */
-export const storeScript: Script<typeof lua.store, true | undefined> = defineScript(lua.store, doneTagged("stored"));
+export const storeScript: Script<typeof lua.store, true | undefined> = shardScript(lua.store, doneTagged("stored"));
 /** Removes what another shard has taken over. */
-export const discardScript: Script<typeof lua.discard, true | undefined> = defineScript(
+export const discardScript: Script<typeof lua.discard, true | undefined> = shardScript(
   lua.discard,
   doneTagged("discarded"),
 );

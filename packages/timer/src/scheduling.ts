@@ -2,7 +2,7 @@
  * Sends schedules and cancellations: those of one tick share a script per shard, `scheduleMany` goes out in large scripts. Each item has
  * its own operation id and its own answer.
  */
-import { Coalescer, OutcomeUnknownError, UnexpectedReplyError } from "@holdfast/core";
+import { Coalescer, NotReplicatedError, OutcomeUnknownError, UnexpectedReplyError } from "@holdfast/core";
 import { chunksOf } from "./chunks.ts";
 import type { Chunk } from "./chunks.ts";
 import { PendingLimitError, SupersededError } from "./errors.ts";
@@ -133,7 +133,7 @@ export class Scheduling {
     }
   }
 
-  #sendSchedules(shard: number, items: readonly ScheduleItem[]): Promise<readonly string[]> {
+  #sendSchedules(shard: number, items: readonly ScheduleItem[]): Promise<readonly (string | Error)[]> {
     return inOrderOnce(items, (part) => this.#sendUnique(shard, part));
   }
 
@@ -162,7 +162,7 @@ export class Scheduling {
     });
   }
 
-  async #sendCancels(shard: number, items: readonly CancelItem[]): Promise<readonly string[]> {
+  async #sendCancels(shard: number, items: readonly CancelItem[]): Promise<readonly (string | Error)[]> {
     return inOrderOnce(items, (part) =>
       this.#access.run(shard, async (open, timeoutMs) => {
         const { keys, layout } = open;
@@ -206,24 +206,55 @@ function knownUsOf(items: readonly ScheduleItem[], layout: string): number {
   return knownUs;
 }
 
-/** Sends items so that no script sees an id twice, each part after the one before it. */
+/** Items cut so that no id is twice in a part. */
+function partsOf<Item extends { readonly id: string }>(items: readonly Item[]): Item[][] {
+  const ids = new Set<string>();
+  let part: Item[] = [];
+  const parts = [part];
+  for (const item of items) {
+    if (ids.has(item.id)) {
+      ids.clear();
+      part = [];
+      parts.push(part);
+    }
+    ids.add(item.id);
+    part.push(item);
+  }
+  return parts;
+}
+
+/**
+ * Sends items so that no script sees an id twice, each part after the one before it. What has failed fails what would have come after it,
+ * which is not sent; what went before has its answers (K1).
+ */
 async function inOrderOnce<Item extends { readonly id: string }>(
   items: readonly Item[],
   send: (part: readonly Item[]) => Promise<readonly string[]>,
-): Promise<readonly string[]> {
-  const ids = new Set<string>();
-  for (const [index, { id }] of items.entries()) {
-    if (ids.has(id)) {
-      const first = await send(items.slice(0, index));
-      return [...first, ...(await inOrderOnce(items.slice(index), send))];
+): Promise<readonly (string | Error)[]> {
+  const answers: (string | Error)[] = [];
+  let failure: Error | undefined;
+  for (const part of partsOf(items)) {
+    if (failure !== undefined) {
+      for (const _ of part) answers.push(failure);
+      continue;
     }
-    ids.add(id);
+    try {
+      answers.push(...(await send(part)));
+    } catch (error) {
+      for (const _ of part) answers.push(error as Error);
+      // What no replica has confirmed is done, and the next part may follow.
+      if (!(error instanceof NotReplicatedError)) failure = error as Error;
+    }
   }
-  return send(items);
+  return answers;
 }
 
-/** A lost answer of a shared request, as the caller of one part of it needs it: under its own operation id. */
+/** The failure of a shared request, as the caller of one part of it needs it: under its own operation id. */
 export function named(error: unknown, operation: string, operationId: string): unknown {
+  if (error instanceof NotReplicatedError && error.operationId !== operationId) {
+    const { replicasWanted, replicasConfirmed, timeoutMs, cause } = error;
+    return new NotReplicatedError(operation, operationId, replicasWanted, replicasConfirmed, timeoutMs, { cause });
+  }
   if (!(error instanceof OutcomeUnknownError) || error.operationId === operationId) return error;
   return new OutcomeUnknownError(operation, operationId, { cause: error, why: "the request that carried it was lost" });
 }

@@ -3,8 +3,16 @@
  * client has to open the shard (again) first; shard-access.ts does that and repeats the call.
  */
 import { decodeTagged, defineScript, UnexpectedReplyError } from "@holdfast/core";
-import type { ReplyFields, Script } from "@holdfast/core";
+import type { LuaSource, ReplyFields, Script } from "@holdfast/core";
 import * as lua from "./scripts.generated.ts";
+
+/** A script of a shard; it does nothing for a client that has to open the shard first. */
+export function shardScript<const Source extends LuaSource, Result>(
+  source: Source,
+  decode: (reply: unknown, operation: string) => Result,
+): Script<Source, Result> {
+  return defineScript(source, decode, { nothingDone: "layout" });
+}
 
 /** The reply of a shard whose layout is not the one that was sent. */
 export function layoutChanged(fields: ReplyFields): undefined {
@@ -78,7 +86,7 @@ function unrolled(operation: string, runs: readonly unknown[]): readonly string[
 }
 
 /** Sets timers. */
-export const scheduleScript: Script<typeof lua.schedule, Answers | undefined> = defineScript(
+export const scheduleScript: Script<typeof lua.schedule, Answers | undefined> = shardScript(
   lua.schedule,
   (reply, operation) =>
     decodeTagged<Answers | undefined>(operation, reply, {
@@ -87,27 +95,25 @@ export const scheduleScript: Script<typeof lua.schedule, Answers | undefined> = 
     }),
 );
 /** Takes timers back. */
-export const cancelScript: Script<typeof lua.cancel, Answers | undefined> = defineScript(
+export const cancelScript: Script<typeof lua.cancel, Answers | undefined> = shardScript(
   lua.cancel,
   answersTagged("cancelled"),
 );
 /** Ends firings that claim cannot end in passing. */
-export const settleScript: Script<typeof lua.settle, Answers | undefined> = defineScript(
+export const settleScript: Script<typeof lua.settle, Answers | undefined> = shardScript(
   lua.settle,
   answersTagged("settled"),
 );
 
 /** Prolongs leases; a letter per lease. */
-export const extendScript: Script<typeof lua.extend, string | undefined> = defineScript(
-  lua.extend,
-  (reply, operation) =>
-    decodeTagged<string | undefined>(operation, reply, {
-      layout: layoutChanged,
-      extended: (fields) => {
-        fields.integer();
-        return fields.text();
-      },
-    }),
+export const extendScript: Script<typeof lua.extend, string | undefined> = shardScript(lua.extend, (reply, operation) =>
+  decodeTagged<string | undefined>(operation, reply, {
+    layout: layoutChanged,
+    extended: (fields) => {
+      fields.integer();
+      return fields.text();
+    },
+  }),
 );
 
 /** What reap came to. */
@@ -118,7 +124,7 @@ export interface ReapReply {
 }
 
 /** Sees to leases that ended without an answer. */
-export const reapScript: Script<typeof lua.reap, ReapReply | undefined> = defineScript(lua.reap, (reply, operation) =>
+export const reapScript: Script<typeof lua.reap, ReapReply | undefined> = shardScript(lua.reap, (reply, operation) =>
   decodeTagged<ReapReply | undefined>(operation, reply, {
     layout: layoutChanged,
     reaped: (fields) => {
@@ -137,7 +143,7 @@ export interface FoundTimer {
 }
 
 /** Looks at one timer; null when there is none. */
-export const getScript: Script<typeof lua.get, FoundTimer | null | undefined> = defineScript(
+export const getScript: Script<typeof lua.get, FoundTimer | null | undefined> = shardScript(
   lua.get,
   (reply, operation) =>
     decodeTagged<FoundTimer | null | undefined>(operation, reply, {
@@ -167,7 +173,7 @@ export interface ShardStats {
 }
 
 /** Counts the timers of a shard. */
-export const statsScript: Script<typeof lua.stats, ShardStats | undefined> = defineScript(
+export const statsScript: Script<typeof lua.stats, ShardStats | undefined> = shardScript(
   lua.stats,
   (reply, operation) =>
     decodeTagged<ShardStats | undefined>(operation, reply, {
@@ -191,23 +197,23 @@ function wordTagged(tag: string): (reply: unknown, operation: string) => readonl
 }
 
 /** Makes a pending timer due now. */
-export const hastenScript: Script<typeof lua.hasten, readonly string[] | undefined> = defineScript(
+export const hastenScript: Script<typeof lua.hasten, readonly string[] | undefined> = shardScript(
   lua.hasten,
   wordTagged("hastened"),
 );
 /** Makes a dead letter a timer again. */
-export const redriveScript: Script<typeof lua.redrive, readonly string[] | undefined> = defineScript(
+export const redriveScript: Script<typeof lua.redrive, readonly string[] | undefined> = shardScript(
   lua.redrive,
   wordTagged("redriven"),
 );
 /** Throws a dead letter away. */
-export const dropScript: Script<typeof lua.drop, readonly string[] | undefined> = defineScript(
+export const dropScript: Script<typeof lua.drop, readonly string[] | undefined> = shardScript(
   lua.drop,
   wordTagged("dropped"),
 );
 
 /** Reads dead letters: id, time, attempts, error, record. */
-export const listDeadScript: Script<typeof lua.listDead, readonly (readonly string[])[] | undefined> = defineScript(
+export const listDeadScript: Script<typeof lua.listDead, readonly (readonly string[])[] | undefined> = shardScript(
   lua.listDead,
   (reply, operation) =>
     decodeTagged<readonly (readonly string[])[] | undefined>(operation, reply, {
@@ -222,7 +228,7 @@ export type RestoreReply =
   | { readonly kind: "restored"; readonly answers: readonly string[] };
 
 /** Sets what is missing and has not ended. */
-export const restoreScript: Script<typeof lua.restore, RestoreReply | undefined> = defineScript(
+export const restoreScript: Script<typeof lua.restore, RestoreReply | undefined> = shardScript(
   lua.restore,
   (reply, operation) =>
     decodeTagged<RestoreReply | undefined>(operation, reply, {
