@@ -6,8 +6,9 @@
  * behind expires. Confirm: first all holds are extended, then all are confirmed, so that none expires between the first and the last.
  * Both are resumed by calling them again with the same ids.
  */
-import { integerOr, leaseRangeMs, optionsObject, systemRandom } from "@holdfast/core";
+import { integerOr, isTransient, leaseRangeMs, optionsObject, OutcomeUnknownError, systemRandom } from "@holdfast/core";
 import type { Inventory } from "./inventory.ts";
+import { checkId, reserveOrder } from "./order.ts";
 import type { ReserveRequest } from "./order.ts";
 import type { ConfirmResult, ExtendResult, Reserved, Shortage } from "./results.ts";
 
@@ -58,7 +59,8 @@ function checkParts(parts: readonly { readonly stock: Inventory; readonly reserv
     optionsObject(`parts[${index}]`, part);
     const { stock, reservationId } = part as ConfirmPart;
     if (typeof stock?.reserve !== "function") throw new TypeError(`parts[${index}].stock must be an Inventory`);
-    const key = `${stock.name} ${reservationId}`;
+    checkId(`parts[${index}].reservationId`, reservationId);
+    const key = JSON.stringify([stock.name, reservationId]);
     if (seen.has(key))
       throw new RangeError(
         `parts[${index}]: ${stock.name} has the id ${reservationId} already; put its lines into one part`,
@@ -67,13 +69,29 @@ function checkParts(parts: readonly { readonly stock: Inventory; readonly reserv
   }
 }
 
+/** Whether a place has said that it did nothing, for now. */
+function idle(error: unknown): boolean {
+  return isTransient(error) && error.effect === "none";
+}
+
+/** What one place throws may say that nothing was done, which is true of that place alone. */
+function unfinished(call: string, reservationId: string, error: unknown): unknown {
+  if (!idle(error)) return error;
+  return new OutcomeUnknownError(`${call} ${reservationId}`, reservationId, {
+    cause: error,
+    why: "another place has, or may have, done its part",
+    advice: `call ${call} again with the same parts to go on`,
+  });
+}
+
 /**
  * Reserves in all places, or in none.
- * @throws TypeError, RangeError; DifferentRequestError and what else `reserve` throws. Call again with the same ids to go on where it
- *   stopped; what is never gone on with expires
+ * @throws TypeError, RangeError before anything is asked; DifferentRequestError and what else `reserve` throws; OutcomeUnknownError also when a place
+ *   does not answer after another has reserved. Call again with the same ids to go on where it stopped; what is never gone on with expires
  */
 export async function reserveAcross(parts: readonly ReservePart[]): Promise<ReserveAcrossResult> {
   checkParts(parts);
+  for (const part of parts) reserveOrder(part, leaseRangeMs.max);
   // In one order for everybody, so that two callers who want the same never give back to each other for ever.
   const order = [...parts.entries()].toSorted(([, a], [, b]) => (a.stock.name < b.stock.name ? -1 : 1));
   const done: Reserved[] = [];
@@ -82,7 +100,9 @@ export async function reserveAcross(parts: readonly ReservePart[]): Promise<Rese
     await Promise.allSettled(places.map(([, { stock, reservationId }]) => stock.release({ reservationId })));
   };
   for (const [step, [index, { stock, ...request }]] of order.entries()) {
-    const result = await stock.reserve(request);
+    const result = await stock.reserve(request).catch((error: unknown) => {
+      throw step === 0 ? error : unfinished("reserveAcross", request.reservationId, error);
+    });
     const inventory = stock.name;
     if (result.kind === "reserved" && result.state !== "released" && result.state !== "expired") {
       done[index] = result;
@@ -118,7 +138,8 @@ async function soldIn(places: readonly (readonly [number, ReservePart])[]): Prom
  * Confirms in all places. Nothing is confirmed before every hold is known to last; once one is confirmed, the others are taken again if
  * they expired meanwhile.
  * @param options `extendMs`: how long all holds are to last from now, 50 to 86,400,000, default 60,000
- * @throws TypeError, RangeError and what `extend` and `confirm` throw. Call again to go on where it stopped
+ * @throws TypeError, RangeError and what `extend` and `confirm` throw; OutcomeUnknownError also when a place does not answer while another
+ *   confirms. Call again to go on where it stopped
  */
 export async function confirmAcross(
   parts: readonly ConfirmPart[],
@@ -136,12 +157,22 @@ export async function confirmAcross(
   const begun = extended.some(({ kind }) => kind === "already-confirmed");
   const lasting = extended.every(({ kind }) => kind === "extended" || kind === "already-confirmed");
   if (!lasting && !begun) return { kind: "not-held", parts: extended };
-  const confirmed = await Promise.all(
+  // All are waited for: what one place fails with says nothing of those that are still confirming.
+  const ends = await Promise.allSettled(
     parts.map(async ({ stock, reservationId }): Promise<PartOutcome> => {
       const { kind } = await stock.confirm({ reservationId, retakeIfExpired: true });
       return { inventory: stock.name, reservationId, kind };
     }),
   );
+  const confirmed: PartOutcome[] = [];
+  const allIdle = ends.every((end) => end.status === "rejected" && idle(end.reason));
+  for (const [index, end] of ends.entries()) {
+    if (end.status === "rejected") {
+      const { reservationId } = parts[index] as ConfirmPart;
+      throw allIdle ? end.reason : unfinished("confirmAcross", reservationId, end.reason);
+    }
+    confirmed.push(end.value);
+  }
   const all = confirmed.every(({ kind }) => kind === "confirmed" || kind === "already-confirmed");
   return { kind: all ? "confirmed" : "incomplete", parts: confirmed };
 }

@@ -76,21 +76,37 @@ export function settlementArguments(
   return { itemCount: final ? settlements.length : -settlements.length, items };
 }
 
-/** Sends items so that no script sees too many lines, each part after the one before it. */
+/**
+ * Sends items so that no script sees too many lines, each part after the one before it. What becomes of one part is no word about another:
+ * where one fails, those of the others are told what became of theirs.
+ */
 export async function inParts<Item, Result>(
   items: readonly Item[],
   linesOf: (item: Item) => number,
-  send: (part: readonly Item[]) => Promise<readonly Result[]>,
-): Promise<readonly Result[]> {
-  let lines = 0;
+  send: (part: readonly Item[]) => Promise<readonly (Result | Error)[]>,
+): Promise<readonly (Result | Error)[]> {
+  const results: (Result | Error)[] = [];
+  let [from, lines] = [0, 0];
   for (const [index, item] of items.entries()) {
-    lines += linesOf(item);
-    if (index > 0 && lines > linesMax) {
-      const first = await send(items.slice(0, index));
-      return [...first, ...(await inParts(items.slice(index), linesOf, send))];
+    const own = linesOf(item);
+    if (index > from && lines + own > linesMax) {
+      results.push(...(await sentApart(items.slice(from, index), send)));
+      [from, lines] = [index, 0];
     }
+    lines += own;
   }
-  return send(items);
+  return from === 0 ? send(items) : [...results, ...(await sentApart(items.slice(from), send))];
+}
+
+async function sentApart<Item, Result>(
+  part: readonly Item[],
+  send: (part: readonly Item[]) => Promise<readonly (Result | Error)[]>,
+): Promise<readonly (Result | Error)[]> {
+  try {
+    return await send(part);
+  } catch (error) {
+    return part.map(() => asError(error));
+  }
 }
 
 /**

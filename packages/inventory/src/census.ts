@@ -3,6 +3,7 @@
  * one bucket is in stock-taking.ts.
  */
 import { integerOr } from "@holdfast/core";
+import { named } from "./bucket.ts";
 import type { ResolvedInventoryOptions } from "./options.ts";
 import { SpreadStockError } from "./errors.ts";
 import type { Cursor } from "./movement.ts";
@@ -11,6 +12,7 @@ import { escapeWord, unescapeWord } from "./packed-text.ts";
 import { parcelsIn } from "./parcel.ts";
 import type { Level, SeedResult, SweepResult } from "./results.ts";
 import { skusMax, StockTaking } from "./stock-taking.ts";
+import { preparing } from "./stockroom.ts";
 import type { Stockroom } from "./stockroom.ts";
 
 const none: Level = { onHand: 0, reserved: 0, available: 0 };
@@ -65,13 +67,17 @@ export class Census {
     index: number | undefined,
   ): Promise<SeedResult> {
     const counting = this.of(index);
-    if (this.#counting.length > 1) await this.#stockroom.opened();
-    if (this.#counting.length > 1 && index === undefined) {
-      const elsewhere = await this.#elsewhere([...counts.keys()]);
-      // The id decides first (V2): since it was carried out, units may have gone anywhere.
-      if (elsewhere !== undefined && !(await counting.knows(operation))) {
-        throw new SpreadStockError(counting.bucket.resource, unescapeWord(elsewhere.sku), elsewhere.bucket);
+    try {
+      if (this.#counting.length > 1) await this.#stockroom.opened();
+      if (this.#counting.length > 1 && index === undefined) {
+        const elsewhere = await preparing(this.#elsewhere([...counts.keys()]));
+        // The id decides first (V2): since it was carried out, units may have gone anywhere.
+        if (elsewhere !== undefined && !(await counting.knows(operation))) {
+          throw new SpreadStockError(counting.bucket.resource, unescapeWord(elsewhere.sku), elsewhere.bucket);
+        }
       }
+    } catch (error) {
+      throw named(error, `inventory.seed ${counting.bucket.resource}`, operation.given);
     }
     return counting.seed(counts, ifCursor, operation);
   }

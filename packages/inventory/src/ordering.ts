@@ -49,7 +49,16 @@ export interface SettleRequest {
   readonly what: "c" | "k" | "r";
 }
 
-const verbs = { d: "decrement", v: "reserve", k: "restock", j: "adjust", c: "confirm", r: "release" } as const;
+const verbs = {
+  d: "decrement",
+  v: "reserve",
+  k: "restock",
+  j: "adjust",
+  c: "confirm",
+  r: "release",
+  e: "extend",
+  o: "outcome",
+} as const;
 const busy: Busy = { kind: "busy" };
 
 /** The orders of one inventory. */
@@ -103,17 +112,15 @@ export class Ordering {
 
   /** Ends a reservation by confirming it. */
   async confirm(request: SettleRequest): Promise<ConfirmResult> {
-    const { id, answer } = await this.#settle(request);
+    const { id, part, answer } = await this.#settle(request);
     if (answer.charAt(0) === "b") return busy;
     if (answer.charAt(0) === "a") return { kind: "absent" };
     const record = this.#record("c", answer);
     switch (answer.charAt(0)) {
       case "c": {
         // Without a name of its own no other call confirms what this one did.
-        const { operationId, lines } = request;
-        if (operationId !== undefined) {
-          checkConfirmed(this.#resource, operationId, record, lines === undefined ? lines : basketLines(lines));
-        }
+        const { operationId } = request;
+        if (operationId !== undefined) checkConfirmed(this.#resource, operationId, record, part);
         return { kind: "confirmed", lines: record.confirmed };
       }
       case "C":
@@ -125,7 +132,7 @@ export class Ordering {
       case "i":
         return missingOf(record);
       case "e":
-        throw exceeded(this.#resource, id, record, basketLines(request.lines ?? []));
+        throw exceeded(this.#resource, id, record, part ?? []);
       default:
         throw this.#otherOperation(id, record);
     }
@@ -152,7 +159,9 @@ export class Ordering {
 
   /** Lets a hold last longer. */
   async extend(operation: CheckedId, reservation: CheckedId, holdMs: number): Promise<ExtendResult> {
-    const reply = await this.#stockroom.extend(operation, reservation, holdMs);
+    const reply = await this.#stockroom.extend(operation, reservation, holdMs).catch((error: unknown) => {
+      throw this.#named(error, "e", reservation, operation.given);
+    });
     switch (reply.kind) {
       case "forgotten":
         throw new IdForgottenError(this.#resource, operation.given, this.#options.rememberMs);
@@ -180,14 +189,19 @@ export class Ordering {
 
   /** Tells what became of an id, and makes sure that nothing will when nothing did. */
   async outcome(id: CheckedId): Promise<OutcomeResult> {
-    const reply = await this.#stockroom.outcome(id);
+    const reply = await this.#stockroom.outcome(id).catch((error: unknown) => {
+      throw this.#named(error, "o", id, id.given);
+    });
     if (reply.kind === "sealed") return { kind: "absent" };
     if (reply.kind === "forgotten") return { kind: "forgotten" };
     const record = decodeRecord(this.#call("outcome", id), reply.record);
     return outcomeOf(record, Math.floor(reply.nowUs / 1_000));
   }
 
-  async #settle(request: SettleRequest): Promise<{ id: CheckedId; answer: string }> {
+  /** @returns the answer, and the part as it was sent: the caller's lines may have changed since */
+  async #settle(
+    request: SettleRequest,
+  ): Promise<{ readonly id: CheckedId; readonly part: Line[] | undefined; readonly answer: string }> {
     const id = checkId("reservationId", request.reservationId);
     const operationId =
       request.operationId === undefined ? this.#options.random.id() : checkId("operationId", request.operationId).given;
@@ -196,7 +210,7 @@ export class Ordering {
     const settlement = { id, what: request.what, operationId, part };
     try {
       const { answer } = await this.#stockroom.settle(settlement);
-      return { id, answer };
+      return { id, part: part && linesOf(part.text.split(" ")), answer };
     } catch (error) {
       throw this.#named(error, verb, id, operationId);
     }
@@ -217,8 +231,4 @@ export class Ordering {
   #call(verb: string, id: CheckedId): string {
     return `inventory.${verb} ${this.#resource} ${id.given}`;
   }
-}
-
-function basketLines(lines: readonly Line[]): Line[] {
-  return linesOf(basket(lines).text.split(" "));
 }

@@ -2,7 +2,7 @@
  * Counting: levels, seeding from a count, and comparing with a ledger. Nothing here overwrites what was sold meanwhile: a seed is refused
  * when anything moved since its cursor, a comparison follows the log to where Redis stands.
  */
-import { ambientRemainingMs, integer, optionsObject, text } from "@holdfast/core";
+import { ambientRemainingMs, integer, isTransient, optionsObject, OutcomeUnknownError, text } from "@holdfast/core";
 import type { Bucket } from "./bucket.ts";
 import { markOf } from "./batch.ts";
 import { named } from "./bucket.ts";
@@ -111,8 +111,11 @@ export class StockTaking {
     let cursor = ifCursor;
     for (let from = 0; from === 0 || from < all.length; from += skusMax) {
       const part = all.slice(from, from + skusMax);
-      const id = from === 0 ? operation : { ...operation, word: `${operation.word}%00${from / skusMax}` };
-      const result = await this.#seedPart(part, cursor, id);
+      // No id of a caller is such a word: in those a percent sign is followed by the two digits of a byte.
+      const id = from === 0 ? operation : { ...operation, word: `${operation.word}%p${from / skusMax}` };
+      const result = await this.#seedPart(part, cursor, id).catch((error: unknown) => {
+        throw from === 0 ? error : this.#unfinished(error, operation, from);
+      });
       if (result.kind !== "seeded") return result;
       ({ cursor } = result);
     }
@@ -167,6 +170,13 @@ export class StockTaking {
     return cursor;
   }
 
+  /** What the first steps have set stays, whatever a later one fails with. */
+  #unfinished(error: unknown, { given }: CheckedId, set: number): unknown {
+    if (!isTransient(error) || error.effect !== "none") return error;
+    const why = `${set} skus are set, the others are not`;
+    return new OutcomeUnknownError(this.bucket.call("seed", given, given).operation, given, { cause: error, why });
+  }
+
   async #seedPart(part: readonly (readonly [string, number])[], cursor: Cursor, id: CheckedId): Promise<SeedResult> {
     const { keys, resource, connection } = this.bucket;
     const { keepMs, rememberMs } = this.#options;
@@ -186,7 +196,7 @@ export class StockTaking {
     };
     const reply = this.bucket.accepted(
       await connection.run(seedScript, { stock, recordsA, recordsB, due, log }, args, call).catch((error: unknown) => {
-        throw named(error, call.operation, id.given);
+        throw named(error, call.operation, id.given, this.#options.durability?.timeoutMs);
       }),
     );
     switch (reply.kind) {

@@ -3,7 +3,7 @@
  * it hashes to: a basket of hot skus is carried out right there, any other in bucket 0, to which the deciding bucket then points. Units
  * that are short in one bucket are gathered from the others (gathering.ts).
  */
-import { ambientRemainingMs } from "@holdfast/core";
+import { ambientRemainingMs, NotReplicatedError, OutcomeUnknownError } from "@holdfast/core";
 import type { Connection, EventSink } from "@holdfast/core";
 import type { Settlement } from "./batch.ts";
 import { Bucket } from "./bucket.ts";
@@ -51,7 +51,7 @@ export class Stockroom {
   /** Makes sure that all clients agree on the number of buckets. Each caller asks, and waits for as long as it may, until one has heard. */
   async opened(): Promise<void> {
     if (this.#isOpen) return;
-    await this.main.open();
+    await preparing(this.main.open());
     this.#isOpen = true;
   }
 
@@ -71,7 +71,7 @@ export class Stockroom {
     const home = this.#homeOf(id);
     const wanted = takenBy(order);
     if (home !== this.main && !basket.skus.every((sku) => this.#hotSkus.has(sku))) {
-      const claim = await home.outcome(id, forwarded);
+      const claim = await preparing(home.outcome(id, forwarded));
       // Bucket 0 knows best whether it is forgotten: a hold may live longer than what points to it.
       if (claim.kind === "known" && !claim.record.startsWith(forwarded)) {
         return this.#unlessInMain(id, { answer: `=${claim.record}`, nowMs: Math.floor(claim.nowUs / 1_000) });
@@ -144,11 +144,21 @@ export class Stockroom {
     for (let round = 0; round < roundsPerBucket * this.buckets.length; round += 1) {
       const answer = await ask(false);
       if (!answer.answer.startsWith("s")) return answer;
-      const gathered = await this.gathering.gather(bucket, wantedBy(answer));
+      const gathered = await preparing(this.gathering.gather(bucket, wantedBy(answer)));
       if (gathered === "nothing") return ask(true);
       if (ambientRemainingMs() === 0) break;
     }
     return { answer: "b", nowMs: 0 };
+  }
+}
+
+/** A step before the one that was asked for. When too few replicas have it, that stands, and nothing that was asked for does. */
+export async function preparing<Result>(step: Promise<Result>): Promise<Result> {
+  try {
+    return await step;
+  } catch (error) {
+    if (!(error instanceof NotReplicatedError)) throw error;
+    throw new OutcomeUnknownError("a step before it", error.operationId, { cause: error, why: error.message });
   }
 }
 
