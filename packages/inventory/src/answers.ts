@@ -69,7 +69,7 @@ export function checkConfirmed(
 
 /** @throws IdSealedError, DifferentRequestError naming what differs */
 export function checkSame(resource: string, order: Order, record: StoredRecord): void {
-  const { id, operation, flag, holdMs, reference } = order;
+  const { id, operation, flag, holdMs, holdGiven, reference } = order;
   checkOperation(resource, id, record, operationNames[operation]);
   const differ = (field: DifferentRequestError["field"], before: unknown, now: unknown): never => {
     throw new DifferentRequestError(resource, id.given, field, `${String(before)}, now ${String(now)}`);
@@ -78,7 +78,7 @@ export function checkSame(resource: string, order: Order, record: StoredRecord):
   if (!sameLines(lines, record.asked)) differ("lines", wordsOf(record.asked), wordsOf(lines));
   const named = reference === none ? undefined : unescapeWord(reference);
   if (named !== record.reference) differ(operation === "j" ? "reason" : "orderId", record.reference, named);
-  if (operation === "v" && holdMs !== record.holdMs) differ("holdMs", record.holdMs, holdMs);
+  if (holdGiven === true && holdMs !== record.holdMs) differ("holdMs", record.holdMs, holdMs);
   if ((flag === "a") !== record.allowPartial) differ("allowPartial", record.allowPartial, flag === "a");
 }
 

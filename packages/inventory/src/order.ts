@@ -1,5 +1,5 @@
 /** What callers hand over to be carried out once: ids, baskets and the rest, checked and ready to be sent. */
-import { integer, leaseRangeMs, optionsObject, text } from "@holdfast/core";
+import { integer, integerOr, leaseRangeMs, optionsObject, text } from "@holdfast/core";
 import { basket } from "./lines.ts";
 import type { Basket, Line } from "./lines.ts";
 import { escapeWord, none } from "./packed-text.ts";
@@ -29,7 +29,7 @@ export interface ReserveRequest extends Issued {
   /** Goes into the movements. 1 to 256 bytes. */
   readonly orderId?: string | undefined;
   readonly lines: readonly Line[];
-  /** Length of the hold in milliseconds, 50 to 86,400,000. Default the instance's. */
+  /** Length of the hold in milliseconds, 50 to 86,400,000. Default the instance's, for the first one under an id. */
   readonly holdMs?: number | undefined;
   /** Reserve what there is instead of nothing. Default false. */
   readonly allowPartial?: boolean | undefined;
@@ -62,7 +62,10 @@ export interface CheckedId {
 export interface Order {
   readonly id: CheckedId;
   readonly operation: "d" | "v" | "k" | "j";
+  /** 0 for what is no reservation. */
   readonly holdMs: number;
+  /** Whether the caller named the length: a client's own may change from one deployment to the next. */
+  readonly holdGiven?: boolean;
   readonly flag: "a" | "-";
   /** Order id or reason as a word. */
   readonly reference: string;
@@ -110,11 +113,12 @@ export function decrementOrder(request: DecrementRequest): Order {
 /** @throws TypeError, RangeError naming the field */
 export function reserveOrder(request: ReserveRequest, defaultHoldMs: number): Order {
   optionsObject("request", request);
-  const { reservationId, issuedAt, lines, orderId, allowPartial, holdMs = defaultHoldMs } = request;
+  const { reservationId, issuedAt, lines, orderId, allowPartial, holdMs } = request;
   return {
     id: checkId("reservationId", reservationId, issuedAt),
     operation: "v",
-    holdMs: integer("holdMs", holdMs, leaseRangeMs),
+    holdMs: integerOr(defaultHoldMs, "holdMs", holdMs, leaseRangeMs),
+    holdGiven: holdMs !== undefined,
     flag: flagOf(allowPartial),
     reference: orderId === undefined ? none : escapeWord(text("orderId", orderId)),
     basket: basket(lines),
