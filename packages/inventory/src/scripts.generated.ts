@@ -7,7 +7,7 @@ export const apply = {
   args: ["layout", "notAfterUs", "keepMs", "rememberMs", "expireMax", "itemCount"],
   rest: "items",
   replies: ["form", "bad-stock", "bad-order", "too-late", "applied"],
-  sha1: "df49afd59d94101bf78d6d0e47feb0b46ee3e941" as string,
+  sha1: "38d65965321aed812f81b2840b9250e26b0a7209" as string,
   source: `local stock, recordsA, recordsB, due, log = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local layout, notAfterUs, keepMs, rememberMs = ARGV[1], ARGV[2] + 0, ARGV[3] + 0, ARGV[4]
 local expireMax, itemCount = ARGV[5], ARGV[6] + 0
@@ -209,9 +209,15 @@ for index = 1, count do
   if record then
     local ended = string.sub(record, 1, 1) ~= "h"
     answer = ended and nowMs - string.sub(record, 3, 15) > tonumber(rememberMs) and "f" or "=" .. record
-  elseif agedMs > 0 and agedMs > tonumber(rememberMs) then
-    answer = "f"
-  else
+  elseif agedMs > 0 then
+local old = agedMs > tonumber(rememberMs)
+if not old and not only and agedMs > nowMs - sinceMs then
+  local beforeMs = tonumber(redis.call("HGET", stock, "#before") or 0)
+  old = nowMs - agedMs < beforeMs + keepMs - rememberMs
+end
+    answer = old and "f"
+  end
+  if not answer then
 local partly, puts, least = flag == "a" and final and not dueLeft, kind == "k" or kind == "j", kind == "j" and -1099511627776 or 1
 local lines, at, obstacle, less = 0, linesAt, false, false
 while at <= #order do
@@ -337,6 +343,10 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
     words[length + 1], words[length + 2] = "#form", layout .. nowText
     length = length + 2
   end
+  if turned then
+    words[length + 1], words[length + 2] = "#before", string.format("%.0f", sinceMs)
+    length = length + 2
+  end
   if turned or not control[3] or sinceMs > nowMs then
     words[length + 1], words[length + 2] = "#side", side .. nowMsText
     length = length + 2
@@ -434,7 +444,7 @@ export const extend = {
   args: ["layout", "notAfterUs", "keepMs", "rememberMs", "expireMax", "operation", "bornMs", "reservation", "holdMs"],
   rest: null,
   replies: ["form", "bad-stock", "too-late", "forgotten", "known", "extended", "ended"],
-  sha1: "51f9f791163240acceb65e7912e22cf3d7b9c566" as string,
+  sha1: "ab52c998ed1a06b9acb0b053f3dd404e089b0fb5" as string,
   source: `local stock, recordsA, recordsB, due, log = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local layout, notAfterUs, keepMs, rememberMs = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local expireMax, operation, bornMs = tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[7])
@@ -621,10 +631,21 @@ if nextMs <= nowMs then
 end
 local found = records({ operation, reservation }, 1, 2)
 local known, record = fresh[operation] or found[1], fresh[reservation] or found[2]
-local agedMs = known and nowMs - string.sub(known, 3, 15) or bornMs > 0 and nowMs - bornMs or 0
+local forgotten = false
+if known then
+  forgotten = string.sub(known, 1, 1) ~= "h" and nowMs - string.sub(known, 3, 15) > rememberMs
+elseif bornMs > 0 then
+  local agedMs = nowMs - bornMs
+local old = agedMs > tonumber(rememberMs)
+if not old and not only and agedMs > nowMs - sinceMs then
+  local beforeMs = tonumber(redis.call("HGET", stock, "#before") or 0)
+  old = nowMs - agedMs < beforeMs + keepMs - rememberMs
+end
+  forgotten = old
+end
 local hold = record and string.sub(record, 1, 2) == "hv" and holdOf(record)
 local reply = false
-if agedMs > rememberMs and not (known and string.sub(known, 1, 1) == "h") then
+if forgotten then
   reply = { "forgotten" }
 elseif known then
   reply = { "known", known }
@@ -687,6 +708,10 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
     words[length + 1], words[length + 2] = "#form", layout .. nowText
     length = length + 2
   end
+  if turned then
+    words[length + 1], words[length + 2] = "#before", string.format("%.0f", sinceMs)
+    length = length + 2
+  end
   if turned or not control[3] or sinceMs > nowMs then
     words[length + 1], words[length + 2] = "#side", side .. nowMsText
     length = length + 2
@@ -716,7 +741,7 @@ export const lend = {
   args: ["layout", "notAfterUs", "keepMs", "from", "to", "sku", "quantity"],
   rest: null,
   replies: ["form", "bad-stock", "too-late", "lent", "pending", "empty"],
-  sha1: "2c696623cc12ceeef69c05e739b18a45d206b3ec" as string,
+  sha1: "910ffca46be3fcb9c9aaa8d3b4ca8ee17ccb8e13" as string,
   source: `local stock, recordsA, recordsB, due, log, transit = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local layout, notAfterUs, keepMs, from, to = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local sku, quantity = ARGV[6], tonumber(ARGV[7])
@@ -828,6 +853,10 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
     words[length + 1], words[length + 2] = "#form", layout .. nowText
     length = length + 2
   end
+  if turned then
+    words[length + 1], words[length + 2] = "#before", string.format("%.0f", sinceMs)
+    length = length + 2
+  end
   if turned or not control[3] or sinceMs > nowMs then
     words[length + 1], words[length + 2] = "#side", side .. nowMsText
     length = length + 2
@@ -858,7 +887,7 @@ export const levels = {
   args: ["layout", "notAfterUs", "keepMs", "expireMax"],
   rest: "skus",
   replies: ["form", "bad-stock", "too-late", "levels"],
-  sha1: "84d357f7b8f0a85c1e1d20536805a6831eb7f3c3" as string,
+  sha1: "de4ff2bb0bcc2e84f1fa70c30db19a7abecc495e" as string,
   source: `local stock, recordsA, recordsB, due, log, transit = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local layout, notAfterUs, keepMs = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local expireMax = tonumber(ARGV[4])
@@ -1098,6 +1127,10 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
     words[length + 1], words[length + 2] = "#form", layout .. nowText
     length = length + 2
   end
+  if turned then
+    words[length + 1], words[length + 2] = "#before", string.format("%.0f", sinceMs)
+    length = length + 2
+  end
   if turned or not control[3] or sinceMs > nowMs then
     words[length + 1], words[length + 2] = "#side", side .. nowMsText
     length = length + 2
@@ -1157,7 +1190,7 @@ export const outcome = {
   args: ["layout", "notAfterUs", "keepMs", "rememberMs", "expireMax", "id", "bornMs", "seal"],
   rest: null,
   replies: ["form", "bad-stock", "too-late", "forgotten", "known", "sealed"],
-  sha1: "66f5a6585124d4264b104101013faa14640214a8" as string,
+  sha1: "a5f406e4cf933f19a6574c681e10cb342ca5a9d5" as string,
   source: `local stock, recordsA, recordsB, due, log = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local layout, notAfterUs, keepMs, rememberMs = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local expireMax, id, bornMs, seal = tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[7]), ARGV[8]
@@ -1346,7 +1379,16 @@ if bad then
 end
 local record = records({ id }, 1, 1)[1]
 record = fresh[id] or record
-local forgotten = not record and bornMs > 0 and nowMs - bornMs > rememberMs
+local forgotten = false
+if not record and bornMs > 0 then
+  local agedMs = nowMs - bornMs
+local old = agedMs > tonumber(rememberMs)
+if not old and not only and agedMs > nowMs - sinceMs then
+  local beforeMs = tonumber(redis.call("HGET", stock, "#before") or 0)
+  old = nowMs - agedMs < beforeMs + keepMs - rememberMs
+end
+  forgotten = old
+end
 if not record and not forgotten then
   kept[#kept + 1] = id
   kept[#kept + 1] = seal .. "-" .. nowMsText
@@ -1391,6 +1433,10 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
   end
   if not control[1] then
     words[length + 1], words[length + 2] = "#form", layout .. nowText
+    length = length + 2
+  end
+  if turned then
+    words[length + 1], words[length + 2] = "#before", string.format("%.0f", sinceMs)
     length = length + 2
   end
   if turned or not control[3] or sinceMs > nowMs then
@@ -1442,7 +1488,7 @@ export const receive = {
   args: ["layout", "notAfterUs", "keepMs", "from", "to", "parcelNumber", "sku", "quantity"],
   rest: null,
   replies: ["form", "bad-stock", "too-late", "received"],
-  sha1: "8693c3c46ec21ee163b66c3fbf2badad42284e0f" as string,
+  sha1: "583d32a1aa2ff76b7c986ea9c7a82855faeee26d" as string,
   source: `local stock, recordsA, recordsB, due, log, transit = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local layout, notAfterUs, keepMs, from, to = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local parcelNumber, sku, quantity = ARGV[6], ARGV[7], ARGV[8]
@@ -1540,6 +1586,10 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
     words[length + 1], words[length + 2] = "#form", layout .. nowText
     length = length + 2
   end
+  if turned then
+    words[length + 1], words[length + 2] = "#before", string.format("%.0f", sinceMs)
+    length = length + 2
+  end
   if turned or not control[3] or sinceMs > nowMs then
     words[length + 1], words[length + 2] = "#side", side .. nowMsText
     length = length + 2
@@ -1571,7 +1621,7 @@ export const seed = {
   args: ["layout", "notAfterUs", "keepMs", "rememberMs", "expireMax", "id", "bornMs", "content", "sequence", "known"],
   rest: "lines",
   replies: ["form", "bad-stock", "too-late", "forgotten", "known", "moved", "below-reserved", "overflow", "seeded"],
-  sha1: "a5b6aa60aad961a281c0caffa20f880f28c661f5" as string,
+  sha1: "79d504137dc65681dd2e44bd84652c8b5241530e" as string,
   source: `local stock, recordsA, recordsB, due, log = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local layout, notAfterUs, keepMs, rememberMs = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local expireMax, id, bornMs = tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[7])
@@ -1768,8 +1818,19 @@ local function headNow()
   return newest and string.sub(newest[1], 3) .. " " .. newest[2][2] or "0 "
 end
 local head = headNow()
-local agedMs = record and nowMs - string.sub(record, 3, 15) or bornMs > 0 and nowMs - bornMs or 0
-if agedMs > rememberMs and not (record and string.sub(record, 1, 1) == "h") then
+local forgotten = false
+if record then
+  forgotten = string.sub(record, 1, 1) ~= "h" and nowMs - string.sub(record, 3, 15) > rememberMs
+elseif bornMs > 0 then
+  local agedMs = nowMs - bornMs
+local old = agedMs > tonumber(rememberMs)
+if not old and not only and agedMs > nowMs - sinceMs then
+  local beforeMs = tonumber(redis.call("HGET", stock, "#before") or 0)
+  old = nowMs - agedMs < beforeMs + keepMs - rememberMs
+end
+  forgotten = old
+end
+if forgotten then
   return { "forgotten" }
 elseif record then
   return { "known", record, control[1] or "" }
@@ -1846,6 +1907,10 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
     words[length + 1], words[length + 2] = "#form", layout .. nowText
     length = length + 2
   end
+  if turned then
+    words[length + 1], words[length + 2] = "#before", string.format("%.0f", sinceMs)
+    length = length + 2
+  end
   if turned or not control[3] or sinceMs > nowMs then
     words[length + 1], words[length + 2] = "#side", side .. nowMsText
     length = length + 2
@@ -1875,7 +1940,7 @@ export const settle = {
   args: ["layout", "notAfterUs", "keepMs", "expireMax", "itemCount"],
   rest: "items",
   replies: ["form", "bad-stock", "too-late", "settled"],
-  sha1: "33852f50c79d1430e19ae6515fe8f1a5a057f157" as string,
+  sha1: "f8e037e52ec1adb1e8ad722f67150cf0610dd5d8" as string,
   source: `local stock, recordsA, recordsB, due, log = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local layout, notAfterUs, keepMs, expireMax = ARGV[1], ARGV[2] + 0, ARGV[3] + 0, ARGV[4]
 local itemCount = ARGV[5] + 0
@@ -2202,6 +2267,10 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
     words[length + 1], words[length + 2] = "#form", layout .. nowText
     length = length + 2
   end
+  if turned then
+    words[length + 1], words[length + 2] = "#before", string.format("%.0f", sinceMs)
+    length = length + 2
+  end
   if turned or not control[3] or sinceMs > nowMs then
     words[length + 1], words[length + 2] = "#side", side .. nowMsText
     length = length + 2
@@ -2231,7 +2300,7 @@ export const sweep = {
   args: ["layout", "notAfterUs", "keepMs", "expireMax", "holdMs", "lateSkip"],
   rest: null,
   replies: ["form", "bad-stock", "too-late", "swept"],
-  sha1: "e49541ef646a3dd5fa7ace3269651ced6125b436" as string,
+  sha1: "569be890d6c647f8125971de541d89f1d15a06f5" as string,
   source: `local stock, recordsA, recordsB, due, log = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local layout, notAfterUs, keepMs = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local expireMax, holdMs, lateSkip = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
@@ -2478,6 +2547,10 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
   end
   if not control[1] then
     words[length + 1], words[length + 2] = "#form", layout .. nowText
+    length = length + 2
+  end
+  if turned then
+    words[length + 1], words[length + 2] = "#before", string.format("%.0f", sinceMs)
     length = length + 2
   end
   if turned or not control[3] or sinceMs > nowMs then

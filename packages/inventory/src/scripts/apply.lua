@@ -55,9 +55,11 @@ for index = 1, count do
   if record then
     local ended = string.sub(record, 1, 1) ~= "h"
     answer = ended and nowMs - string.sub(record, 3, 15) > tonumber(rememberMs) and "f" or "=" .. record
-  elseif agedMs > 0 and agedMs > tonumber(rememberMs) then
-    answer = "f"
-  else
+  elseif agedMs > 0 then
+    -- @include old
+    answer = old and "f"
+  end
+  if not answer then
     -- @include take
   end
   answers[index] = answer

@@ -38,10 +38,17 @@ local wanted = {}
 -- @include expiry
 local found = records({ operation, reservation }, 1, 2)
 local known, record = fresh[operation] or found[1], fresh[reservation] or found[2]
-local agedMs = known and nowMs - string.sub(known, 3, 15) or bornMs > 0 and nowMs - bornMs or 0
+local forgotten = false
+if known then
+  forgotten = string.sub(known, 1, 1) ~= "h" and nowMs - string.sub(known, 3, 15) > rememberMs
+elseif bornMs > 0 then
+  local agedMs = nowMs - bornMs
+  -- @include old
+  forgotten = old
+end
 local hold = record and string.sub(record, 1, 2) == "hv" and holdOf(record)
 local reply = false
-if agedMs > rememberMs and not (known and string.sub(known, 1, 1) == "h") then
+if forgotten then
   reply = { "forgotten" }
 elseif known then
   reply = { "known", known }

@@ -39,7 +39,12 @@ if bad then
 end
 local record = records({ id }, 1, 1)[1]
 record = fresh[id] or record
-local forgotten = not record and bornMs > 0 and nowMs - bornMs > rememberMs
+local forgotten = false
+if not record and bornMs > 0 then
+  local agedMs = nowMs - bornMs
+  -- @include old
+  forgotten = old
+end
 if not record and not forgotten then
   kept[#kept + 1] = id
   kept[#kept + 1] = seal .. "-" .. nowMsText

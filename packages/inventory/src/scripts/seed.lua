@@ -55,8 +55,15 @@ local function headNow()
   return newest and string.sub(newest[1], 3) .. " " .. newest[2][2] or "0 "
 end
 local head = headNow()
-local agedMs = record and nowMs - string.sub(record, 3, 15) or bornMs > 0 and nowMs - bornMs or 0
-if agedMs > rememberMs and not (record and string.sub(record, 1, 1) == "h") then
+local forgotten = false
+if record then
+  forgotten = string.sub(record, 1, 1) ~= "h" and nowMs - string.sub(record, 3, 15) > rememberMs
+elseif bornMs > 0 then
+  local agedMs = nowMs - bornMs
+  -- @include old
+  forgotten = old
+end
+if forgotten then
   return { "forgotten" }
 elseif record then
   return { "known", record, control[1] or "" }

@@ -8,6 +8,7 @@ Fields of `stock`, whose skus are escaped and hold neither "#" nor spaces:
   "#form"             format, number of buckets, time of founding
   "#next"             earliest end of a hold in ms, "" for none: spares the hot path a look at `due`
   "#side"             which of the two hashes of records is in use, and since when in ms; in lower case while nothing is at rest yet
+  "#before"           since when the hash at rest has what was recorded, in ms: what was recorded before that was thrown away
   "#atRest"           live holds whose record is in the hash at rest, which is emptied only when there are none (V8); looked up when it
                       matters: nearly all live holds have their record in the hash in use
 
@@ -17,7 +18,8 @@ Needs
 Gives
   unpack, nowMs, nowMsText
   control                 what was read: the fields of the bucket itself as texts, then the counters by their place in `wanted`
-  side, current, rest     the hash of records in use and the one at rest, as the script found them
+  side, sinceMs           which hash of records is in use, since when
+  current, rest           the one in use and the one at rest, as the script found them
   turned, into            whether their turn has come; the hash that is written to, emptied before when it has
   only                    whether all that is remembered is in `current`. What the other hash has when the turn comes is over, and older
                           than what came after it: it is not looked at any more

@@ -48,6 +48,10 @@ if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
     words[length + 1], words[length + 2] = "#form", layout .. nowText
     length = length + 2
   end
+  if turned then
+    words[length + 1], words[length + 2] = "#before", string.format("%.0f", sinceMs)
+    length = length + 2
+  end
   -- When the clock went back, the turn begins anew, or it would last until the clock has caught up.
   if turned or not control[3] or sinceMs > nowMs then
     words[length + 1], words[length + 2] = "#side", side .. nowMsText
