@@ -98,17 +98,17 @@ export class StockOverflowError extends HoldfastError {
   }
 }
 
-/** A counter in Redis is no whole number from 0 to 2^53 - 1, or less than what holds reserve. Nothing was done. */
+/** A counter in Redis is no whole number from 0 to 2^53 - 1, or less than what holds reserve, or the record of a due hold is none. Nothing was done. */
 export class InconsistentStockError extends HoldfastError {
   override readonly name = "InconsistentStockError";
   readonly code = "INVENTORY_INCONSISTENT_STOCK";
   readonly effect = "none";
-  /** The field of the stock hash. */
+  /** The field of the stock hash, or `record` and the id of the hold. */
   readonly field: string;
 
   constructor(resource: string, field: string) {
     super(
-      `${resource}: nothing was done, since the counter "${field}" is not what this package wrote; find out who else writes to the key, then repair the field`,
+      `${resource}: nothing was done, since "${field}" is not what this package wrote; find out who else writes to the key, then repair the field`,
     );
     this.field = field;
   }

@@ -7,7 +7,7 @@ export const apply = {
   args: ["layout", "notAfterUs", "keepMs", "rememberMs", "expireMax", "itemCount"],
   rest: "items",
   replies: ["form", "bad-stock", "bad-order", "too-late", "applied"],
-  sha1: "38d65965321aed812f81b2840b9250e26b0a7209" as string,
+  sha1: "7658d9a299d7a03f1645787f41570fc4e33b77b7" as string,
   source: `local stock, recordsA, recordsB, due, log = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local layout, notAfterUs, keepMs, rememberMs = ARGV[1], ARGV[2] + 0, ARGV[3] + 0, ARGV[4]
 local expireMax, itemCount = ARGV[5], ARGV[6] + 0
@@ -175,8 +175,12 @@ if nextMs <= nowMs then
   for at = 1, #ids do
     count = at
     if found[at] and string.sub(found[at], 1, 2) == "hv" then
-      ended[at] = holdOf(found[at])
-      lines = lines + #ended[at].skus
+      local hold = holdOf(found[at])
+      if hold then
+        ended[at], lines = hold, lines + #hold.skus
+      else
+        bad = "record " .. ids[at]
+      end
     end
     if lines >= expireMax * 10 then
       break
@@ -399,7 +403,7 @@ export const commit = {
   args: ["notAfterUs", "consumer", "sequence", "stamp", "known", "mode", "was", "trimMax"],
   rest: null,
   replies: ["too-late", "committed", "behind", "elsewhere"],
-  sha1: "375966ccca1737f105095ae7cd9d112b854bc619" as string,
+  sha1: "2794abcd730adf02d340a5d0e2c457f8d636247e" as string,
   source: `local stock, log, positions = KEYS[1], KEYS[2], KEYS[3]
 local notAfterUs, consumer, sequence, stamp = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
 local known, mode, was, trimMax = ARGV[5], ARGV[6], ARGV[7], tonumber(ARGV[8])
@@ -411,7 +415,7 @@ if nowUs > notAfterUs then
 end
 local position = redis.call("HGET", positions, consumer)
 local target = mode == "d" and "" or sequence .. " " .. stamp
-local ahead = mode == "f" and position and tonumber(string.match(position, "^%d+")) > tonumber(sequence)
+local ahead = mode == "f" and position and tonumber(string.match(position, "^%d+ ") or 0) > tonumber(sequence)
 if ahead or mode ~= "f" and (position or "") ~= was and (position or "") ~= target then
   return { "behind", position or "0 " }
 end
@@ -421,30 +425,32 @@ local entry = next == sequence and found[2][2] or ""
 if mode ~= "d" and known ~= "" and string.sub(entry, 1, #known) ~= known then
   return { "elsewhere", redis.call("HGET", stock, "#form") or "", entry, next }
 end
+local slowest, cut, all = mode == "d" and math.huge or tonumber(sequence), 0, redis.call("HGETALL", positions)
+for at = 1, #all, 2 do
+  if all[at] ~= consumer then
+    slowest = math.min(slowest, tonumber(string.match(all[at + 1], "^%d+ ") or 0))
+  end
+end
+if slowest < math.huge then
+  cut = redis.call("XTRIM", log, "MINID", "~", "0-" .. string.format("%.0f", slowest), "LIMIT", trimMax)
+end
 if mode == "d" then
   redis.call("HDEL", positions, consumer)
 else
   redis.call("HSET", positions, consumer, target)
 end
-local slowest, cut = math.huge, 0
-for _, each in ipairs(redis.call("HVALS", positions)) do
-  slowest = math.min(slowest, tonumber(string.match(each, "^%d+")))
-end
-if slowest < math.huge then
-  cut = redis.call("XTRIM", log, "MINID", "~", "0-" .. string.format("%.0f", slowest), "LIMIT", trimMax)
-end
 return { "committed", sequence .. " " .. stamp, cut * 2 > trimMax and "1" or "0" }
 ` as string,
 } as const;
 
-/** Lets live holds last longer, each at most once per operation. An end is never moved forward. */
+/** Lets live holds last longer, each at most once per operation. An end is never made earlier, but where the clock that it was set by has gone back since: then the hold lasts its length from now, or what is asked for (K8). */
 export const extend = {
   name: "inventory.extend",
   keys: ["stock", "recordsA", "recordsB", "due", "log"],
   args: ["layout", "notAfterUs", "keepMs", "rememberMs", "expireMax", "operation", "bornMs", "reservation", "holdMs"],
   rest: null,
   replies: ["form", "bad-stock", "too-late", "forgotten", "known", "extended", "ended"],
-  sha1: "ab52c998ed1a06b9acb0b053f3dd404e089b0fb5" as string,
+  sha1: "7e21dc910230374aa543689c2657d858fd38eb84" as string,
   source: `local stock, recordsA, recordsB, due, log = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local layout, notAfterUs, keepMs, rememberMs = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local expireMax, operation, bornMs = tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[7])
@@ -610,8 +616,12 @@ if nextMs <= nowMs then
   for at = 1, #ids do
     count = at
     if found[at] and string.sub(found[at], 1, 2) == "hv" then
-      ended[at] = holdOf(found[at])
-      lines = lines + #ended[at].skus
+      local hold = holdOf(found[at])
+      if hold then
+        ended[at], lines = hold, lines + #hold.skus
+      else
+        bad = "record " .. ids[at]
+      end
     end
     if lines >= expireMax * 10 then
       break
@@ -656,7 +666,9 @@ elseif tonumber(hold.endText) <= nowMs then
   finish(reservation, hold, "x", hold.held, "")
   reply = { "ended", fresh[reservation], lapsed }
 else
-  hold.endText = string.format("%.0f", math.max(tonumber(hold.endText), nowMs + 1 + holdMs))
+  local lengthMs = hold.endText - string.sub(record, 3, 15)
+  local endMs = math.max(math.min(tonumber(hold.endText), nowMs + lengthMs), nowMs + 1 + holdMs)
+  hold.endText, nextMs = string.format("%.0f", endMs), math.min(nextMs, endMs)
   mark(reservation, hold, "h", "")
   held[1], held[2] = hold.endText, reservation
   kept[#kept + 1] = operation
@@ -887,7 +899,7 @@ export const levels = {
   args: ["layout", "notAfterUs", "keepMs", "expireMax"],
   rest: "skus",
   replies: ["form", "bad-stock", "too-late", "levels"],
-  sha1: "de4ff2bb0bcc2e84f1fa70c30db19a7abecc495e" as string,
+  sha1: "9b5934818c115e09ce846246e33764f62056a10e" as string,
   source: `local stock, recordsA, recordsB, due, log, transit = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local layout, notAfterUs, keepMs = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local expireMax = tonumber(ARGV[4])
@@ -1058,8 +1070,12 @@ if nextMs <= nowMs then
   for at = 1, #ids do
     count = at
     if found[at] and string.sub(found[at], 1, 2) == "hv" then
-      ended[at] = holdOf(found[at])
-      lines = lines + #ended[at].skus
+      local hold = holdOf(found[at])
+      if hold then
+        ended[at], lines = hold, lines + #hold.skus
+      else
+        bad = "record " .. ids[at]
+      end
     end
     if lines >= expireMax * 10 then
       break
@@ -1190,7 +1206,7 @@ export const outcome = {
   args: ["layout", "notAfterUs", "keepMs", "rememberMs", "expireMax", "id", "bornMs", "seal"],
   rest: null,
   replies: ["form", "bad-stock", "too-late", "forgotten", "known", "sealed"],
-  sha1: "a5f406e4cf933f19a6574c681e10cb342ca5a9d5" as string,
+  sha1: "89bf58bcb7a0f9ca4e40cb5fe464d5e7b0b2a006" as string,
   source: `local stock, recordsA, recordsB, due, log = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local layout, notAfterUs, keepMs, rememberMs = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local expireMax, id, bornMs, seal = tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[7]), ARGV[8]
@@ -1355,8 +1371,12 @@ if nextMs <= nowMs then
   for at = 1, #ids do
     count = at
     if found[at] and string.sub(found[at], 1, 2) == "hv" then
-      ended[at] = holdOf(found[at])
-      lines = lines + #ended[at].skus
+      local hold = holdOf(found[at])
+      if hold then
+        ended[at], lines = hold, lines + #hold.skus
+      else
+        bad = "record " .. ids[at]
+      end
     end
     if lines >= expireMax * 10 then
       break
@@ -1621,7 +1641,7 @@ export const seed = {
   args: ["layout", "notAfterUs", "keepMs", "rememberMs", "expireMax", "id", "bornMs", "content", "sequence", "known"],
   rest: "lines",
   replies: ["form", "bad-stock", "too-late", "forgotten", "known", "moved", "below-reserved", "overflow", "seeded"],
-  sha1: "79d504137dc65681dd2e44bd84652c8b5241530e" as string,
+  sha1: "7d344d46465260d0e56855903e3a63e0207a161b" as string,
   source: `local stock, recordsA, recordsB, due, log = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local layout, notAfterUs, keepMs, rememberMs = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local expireMax, id, bornMs = tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[7])
@@ -1793,8 +1813,12 @@ if nextMs <= nowMs then
   for at = 1, #ids do
     count = at
     if found[at] and string.sub(found[at], 1, 2) == "hv" then
-      ended[at] = holdOf(found[at])
-      lines = lines + #ended[at].skus
+      local hold = holdOf(found[at])
+      if hold then
+        ended[at], lines = hold, lines + #hold.skus
+      else
+        bad = "record " .. ids[at]
+      end
     end
     if lines >= expireMax * 10 then
       break
@@ -1940,7 +1964,7 @@ export const settle = {
   args: ["layout", "notAfterUs", "keepMs", "expireMax", "itemCount"],
   rest: "items",
   replies: ["form", "bad-stock", "too-late", "settled"],
-  sha1: "f8e037e52ec1adb1e8ad722f67150cf0610dd5d8" as string,
+  sha1: "2b78a7c0a11cd27aa618da8e2f7ea15c570ebe9c" as string,
   source: `local stock, recordsA, recordsB, due, log = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local layout, notAfterUs, keepMs, expireMax = ARGV[1], ARGV[2] + 0, ARGV[3] + 0, ARGV[4]
 local itemCount = ARGV[5] + 0
@@ -2107,8 +2131,12 @@ if nextMs <= nowMs then
   for at = 1, #ids do
     count = at
     if found[at] and string.sub(found[at], 1, 2) == "hv" then
-      ended[at] = holdOf(found[at])
-      lines = lines + #ended[at].skus
+      local hold = holdOf(found[at])
+      if hold then
+        ended[at], lines = hold, lines + #hold.skus
+      else
+        bad = "record " .. ids[at]
+      end
     end
     if lines >= expireMax * 10 then
       break
@@ -2300,7 +2328,7 @@ export const sweep = {
   args: ["layout", "notAfterUs", "keepMs", "expireMax", "holdMs", "lateSkip"],
   rest: null,
   replies: ["form", "bad-stock", "too-late", "swept"],
-  sha1: "569be890d6c647f8125971de541d89f1d15a06f5" as string,
+  sha1: "bfb946127e9e83398d06a659c4170f3133b9eee4" as string,
   source: `local stock, recordsA, recordsB, due, log = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local layout, notAfterUs, keepMs = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local expireMax, holdMs, lateSkip = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
@@ -2465,8 +2493,12 @@ if nextMs <= nowMs then
   for at = 1, #ids do
     count = at
     if found[at] and string.sub(found[at], 1, 2) == "hv" then
-      ended[at] = holdOf(found[at])
-      lines = lines + #ended[at].skus
+      local hold = holdOf(found[at])
+      if hold then
+        ended[at], lines = hold, lines + #hold.skus
+      else
+        bad = "record " .. ids[at]
+      end
     end
     if lines >= expireMax * 10 then
       break
@@ -2494,8 +2526,8 @@ for at, id in ipairs(late) do
   local record = found[at]
   if record and string.sub(record, 1, 2) == "hv" then
     local hold = holdOf(record)
-    local lengthMs = hold.endText - string.sub(record, 3, 15)
-    if hold.endText - nowMs > lengthMs then
+    local lengthMs = hold and hold.endText - string.sub(record, 3, 15)
+    if hold and hold.endText - nowMs > lengthMs then
       hold.endText = string.format("%.0f", nowMs + lengthMs)
       held[#held + 1] = hold.endText
       held[#held + 1] = id

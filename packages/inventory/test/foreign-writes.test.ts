@@ -1,9 +1,9 @@
 /** Keys of an inventory in which another program has written: each call says so before its first write (K3). */
 import { Redis } from "ioredis";
 import { beforeEach, expect, it } from "vitest";
-import { Inventory, startCursor } from "../src/index.ts";
+import { Inventory, startCursor, type Movement } from "../src/index.ts";
 import { bucketKeys } from "../src/keys.ts";
-import { failure, openClients, passed, patient, proxiedServer } from "./clients.ts";
+import { endHolds, failure, openClients, passed, patient, proxiedServer } from "./clients.ts";
 
 const line = (sku: string, quantity: number): { sku: string; quantity: number } => ({ sku, quantity });
 const keys = bucketKeys("holdfast", "shop", 0);
@@ -151,6 +151,46 @@ it("a counter that somebody else has spoilt is named, and nothing is done", asyn
     name: "InconsistentStockError",
     field: "r#cup",
   });
+});
+
+it("V1 the record of a due hold that somebody else has spoilt is named, and nothing is done until it is repaired", async () => {
+  await stock.restock({ operationId: "k", lines: [line("mug", 5)] });
+  for (const reservationId of ["other", "spoilt"]) await stock.reserve({ reservationId, lines: [line("mug", 1)] });
+  const record = String(await place.server.call("HGET", keys.recordsA, "spoilt"));
+  await place.server.call("HSET", keys.recordsA, "spoilt", `${record.split(" ", 2).join(" ")} spoilt`);
+  await endHolds(place.server);
+  const before = await dump();
+  const calls = [
+    () => stock.decrement({ operationId: "d", lines: [line("mug", 1)] }),
+    () => stock.release({ reservationId: "other" }),
+    () => stock.sweep(),
+    () => stock.level("mug"),
+  ];
+  for (const call of calls) {
+    const error = await failure(call());
+    expect(error).toMatchObject({ name: "InconsistentStockError", field: "record spoilt", effect: "none" });
+  }
+  expect(await dump()).toEqual(before);
+  await place.server.call("HSET", keys.recordsA, "spoilt", record);
+  expect(await stock.level("mug")).toEqual({ onHand: 5, reserved: 0, available: 5 });
+});
+
+it("V6 a position that somebody else has spoilt is named to its consumer, and keeps the log, but no other consumer", async () => {
+  await Promise.all(
+    Array.from({ length: 300 }, (_, index) => stock.restock({ operationId: `k${index}`, lines: [line("mug", 1)] })),
+  );
+  const [ledger, audit] = [stock.consumer("ledger"), stock.consumer("audit")];
+  await audit.commit(startCursor);
+  await place.server.call("HSET", keys.positions, "audit", "spoilt");
+  const read = await ledger.next();
+  expect((await ledger.commit(read.at(-1) as Movement)).kind).toBe("committed");
+  expect(await place.server.call("XLEN", keys.log)).toBe(300);
+  for (const call of [audit.position(), audit.next()]) {
+    expect((await failure(call)).name).toBe("UnexpectedReplyError");
+  }
+  // Told where it is, it is right again, and the log is kept for nobody.
+  expect((await audit.commit(read.at(-1) as Movement)).kind).toBe("committed");
+  expect(await place.server.call("XLEN", keys.log)).toBeLessThanOrEqual(101);
 });
 
 /** Everything in the server, apart from what the wrong type stands under. */

@@ -106,3 +106,30 @@ it("K8 holds that are long by right do not keep a sweep from those that the cloc
   expect(Number(latest[1]) - (await serverMs(place.server))).toBeLessThanOrEqual(3_600_001);
   expect(await stock.level("mug")).toEqual({ onHand: 500, reserved: 25, available: 475 });
 });
+
+it("K8 a hold that the clock has made too long lasts its length from an extension on, or what is asked for", async () => {
+  const { due, recordsA, stock: counters } = bucketKeys("holdfast", "shop", 0);
+  await abandon(2);
+  const hourMs = 3_600_000;
+  // As when the clock has gone back by an hour since.
+  for (const id of ["cart-0", "cart-1"]) {
+    const record = String(await place.server.call("HGET", recordsA, id));
+    const later = record.replaceAll(/\d{13}/gu, (ms) => String(Number(ms) + hourMs));
+    await place.server.call("HSET", recordsA, id, later);
+    await place.server.call("ZINCRBY", due, hourMs, id);
+  }
+  await place.server.call("HINCRBY", counters, "#next", hourMs);
+  const leftMs = async (id: string, holdMs: number): Promise<number> => {
+    const extended = await stock.extend({ reservationId: id, operationId: `extend ${id}`, holdMs });
+    return extended.kind === "extended" ? extended.expiresAtMs - (await serverMs(place.server)) : Number.NaN;
+  };
+  const short = await leftMs("cart-0", 1_000);
+  expect(short).toBeGreaterThan(30_000);
+  expect(short).toBeLessThanOrEqual(60_001);
+  const long = await leftMs("cart-1", 120_000);
+  expect(long).toBeGreaterThan(60_001);
+  expect(long).toBeLessThanOrEqual(120_001);
+  // The next look at due holds is in time for the earlier end, too.
+  const next = Number(await place.server.call("HGET", counters, "#next"));
+  expect(next - (await serverMs(place.server))).toBeLessThanOrEqual(60_001);
+});

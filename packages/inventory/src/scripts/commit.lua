@@ -30,7 +30,7 @@ local known, mode, was, trimMax = ARGV[5], ARGV[6], ARGV[7], tonumber(ARGV[8])
 -- @include bound
 local position = redis.call("HGET", positions, consumer)
 local target = mode == "d" and "" or sequence .. " " .. stamp
-local ahead = mode == "f" and position and tonumber(string.match(position, "^%d+")) > tonumber(sequence)
+local ahead = mode == "f" and position and tonumber(string.match(position, "^%d+ ") or 0) > tonumber(sequence)
 if ahead or mode ~= "f" and (position or "") ~= was and (position or "") ~= target then
   return { "behind", position or "0 " }
 end
@@ -40,17 +40,21 @@ local entry = next == sequence and found[2][2] or ""
 if mode ~= "d" and known ~= "" and string.sub(entry, 1, #known) ~= known then
   return { "elsewhere", redis.call("HGET", stock, "#form") or "", entry, next }
 end
+-- A position that is none keeps the whole log: what its consumer has read is not known.
+local slowest, cut, all = mode == "d" and math.huge or tonumber(sequence), 0, redis.call("HGETALL", positions)
+for at = 1, #all, 2 do
+  if all[at] ~= consumer then
+    slowest = math.min(slowest, tonumber(string.match(all[at + 1], "^%d+ ") or 0))
+  end
+end
+-- What frees memory comes first: a log that may be cut off is what memory ran out for.
+if slowest < math.huge then
+  cut = redis.call("XTRIM", log, "MINID", "~", "0-" .. string.format("%.0f", slowest), "LIMIT", trimMax)
+end
 if mode == "d" then
   redis.call("HDEL", positions, consumer)
 else
   redis.call("HSET", positions, consumer, target)
-end
-local slowest, cut = math.huge, 0
-for _, each in ipairs(redis.call("HVALS", positions)) do
-  slowest = math.min(slowest, tonumber(string.match(each, "^%d+")))
-end
-if slowest < math.huge then
-  cut = redis.call("XTRIM", log, "MINID", "~", "0-" .. string.format("%.0f", slowest), "LIMIT", trimMax)
 end
 -- Whole nodes are cut off, a hundred movements or less each, so the bound is never quite met.
 return { "committed", sequence .. " " .. stamp, cut * 2 > trimMax and "1" or "0" }

@@ -1,5 +1,6 @@
 --[[
-extend: lets live holds last longer, each at most once per operation. An end is never moved forward.
+extend: lets live holds last longer, each at most once per operation. An end is never made earlier, but where the clock that it was set by
+has gone back since: then the hold lasts its length from now, or what is asked for (K8).
 
 KEYS
   stock     HASH    counters and what the location remembers of itself (see shelf)
@@ -59,7 +60,10 @@ elseif tonumber(hold.endText) <= nowMs then
   finish(reservation, hold, "x", hold.held, "")
   reply = { "ended", fresh[reservation], lapsed }
 else
-  hold.endText = string.format("%.0f", math.max(tonumber(hold.endText), nowMs + 1 + holdMs))
+  -- The record is as old as the end is.
+  local lengthMs = hold.endText - string.sub(record, 3, 15)
+  local endMs = math.max(math.min(tonumber(hold.endText), nowMs + lengthMs), nowMs + 1 + holdMs)
+  hold.endText, nextMs = string.format("%.0f", endMs), math.min(nextMs, endMs)
   mark(reservation, hold, "h", "")
   held[1], held[2] = hold.endText, reservation
   kept[#kept + 1] = operation

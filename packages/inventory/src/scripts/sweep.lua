@@ -41,8 +41,8 @@ for at, id in ipairs(late) do
   if record and string.sub(record, 1, 2) == "hv" then
     -- The end was set at the last change of the record; a later one than the length from there does not exist.
     local hold = holdOf(record)
-    local lengthMs = hold.endText - string.sub(record, 3, 15)
-    if hold.endText - nowMs > lengthMs then
+    local lengthMs = hold and hold.endText - string.sub(record, 3, 15)
+    if hold and hold.endText - nowMs > lengthMs then
       hold.endText = string.format("%.0f", nowMs + lengthMs)
       held[#held + 1] = hold.endText
       held[#held + 1] = id

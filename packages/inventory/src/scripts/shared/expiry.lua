@@ -14,8 +14,12 @@ if nextMs <= nowMs then
   for at = 1, #ids do
     count = at
     if found[at] and string.sub(found[at], 1, 2) == "hv" then
-      ended[at] = holdOf(found[at])
-      lines = lines + #ended[at].skus
+      local hold = holdOf(found[at])
+      if hold then
+        ended[at], lines = hold, lines + #hold.skus
+      else
+        bad = "record " .. ids[at]
+      end
     end
     if lines >= expireMax * 10 then
       break
