@@ -228,10 +228,9 @@ export class Bucket {
     const refusal = reply as Refusal;
     switch (refusal.kind) {
       case "form": {
-        const [format, buckets] = refusal.form.split(":");
-        if (Number(format) !== formatSupported)
-          throw new NewerFormatError(this.resource, Number(format), formatSupported);
-        throw new BucketsMismatchError(this.resource, this.#options.bucketCount, Number(buckets));
+        this.checkFormat(refusal.form);
+        const buckets = Number(refusal.form.split(":")[1]);
+        throw new BucketsMismatchError(this.resource, this.#options.bucketCount, buckets);
       }
       case "bad-stock":
         throw new InconsistentStockError(this.resource, refusal.field);
@@ -240,6 +239,12 @@ export class Bucket {
       default:
         return reply as Exclude<Reply, Refusal>;
     }
+  }
+
+  /** @throws NewerFormatError */
+  checkFormat(form: string): void {
+    const format = Number(form.split(":")[0]);
+    if (format !== formatSupported) throw new NewerFormatError(this.resource, format, formatSupported);
   }
 
   #stockKeys(): Pick<BucketKeys, "stock" | "recordsA" | "recordsB" | "due" | "log"> {

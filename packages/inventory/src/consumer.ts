@@ -5,8 +5,8 @@
 import { checkLog } from "./movement-log.ts";
 import type { MovementLog } from "./movement-log.ts";
 import type { Bucket } from "./bucket.ts";
-import { ambientRemainingMs } from "@holdfast/core";
-import type { EventSink } from "@holdfast/core";
+import { ambientRemainingMs, UnexpectedReplyError } from "@holdfast/core";
+import type { CallOptions, EventSink } from "@holdfast/core";
 import type { InventoryEvent } from "./events.ts";
 import { checkCursor, entryStart, startCursor } from "./movement.ts";
 import type { Cursor, Movement } from "./movement.ts";
@@ -35,9 +35,10 @@ export interface RemoveResult {
 /** About how many movements one script cuts off. */
 const trimMax = 1_000;
 
-/** The cursor of "sequence stamp". */
-function positionOf(position: string): Cursor {
+/** The cursor of "sequence stamp". @throws UnexpectedReplyError when it is none */
+function positionOf(call: string, position: string): Cursor {
   const space = position.indexOf(" ");
+  if (!/^\d+ /u.test(position)) throw new UnexpectedReplyError(call, "a position", position);
   return { sequence: Number(position.slice(0, space)), stamp: position.slice(space + 1) };
 }
 
@@ -49,6 +50,7 @@ export class MovementConsumer {
   readonly #log: MovementLog;
   readonly #pageMax: number;
   readonly #events: EventSink<InventoryEvent>;
+  readonly #assertOpen: () => void;
 
   /** Made by an inventory. */
   constructor(
@@ -58,6 +60,7 @@ export class MovementConsumer {
     log: MovementLog,
     pageMax: number,
     events: EventSink<InventoryEvent>,
+    assertOpen: () => void,
   ) {
     this.name = name;
     this.#inventory = inventory;
@@ -65,6 +68,7 @@ export class MovementConsumer {
     this.#log = log;
     this.#pageMax = pageMax;
     this.#events = events;
+    this.#assertOpen = assertOpen;
   }
 
   /**
@@ -73,7 +77,7 @@ export class MovementConsumer {
    */
   async position(): Promise<Cursor> {
     const found = await this.#stored();
-    return found === "" ? startCursor : positionOf(found);
+    return found === "" ? startCursor : positionOf(this.#call("position").operation, found);
   }
 
   /**
@@ -88,7 +92,7 @@ export class MovementConsumer {
    * Stores how far it has come; never moves back. Cuts off what all consumers have behind them, and keeps the last movement consumed.
    * @throws TypeError, RangeError; ForkedLogError, MovementGapError when the log does not have the cursor's movement
    */
-  commit(cursor: Cursor): Promise<CommitResult> {
+  async commit(cursor: Cursor): Promise<CommitResult> {
     return this.#commit(checkCursor("cursor", cursor), "f", "");
   }
 
@@ -98,7 +102,8 @@ export class MovementConsumer {
    * @throws as commit
    */
   async reset(cursor: Cursor): Promise<CommitResult> {
-    return this.#commit(checkCursor("cursor", cursor), "r", await this.#stored());
+    const anywhere = checkCursor("cursor", cursor);
+    return this.#commit(anywhere, "r", await this.#stored());
   }
 
   /** Forgets it: the log is not kept for it any more. */
@@ -109,12 +114,14 @@ export class MovementConsumer {
 
   /** Its position as it is stored, empty when it has none. */
   async #stored(): Promise<string> {
-    const call = this.#bucket.call("position", this.name, "none");
-    const found = await this.#bucket.connection.read("HGET", [this.#bucket.keys.positions, this.name], call);
+    this.#assertOpen();
+    const { connection, keys } = this.#bucket;
+    const found = await connection.read("HGET", [keys.positions, this.name], this.#call("position"));
     return typeof found === "string" ? found : "";
   }
 
   async #commit(cursor: Cursor, mode: "f" | "r" | "d", was: string): Promise<CommitResult> {
+    this.#assertOpen();
     const { keys, resource, connection } = this.#bucket;
     const { sequence, stamp } = cursor;
     const args = { consumer: this.name, sequence, stamp, known: entryStart(cursor), mode, was, trimMax };
@@ -123,7 +130,7 @@ export class MovementConsumer {
         commitScript,
         { stock: keys.stock, log: keys.log, positions: keys.positions },
         args,
-        this.#bucket.call("commit", this.name, "none"),
+        this.#call("commit"),
       );
     const reply = await ask();
     // What one script leaves would add up: a reader may come further with one commit than a script cuts off.
@@ -141,6 +148,10 @@ export class MovementConsumer {
         sequence,
       }));
     }
-    return { kind: reply.kind, cursor: positionOf(reply.position) };
+    return { kind: reply.kind, cursor: positionOf(this.#call("commit").operation, reply.position) };
+  }
+
+  #call(verb: string): CallOptions {
+    return this.#bucket.call(verb, this.name, "none");
   }
 }

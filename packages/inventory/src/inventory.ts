@@ -30,19 +30,8 @@ import type { AdjustRequest, DecrementRequest, Order, ReserveRequest, RestockReq
 import { Ordering } from "./ordering.ts";
 import type { Applied } from "./ordering.ts";
 import type { ConfirmRequest, ExtendRequest, MovementsOptions, ReleaseRequest, SeedOptions } from "./requests.ts";
-import type {
-  AdjustResult,
-  ConfirmResult,
-  DecrementResult,
-  ExtendResult,
-  Level,
-  OutcomeResult,
-  ReleaseResult,
-  ReserveResult,
-  RestockResult,
-  SeedResult,
-  SweepResult,
-} from "./results.ts";
+import type { AdjustResult, ConfirmResult, DecrementResult, ExtendResult, Level, OutcomeResult } from "./results.ts";
+import type { ReleaseResult, ReserveResult, RestockResult, SeedResult, SweepResult } from "./results.ts";
 import { checkSnapshot } from "./stock-taking.ts";
 import type { Reconciliation, Snapshot } from "./stock-taking.ts";
 import { Stockroom } from "./stockroom.ts";
@@ -109,8 +98,8 @@ export class Inventory implements AsyncDisposable {
   async confirm(request: ConfirmRequest): Promise<ConfirmResult> {
     this.#assertOpen();
     optionsObject("request", request);
-    const { reservationId, operationId, lines, retakeIfExpired } = request;
-    const what = choice("retakeIfExpired", retakeIfExpired) ? "k" : "c";
+    const { reservationId, operationId, lines } = request;
+    const what = choice("retakeIfExpired", request.retakeIfExpired) ? "k" : "c";
     const result = await this.#ordering.confirm({ reservationId, operationId, lines, what });
     return this.#answered("confirm", reservationId, result);
   }
@@ -228,14 +217,15 @@ export class Inventory implements AsyncDisposable {
   }
 
   /**
-   * Movements in order, each with the cursor of its place. Ends at the end of the log, or goes on with `follow` until the ambient deadline.
+   * Movements in order, each with the cursor of its place. Ends at the end of the log, or goes on with `follow` until the ambient deadline
+   * or `close`.
    * @throws TypeError, RangeError; while reading ForkedLogError, MovementGapError, the reason of `signal`, and what every call of Redis
    *   throws
    */
   movements(options: MovementsOptions = {}): AsyncGenerator<Movement, void, undefined> {
     this.#assertOpen();
     optionsObject("options", options);
-    return this.#census.of(options.bucket).log.read(resolveReadOptions(options));
+    return this.#census.of(options.bucket).log.read(resolveReadOptions(options), () => this.#closed);
   }
 
   /**
@@ -248,7 +238,8 @@ export class Inventory implements AsyncDisposable {
     optionsObject("options", options);
     const { bucket, log } = this.#census.of(options.bucket);
     const pageMax = integerOr(500, "pageMax", options.pageMax, { min: 1, max: 10_000 });
-    return new MovementConsumer(text("consumer", name), this.name, bucket, log, pageMax, this.#events);
+    const assertOpen = (): void => this.#assertOpen();
+    return new MovementConsumer(text("consumer", name), this.name, bucket, log, pageMax, this.#events, assertOpen);
   }
 
   /**
@@ -272,7 +263,7 @@ export class Inventory implements AsyncDisposable {
     return this.#census.sweep(holdsMax);
   }
 
-  /** Refuses further calls. The redis client stays open. */
+  /** Refuses further calls, those of its consumers too; what follows the log ends. The redis client stays open. */
   async close(): Promise<void> {
     this.#closed = true;
   }

@@ -71,7 +71,7 @@ export class MovementLog {
 
   /**
    * One page.
-   * @throws ForkedLogError, MovementGapError
+   * @throws ForkedLogError, MovementGapError, NewerFormatError
    */
   async page(after: Cursor, pageMax: number): Promise<Movement[]> {
     const { keys, resource, connection } = this.#bucket;
@@ -84,6 +84,7 @@ export class MovementLog {
       call,
     );
     const { form, entries } = reply;
+    if (form !== "") this.#bucket.checkFormat(form);
     const first = entries[0]?.[0] ?? null;
     if (sequence === 0 && first !== null && first !== 1) {
       throw new MovementGapError(resource, 1, first, "the first ones were cut off; begin at a baseline");
@@ -93,8 +94,9 @@ export class MovementLog {
     return this.#decoded(call.operation, reply, sequence);
   }
 
-  /** Movements in order from a cursor on; following ends with the ambient deadline. */
-  async *read({ after, pageMax, pollMs, signal }: ReadOptions): AsyncGenerator<Movement, void, undefined> {
+  /** Movements in order from a cursor on; following ends with the ambient deadline, and with the inventory's close. */
+  async *read(options: ReadOptions, isClosed: () => boolean): AsyncGenerator<Movement, void, undefined> {
+    const { after, pageMax, pollMs, signal } = options;
     let cursor = after;
     for (;;) {
       signal?.throwIfAborted();
@@ -102,11 +104,12 @@ export class MovementLog {
       yield* movements;
       cursor = movements.at(-1) ?? cursor;
       if (movements.length === pageMax) continue;
-      if (pollMs === undefined) return;
+      if (pollMs === undefined || isClosed()) return;
       const leftMs = ambientRemainingMs();
       // The work that reads has to be done by now: nobody waits for what comes later.
       if (leftMs === 0) return;
       await sleep(this.#clock, Math.min(pollMs, leftMs), signal);
+      if (isClosed()) return;
     }
   }
 

@@ -1,7 +1,7 @@
 /** The measured failures of other inventories, each as an outage that does not happen here, and the hazards of Redis that touch stock. */
 import { pollUntil } from "@holdfast/testkit";
 import { beforeEach, describe, expect, it } from "vitest";
-import { Inventory, startCursor } from "../src/index.ts";
+import { Inventory, startCursor, type Movement } from "../src/index.ts";
 import { bucketKeys } from "../src/keys.ts";
 import { endHolds, failure, openClients, passed, patient, patientAndNot, proxiedServer } from "./clients.ts";
 
@@ -244,6 +244,22 @@ describe("what Redis and the network do", () => {
     }
   });
 
+  it("K3 when memory is out, a consumer commits, and cuts off the log that memory ran out for", async () => {
+    const orders = Array.from({ length: 500 }, (_, index) => ({ operationId: `k${index}`, lines: [line("mug", 1)] }));
+    await Promise.all(orders.map((order) => stock.restock(order)));
+    const ledger = stock.consumer("ledger");
+    const read = await ledger.next();
+    await place.server.call("CONFIG", "SET", "maxmemory", "1");
+    try {
+      expect((await ledger.commit(read[9] as Movement)).kind).toBe("committed");
+      expect((await ledger.commit(read.at(-1) as Movement)).kind).toBe("committed");
+      expect(await place.server.call("XLEN", bucketKeys("holdfast", "shop", 0).log)).toBeLessThanOrEqual(101);
+    } finally {
+      await place.server.call("CONFIG", "SET", "maxmemory", "0");
+    }
+    expect(await ledger.position()).toMatchObject({ sequence: 500 });
+  });
+
   it("numbers beyond 14 digits stay whole in counters, records and movements", async () => {
     const most = 2 ** 40;
     for (let index = 0; index < 200; index += 1) {
@@ -266,8 +282,15 @@ describe("what Redis and the network do", () => {
   it("a newer format is refused with a clear error before anything is done", async () => {
     await stock.restock({ operationId: "k", lines: [line("mug", 5)] });
     await place.server.call("HSET", keys.stock, "#form", "2:1:1795316798360624");
-    const error = await failure(stock.decrement({ operationId: "d", lines: [line("mug", 1)] }));
-    expect(error).toMatchObject({ name: "NewerFormatError", found: 2, supported: 1, effect: "none" });
+    const calls = [
+      stock.decrement({ operationId: "d", lines: [line("mug", 1)] }),
+      stock.movements().next(),
+      stock.consumer("ledger").next(),
+    ];
+    for (const call of calls) {
+      const error = await failure(call);
+      expect(error).toMatchObject({ name: "NewerFormatError", found: 2, supported: 1, effect: "none" });
+    }
   });
 
   it("a basket of a thousand lines is one step, and more are refused", async () => {

@@ -5,7 +5,7 @@ import { channel } from "node:diagnostics_channel";
 import { RedisServer } from "@holdfast/testkit";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { importStock, Inventory, inventoryChannel, type InventoryEvent } from "../src/index.ts";
+import { importStock, Inventory, inventoryChannel, type InventoryEvent, type Movement } from "../src/index.ts";
 import { failure, openClients, passed, patient, turnRecords } from "./clients.ts";
 
 const line = (sku: string, quantity: number): { sku: string; quantity: number } => ({ sku, quantity });
@@ -146,6 +146,21 @@ describe("observers", () => {
     expect((await failure(stock.confirm({ reservationId: "r" }))).name).toBe("ClosedError");
     expect((await failure(stock.level("mug"))).name).toBe("ClosedError");
     expect(await redis.ping()).toBe("PONG");
+  });
+
+  it("a closed inventory ends what follows its log, and its consumers refuse", async () => {
+    const stock = new Inventory(open(server), "closing", patient);
+    await stock.restock({ operationId: "k", lines: [line("mug", 1)] });
+    const consumer = stock.consumer("ledger");
+    const [first] = await consumer.next();
+    const ids: string[] = [];
+    for await (const { id } of stock.movements({ follow: true, pollMs: 10 })) {
+      ids.push(id);
+      await stock.close();
+    }
+    expect(ids).toEqual(["k"]);
+    const calls = [consumer.next(), consumer.position(), consumer.commit(first as Movement), consumer.remove()];
+    for (const call of calls) expect((await failure(call)).name).toBe("ClosedError");
   });
 });
 
