@@ -4,7 +4,7 @@
  */
 import { integer, integerOr, signal, text } from "@holdfast/core";
 import { columnText, escapeNul } from "./column-text.ts";
-import { LedgerStoppedError } from "./errors.ts";
+import { LedgerStoppedError, TransactionConflictError } from "./errors.ts";
 import type { Movement, MovementCursor, MovementSource, StockLevel } from "./movement-source.ts";
 import { resolveTransactionOptions } from "./options.ts";
 import type { PostgresOptions, ResolvedTransactionOptions } from "./options.ts";
@@ -173,7 +173,9 @@ async function applyStream(pool: PoolLike, stream: Stream): Promise<{ applied: n
         sequence,
       }));
     }
-    if (!moved || restart === restartsMax) return { applied, cursor };
+    if (!moved) return { applied, cursor };
+    // What comes behind the cursor is not applied, so it must not look as if there were nothing.
+    if (restart === restartsMax) throw new TransactionConflictError(settings.operation, restart + 1);
   }
 }
 

@@ -238,6 +238,22 @@ describe("movements", () => {
     expect(await reconcile(pool, stock)).toMatchObject({ drift: [] });
   });
 
+  it("P5 that cannot be applied, since another one moves the ledger each time, end in an error, not as if all were done", async () => {
+    const log = source("contended", [movement(1), movement(2)]);
+    let turns = 0;
+    const contended: MovementSource = {
+      ...log,
+      async *movements(from) {
+        turns += 1;
+        await resetLedger(pool, log.name, { sequence: 0, stamp: `turn ${turns}` });
+        yield* log.movements(from);
+      },
+    };
+    const error = await failure(applyMovements(pool, contended));
+    expect(error).toMatchObject({ name: "TransactionConflictError", attempts: turns, effect: "none" });
+    expect(log.commits).toEqual([]);
+  });
+
   it("end between two batches when the signal aborts, and what was applied stays", async () => {
     const aborter = new AbortController();
     const long = source(
