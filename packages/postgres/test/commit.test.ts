@@ -1,6 +1,6 @@
 /** The end of a fenced transaction: what the answer to COMMIT means, and what becomes of a COMMIT without one. */
 import { FaultProxy, pollUntil } from "@holdfast/testkit";
-import type { Pool } from "pg";
+import type { Pool, PoolClient } from "pg";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import {
   commitOutcome,
@@ -135,6 +135,56 @@ describe("COMMIT", () => {
     await expect(commitOutcome(pool, "none")).rejects.toThrow(TypeError);
   });
 
+  // No room left, a disk that fails, a page that cannot be read.
+  it.each(["53100", "58030", "XX001"])(
+    "that is answered with %s is found out by reading, too: the server may have committed before it failed",
+    async (code) => {
+      // Its connections are not to be used again.
+      const far = database.open({ max: 2 });
+      const answers = ["COMMIT", "ROLLBACK"];
+      const outcomes: unknown[] = [];
+      for (const answer of answers) {
+        const run = withFence(far, { resource, token: tokenNow() }, async (tx) => {
+          await write(tx);
+          const { client } = tx;
+          const query = client.query.bind(client);
+          client.query = async (text, values) => {
+            if (text !== "COMMIT") return query(text, values);
+            await query(answer);
+            throw Object.assign(new Error("the server failed"), { code, severity: "ERROR" });
+          };
+          return "paid";
+        });
+        outcomes.push(await run.catch((error: unknown) => error));
+      }
+      await far.end();
+      expect(outcomes).toMatchObject(["paid", { name: "PostgresUnavailableError", effect: "none" }]);
+      expect(await effects()).toHaveLength(1);
+    },
+  );
+
+  it("P2 that comes when the server has ended the silent session already is not seen by it: nothing was committed", async () => {
+    await using proxy = await FaultProxy.start(database.server, { protocol: "tcp" });
+    const far = database.open({ max: 1, application_name: resource }, proxy);
+    const { events, onEvent } = collector();
+    const error = await failure(
+      withFence(far, { resource, token: tokenNow() }, { idleMs: 50, onEvent }, async (tx) => {
+        await write(tx);
+        // The end of the session is on its way while the body goes on, and arrives behind COMMIT.
+        proxy.blackhole("down");
+        beforeCommit(tx, () => void proxy.heal());
+        await pollUntil("the session is gone", async () => {
+          const sessions = await database.rows("SELECT FROM pg_stat_activity WHERE application_name = $1", [resource]);
+          return sessions.length === 0;
+        });
+      }),
+    );
+    expect(error).toMatchObject({ name: "TransactionIdleError", effect: "none", cause: { code: "25P03" } });
+    // There is nothing to ask about.
+    expect(events).toEqual([]);
+    expect(await effects()).toHaveLength(0);
+  });
+
   it("is not sent when the connection is known to be gone: nothing was committed, for certain", async () => {
     const error = await failure(
       withFence(pool, { resource, token: tokenNow() }, async (tx) => {
@@ -184,7 +234,32 @@ describe("COMMIT", () => {
       held = false;
     });
     await expect(run).rejects.toThrow("lost");
-    await expect(withFence(pool, hold, write)).rejects.toThrow("lost");
     expect(await effects()).toHaveLength(0);
+  });
+});
+
+describe("BEGIN", () => {
+  it("P1 comes after assertHeld, too: with a lock that is lost already nothing is sent, and the body does not run", async () => {
+    const few = database.open({ max: 1 });
+    const sent: string[] = [];
+    few.on("connect", (client: PoolClient) => {
+      const query = client.query.bind(client) as (...args: unknown[]) => unknown;
+      Object.assign(client, {
+        query: (...args: unknown[]) => {
+          sent.push(String(args[0]));
+          return query(...args);
+        },
+      });
+    });
+    const hold = {
+      resource,
+      token: tokenNow(),
+      assertHeld: () => {
+        throw new Error("lost");
+      },
+    };
+    await expect(withFence(few, hold, () => Promise.reject(new Error("the body ran")))).rejects.toThrow("lost");
+    expect(sent.filter((text) => text !== "ROLLBACK")).toEqual([]);
+    expect([few.totalCount, few.idleCount]).toEqual([1, 1]);
   });
 });

@@ -109,6 +109,27 @@ describe.each(isolations)("under %s", (isolation) => {
   });
 });
 
+it("P1 prunings take turns until they are committed, so that the floor never goes back", async () => {
+  const { pool } = database;
+  const floor = (): Promise<string | undefined> => database.value("SELECT last_value FROM holdfast.fence_floor");
+  await pool.query("SELECT setval('holdfast.fence_floor', 0)");
+  const client = await pool.connect();
+  try {
+    await client.query("BEGIN");
+    await prune(client, { fenceRetentionMs: 60_000 });
+    const raised = await floor();
+    // One that remembers for longer has the lower floor in mind.
+    const second = prune(pool, { fenceRetentionMs: 3_600_000 });
+    const waits = pollUntil("the second one waits", () => database.waiting()).then(() => "waits");
+    expect(await Promise.race([second, waits])).toBe("waits");
+    await client.query("COMMIT");
+    await second;
+    expect(await floor()).toBe(raised);
+  } finally {
+    client.release(true);
+  }
+});
+
 it("P1 counter-test: a fence row that is deleted without a floor admits the zombie", async () => {
   const { pool } = database;
   const token = tokenNow();

@@ -126,6 +126,25 @@ describe("a key that is in use", () => {
     expect(await effects()).toBe(1);
   });
 
+  it.each(isolations)(
+    "P3 under %s a duplicate that meets a transaction in the moment of its COMMIT replays its result",
+    async (isolation) => {
+      await idempotentTransaction(pool, { ...charge, key }, async () => "charged");
+      const turn = "UPDATE holdfast.idempotency_keys SET expires_at = $2 WHERE key = $1";
+      await pool.query(turn, [key, "-infinity"]);
+      const client = await pool.connect();
+      // It commits between the duplicate's look at the key and its claim of it.
+      await client.query("BEGIN");
+      await client.query(turn, [key, new Date(Date.now() + 60_000)]);
+      const duplicate = idempotentTransaction(pool, { ...charge, key, isolation }, write);
+      await pollUntil("the duplicate has looked", () => database.waiting());
+      await client.query("COMMIT");
+      client.release();
+      expect(await duplicate).toEqual({ value: "charged", replayed: true });
+      expect(await effects()).toBe(0);
+    },
+  );
+
   it("P3 counter-test: with a unique key alone the duplicate hangs until the open transaction ends", async () => {
     await pool.query("CREATE TABLE naive_keys (key text PRIMARY KEY)");
     const [one, two] = [await pool.connect(), await pool.connect()];

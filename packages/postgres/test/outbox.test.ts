@@ -258,6 +258,24 @@ describe("a relay that dies", () => {
     expect(events.filter(({ type }) => type === "relayed")).toHaveLength(3);
   });
 
+  it("P4 or is silent with its claim for longer than claimMs, loses it to another relay", async () => {
+    const [reached, go, told] = [gate(), gate(), stage.recorder()];
+    const stuck: OutboxTimer<Payload> = {
+      ...told,
+      schedule: async () => {
+        reached.open();
+        await go.opened;
+      },
+    };
+    await stage.schedule("a");
+    await stage.relay({ claimMs: 1_000 }, stuck);
+    await reached.opened;
+    await stage.relay({}, told);
+    await stage.drained();
+    expect(told.told).toEqual(["schedule a a"]);
+    go.open();
+  });
+
   it("P4 paused in its transaction, then overtaken, undoes nothing when it goes on", async () => {
     const pod = await relayPod();
     await pod.request("start", {});
