@@ -6,6 +6,7 @@ import { callback, integerOr, optionsObject, sleep, systemClock, text } from "@h
 import type { Attempt } from "../attempt.ts";
 import { InProgressError } from "../errors.ts";
 import type { Idempotency } from "../idempotency.ts";
+import { messageName } from "./message-name.ts";
 
 /** A message, as amqplib delivers it. */
 export interface AmqpMessage {
@@ -24,7 +25,11 @@ export interface AmqpChannel<Message extends AmqpMessage> {
 /** Options of {@link consumeOnceOnly}. */
 export interface AmqpOptions<Message extends AmqpMessage> {
   readonly idempotency: Idempotency;
-  /** What names a message. Default its property `messageId`. A message without a name is rejected, for a dead-letter exchange to keep. */
+  /**
+   * What names a message. Default the queue and its property `messageId`. A message without a name is rejected, for a dead-letter exchange
+   * to keep. A name of yours is taken as it is: messages of one name are one for all consumers on the same `Idempotency`, so queues whose
+   * consumers each have something else to do need names, or instances, of their own.
+   */
   readonly messageId?: ((message: Message) => string | undefined) | undefined;
   readonly tenant?: ((message: Message) => string | undefined) | undefined;
   /** The pause before a message that failed comes again, in milliseconds, up to 600,000. Default 1,000. */
@@ -33,14 +38,26 @@ export interface AmqpOptions<Message extends AmqpMessage> {
   readonly onFailed?: ((message: Message, error: unknown) => void) | undefined;
 }
 
-/** A running consumer. */
-export interface AmqpConsumer {
-  /** Takes no further messages and waits for those that are being processed. */
-  stop(): Promise<void>;
+/** What became of the messages at `stop`. */
+export interface AmqpStopReport {
+  /** True when nothing was being processed any more. */
+  readonly drained: boolean;
+  /** Messages that are still being processed; they go on, and come again when the channel is closed before they do. */
+  readonly unfinished: number;
 }
 
-function defaultMessageId({ properties: { messageId } }: AmqpMessage): string | undefined {
-  return typeof messageId === "string" && messageId !== "" ? messageId : undefined;
+/** A running consumer. */
+export interface AmqpConsumer extends AsyncDisposable {
+  /**
+   * Takes no further messages and waits for those that are being processed, whether or not the broker answers.
+   * @param options.graceMs the longest wait in milliseconds, default 10,000
+   * @throws the channel's error, when it could not be told; whoever closes the channel ends the consumer, too
+   */
+  stop(options?: { readonly graceMs?: number }): Promise<AmqpStopReport>;
+}
+
+function defaultMessageId(queue: string, { properties: { messageId } }: AmqpMessage): string | undefined {
+  return typeof messageId === "string" && messageId !== "" ? messageName(queue, messageId) : undefined;
 }
 
 /**
@@ -56,7 +73,8 @@ export async function consumeOnceOnly<Message extends AmqpMessage>(
   optionsObject("options", options);
   text("queue", queue);
   callback("fn", fn);
-  const { idempotency, onFailed, tenant, messageId: messageIdOf = defaultMessageId } = options;
+  const { idempotency, onFailed, tenant } = options;
+  const messageIdOf = options.messageId ?? ((message: Message) => defaultMessageId(queue, message));
   const requeueAfterMs = integerOr(1_000, "requeueAfterMs", options.requeueAfterMs, { min: 0, max: 600_000 });
   const stopping = new AbortController();
   const working = new Set<Promise<void>>();
@@ -98,14 +116,27 @@ export async function consumeOnceOnly<Message extends AmqpMessage>(
 
   const { consumerTag } = await channel.consume(queue, (message) => {
     if (message === null) return;
+    // It was on its way when the consumer stopped: another one may have it.
+    if (stopping.signal.aborted) {
+      settle(message, () => channel.nack(message, false, true));
+      return;
+    }
     const work = handle(message).finally(() => working.delete(work));
     working.add(work);
   });
-  return {
-    async stop() {
-      await channel.cancel(consumerTag);
-      stopping.abort(new Error("the consumer stops"));
-      await Promise.all(working);
-    },
+  const stop: AmqpConsumer["stop"] = async ({ graceMs = 10_000 } = {}) => {
+    stopping.abort(new Error("the consumer stops"));
+    const done = (async () => {
+      try {
+        await channel.cancel(consumerTag);
+      } finally {
+        await Promise.all(working);
+      }
+    })();
+    const grace = new AbortController();
+    const over = sleep(systemClock, graceMs, grace.signal).catch(() => undefined);
+    await Promise.race([done, over]).finally(() => grace.abort(new Error("all is done")));
+    return { drained: working.size === 0, unfinished: working.size };
   };
+  return { stop, [Symbol.asyncDispose]: () => stop().then(() => undefined) };
 }

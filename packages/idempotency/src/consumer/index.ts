@@ -8,7 +8,14 @@
  * await consumer.start();
  * ```
  */
-export { consumeOnceOnly, type AmqpChannel, type AmqpConsumer, type AmqpMessage, type AmqpOptions } from "./amqp.ts";
+export {
+  consumeOnceOnly,
+  type AmqpChannel,
+  type AmqpConsumer,
+  type AmqpMessage,
+  type AmqpOptions,
+  type AmqpStopReport,
+} from "./amqp.ts";
 export {
   StreamConsumer,
   type StreamConsumerEvent,

@@ -2,10 +2,22 @@
  * A consumer of a Redis stream, as a member of a consumer group. A message is acknowledged once it was processed, by this delivery or by an
  * earlier one; one whose consumer died, or whose handler failed, is taken over after `minIdleMs` and comes again.
  */
-import { callback, integerOr, optionsObject, sleep, systemClock, text, withoutAmbientDeadline } from "@holdfast/core";
+import {
+  backoffMs,
+  callback,
+  Connection,
+  integerOr,
+  optionsObject,
+  sleep,
+  systemClock,
+  systemRandom,
+  text,
+  withoutAmbientDeadline,
+} from "@holdfast/core";
 import type { Clock, RedisLike } from "@holdfast/core";
 import type { Attempt } from "../attempt.ts";
 import type { Idempotency } from "../idempotency.ts";
+import { messageName } from "./message-name.ts";
 
 /** An entry of the stream. */
 export interface StreamMessage {
@@ -23,11 +35,15 @@ export type StreamConsumerEvent =
 /** Options of a {@link StreamConsumer}. */
 export interface StreamConsumerOptions {
   readonly stream: string;
-  /** The consumer group; made, from the beginning of the stream, when it is not there. */
+  /** The consumer group; made, from the beginning of the stream, whenever it is not there. */
   readonly group: string;
   /** This member's name, unique in the group. */
   readonly consumer: string;
-  /** What names a message. Default the entry's id; a producer that may send one message as two entries needs an id of its own in it. */
+  /**
+   * What names a message. Default the stream, the group and the entry's id; a producer that may send one message as two entries needs an id
+   * of its own in it. A name of yours is taken as it is: messages of one name are one for all consumers on the same `Idempotency`, so groups
+   * that each have something else to do need names, or instances, of their own.
+   */
   readonly messageId?: ((message: StreamMessage) => string) | undefined;
   readonly tenant?: ((message: StreamMessage) => string | undefined) | undefined;
   /** Most messages that are processed at the same time, 1 to 1,000. Default 16. */
@@ -36,6 +52,8 @@ export interface StreamConsumerOptions {
   readonly minIdleMs?: number | undefined;
   /** The pause when there is nothing to do, in milliseconds, 1 to 60,000. Default 100. */
   readonly pollMs?: number | undefined;
+  /** How long an answer of Redis is waited for, in milliseconds, 1 to 600,000. Default 2,000. */
+  readonly commandTimeoutMs?: number | undefined;
   readonly clock?: Clock | undefined;
   readonly onEvent?: ((event: StreamConsumerEvent) => void) | undefined;
 }
@@ -50,6 +68,22 @@ export interface StreamStopReport {
 
 type Entry = [id: string, fields: string[] | null];
 
+/** From one `start` to its `stop`. */
+interface Session {
+  readonly stopping: AbortController;
+  /** True when the grace is over: what is read now is not begun, and comes again. */
+  graceOver: boolean;
+  reading: Promise<void>;
+}
+
+/** Reads that fail are made again after longer and longer pauses, up to this one. */
+const failedPauseMaxMs = 5_000;
+
+/** Whether the server has answered with this code. */
+function isAnswer(error: unknown, code: "BUSYGROUP" | "NOGROUP"): boolean {
+  return error instanceof Error && new RegExp(`\\b${code}\\b`, "u").test(error.message);
+}
+
 function messageOf([id, flat]: Entry): StreamMessage | undefined {
   // An entry that was deleted meanwhile has no fields.
   if (flat === null) return undefined;
@@ -60,7 +94,7 @@ function messageOf([id, flat]: Entry): StreamMessage | undefined {
 
 /** One member of a consumer group. */
 export class StreamConsumer implements AsyncDisposable {
-  readonly #redis: RedisLike;
+  readonly #connection: Connection;
   readonly #idempotency: Idempotency;
   readonly #options: StreamConsumerOptions;
   readonly #fn: (message: StreamMessage, attempt: Attempt) => Promise<void> | void;
@@ -68,9 +102,9 @@ export class StreamConsumer implements AsyncDisposable {
   readonly #concurrencyMax: number;
   readonly #minIdleMs: number;
   readonly #pollMs: number;
+  readonly #commandTimeoutMs: number;
   readonly #working = new Map<string, Promise<void>>();
-  #stopping = new AbortController();
-  #loop: Promise<void> | undefined;
+  #session: Session | undefined;
   #cursor = "0-0";
 
   /** @throws TypeError, RangeError naming the field */
@@ -83,14 +117,15 @@ export class StreamConsumer implements AsyncDisposable {
     optionsObject("options", options);
     for (const field of ["stream", "group", "consumer"] as const) text(field, options[field]);
     callback("fn", fn);
-    this.#redis = redis;
+    this.#clock = options.clock ?? systemClock;
+    this.#connection = Connection.of(redis, this.#clock);
     this.#idempotency = idempotency;
     this.#options = options;
     this.#fn = fn;
-    this.#clock = options.clock ?? systemClock;
     this.#concurrencyMax = integerOr(16, "concurrencyMax", options.concurrencyMax, { min: 1, max: 1_000 });
     this.#minIdleMs = integerOr(60_000, "minIdleMs", options.minIdleMs, { min: 1, max: 86_400_000 });
     this.#pollMs = integerOr(100, "pollMs", options.pollMs, { min: 1, max: 60_000 });
+    this.#commandTimeoutMs = integerOr(2_000, "commandTimeoutMs", options.commandTimeoutMs, { min: 1, max: 600_000 });
   }
 
   /** Messages that are being processed. */
@@ -98,32 +133,36 @@ export class StreamConsumer implements AsyncDisposable {
     return this.#working.size;
   }
 
-  /** Makes the group when it is missing, and begins to read. Safe to repeat. */
+  /**
+   * Makes the group when it is missing, and begins to read. Safe to repeat.
+   * @throws RedisUnavailableError, RedisRefusedError
+   */
   async start(): Promise<void> {
-    if (this.#loop !== undefined) return;
-    const { stream, group } = this.#options;
-    try {
-      await this.#redis.call("xgroup", ["CREATE", stream, group, "0", "MKSTREAM"]);
-    } catch (error) {
-      if (!(error instanceof Error) || !error.message.startsWith("BUSYGROUP")) throw error;
-    }
-    if (this.#loop !== undefined) return;
-    this.#stopping = new AbortController();
-    this.#loop = withoutAmbientDeadline(() => this.#run(this.#stopping.signal));
+    if (this.#session !== undefined) return;
+    await this.#makeGroup();
+    if (this.#session !== undefined) return;
+    const session: Session = { stopping: new AbortController(), graceOver: false, reading: Promise.resolve() };
+    this.#session = session;
+    session.reading = withoutAmbientDeadline(() => this.#run(session));
   }
 
   /**
-   * Reads no further, and waits for what is being processed.
+   * Reads no further, and waits for what is being processed, whether or not Redis answers.
    * @param options.graceMs the longest wait in milliseconds, default 10,000
    */
   async stop({ graceMs = 10_000 }: { readonly graceMs?: number } = {}): Promise<StreamStopReport> {
-    this.#stopping.abort(new Error("the consumer stops"));
-    await this.#loop;
-    this.#loop = undefined;
+    const session = this.#session;
+    this.#session = undefined;
+    session?.stopping.abort(new Error("the consumer stops"));
+    const done = (async () => {
+      await session?.reading;
+      await Promise.all(this.#working.values());
+    })();
     const grace = new AbortController();
     const over = sleep(this.#clock, graceMs, grace.signal).catch(() => undefined);
-    await Promise.race([Promise.all(this.#working.values()), over]);
+    await Promise.race([done, over]);
     grace.abort(new Error("all is done"));
+    if (session !== undefined) session.graceOver = true;
     return { drained: this.#working.size === 0, unfinished: this.#working.size };
   }
 
@@ -131,30 +170,67 @@ export class StreamConsumer implements AsyncDisposable {
     return this.stop().then(() => undefined);
   }
 
-  async #run(signal: AbortSignal): Promise<void> {
+  async #run(session: Session): Promise<void> {
+    const { signal } = session.stopping;
+    let failures = 0;
     while (!signal.aborted) {
       let taken = 0;
       try {
-        taken = await this.#take();
+        taken = await this.#take(session);
+        failures = 0;
       } catch (error) {
+        failures += 1;
         this.#tell({ type: "read-failed", error });
+        if (isAnswer(error, "NOGROUP")) await this.#makeGroupAgain();
       }
       if (taken > 0) continue;
       const working = [...this.#working.values()];
-      const pause = sleep(this.#clock, this.#pollMs, signal).catch(() => undefined);
+      const pause = sleep(this.#clock, this.#pauseMs(failures), signal).catch(() => undefined);
       // With no room left there is something to do again as soon as one is done.
       await (working.length < this.#concurrencyMax ? pause : Promise.race([...working, pause]));
     }
   }
 
+  #pauseMs(failures: number): number {
+    if (failures === 0) return this.#pollMs;
+    const delayMaxMs = Math.max(this.#pollMs, failedPauseMaxMs);
+    return backoffMs({ baseMs: this.#pollMs, delayMaxMs, jitter: 0 }, failures, systemRandom);
+  }
+
+  async #makeGroup(): Promise<void> {
+    const { stream, group } = this.#options;
+    try {
+      await this.#call("xgroup", ["CREATE", stream, group, "0", "MKSTREAM"]);
+    } catch (error) {
+      if (!isAnswer(error, "BUSYGROUP")) throw error;
+    }
+  }
+
+  /** Redis has lost the group, and what it had acknowledged: what comes again was processed, which its name tells. */
+  async #makeGroupAgain(): Promise<void> {
+    this.#cursor = "0-0";
+    try {
+      await this.#makeGroup();
+    } catch (error) {
+      this.#tell({ type: "read-failed", error });
+    }
+  }
+
+  /** Asks Redis; whether it did what it was asked for is not known when no answer comes. */
+  #call(command: string, args: (string | number)[]): Promise<unknown> {
+    const operation = `${command} ${this.#options.stream}`;
+    return this.#connection.read(command, args, { operation, timeoutMs: this.#commandTimeoutMs });
+  }
+
   /** Reads as much as there is room for; resolves to the number of messages that were begun. */
-  async #take(): Promise<number> {
+  async #take(session: Session): Promise<number> {
     const room = this.#concurrencyMax - this.#working.size;
     if (room === 0) return 0;
     const abandoned = await this.#takeOver(room);
     const left = room - abandoned.length;
-    const fresh = left === 0 ? [] : await this.#readNew(left);
+    const fresh = left === 0 || session.stopping.signal.aborted ? [] : await this.#readNew(left);
     let begun = 0;
+    if (session.graceOver) return begun;
     for (const message of [...abandoned, ...fresh].map(messageOf)) {
       // Our own slow work looks abandoned, too.
       if (message === undefined || this.#working.has(message.id)) continue;
@@ -170,7 +246,7 @@ export class StreamConsumer implements AsyncDisposable {
   async #takeOver(count: number): Promise<Entry[]> {
     const { stream, group, consumer } = this.#options;
     const args = [stream, group, consumer, this.#minIdleMs, this.#cursor, "COUNT", count];
-    const [cursor, entries] = (await this.#redis.call("xautoclaim", args)) as [string, (Entry | null)[]];
+    const [cursor, entries] = (await this.#call("xautoclaim", args)) as [string, (Entry | null)[]];
     this.#cursor = cursor;
     return entries.filter((entry) => entry !== null);
   }
@@ -178,7 +254,7 @@ export class StreamConsumer implements AsyncDisposable {
   async #readNew(count: number): Promise<Entry[]> {
     const { stream, group, consumer } = this.#options;
     const args = ["GROUP", group, consumer, "COUNT", count, "STREAMS", stream, ">"];
-    const reply = (await this.#redis.call("xreadgroup", args)) as [string, Entry[]][] | Record<string, Entry[]> | null;
+    const reply = (await this.#call("xreadgroup", args)) as [string, Entry[]][] | Record<string, Entry[]> | null;
     if (reply === null) return [];
     // A client that maps RESP3 gives an object where others give pairs.
     return (Array.isArray(reply) ? reply[0]?.[1] : Object.values(reply)[0]) ?? [];
@@ -188,10 +264,10 @@ export class StreamConsumer implements AsyncDisposable {
     const { stream, group, messageId, tenant } = this.#options;
     try {
       const { kind } = await this.#idempotency.onceOnly(
-        { messageId: messageId?.(message) ?? message.id, tenant: tenant?.(message) },
+        { messageId: messageId?.(message) ?? messageName(stream, group, message.id), tenant: tenant?.(message) },
         (attempt) => this.#fn(message, attempt),
       );
-      await this.#redis.call("xack", [stream, group, message.id]);
+      await this.#call("xack", [stream, group, message.id]);
       this.#tell({ type: kind, message });
     } catch (error) {
       // It stays pending, and comes again.

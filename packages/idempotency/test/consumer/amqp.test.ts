@@ -9,7 +9,7 @@ import type { Channel, ChannelModel } from "amqplib";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { consumeOnceOnly } from "../../src/consumer/index.ts";
 import type { Attempt } from "../../src/index.ts";
-import { gate, uniqueName, useBench } from "../fixture.ts";
+import { gate, rejection, uniqueName, useBench } from "../fixture.ts";
 
 const program = "/usr/lib/rabbitmq/bin/rabbitmq-server";
 const run = promisify(execFile);
@@ -155,6 +155,24 @@ describe.runIf(missing === null)("RabbitMQ", () => {
     expect(await depth()).toBe(0);
   });
 
+  it("I7 a message that a fanout exchange has put into two queues is work for the consumers of both, on one instance", async () => {
+    const exchange = uniqueName();
+    const queues = [uniqueName(), uniqueName()];
+    await channel.assertExchange(exchange, "fanout", { durable: false, autoDelete: true });
+    const idempotency = bench.idempotency();
+    const seen: string[] = [];
+    const consumers = [];
+    for (const each of queues) {
+      await channel.assertQueue(each, { durable: false });
+      await channel.bindQueue(each, exchange, "");
+      consumers.push(await consumeOnceOnly(channel, each, { idempotency }, () => void seen.push(each)));
+    }
+    channel.publish(exchange, "", Buffer.from("x"), { messageId: "m".repeat(250) });
+    await pollUntil("both are acknowledged", () => acknowledged === 2);
+    for (const consumer of consumers) await consumer.stop();
+    expect(seen.toSorted()).toEqual(queues.toSorted());
+  });
+
   it("a message without a name is rejected for the dead-letter exchange", async () => {
     const dead = uniqueName();
     await channel.assertQueue(dead, { durable: false });
@@ -176,5 +194,32 @@ describe.runIf(missing === null)("RabbitMQ", () => {
     await failed.promise;
     await consumer.stop();
     await pollUntil("it is back", async () => (await depth()) === 1);
+  });
+
+  it("a consumer stops within its grace, and says what is unfinished", async () => {
+    const work = gate<void>();
+    const consumer = await consumeOnceOnly(channel, queue, { idempotency: bench.idempotency() }, work.handler);
+    channel.sendToQueue(queue, Buffer.from("x"), { messageId: "m" });
+    await work.entered;
+    expect(await consumer.stop({ graceMs: 20 })).toEqual({ drained: false, unfinished: 1 });
+    work.open();
+    await pollUntil("it ended all the same", () => acknowledged === 1);
+  });
+
+  it("a consumer whose channel is closed ends its pauses, waits for its work, and then throws the channel's error", async () => {
+    const lost = await (connection as ChannelModel).createChannel();
+    lost.on("error", () => undefined);
+    const work = gate<void>();
+    const failed = Promise.withResolvers<void>();
+    const options = { idempotency: bench.idempotency(), requeueAfterMs: 600_000, onFailed: () => failed.resolve() };
+    const consumer = await consumeOnceOnly(lost, queue, options, ({ content }) =>
+      content.toString() === "failing" ? Promise.reject(new Error("x")) : work.handler(),
+    );
+    for (const name of ["failing", "slow"]) channel.sendToQueue(queue, Buffer.from(name), { messageId: name });
+    await Promise.all([failed.promise, work.entered]);
+    await lost.close();
+    const stopped = rejection(consumer.stop({ graceMs: 60_000 }));
+    work.open();
+    expect(await stopped).toMatchObject({ message: expect.stringContaining("closed") as string });
   });
 });

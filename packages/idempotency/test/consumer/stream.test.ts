@@ -1,3 +1,5 @@
+import { systemClock } from "@holdfast/core";
+import type { Clock } from "@holdfast/core";
 import { Pod, pollUntil } from "@holdfast/testkit";
 import { describe, expect, it } from "vitest";
 import { StreamConsumer } from "../../src/consumer/index.ts";
@@ -163,6 +165,80 @@ describe("Redis Streams", () => {
     }
     await pollUntil("all are acknowledged", async () => (await pending(stream)) === 0);
     await consumer.stop();
+  });
+
+  it("a group that Redis has lost is made again, and what it had acknowledged is not processed again", async () => {
+    const stream = uniqueName();
+    const seen: string[] = [];
+    const { consumer, events } = await consume(stream, "c", ({ fields }) => void seen.push(fields["id"] ?? ""));
+    await add(stream, "a");
+    await pollUntil("it is processed", () => events.some(({ type }) => type === "processed"));
+    await bench.redis.xgroup("DESTROY", stream, "g");
+    await add(stream, "b");
+    await pollUntil("it goes on", () => events.filter(({ type }) => type === "processed").length === 2);
+    await pollUntil("what comes again is acknowledged", async () => (await pending(stream)) === 0);
+    await bench.redis.del(stream);
+    await add(stream, "c");
+    await pollUntil("it goes on without the stream, too", () => seen.includes("c"));
+    await consumer.stop();
+    expect(seen).toEqual(["a", "b", "c"]);
+  });
+
+  it("reads that fail are made again after longer and longer pauses", async () => {
+    const stream = uniqueName();
+    const pauses: number[] = [];
+    const clock: Clock = {
+      ...systemClock,
+      setTimer(onTime, delayMs, weak) {
+        const pause = delayMs === 700 || delayMs === 1_400 || delayMs > 2_000;
+        if (pause) pauses.push(delayMs);
+        return systemClock.setTimer(onTime, pause ? 0 : delayMs, weak);
+      },
+    };
+    const { consumer } = await consume(stream, "c", () => undefined, { clock, pollMs: 700 });
+    await bench.redis.set(stream, "no stream");
+    await pollUntil("it has tried often", () => pauses.lastIndexOf(5_000) > pauses.indexOf(5_000));
+    await consumer.stop({ graceMs: 1_000 });
+    const first = pauses.indexOf(1_400);
+    expect(pauses.slice(first - 1, first + 4)).toEqual([700, 1_400, 2_800, 5_000, 5_000]);
+  });
+
+  it.each(["read", "acknowledgement"] as const)(
+    "stop ends within its grace when Redis does not answer a %s",
+    async (what) => {
+      const stream = uniqueName();
+      const { redis, proxy } = await bench.proxied();
+      const idempotency = bench.idempotency({ leaseMs: longLeaseMs }, undefined, stream);
+      const options = { stream, group: "g", consumer: "c", pollMs: 10, commandTimeoutMs: 600_000 };
+      const consumer = new StreamConsumer(redis, idempotency, options, () => undefined);
+      const held = proxy.hold("reply", what === "read" ? "XAUTOCLAIM" : "XACK", { times: Infinity });
+      await consumer.start();
+      await add(stream, "m");
+      await held.hit;
+      const unfinished = what === "read" ? 0 : 1;
+      expect(await consumer.stop({ graceMs: 50 })).toEqual({ drained: unfinished === 0, unfinished });
+      held.release();
+    },
+  );
+
+  it("what is read when the grace is over is not begun, and comes to another member", async () => {
+    const stream = uniqueName();
+    const { redis, proxy } = await bench.proxied();
+    const idempotency = bench.idempotency({ leaseMs: longLeaseMs }, undefined, stream);
+    const options = { stream, group: "g", consumer: "c", pollMs: 10, commandTimeoutMs: 600_000 };
+    await bench.redis.xgroup("CREATE", stream, "g", "0", "MKSTREAM");
+    await add(stream, "m");
+    const stopped = new StreamConsumer(redis, idempotency, options, () => expect.unreachable());
+    const held = proxy.hold("reply", "XREADGROUP");
+    await stopped.start();
+    await held.hit;
+    expect(await stopped.stop({ graceMs: 0 })).toEqual({ drained: true, unfinished: 0 });
+    held.release();
+    const seen: string[] = [];
+    const { consumer } = await consume(stream, "d", ({ fields }) => void seen.push(fields["id"] ?? ""));
+    await pollUntil("it has come", async () => (await pending(stream)) === 0);
+    await consumer.stop();
+    expect(seen).toEqual(["m"]);
   });
 
   it("stop ends within its grace, and says what is unfinished", async () => {
