@@ -1,7 +1,9 @@
 /**
  * One text for each JSON value, whatever the order of its keys, its white space and the spelling of its numbers, without ever losing a digit:
- * numbers are compared as they are written, not as JavaScript would round them (I7).
+ * numbers are compared as they are written, not as JavaScript would round them (I7). A value whose content the text would leave out is refused:
+ * it would equal any other.
  */
+import { types } from "node:util";
 
 const depthMax = 256;
 const exponentDigitsMax = 1_000;
@@ -16,7 +18,7 @@ function withoutLastZeros(digits: string): string {
 /** `-12.50e3` becomes `-125e2`: sign, digits without zeros at either end, exponent. */
 function canonicalNumber(lexeme: string): string {
   const parts = /^(-?)(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/u.exec(lexeme);
-  if (parts === null) return "null";
+  if (parts === null) throw new TypeError(`fingerprint must be JSON, text or bytes, got ${lexeme}`);
   const [, sign = "", whole = "", fraction = "", exponent = "0"] = parts;
   // Nobody means it; to add to it would take long, and as a text it is what it is.
   if (exponent.length > exponentDigitsMax) return lexeme;
@@ -52,9 +54,28 @@ function canonicalObject(members: Member[]): string {
   return text === "" ? "{}" : `${text}}`;
 }
 
+/** Objects as JSON knows them, of any realm, and those without a prototype. */
+function isPlain(value: object): boolean {
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === null || Object.getPrototypeOf(prototype) === null;
+}
+
+/** Whether an object keeps its content where its properties do not show it: promises, collections, streams, errors, forms. */
+function hidesContent(value: object, names: readonly string[]): boolean {
+  if (names.length === 0 || types.isNativeError(value)) return true;
+  if (Symbol.iterator in value || Symbol.asyncIterator in value) return true;
+  return typeof (value as { then?: unknown }).then === "function";
+}
+
+function kindOf(value: object): string {
+  const { constructor: made } = value as { constructor?: { name?: unknown } };
+  return typeof made?.name === "string" && made.name !== "" ? made.name : Object.prototype.toString.call(value);
+}
+
 /**
  * The canonical text of a value. Bytes stand for themselves; what JSON leaves out is left out.
- * @throws TypeError for a value that JSON would silently empty (Map, Set), a function, a symbol, or one that is nested too deeply
+ * @throws TypeError for a value that JSON would silently empty (a Promise, a Map, a form, a stream, NaN), a function, a symbol, or one that
+ *   is nested too deeply
  */
 export function canonicalOfValue(value: unknown, depth = 0): string {
   if (depth > depthMax)
@@ -85,11 +106,14 @@ function canonicalOfObject(value: object | null, depth: number): string {
   const { toJSON } = value as { toJSON?: unknown };
   if (typeof toJSON === "function") return canonicalOfValue((toJSON as () => unknown).call(value), depth + 1);
   if (Array.isArray(value)) return `[${value.map((item) => canonicalOfValue(item, depth + 1)).join(",")}]`;
-  if (value instanceof Map || value instanceof Set || ArrayBuffer.isView(value) || value instanceof ArrayBuffer) {
-    throw new TypeError(`fingerprint must be JSON, text or Uint8Array, got a ${value.constructor.name}`);
+  const names = Object.keys(value);
+  if (!isPlain(value) && hidesContent(value, names)) {
+    throw new TypeError(
+      `fingerprint must be JSON, text or Uint8Array, got a ${kindOf(value)}, which would equal any other`,
+    );
   }
   const members: Member[] = [];
-  for (const name of Object.keys(value)) {
+  for (const name of names) {
     const item = (value as Readonly<Record<string, unknown>>)[name];
     if (item !== undefined) members.push({ name: JSON.stringify(name), text: canonicalOfValue(item, depth + 1) });
   }

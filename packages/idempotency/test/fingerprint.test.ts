@@ -1,3 +1,5 @@
+import { Readable } from "node:stream";
+import { runInNewContext } from "node:vm";
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { FingerprintMismatchError } from "../src/index.ts";
@@ -75,13 +77,65 @@ describe("I7 fingerprints", () => {
     expect(of('{"__proto__":1}')).not.toBe(of("{}"));
   });
 
-  it.each([new Map(), new Set(), () => 1, Symbol("s"), new Float64Array(1)])(
-    "refuse %s, which would equal anything",
-    (value) => {
-      expect(() => of(value)).toThrow(TypeError);
-      expect(() => of({ deep: [value] })).toThrow(TypeError);
-    },
-  );
+  class Money {
+    readonly #amount: number;
+    constructor(amount: number) {
+      this.#amount = amount;
+    }
+    get amount(): number {
+      return this.#amount;
+    }
+  }
+
+  class Query {
+    readonly sql = "select 1";
+    // oxlint-disable-next-line unicorn/no-thenable -- as the queries of many libraries have it
+    then(): void {
+      expect.unreachable();
+    }
+  }
+
+  it.each<[string, unknown]>([
+    ["Map", new Map([[1, 1]])],
+    ["Set", new Set()],
+    ["WeakSet", new WeakSet()],
+    ["function", () => 1],
+    ["symbol", Symbol("s")],
+    ["Float64Array", new Float64Array(1)],
+    ["DataView", new DataView(new ArrayBuffer(1))],
+    ["ArrayBuffer", new ArrayBuffer(1)],
+    ["Promise", Promise.resolve({ amount: 1 })],
+    ["Query", new Query()],
+    ["URLSearchParams", new URLSearchParams("amount=1")],
+    ["FormData", new FormData()],
+    ["Headers", new Headers({ a: "1" })],
+    ["Request", new Request("http://localhost/")],
+    ["Blob", new Blob(["1"])],
+    ["ReadableStream", new Blob(["1"]).stream()],
+    ["Readable", Readable.from(["1"])],
+    ["Generator", (function* all() {})()],
+    ["RangeError", Object.assign(new RangeError("1"), { code: 1 })],
+    ["RegExp", /1/u],
+    ["Number", Object(1)],
+    ["String", Object("1")],
+    ["Money", new Money(1)],
+    ["NaN", Number.NaN],
+    ["Infinity", Infinity],
+  ])("I7 refuse a %s, which would equal anything", (name, value) => {
+    expect(() => of(value)).toThrow(TypeError);
+    expect(() => of(value)).toThrow(name);
+    expect(() => of({ deep: [value] })).toThrow(TypeError);
+  });
+
+  it("I7 take objects of classes by what they show, and empty ones of JSON", () => {
+    class Order {
+      readonly id = 1;
+    }
+    expect(of(new Order())).toBe(of({ id: 1 }));
+    expect(of({ at: new Date(0) })).toBe(of({ at: "1970-01-01T00:00:00.000Z" }));
+    const empty = [{}, Object.create(null) as object, runInNewContext("({})") as object];
+    for (const each of empty) expect(of(each)).toBe(of("{}"));
+  });
 
   it("read a number of a million zeros that a client has sent, in time that grows with its length alone", () => {
     const zeros = "0".repeat(1_000_000);

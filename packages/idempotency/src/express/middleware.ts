@@ -6,6 +6,7 @@
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Attempt } from "../attempt.ts";
+import { parsedBody } from "../http/node-body.ts";
 import { clientGone, HeldResponse, writeWhole } from "../http/node-response.ts";
 import { HttpGuard } from "../http/guard.ts";
 import type { GuardedRequest } from "../http/guard.ts";
@@ -71,7 +72,8 @@ export function idempotencyErrors(): ErrorMiddleware {
 }
 
 /**
- * A middleware that guards what comes after it. Put it behind the body parsers and the authentication.
+ * A middleware that guards what comes after it. Put it behind the body parsers and the authentication: a body that none of them has read is
+ * refused with a TypeError, unless `fingerprint` says what counts.
  * @throws TypeError, RangeError naming the field
  */
 export function idempotent(idempotency: Idempotency, options: ExpressOptions): Middleware {
@@ -91,7 +93,7 @@ export function idempotent(idempotency: Idempotency, options: ExpressOptions): M
       method,
       target,
       keyHeader,
-      payload: () => state.rawBody ?? request.body,
+      payload: () => state.rawBody ?? parsedBody(request, request.body),
       signal: clientGone(response),
     };
     let held: HeldResponse | undefined;

@@ -2,15 +2,15 @@
  * The guard as a Fastify plugin, in force for the scope that registers it and those below. The key is looked at after validation, so that a
  * request that is refused for its form uses up no key.
  */
-import { Transform } from "node:stream";
-import type { TransformCallback } from "node:stream";
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from "fastify";
 import type { Attempt } from "../attempt.ts";
 import { HttpGuard } from "../http/guard.ts";
 import type { GuardedRequest, Verdict } from "../http/guard.ts";
+import { bringsBody, parsedBody, unreadBody } from "../http/node-body.ts";
 import { clientGone, HeldResponse, writeWhole } from "../http/node-response.ts";
 import type { HttpOptions } from "../http/options.ts";
 import type { Idempotency } from "../idempotency.ts";
+import { BodyTap } from "./body-tap.ts";
 
 declare module "fastify" {
   interface FastifyRequest {
@@ -24,22 +24,20 @@ export interface FastifyIdempotencyOptions extends HttpOptions<FastifyRequest> {
   readonly idempotency: Idempotency;
 }
 
-/** Passes a body on and keeps its bytes. */
-class BodyTap extends Transform {
-  /** Fastify compares it with Content-Length. */
-  receivedEncodedLength = 0;
-  readonly chunks: Buffer[] = [];
-
-  override _transform(chunk: Buffer, _encoding: BufferEncoding, done: TransformCallback): void {
-    this.receivedEncodedLength += chunk.length;
-    this.chunks.push(chunk);
-    done(null, chunk);
-  }
-}
-
 function keyHeaderOf(request: FastifyRequest): string | undefined {
   const header = request.headers["idempotency-key"];
   return Array.isArray(header) ? header.join(", ") : header;
+}
+
+/**
+ * The bytes of the body. Without a tap, since `applies` has said yes only when it saw the parsed body, that one.
+ * @throws TypeError when a body was sent that its parser has left to the handler
+ */
+function payloadOf({ raw, body }: FastifyRequest, tap: BodyTap | undefined): unknown {
+  if (tap === undefined) return parsedBody(raw, body);
+  const { bytes } = tap;
+  if (bytes === undefined && bringsBody(raw)) throw unreadBody(raw.headers["content-type"]);
+  return bytes ?? Buffer.alloc(0);
 }
 
 /** Sends what the guard says, on whatever the handler has made. */
@@ -89,14 +87,13 @@ const plugin: FastifyPluginAsync<FastifyIdempotencyOptions> = async (
   app.decorateRequest("idempotency", null);
 
   app.addHook("preParsing", (request, _reply, payload, done) => {
-    if (!guards(request)) {
+    if (!guard.readsPayloads || !guards(request)) {
       done(null, payload);
       return;
     }
-    const tap = new BodyTap();
+    const tap = new BodyTap(payload);
     taps.set(request, tap);
-    payload.once("error", (error) => tap.destroy(error));
-    done(null, payload.pipe(tap));
+    done(null, tap);
   });
 
   app.addHook("onError", (request, _reply, error, done) => {
@@ -114,7 +111,7 @@ const plugin: FastifyPluginAsync<FastifyIdempotencyOptions> = async (
       method: request.method,
       target: request.originalUrl,
       keyHeader: keyHeaderOf(request),
-      payload: () => Buffer.concat(taps.get(request)?.chunks ?? []),
+      payload: () => payloadOf(request, taps.get(request)),
       signal: clientGone(reply.raw),
     };
     let held: HeldResponse | undefined;

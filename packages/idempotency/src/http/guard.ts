@@ -31,7 +31,7 @@ export interface GuardedRequest<Request> {
   readonly target: string;
   /** The header `Idempotency-Key`, joined by `, ` when it came more than once. */
   readonly keyHeader: string | undefined;
-  /** The body: bytes where the framework has them. Asked only when it is needed. */
+  /** The body: bytes where the framework has them, undefined without one. Asked only when it is needed; throws for one that it cannot read. */
   readonly payload: () => unknown;
   /** Aborts when the client has gone: ends its waiting for another attempt, never an attempt. */
   readonly signal: AbortSignal;
@@ -57,6 +57,11 @@ export type Verdict =
 /** Retry-After when nothing better is known, in milliseconds. */
 const retryMs = 1_000;
 
+async function defaultFingerprint<Request>({ method, target, payload }: GuardedRequest<Request>): Promise<unknown> {
+  const body = await payload();
+  return [method, target, body === undefined ? "" : payloadDigest(body)];
+}
+
 /** Guards the requests of one server. */
 export class HttpGuard<Request> {
   readonly #idempotency: Idempotency;
@@ -71,6 +76,11 @@ export class HttpGuard<Request> {
   /** Longest body that is stored, in bytes. */
   get bodyBytesMax(): number {
     return this.#idempotency.resultBytesMax;
+  }
+
+  /** Whether payloads are compared by what they are; false when `fingerprint` says what counts. */
+  get readsPayloads(): boolean {
+    return this.#options.fingerprint === undefined;
   }
 
   /** Whether a request is guarded. One that is not goes straight to its handler. */
@@ -91,7 +101,7 @@ export class HttpGuard<Request> {
    * @param handle runs the handler; rejects only when it cannot say what the handler did
    */
   async handle(guarded: GuardedRequest<Request>, handle: (attempt: Attempt) => Promise<Handled>): Promise<Verdict> {
-    const { request, method, target, signal } = guarded;
+    const { request, signal } = guarded;
     const { tenant: tenantOf, fingerprint: fingerprintOf, waitMs } = this.#options;
     const header = parseKeyHeader(guarded.keyHeader);
     if (header.kind === "missing") {
@@ -108,9 +118,8 @@ export class HttpGuard<Request> {
       if (tenant === undefined || tenant === "") {
         return this.problem("tenant-missing", "It is not known whose key this is; authenticate first.");
       }
-      const payload = fingerprintOf === undefined ? await guarded.payload() : fingerprintOf(request);
-      const digest = payload === undefined ? "" : payloadDigest(payload);
-      const fingerprint = fingerprintOf === undefined ? [method, target, digest] : digest;
+      const own = await fingerprintOf?.(request);
+      const fingerprint = own === undefined ? await defaultFingerprint(guarded) : payloadDigest(own);
       const { value, replayed } = await this.#idempotency.run(
         { key: header.key, tenant },
         { fingerprint, waitMs, signal, codec: responseCodec },

@@ -12,7 +12,10 @@ export interface HttpOptions<Request> {
   readonly tenant: (request: Request) => string | undefined | Promise<string | undefined>;
   /** Methods that are guarded. Default POST and PATCH. */
   readonly methods?: readonly string[] | undefined;
-  /** Which requests of these methods are guarded. Default all. */
+  /**
+   * Which requests of these methods are guarded. Default all. Fastify asks before the body is parsed and again after: where only the second
+   * answer is yes, the parsed body is compared instead of its bytes.
+   */
   readonly applies?: ((request: Request) => boolean) | undefined;
   /** Whether a request without a key is refused with 400 (default) or passes without protection. */
   readonly required?: boolean | undefined;
@@ -25,7 +28,10 @@ export interface HttpOptions<Request> {
   readonly stores?: ((status: number) => boolean) | undefined;
   /** Names of the headers that are replayed, instead of the default ones. */
   readonly replayHeaders?: readonly string[] | undefined;
-  /** What tells two requests apart, instead of method, target and body. */
+  /**
+   * What tells two requests apart, or a promise of it, instead of method, target and body, which `undefined` leaves it to. Needed where
+   * the handler itself reads the body: uploads, streams.
+   */
   readonly fingerprint?: ((request: Request) => unknown) | undefined;
   /** URL of the page with the anchors of the problems, without fragment. */
   readonly documentation?: string | undefined;

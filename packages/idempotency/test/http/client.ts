@@ -28,6 +28,8 @@ export interface RequestSettings {
   /** Null for none. */
   readonly tenant?: string | null;
   readonly headers?: Record<string, string>;
+  /** Sends the body and does not end it: what is under way when the client aborts. */
+  readonly unfinished?: boolean;
 }
 
 function headersOf(key: string | string[] | null, { tenant = "acme", headers = {} }: RequestSettings) {
@@ -46,31 +48,33 @@ export function openStream(
   key: string | string[] | null = '"k"',
   settings: RequestSettings = {},
 ): Sent {
-  const { method = "POST", body = "" } = settings;
+  const { method = "POST", body = "", unfinished = false } = settings;
   // HTTP/2 has no white space around a value; a header that has it is dropped on the way.
   const sentKey = typeof key === "string" ? key.trim() : key;
   const session = connect(`http://127.0.0.1:${port}`);
-  const stream = session.request({ ":method": method, ":path": path, ...headersOf(sentKey, settings) });
+  const headers = { ":method": method, ":path": path, ...headersOf(sentKey, settings) };
+  const stream = session.request(headers, { endStream: body.length === 0 && !unfinished });
   const reply = new Promise<Reply>((resolve, reject) => {
-    let headers: IncomingHttpHeaders = {};
+    let received: IncomingHttpHeaders = {};
     const parts: Buffer[] = [];
     session.once("error", reject);
     stream.once("error", reject);
     stream.once("response", (found) => {
-      headers = found;
+      received = found;
     });
     stream.on("data", (part: Buffer) => parts.push(part));
     stream.once("close", () => {
       session.close();
-      const status = headers[":status"];
+      const status = received[":status"];
       if (status === undefined || stream.rstCode !== constants.NGHTTP2_NO_ERROR) reject(new Error("no whole answer"));
-      else resolve({ status: Number(status), headers, body: Buffer.concat(parts) });
+      else resolve({ status: Number(status), headers: received, body: Buffer.concat(parts) });
     });
   });
-  // A HEAD is whole without.
-  if (body.length > 0) stream.end(body);
-  else stream.end();
-  return { reply, abort: () => stream.close(constants.NGHTTP2_CANCEL) };
+  if (unfinished) stream.write(body);
+  else if (body.length > 0) stream.end(body);
+  // To close a stream ends its body in order, which is no longer unfinished then.
+  const abort = (): void => (unfinished ? session.destroy() : stream.close(constants.NGHTTP2_CANCEL));
+  return { reply, abort };
 }
 
 /**
@@ -84,7 +88,7 @@ export function openRequest(
   key: string | string[] | null = '"k"',
   settings: RequestSettings = {},
 ): Sent {
-  const { method = "POST", body = "" } = settings;
+  const { method = "POST", body = "", unfinished = false } = settings;
   const outgoing = httpRequest({
     host: "127.0.0.1",
     port: port,
@@ -104,6 +108,7 @@ export function openRequest(
       );
     });
   });
-  outgoing.end(body);
+  if (unfinished) outgoing.write(body);
+  else outgoing.end(body);
   return { reply, abort: () => outgoing.destroy() };
 }

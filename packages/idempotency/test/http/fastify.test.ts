@@ -18,6 +18,8 @@ const start = async (
   app.addContentTypeParser("application/json", { parseAs: "string" }, (_request, body, done) => {
     done(null, body === "" ? undefined : JSON.parse(body.toString()));
   });
+  // As parsers do that leave the body to the handler.
+  app.addContentTypeParser("text/csv", (_request, payload, done) => done(null, payload));
   await app.register(fastifyIdempotency, {
     ...options,
     idempotency,

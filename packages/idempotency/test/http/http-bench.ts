@@ -11,7 +11,9 @@ import { stageHandler } from "./stage.ts";
 import type { Answer, Call } from "./stage.ts";
 
 /** Options of the guard that do not depend on the framework's request. */
-export type ContractOptions = Omit<HttpOptions<never>, "tenant" | "applies" | "fingerprint">;
+export type ContractOptions = Omit<HttpOptions<never>, "tenant" | "applies" | "fingerprint"> & {
+  readonly fingerprint?: () => unknown;
+};
 
 /** A server on loopback. */
 export interface RunningServer {

@@ -1,4 +1,5 @@
 /** The contract's part on requests: which are guarded, how their keys and payloads are read, what a replay is. */
+import { setTimeout as delay } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import { expectProblem } from "./http-bench.ts";
 import type { HttpBench } from "./http-bench.ts";
@@ -173,6 +174,68 @@ export function requestContract(framework: string, http: HttpBench): void {
       expect(again.headers["idempotency-replayed"]).toBe("true");
       const other = await http.send("/create", "k", { body: '{"amount":12345678901234567891,"b":{"x":1,"y":2}}' });
       expectProblem(other, 422, "payload-mismatch");
+    });
+
+    it("I3 another method under the same key is 422", async () => {
+      await http.listen({ methods: ["POST", "PUT"] });
+      expect((await http.send("/create", "k", { body: "{}" })).status).toBe(201);
+      expectProblem(await http.send("/create", "k", { body: "{}", method: "PUT" }), 422, "payload-mismatch");
+      expect(http.effects).toEqual(["/create"]);
+    });
+
+    it("I3 are what the option fingerprint says, also as a promise, and what they are where it says nothing", async () => {
+      const said: unknown[] = [{ amount: 1 }, { amount: 1 }, { amount: 1000 }, undefined];
+      await http.listen({ fingerprint: async () => said.shift() });
+      expect((await http.send("/create", "k", { body: '{"at":1}' })).status).toBe(201);
+      const again = await http.send("/create", "k", { body: '{"at":2}' });
+      expect(again.headers["idempotency-replayed"]).toBe("true");
+      for (const body of ['{"at":1}', '{"at":2}'])
+        expectProblem(await http.send("/create", "k", { body }), 422, "payload-mismatch");
+      said.push(undefined, undefined);
+      expect((await http.send("/create", "l", { body: '{"at":1}' })).status).toBe(201);
+      expectProblem(await http.send("/create", "l", { body: '{"at":2}' }), 422, "payload-mismatch");
+      expect(http.effects).toEqual(["/create", "/create"]);
+    });
+
+    it.each([Promise.resolve(1), new URLSearchParams("a=1"), new Map(), Number.NaN])(
+      "I7 that the option fingerprint cannot tell apart run nothing: %s",
+      async (said) => {
+        await http.listen({ fingerprint: () => ({ said }) });
+        expect((await http.send("/create", "k")).status).toBe(500);
+        expect(http.effects).toEqual([]);
+      },
+    );
+
+    it("I3 of a kind that nobody parses are told apart, or refused: none is taken for an empty one", async () => {
+      await http.listen();
+      const headers = { "content-type": "text/csv" };
+      const [first, other] = [
+        await http.send("/create", "k", { body: "amount,1", headers }),
+        await http.send("/create", "k", { body: "amount,1000", headers }),
+      ];
+      expect([
+        [201, 422],
+        [500, 500],
+      ]).toContainEqual([first.status, other.status]);
+      expect(http.effects).toHaveLength(first.status === 201 ? 1 : 0);
+      expect((await http.send("/create", "l", { headers })).status).toBe(201);
+    });
+  });
+
+  describe(`${framework}: an upload that the client gives up`, () => {
+    it.each(["application/json", "text/csv"])("of %s runs nothing, and the server lives on", async (type) => {
+      await http.listen();
+      const headers = { "content-type": type };
+      const upload = http.open("/create", "k", { body: '{"amount":', headers, unfinished: true });
+      const failed = upload.reply.then(
+        () => "answered",
+        () => "failed",
+      );
+      await delay(50);
+      upload.abort();
+      await failed;
+      expect((await http.send("/create", "k", { body: "{}" })).status).toBe(201);
+      expect(http.effects).toEqual(["/create"]);
     });
   });
 }
