@@ -1,5 +1,5 @@
 /** What happened to keys, for logs and metrics: `onEvent`, and the channel `holdfast:idempotency` of node:diagnostics_channel. */
-import type { Effect } from "@holdfast/core";
+import type { Effect, NotReplicatedError } from "@holdfast/core";
 
 /** Something that happened to a key. */
 export type IdempotencyEvent =
@@ -22,6 +22,13 @@ export type IdempotencyEvent =
       readonly token: number;
       readonly outcome: "completed" | "failed";
       readonly resultBytes: number;
+    }
+  | {
+      /** An outcome was stored, but not by as many replicas as `durability` wants: a failover may take it back. */
+      readonly type: "not-replicated";
+      readonly resource: string;
+      readonly token: number;
+      readonly error: NotReplicatedError;
     }
   | { readonly type: "released"; readonly resource: string; readonly token: number; readonly effect: Effect }
   | {

@@ -3,15 +3,7 @@
  * decides whether an outcome still counts; a lease that has ended here only tells the handler.
  */
 import { tracingChannel } from "node:diagnostics_channel";
-import {
-  LeaseKeeper,
-  NewerFormatError,
-  NotReplicatedError,
-  OutcomeUnknownError,
-  RedisRefusedError,
-  RedisUnavailableError,
-  UnexpectedReplyError,
-} from "@holdfast/core";
+import { LeaseKeeper, NotReplicatedError, OutcomeUnknownError, RedisUnavailableError } from "@holdfast/core";
 import type { Connection, EventSink, HoldfastError } from "@holdfast/core";
 import { LeasedAttempt } from "./attempt.ts";
 import type { Attempt, LeaseData } from "./attempt.ts";
@@ -24,6 +16,7 @@ import { effectOf } from "./failure.ts";
 import type { FailureDecision } from "./failure.ts";
 import type { KeyPlace } from "./keys.ts";
 import type { ResolvedIdempotencyOptions } from "./options.ts";
+import { renewalBy } from "./renewal.ts";
 import { encodeFailure, failureCodecId } from "./stored-error.ts";
 import type { AttemptStore, EncodedOutcome } from "./store.ts";
 import type { StoredOutcome, Waiting } from "./waiting.ts";
@@ -60,13 +53,6 @@ interface Running {
 
 const tracing = tracingChannel<unknown, { resource: string; token: number; number: number }>(eventChannel);
 
-/** A refusal that no repetition changes: the holder is told that its lease is lost. */
-function isDefinite(error: unknown): boolean {
-  return (
-    error instanceof RedisRefusedError || error instanceof NewerFormatError || error instanceof UnexpectedReplyError
-  );
-}
-
 /** A copy: those who wait may keep it. */
 function storedOutcomeOf({ outcome, codecId, bytes }: EncodedOutcome): StoredOutcome {
   return { kind: "stored", outcome, codecId, result: Buffer.from(bytes) };
@@ -94,16 +80,9 @@ export class Executions {
     this.#events = events;
     this.#leases = new LeaseKeeper<LeaseData>({
       clock: connection.clock,
-      batchMax: 16,
-      renew: (leases) =>
-        Promise.all(
-          leases.map(({ data }) =>
-            this.#store.renew(data).catch((error: unknown) => {
-              if (isDefinite(error)) return "lost" as const;
-              throw error;
-            }),
-          ),
-        ),
+      // Each by itself: a node of a Cluster that does not answer keeps nobody from renewing on another.
+      batchMax: 1,
+      renew: renewalBy(this.#store),
       onRenewalFailed: ({ resource, token }, error) =>
         this.#events.emit(() => ({ type: "renewal-failed", resource, token, error })),
     });
@@ -230,7 +209,10 @@ export class Executions {
     try {
       reply = await this.#store.finish({ place, owner, token, number, recovered, fingerprint }, outcome);
     } catch (error) {
-      if (error instanceof NotReplicatedError) throw error;
+      if (error instanceof NotReplicatedError) {
+        this.#tellNotReplicated(attempt, error);
+        throw error;
+      }
       throw this.#unknown(running, "its outcome could not be stored", cause ?? error);
     }
     if (reply.kind === "refused") {
@@ -239,6 +221,10 @@ export class Executions {
     }
     if (this.#events.active) this.#tellStored(attempt, outcome);
     if (this.#waiting.hasWaiters(place)) this.#waiting.tell(place, fingerprint, storedOutcomeOf(outcome));
+  }
+
+  #tellNotReplicated({ resource, token }: LeasedAttempt, error: NotReplicatedError): void {
+    this.#events.emit(() => ({ type: "not-replicated", resource, token, error }));
   }
 
   #tellStored({ resource, token }: LeasedAttempt, { outcome, bytes }: EncodedOutcome): void {

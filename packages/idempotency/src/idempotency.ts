@@ -114,10 +114,14 @@ export class Idempotency implements AsyncDisposable {
       claimed = await this.#claims.claim({ place, fingerprint, waitMs: options.waitMs, signal: options.signal });
     } catch (error) {
       if (this.#options.whenUnreachable !== "open" || !(error instanceof RedisUnavailableError)) throw error;
+      this.#refuseClosed();
       return this.#runUnguarded(place, options.codec, fn as Handler<Value>, error);
     }
     if (claimed.kind === "stored")
       return { value: this.#replay(place, options, claimed) as Value, replayed: true, stored: true };
+    // Closed while it asked: nothing begins that could not be stored any more.
+    if (this.#closed) this.#claims.abandon(place, claimed.owner);
+    this.#refuseClosed();
     const downstreamKey = (): string => this.#layout.downstreamKey(place);
     const { codec } = options;
     const execution = { place, fingerprint, codec, grant: claimed, downstreamKey, fn: fn as Handler<Value> };

@@ -74,6 +74,38 @@ describe("I5 the handler gets a token and a signal that aborts when the lease is
     expect(await running).toMatchObject({ value: "done" });
   });
 
+  it("I5 a signal given to the call that aborts at the grant gives the key back: nothing has run", async () => {
+    const name = uniqueName();
+    const { proxy, redis } = await bench.proxied();
+    const controller = new AbortController();
+    const held = proxy.hold("reply", (words) => words.includes("recover"));
+    const running = rejection(
+      bench
+        .idempotency({ leaseMs: longLeaseMs }, redis, name)
+        .run("k", { signal: controller.signal }, () => expect.unreachable()),
+    );
+    await held.hit;
+    controller.abort(new Error("the caller has gone"));
+    held.release();
+    expect(await running).toMatchObject({ message: "the caller has gone" });
+    const next = bench.idempotency({ waitMs: 20_000, leaseMs: longLeaseMs }, undefined, name);
+    expect((await next.run("k", ({ recovered }) => recovered)).value).toBe(false);
+  });
+
+  it("I8 each attempt is told its number", async () => {
+    const idempotency = bench.idempotency();
+    const numbers: number[] = [];
+    for (let attempt = 1; attempt <= 12; attempt += 1) {
+      const running = idempotency.run("k", ({ number }) => {
+        numbers.push(number);
+        throw new Error("again");
+      });
+      expect(await rejection(running)).toMatchObject({ message: "again" });
+    }
+    expect(numbers).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
+    expect((await idempotency.inspect("k"))?.attempts).toBe(12);
+  });
+
   it("I5 counter-test: a flag that a timer sets says held after the event loop was blocked", async () => {
     const idempotency = bench.idempotency({ leaseMs: 100 });
     await idempotency

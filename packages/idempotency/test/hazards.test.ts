@@ -260,3 +260,47 @@ describe("ioredis and the process", () => {
     await bench.redis.call("ACL", "DELUSER", "app");
   });
 });
+
+describe("an error that says it had no effect, after the attempt has had one", () => {
+  const none = Object.assign(new Error("the bulkhead of the mailer is full"), { effect: "none" });
+  const notMailed = (): Promise<never> => Promise.reject(none);
+  const afterwards = (idempotency: Idempotency, fingerprint: number): Promise<{ value: boolean }> =>
+    idempotency.run("k", { fingerprint }, ({ recovered }) => recovered);
+
+  it("I8 counter-test: let through, it is taken for proof that the whole attempt had none, and the charge comes twice", async () => {
+    const idempotency = bench.idempotency();
+    let charges = 0;
+    const pay = (): Promise<unknown> =>
+      idempotency.run("k", { fingerprint: 1 }, async ({ recovered }) => {
+        if (!recovered) charges += 1;
+        if (charges === 1) await notMailed();
+      });
+    expect(await rejection(pay())).toBe(none);
+    await pay();
+    expect(charges).toBe(2);
+  });
+
+  it("I8 thrown again as the cause of an error that says nothing of its effect, it is not", async () => {
+    const idempotency = bench.idempotency();
+    let charges = 0;
+    const pay = (): Promise<unknown> =>
+      idempotency.run("k", { fingerprint: 1 }, async ({ recovered }) => {
+        if (recovered) return;
+        charges += 1;
+        await notMailed().catch((cause: unknown) => {
+          throw new Error("charged, but not mailed", { cause });
+        });
+      });
+    expect(await rejection(pay())).toMatchObject({ message: "charged, but not mailed" });
+    expect(await rejection(afterwards(idempotency, 2))).toBeInstanceOf(FingerprintMismatchError);
+    await pay();
+    expect(charges).toBe(1);
+  });
+
+  it("I8 called unknown by onError, it is not either: the key stays closed for its lease, and the next attempt is told", async () => {
+    const idempotency = bench.idempotency({ leaseMs: longLeaseMs, onError: () => "unknown" });
+    expect(await rejection(idempotency.run("k", { fingerprint: 1 }, notMailed))).toMatchObject({ cause: none });
+    await bench.lapse();
+    expect((await afterwards(idempotency, 1)).value).toBe(true);
+  });
+});

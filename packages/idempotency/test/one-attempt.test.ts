@@ -77,6 +77,24 @@ describe("I2 a completed result never changes", () => {
     expect(events).toContainEqual(expect.objectContaining({ type: "stale-refused", operation: "complete" }));
   });
 
+  it("I2 a late worker whose outcome is unknown does not close the newer key, and is told that it was overtaken", async () => {
+    const { name, late, lateRun, events, heal } = await overtaken(bench);
+    const second = bench.idempotency({}, undefined, name);
+    const work = gate<string>();
+    const running = second.run("k", work.handler);
+    await work.entered;
+    await heal();
+    const timeout = new DOMException("no answer", "TimeoutError");
+    late.fail(timeout);
+    const error = await rejection(lateRun);
+    expect(error).toBeInstanceOf(AttemptSupersededError);
+    expect((error as AttemptSupersededError).cause).toBe(timeout);
+    expect(events).toContainEqual(expect.objectContaining({ type: "stale-refused", operation: "hold" }));
+    expect(await second.inspect("k")).toMatchObject({ kind: "running", staleRefused: 1 });
+    work.open("second");
+    expect(await running).toMatchObject({ value: "second", stored: true });
+  });
+
   it("I2 a late throw neither removes the newer result nor frees the key", async () => {
     const { name, late, lateRun, heal } = await overtaken(bench);
     const second = bench.idempotency({ waitMs: 60_000 }, undefined, name);

@@ -117,6 +117,33 @@ describe("closing", () => {
     await running;
   });
 
+  it.each(["closed", "open"] as const)(
+    "begins no handler: a claim that is answered afterwards is given back (whenUnreachable %s)",
+    async (whenUnreachable) => {
+      const name = uniqueName();
+      const { proxy, redis } = await bench.proxied();
+      const idempotency = bench.idempotency({ whenUnreachable }, redis, name);
+      const held = proxy.hold("reply", (words) => words.includes("recover"));
+      const running = rejection(idempotency.run("k", () => expect.unreachable()));
+      await held.hit;
+      await idempotency.close();
+      held.release();
+      expect(await running).toBeInstanceOf(ClosedError);
+      const next = bench.idempotency({ waitMs: 20_000 }, undefined, name);
+      expect((await next.run("k", ({ recovered }) => recovered)).value).toBe(false);
+    },
+  );
+
+  it("begins no handler without a store either, when its claim fails afterwards", async () => {
+    const { proxy, redis } = await bench.proxied({ retryStrategy: () => null, maxRetriesPerRequest: 0 });
+    const idempotency = bench.idempotency({ whenUnreachable: "open", commandTimeoutMs: 300 }, redis);
+    await proxy.refuse();
+    proxy.reset();
+    const running = rejection(idempotency.run("k", () => expect.unreachable()));
+    await idempotency.close();
+    expect(await running).toBeInstanceOf(ClosedError);
+  });
+
   it("waiting gives up at the deadline of the work that asks", async () => {
     const { withAmbientDeadline } = await import("@holdfast/core");
     // By itself it would wait for longer than any test.

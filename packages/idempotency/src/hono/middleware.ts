@@ -43,13 +43,25 @@ export function idempotent(idempotency: Idempotency, options: HonoOptions): Midd
       payload: async () => new Uint8Array(await c.req.arrayBuffer()),
       signal: raw.signal,
     };
+    let broken: { readonly error: unknown } | undefined;
     const verdict = await guard.handle(guarded, async (attempt) => {
       c.set("idempotency", attempt);
       await next();
-      const taken = await takeResponse(c.res, guard.bodyBytesMax);
+      let taken;
+      try {
+        taken = await takeResponse(c.res, guard.bodyBytesMax);
+      } catch (error) {
+        // What was read of it is lost: what counts is the error, for the app's own handler too.
+        broken = { error };
+        return { thrown: broken };
+      }
       replaceResponse(c, taken.response);
       return { produced: taken.produced, thrown: c.error === undefined ? undefined : { error: c.error } };
     });
+    if (broken !== undefined && (verdict.kind === "handled" || verdict.kind === "error")) {
+      c.res = undefined;
+      throw verdict.kind === "error" ? verdict.error : broken.error;
+    }
     if (verdict.kind === "answer") replaceResponse(c, webResponse(verdict.response));
     else if (verdict.kind === "error" && !c.finalized) throw verdict.error;
     else if (verdict.kind === "gone") replaceResponse(c, new Response(null, { status: 499 }));

@@ -4,7 +4,7 @@
  *
  * The client is answered after the outcome is stored. That it has gone changes nothing: an attempt is never aborted for it.
  */
-import { HoldfastError, OutcomeUnknownError } from "@holdfast/core";
+import { HoldfastError, NotReplicatedError, OutcomeUnknownError } from "@holdfast/core";
 import type { Attempt } from "../attempt.ts";
 import {
   AttemptSupersededError,
@@ -178,6 +178,8 @@ export class HttpGuard<Request> {
 
   #verdictOn(error: unknown, handled: Handled | undefined, signal: AbortSignal): Verdict {
     if (error === handled?.thrown?.error && handled !== undefined) return { kind: "handled" };
+    // It is stored; a client that were told to repeat it would run it again if a failover took it back meanwhile.
+    if (error instanceof NotReplicatedError && handled !== undefined) return { kind: "handled" };
     if (signal.aborted && error === signal.reason) return { kind: "gone" };
     if (error instanceof InProgressError) {
       return this.problem("in-progress", "Wait for Retry-After and send the same request again.", error.retryAfterMs);

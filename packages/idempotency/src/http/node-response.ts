@@ -12,7 +12,13 @@ type Done = (error?: Error | null) => void;
 /** One held call of `write` or `end`. */
 interface HeldCall {
   readonly chunk: Buffer;
+  /** Whom to tell that it is written; nobody, or told already, when undefined. */
   readonly done: Done | undefined;
+}
+
+/** Calls back as Node does, never within the call. */
+function callLater(done: Done | undefined): void {
+  if (done !== undefined) process.nextTick(done);
 }
 
 /** The arguments of `write` and `end`: a chunk, its encoding and a callback, each of which may be left out. */
@@ -152,15 +158,24 @@ export class HeldResponse {
     this.#tellGone();
   }
 
-  /** Sends another answer instead of what is held, on the headers that were there before. */
+  /** Sends another answer instead of what is held, on the headers that were there before. The handler goes on as if it had sent its own. */
   replace(answer: WholeResponse, headOnly: boolean): void {
     const response = this.#response;
     this.#letThrough();
+    for (const { done } of this.#calls.splice(0)) callLater(done);
     for (const name of response.getHeaderNames()) response.removeHeader(name);
     for (const [name, value] of Object.entries(this.#headersBefore))
       if (value !== undefined) response.setHeader(name, value);
     response.statusMessage = "";
     writeWhole(response, answer, headOnly, this.#originals.end);
+    // A handler that is still writing would end the process with a write after the end.
+    const drop =
+      <Answer>(value: Answer) =>
+      (...args: unknown[]): Answer => {
+        callLater(readCall(args).done);
+        return value;
+      };
+    Object.assign(response, { write: drop(true), end: drop(response) });
     this.#tellGone();
   }
 
@@ -226,13 +241,15 @@ export class HeldResponse {
 
   #write(call: HeldCall): boolean {
     if (this.#ended) return false;
-    this.#calls.push(call);
     this.#length += call.chunk.length;
     const announced = Number(this.#response.getHeader("content-length") ?? Number.NaN);
-    if (this.#length > this.#bytesMax) this.#settle(undefined);
+    const whole = announced <= this.#bytesMax && this.#length <= this.#bytesMax && !this.#settled;
+    // A handler that waits for each write before the next would never come to the end that is waited for here.
+    this.#calls.push(whole ? { chunk: call.chunk, done: undefined } : call);
+    if (whole) callLater(call.done);
+    else if (this.#length > this.#bytesMax) this.#settle(undefined);
     // What is written piece by piece in one turn of the event loop is a whole; what takes longer is a stream.
-    else if (!(announced <= this.#bytesMax) && this.#calls.length === 1)
-      systemClock.setTimer(() => this.#settle(undefined), 0);
+    else if (this.#calls.length === 1) systemClock.setTimer(() => this.#settle(undefined), 0);
     return !this.#settled;
   }
 

@@ -6,11 +6,11 @@ import type { AddressInfo } from "node:net";
 import { pipeline, Readable } from "node:stream";
 import { createGzip, gunzipSync } from "node:zlib";
 import { afterEach, describe, expect, it } from "vitest";
-import { pollUntil } from "@holdfast/testkit";
+import { LeapClock, pollUntil } from "@holdfast/testkit";
 import { idempotent } from "../../src/express/index.ts";
 import type { ExpressRequest } from "../../src/express/index.ts";
-import type { Idempotency } from "../../src/index.ts";
-import { gate, longLeaseMs, useBench } from "../fixture.ts";
+import type { Idempotency, IdempotencyOptions } from "../../src/index.ts";
+import { gate, longLeaseMs, renewedBy, useBench } from "../fixture.ts";
 import { openRequest } from "./client.ts";
 import type { Reply, Sent } from "./client.ts";
 
@@ -29,8 +29,8 @@ interface Site {
 }
 
 /** A server without a framework: what is before the guard, the guard, the handler behind it. */
-async function serve(before: Handler, handler: Handler): Promise<Site> {
-  const idempotency = bench.idempotency({ leaseMs: longLeaseMs });
+async function serve(before: Handler, handler: Handler, options: IdempotencyOptions = {}): Promise<Site> {
+  const idempotency = bench.idempotency({ leaseMs: longLeaseMs, ...options });
   const guard = idempotent(idempotency, { tenant: () => "acme" });
   const server = createServer((request, response) => {
     before(response);
@@ -194,4 +194,109 @@ describe("a handler that gives its response up", () => {
     );
     expect((await send()).body.toString()).toBe("all of it");
   });
+
+  it("I4 and that does not answer keeps its key for no longer than attemptMaxMs", async () => {
+    let calls = 0;
+    const clock = new LeapClock();
+    const { idempotency, open, send } = await serve(
+      nothing,
+      (response) => {
+        calls += 1;
+        // As a handler does that gives up when its client has gone: unknown to everybody, it has ended.
+        if (calls > 1) response.end("x");
+      },
+      { clock, attemptMaxMs: longLeaseMs * 2 },
+    );
+    const first = open();
+    first.reply.catch(() => undefined);
+    await pollUntil("it runs", () => calls === 1);
+    first.abort();
+    await renewedBy(bench)(clock, 2);
+    expect((await send()).status).toBe(409);
+    clock.leap(longLeaseMs * 2);
+    await bench.lapse();
+    expect((await idempotency.inspect({ key: "k", tenant: "acme" }))?.kind).toBe("lapsed");
+    expect((await send()).body.toString()).toBe("x");
+  });
+});
+
+describe("a handler that writes more than is kept", () => {
+  it("in one turn of the event loop is asked to wait, and what it wrote passes on", async () => {
+    const asked: boolean[] = [];
+    const { send } = await serve(
+      nothing,
+      (response) => {
+        for (let part = 0; part < 3; part += 1) asked.push(response.write("x".repeat(1_000)));
+        response.once("drain", () => response.end());
+      },
+      { resultBytesMax: 1_500 },
+    );
+    expect((await send()).body.toString()).toBe("x".repeat(3_000));
+    expect(asked).toEqual([true, false, false]);
+    expect((await send()).status).toBe(409);
+  });
+});
+
+describe("a handler that waits for what it has written", () => {
+  const written = (response: ServerResponse, chunk: string): Promise<void> =>
+    new Promise((resolve, reject) => {
+      response.write(chunk, (error) => (error ? reject(error) : resolve()));
+    });
+  const ended = (response: ServerResponse, chunk: string): Promise<void> =>
+    new Promise((resolve) => {
+      response.end(chunk, () => resolve());
+    });
+
+  it.each([
+    ["is stored when its length is announced", 6, "true"],
+    ["is passed through when its length is not", undefined, undefined],
+  ])(
+    "%s",
+    async (_, length, replayed) => {
+      const { send } = await serve(nothing, (response) => {
+        if (length !== undefined) response.setHeader("content-length", length);
+        void written(response, "abc").then(() => ended(response, "def"));
+      });
+      expect((await send()).body.toString()).toBe("abcdef");
+      expect((await send()).headers["idempotency-replayed"]).toBe(replayed);
+    },
+    20_000,
+  );
+
+  it("is passed through when it is longer than what is kept", async () => {
+    const big = "x".repeat(1_000);
+    const { send } = await serve(
+      nothing,
+      (response) => {
+        response.setHeader("content-length", 3_000);
+        void (async () => {
+          for (let part = 0; part < 2; part += 1) await written(response, big);
+          await ended(response, big);
+        })();
+      },
+      { resultBytesMax: 1_500 },
+    );
+    expect((await send()).body.toString()).toBe(big.repeat(3));
+    expect((await send()).status).toBe(409);
+  });
+
+  it.each(["whole", "stream"])(
+    "goes on when another answer replaces its %s, which goes nowhere",
+    async (kind) => {
+      const wentOn = Promise.withResolvers<string>();
+      const site: Site = await serve(nothing, (response) => {
+        void (async () => {
+          // Overtaken: an operator takes the key away while it works.
+          await site.idempotency.forget({ key: "k", tenant: "acme" });
+          if (kind === "stream") for (const part of ["a", "b", "c"]) await written(response, part);
+          await ended(response, "done");
+          await ended(response, "again");
+          wentOn.resolve(kind);
+        })();
+      });
+      expect((await site.send()).status).toBe(409);
+      expect(await wentOn.promise).toBe(kind);
+    },
+    20_000,
+  );
 });

@@ -1,7 +1,8 @@
 /** The contract's part on outcomes: duplicates, disconnects, errors, statuses, and what is not kept. */
 import { setTimeout as delay } from "node:timers/promises";
-import { pollUntil } from "@holdfast/testkit";
+import { pollUntil, RedisServer } from "@holdfast/testkit";
 import { describe, expect, it } from "vitest";
+import type { IdempotencyEvent } from "../../src/index.ts";
 import { expectProblem } from "./http-bench.ts";
 import type { HttpBench } from "./http-bench.ts";
 
@@ -127,6 +128,17 @@ export function outcomeContract(framework: string, http: HttpBench): void {
       expect(http.effects).toEqual(["/timeout", "/timeout"]);
     });
 
+    it("I8 in the middle of a body whose length was announced: the client hears of it, and the retry runs and is told", async () => {
+      await http.listen();
+      const broken = await http.send("/broken").then(
+        ({ status, body }) => `${status} ${body.toString()}`,
+        () => "closed",
+      );
+      expect(broken).toMatch(/^500 .*the source broke|^closed$/u);
+      const again = await http.send("/broken");
+      expect(JSON.parse(again.body.toString())).toMatchObject({ number: 2, recovered: true });
+    });
+
     it("with onError store: what the client got is what a replay gives", async () => {
       await http.listen({}, { onError: () => "store" });
       const first = await http.send("/after");
@@ -208,6 +220,31 @@ export function outcomeContract(framework: string, http: HttpBench): void {
         }
         await http.close();
       }
+    });
+  });
+
+  describe(`${framework}: an outcome that too few replicas have`, () => {
+    it("is what the client gets, and a replay gives, and is told to the observer", async () => {
+      const { host, port } = http.bench.server;
+      await using replica = await RedisServer.start({ config: { replicaof: `${host} ${port}` } });
+      await pollUntil("it replicates", async () =>
+        (await http.bench.redis.info("replication")).includes("state=online"),
+      );
+      const told: string[] = [];
+      const onEvent = ({ type }: IdempotencyEvent): unknown => told.push(type);
+      await http.listen({}, { durability: { replicas: 1, timeoutMs: 100 }, onEvent });
+      const first = http.send("/slow");
+      await Promise.race([http.slow.entered, first]);
+      replica.pause();
+      http.slow.open("done");
+      expect((await first).body.toString()).toBe('{"said":"done"}');
+      expect(told).toEqual(["started", "not-replicated"]);
+      replica.resume();
+      const again = await http.send("/slow");
+      expect({ body: again.body.toString(), replayed: again.headers["idempotency-replayed"] }).toEqual({
+        body: '{"said":"done"}',
+        replayed: "true",
+      });
     });
   });
 

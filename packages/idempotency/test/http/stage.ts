@@ -50,6 +50,12 @@ async function* chunks(): AsyncGenerator<Buffer> {
   yield Buffer.from("three");
 }
 
+async function* brokenChunks(): AsyncGenerator<Buffer> {
+  yield Buffer.from("one,");
+  await delay(20);
+  throw new Error("the source broke");
+}
+
 /** Handles a call on a stage. */
 export function stageHandler({ effects, slow, bytes }: Stage): (call: Call) => Promise<Answer> {
   return async (call: Call): Promise<Answer> => {
@@ -102,6 +108,9 @@ export function stageHandler({ effects, slow, bytes }: Stage): (call: Call) => P
         return { status: 200, headers: [["content-type", "text/plain"]], body: chunks() };
       case "/stream":
         return { status: 200, headers: [["content-type", "text/plain"]], body: chunks() };
+      case "/broken":
+        if (first) return { status: 200, headers: [["content-length", "10"]], body: brokenChunks() };
+        return json(200, attemptOf(call));
       case "/big":
         return { status: 200, headers: [], body: Buffer.alloc(5_000, "x") };
       default:

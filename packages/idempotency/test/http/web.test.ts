@@ -18,8 +18,10 @@ httpContract("web", async (idempotency, options, handler) => {
     const body = Buffer.from(await request.arrayBuffer());
     return responseOf(await handler({ method: request.method, path, query, body, attempt }));
   });
+  const fetch = (request: Request): Promise<Response> =>
+    handle(request).catch((error: unknown) => Response.json({ error: String(error) }, { status: 500 }));
   const server = await new Promise<ServerType>((resolve) => {
-    const listening = serve({ fetch: handle, hostname: "127.0.0.1", port: 0 }, () => resolve(listening));
+    const listening = serve({ fetch, hostname: "127.0.0.1", port: 0 }, () => resolve(listening));
   });
   const address = server.address();
   return {
