@@ -232,7 +232,7 @@ export function outcomeContract(framework: string, http: HttpBench): void {
       );
       const told: string[] = [];
       const onEvent = ({ type }: IdempotencyEvent): unknown => told.push(type);
-      await http.listen({}, { durability: { replicas: 1, timeoutMs: 100 }, onEvent });
+      await http.listen({}, { durability: { replicas: 1, timeoutMs: 1_500 }, onEvent });
       const first = http.send("/slow");
       await Promise.race([http.slow.entered, first]);
       replica.pause();
