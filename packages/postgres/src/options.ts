@@ -20,8 +20,8 @@ export interface PostgresOptions {
 /** Options of the fence. */
 export interface FenceOptions {
   /**
-   * Longest silence of the client within the transaction in milliseconds, 50 to 86,400,000; then PostgreSQL ends it, and a successor that
-   * waits goes on (P2). A lower limit of the session stays in force. Default 5,000.
+   * Longest silence of the client between two statements of the transaction in milliseconds, 50 to 86,400,000; then PostgreSQL ends it, and
+   * a successor that waits goes on (P2). A lower limit of the session stays in force. Default 5,000.
    */
   readonly idleMs?: number | undefined;
 }
