@@ -27,7 +27,7 @@ export interface DistributedBulkheadOptions
   readonly concurrencyMax: number;
   /**
    * When Redis is out of reach and the lease is over: use the limit divided by the last known number of processes (at least 1; 1 when
-   * Redis was never reached), or reject. Default `"reject"`.
+   * Redis was never reached), or reject. When Redis answers and refuses, calls are rejected in either case. Default `"reject"`.
    */
   readonly whenUnreachable?: "local-share" | "reject" | undefined;
   /** Permits of a process that died are free after this time; milliseconds. Default 10,000. */
@@ -58,10 +58,18 @@ export class DistributedBulkhead implements AsyncDisposable {
   readonly #bulkhead: Bulkhead;
   readonly #share: PermitShare;
   #unreachable: Error | undefined;
+  /** Why no permit can be waited for. */
+  #refusal: Error | undefined;
 
   /** @throws TypeError, RangeError naming the field, the allowed range and the value got */
   constructor(redis: RedisLike, name: string, options: DistributedBulkheadOptions) {
     optionsObject("options", options);
+    // Its limit would take the place of the share, whoever passes it by a cast or in an object of more options (B7).
+    if ((options as BulkheadOptions).adaptive !== undefined) {
+      throw new TypeError(
+        "adaptive must be left out: a distributed bulkhead gets its limit from Redis, got a limit of its own",
+      );
+    }
     const { leaseMs, pollMs, podsMax, whenUnreachable, prefix, commandTimeoutMs, concurrencyMax, ...local } = options;
     const limit = integer("concurrencyMax", concurrencyMax, { min: 1, max: 1_000_000 });
     const mode = oneOf("whenUnreachable", whenUnreachable ?? "reject", ["local-share", "reject"]);
@@ -76,7 +84,7 @@ export class DistributedBulkhead implements AsyncDisposable {
       beforeGrant: () => this.#share.check(),
       onDemand: () => this.#share.demand(),
       onReturn: () => this.#share.returned(),
-      refusal: () => (mode === "reject" ? this.#unreachable : undefined),
+      refusal: () => this.#refusal,
     };
     this.#bulkhead = new Bulkhead(name, { ...local, concurrencyMax: limit }, source);
     this.name = this.#bulkhead.name;
@@ -86,7 +94,7 @@ export class DistributedBulkhead implements AsyncDisposable {
         inUse: () => this.#bulkhead.snapshotOfLoad().inFlight,
         waiting: () => this.#bulkhead.snapshotOfLoad().queued,
         allow: (permits, because) => this.#bulkhead.setLimit(permits, because),
-        unreachable: (error) => this.#onUnreachable(error, mode === "reject"),
+        unreachable: (error, refused) => this.#onUnreachable(error, refused || mode === "reject"),
         reached: () => this.#onReached(),
       },
       {
@@ -160,11 +168,13 @@ export class DistributedBulkhead implements AsyncDisposable {
   #onUnreachable(error: Error, reject: boolean): void {
     if (this.#unreachable === undefined) this.#bulkhead.tellRedis("unreachable", error);
     this.#unreachable = error;
+    this.#refusal = reject ? error : undefined;
     if (reject) this.#bulkhead.refuseWaiting(error);
   }
 
   #onReached(): void {
     if (this.#unreachable !== undefined) this.#bulkhead.tellRedis("reached");
     this.#unreachable = undefined;
+    this.#refusal = undefined;
   }
 }

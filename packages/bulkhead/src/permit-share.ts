@@ -5,7 +5,7 @@
  * What is given back is taken from the local limit before the request is sent, and what is granted is added when the answer is there, so
  * that no more calls run here than Redis knows of while the lease lasts (B7).
  */
-import { LeaseKeeper, now, RedisUnavailableError, withoutAmbientDeadline } from "@holdfast/core";
+import { isTransient, LeaseKeeper, now, RedisUnavailableError, withoutAmbientDeadline } from "@holdfast/core";
 import type {
   Connection,
   LeaseEnd,
@@ -17,22 +17,11 @@ import type {
 import { ExchangePace } from "./exchange-pace.ts";
 import { podsKey } from "./keys.ts";
 import type { SharedKey } from "./keys.ts";
+import type { LocalCalls } from "./local-calls.ts";
 import { PermitDemand } from "./permit-demand.ts";
 import type { PermitRequest } from "./permit-demand.ts";
 import { leaveScript, syncScript } from "./scripts.ts";
 import type { SyncReply } from "./scripts.ts";
-
-/** The calls of this process, as its share sees them. */
-export interface LocalCalls {
-  /** Permits in use. */
-  inUse(): number;
-  waiting(): number;
-  /** Sets the limit. */
-  allow(permits: number, because: string): void;
-  /** Redis does not answer and the lease is over: nothing can be granted. */
-  unreachable(error: Error): void;
-  reached(): void;
-}
 
 /** How a share is kept. */
 export interface PermitShareSettings {
@@ -64,6 +53,8 @@ export class PermitShare {
   #lease: RenewedLease<null> | undefined;
   #pods: number | undefined;
   #sequence = 0;
+  /** Why the last request failed. */
+  #failure: Error | undefined;
   #exchange: Promise<Granted> | undefined;
   #subscription: WakeUpSubscription | undefined;
 
@@ -266,7 +257,8 @@ export class PermitShare {
   }
 
   #failed(error: unknown): void {
-    if (this.#lease === undefined) this.#goAlone(error instanceof Error ? error : new Error(String(error)));
+    this.#failure = error instanceof Error ? error : new Error(String(error));
+    if (this.#lease === undefined) this.#goAlone(this.#failure);
     this.#pace.failed();
   }
 
@@ -275,18 +267,22 @@ export class PermitShare {
     this.#demand.lost();
     if (this.#pace.closed || end === "closed") return;
     this.#calls.allow(0, "the lease on the permits has ended");
-    if (this.#pace.failures > 0) {
+    if (this.#pace.failures > 0 && this.#failure !== undefined && !isTransient(this.#failure)) {
+      this.#goAlone(this.#failure);
+    } else if (this.#pace.failures > 0) {
       const operation = `bulkhead ${this.#settings.name}`;
       this.#goAlone(new RedisUnavailableError(operation, "UNREACHABLE", "check the address and the network"));
     }
     this.#pace.soon();
   }
 
+  /** Redis is out of reach; or it has answered with a refusal, and whoever went on then would be one more than it knows of (B7). */
   #goAlone(error: Error): void {
     if (this.#pace.closed) return;
-    const permits = this.#settings.alone(this.#pods);
-    this.#calls.allow(permits, "Redis is unreachable");
-    this.#calls.unreachable(error);
+    const refused = !isTransient(error);
+    if (refused) this.#calls.allow(0, "Redis refuses");
+    else this.#calls.allow(this.#settings.alone(this.#pods), "Redis is unreachable");
+    this.#calls.unreachable(error, refused);
   }
 
   #call(action: string): { readonly operation: string; readonly timeoutMs: number; readonly operationId: string } {

@@ -66,6 +66,69 @@ describe("closing", () => {
   });
 });
 
+describe("a process that Redis has refused", () => {
+  const podsKey = "holdfast:{bulkhead:payments}:pods";
+
+  it("B7 takes no local share while there are too many processes, and comes in when one leaves", async () => {
+    const settings = { concurrencyMax: 1, podsMax: 1, whenUnreachable: "local-share" } as const;
+    const inside = pod(settings);
+    const first = openCalls(inside, 1);
+    await settled(() => first.running() === 1, "the first process is in");
+    const others = [pod(settings), pod(settings)];
+    for (const other of others) {
+      const error: unknown = await other.run(() => "one more").catch((caught: unknown) => caught);
+      expect(error).toMatchObject({ reason: "rejected-full", effect: "none", cause: { name: "TooManyPodsError" } });
+      expect(other.snapshot().limit).toBe(0);
+    }
+    first.works[0]?.resolve("");
+    await inside.close();
+    const ran = await pollUntil("another is in", async () => others[0]?.run(() => "in").catch(() => undefined));
+    expect(ran).toBe("in");
+  });
+
+  it("B7 takes no local share when a newer version has taken the permits over", async () => {
+    const one = pod({ whenUnreachable: "local-share" });
+    await place.server.call("HSET", podsKey, "newer", "2 what comes next");
+    await expect(one.run(() => "no")).rejects.toMatchObject({ cause: { name: "NewerFormatError" } });
+  });
+
+  it("B7 takes no local share when its lease ends after a refusal", async () => {
+    const clock = new LeapClock();
+    const one = pod({ whenUnreachable: "local-share", clock });
+    await one.run(() => 1);
+    await place.server.call("HSET", podsKey, "newer", "2 what comes next");
+    const before = await place.requests();
+    clock.leap(leaseMs / 2);
+    await pollUntil("it has asked and was refused", async () => (await place.requests()) > before);
+    clock.leap(leaseMs);
+    await settled(() => one.snapshot().held === 0, "the lease is over");
+    await expect(one.run(() => "no")).rejects.toMatchObject({ cause: { name: "NewerFormatError" } });
+    expect(one.snapshot().limit).toBe(0);
+  });
+});
+
+describe("giving back", () => {
+  it("B7 what goes to others is not used any more from the moment that it is said", async () => {
+    await using proxy = await FaultProxy.start(place.server);
+    const rich = pod({}, proxy.url);
+    const before = openCalls(rich, 4);
+    await settled(() => before.running() === 4, "it has all permits");
+    const held = proxy.hold("request", "evalsha");
+    for (const work of before.works) work.resolve("");
+    const other = openCalls(pod(), 4);
+    await held.hit;
+    const late = openCalls(rich, 4);
+    expect([rich.snapshot().limit, late.running()]).toEqual([0, 0]);
+    held.release();
+    await settled(() => other.running() === 4, "the other has them");
+    expect(late.running()).toBe(0);
+    for (const work of [...late.works, ...other.works]) work.resolve("");
+    await settled(() => [...late.runs, ...other.runs].every(({ done }) => done), "all done");
+    // It leaves through the proxy.
+    await rich.close();
+  });
+});
+
 describe("late answers", () => {
   it("B7 an answer that comes late renews nothing from the time of a later question", async () => {
     const clock = new LeapClock();

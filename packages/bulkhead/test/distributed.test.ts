@@ -257,6 +257,8 @@ it.each([
   [{ concurrencyMax: 1, leaseMs: 49 }, RangeError],
   [{ concurrencyMax: 1, whenUnreachable: "hope" }, TypeError],
   [{ concurrencyMax: 1, prefix: "a{b" }, RangeError],
+  // B7 its limit would take the place of the share.
+  [{ concurrencyMax: 1, adaptive: { concurrencyMax: 64 } }, TypeError],
 ])("%j is refused by the constructor", (options, kind) => {
   const redis = place.client();
   expect(() => new DistributedBulkhead(redis, "x", options as never)).toThrow(kind);
