@@ -21,6 +21,25 @@ export interface QueryPool {
   query(text: string, values?: unknown[]): Promise<{ rows: unknown[] }>;
 }
 
+/** Waits for a connection as long as the scope goes on. One that comes later goes back as it is: nothing ran on it. */
+async function connected(pool: QueryPool, signal: AbortSignal | undefined): Promise<QueryClient> {
+  if (signal === undefined) return pool.connect();
+  return new Promise((resolve, reject) => {
+    const registration = onAbort(signal, () => reject(signal.reason as Error));
+    const onClient = (client: QueryClient): void => {
+      registration.cancel();
+      if (signal.aborted) client.release();
+      else resolve(client);
+    };
+    const onError = (error: unknown): void => {
+      registration.cancel();
+      reject(error);
+    };
+    // Async, so that a pool that throws at once is heard like one that rejects.
+    (async () => pool.connect())().then(onClient, onError);
+  });
+}
+
 /**
  * Runs one query on a connection of the pool; the enclosing scope's cancellation stops it on the server.
  * @returns its rows
@@ -29,7 +48,8 @@ export interface QueryPool {
 export async function cancellableQuery<Row>(pool: QueryPool, text: string, values?: unknown[]): Promise<Row[]> {
   const signal = enclosing()?.signal;
   signal?.throwIfAborted();
-  const client = await pool.connect();
+  const client = await connected(pool, signal);
+  let sent = false;
   let released = false;
   const release = (destroy: boolean): void => {
     if (!released) client.release(destroy);
@@ -45,7 +65,9 @@ export async function cancellableQuery<Row>(pool: QueryPool, text: string, value
           pool.query("SELECT pg_cancel_backend($1)", [processID]).catch(() => undefined);
         });
   try {
+    // It may have been cancelled between the connection and this line.
     signal?.throwIfAborted();
+    sent = true;
     const { rows } = await client.query(text, values);
     signal?.throwIfAborted();
     return rows as Row[];
@@ -54,6 +76,6 @@ export async function cancellableQuery<Row>(pool: QueryPool, text: string, value
     throw error;
   } finally {
     registration?.cancel();
-    release(signal?.aborted === true);
+    release(sent && signal?.aborted === true);
   }
 }

@@ -2,7 +2,14 @@
  * Deadlines across processes: relative milliseconds, since no two machines agree on the time. The receiver counts from the arrival on its
  * own monotonic clock; what the network took is on top, so a sender that knows its network takes that off.
  */
-import { ambientRemainingMs, callback, integerOr, systemClock, withAmbientDeadline } from "@holdfast/core";
+import {
+  ambientRemainingMs,
+  callback,
+  integerOr,
+  optionsObject,
+  systemClock,
+  withAmbientDeadline,
+} from "@holdfast/core";
 import type { Clock } from "@holdfast/core";
 import { ScopeTimeoutError } from "./errors.ts";
 
@@ -30,9 +37,11 @@ const dayMs = 86_400_000;
 
 /**
  * Headers that tell a callee how long its caller waits; none when no deadline is in force.
- * @param allowanceMs milliseconds taken off for the network. Default 0
+ * @param allowanceMs milliseconds taken off for the network, 0 or more. Default 0
+ * @throws RangeError
  */
 export function deadlineHeaders(allowanceMs = 0): Record<string, string> {
+  if (!(allowanceMs >= 0)) throw new RangeError(`allowanceMs must be 0 or more, got ${String(allowanceMs)}`);
   const leftMs = ambientRemainingMs();
   return leftMs === Infinity ? {} : { [ownHeader]: String(Math.max(0, Math.floor(leftMs - allowanceMs))) };
 }
@@ -79,6 +88,7 @@ export function withDeadlineFrom<Value>(
 ): Value {
   const fn = typeof second === "function" ? second : third;
   const options = typeof second === "object" ? second : {};
+  optionsObject("options", options);
   callback("fn", fn);
   const givenMs = timeoutMsOf(headers);
   const timeoutMaxMs =

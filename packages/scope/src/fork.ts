@@ -56,6 +56,7 @@ export class Fork<Value> extends Cancellable implements ForkContext, RunningFork
   readonly #resolve: (value: unknown) => void;
   readonly #reject: (error: unknown) => void;
   #deadline: DeadlineEntry | undefined;
+  #started = false;
   #zombie = false;
 
   /** @param timeoutMs its own, Infinity for none */
@@ -92,9 +93,9 @@ export class Fork<Value> extends Cancellable implements ForkContext, RunningFork
       this.#deadline = list.add(() => this.#onDeadline(), this.#startMs);
     } else if (own) {
       this.#onDeadline();
-      this.#settled("error");
       return;
     }
+    this.#started = true;
     noteEntry(this);
     const run = traced(this.#scope.name, this.name, fn);
     let work: PromiseLike<Value> | Value;
@@ -109,17 +110,12 @@ export class Fork<Value> extends Cancellable implements ForkContext, RunningFork
     follow(this, work);
   }
 
-  /** Cancels it: the promise rejects now, the work is told by its signal. */
+  /** Cancels it: the promise rejects now, the work is told by its signal. Work that has not begun never does. */
   cancel(reason: CancelReason): void {
     if (!this.cancelWith(reason)) return;
     this.#deadline?.cancel();
     this.#rejectWith(reason);
-  }
-
-  /** Never runs its work, since the scope is cancelled already. */
-  refuse(reason: CancelReason): void {
-    this.cancel(reason);
-    this.#settled("error");
+    if (!this.#started) this.#settled("error");
   }
 
   /** The scope waits no longer: what is still running is reported when it ends. */

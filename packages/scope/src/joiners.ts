@@ -69,11 +69,16 @@ export async function collect<const All extends Tasks>(
   const working = new Set<string>();
   const follow = async (name: string): Promise<void> => {
     const task = tasks[name] as ForkFunction<unknown>;
+    let begun = false;
     try {
-      const value = await scope.fork(name, (context) => followed(working, name, () => task(context)));
+      const value = await scope.fork(name, (context) => {
+        begun = true;
+        return followed(working, name, () => task(context));
+      });
       settled.set(name, { kind: "success", value });
     } catch (error) {
-      settled.set(name, lossOf(error, scope));
+      // What a cancellation did not let begin is told as what it did not let end.
+      settled.set(name, lossOf(begun ? error : (scope.cancelReason ?? error), scope));
     }
   };
   const done = runScope(scope, async () => {

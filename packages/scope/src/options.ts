@@ -55,7 +55,13 @@ export function resolveScopeOptions(options: ScopeOptions): ResolvedScopeOptions
   };
 }
 
+/** The time of a fork, Infinity for none. @throws TypeError, RangeError */
+export function resolveForkTimeoutMs(options: ForkOptions): number {
+  optionsObject("options", options);
+  return resolveTimeoutMs(options.timeoutMs);
+}
+
 /** Milliseconds, Infinity for none. @throws TypeError, RangeError */
-export function resolveTimeoutMs(timeoutMs: number | undefined): number {
+function resolveTimeoutMs(timeoutMs: number | undefined): number {
   return timeoutMs === undefined ? Infinity : integer("timeoutMs", timeoutMs, durationRangeMs);
 }

@@ -13,7 +13,7 @@ import { sinkFor } from "./events.ts";
 import type { ScopeEvent } from "./events.ts";
 import { Fork } from "./fork.ts";
 import type { ForkContext, ForkEnd, RunningFork } from "./fork.ts";
-import { resolveTimeoutMs } from "./options.ts";
+import { resolveForkTimeoutMs } from "./options.ts";
 import type { ForkOptions, ResolvedScopeOptions } from "./options.ts";
 import { noCounts } from "./report.ts";
 import { RunningForks } from "./running-forks.ts";
@@ -123,7 +123,7 @@ export class Scope extends Cancellable {
   ): Promise<Value> {
     const fn = typeof second === "function" ? second : third;
     if (typeof fn !== "function") throw new TypeError(`fn must be a function, got ${typeof fn}`);
-    const timeoutMs = typeof second === "object" ? resolveTimeoutMs(second.timeoutMs) : Infinity;
+    const timeoutMs = typeof second === "object" ? resolveForkTimeoutMs(second) : Infinity;
     if (typeof name !== "string" || name === "")
       throw new TypeError(`name must be a string that is not empty, got ${name === "" ? '""' : typeof name}`);
     if (this.#ended) throw new ScopeEndedError(this.name, name);
@@ -134,7 +134,7 @@ export class Scope extends Cancellable {
     // The clock is asked, since no timer runs while the event loop is blocked.
     if (nowMs >= this.atMs) this.timeIsOver();
     if (this.cancelReason === undefined) fork.start(fn);
-    else fork.refuse(this.cancelReason);
+    else fork.cancel(this.cancelReason);
     return fork.promise;
   }
 
@@ -143,6 +143,8 @@ export class Scope extends Cancellable {
     if (this.#ended || !this.cancelWith(reason)) return;
     this.#deadline?.cancel();
     for (const fork of this.#running.all()) fork.cancel(reason);
+    // Whoever heard of it may have closed the scope: nothing is armed any more then (S5).
+    if (this.#ended) return;
     if (this.graceMs === 0) this.#end();
     else this.#grace = deadlineListOf(this.clock, this.graceMs).add(() => this.#end());
     this.#endIfDone();

@@ -5,6 +5,7 @@ import { describe, expect, it } from "vitest";
 import {
   collect,
   currentDeadline,
+  deadlineHeaders,
   firstSuccess,
   openScope,
   scope,
@@ -45,6 +46,16 @@ describe("bad input", () => {
 
   it("options in the middle may be left out or undefined", async () => {
     await expect(scope({ name: "x" }, (s) => s.fork("a", undefined, () => 1))).resolves.toBe(1);
+  });
+
+  it("options that are no object, and an allowance that is no time, are refused by name", async () => {
+    const open = openScope({ name: "x" });
+    expect(() => open.fork("a", null as never, () => 1)).toThrow(/options must be an object, got null/u);
+    await open.close();
+    expect(() => withDeadlineFrom({}, null as never, () => 1)).toThrow(/options must be an object, got null/u);
+    for (const allowanceMs of [Number.NaN, -1, "soon" as never]) {
+      expect(() => deadlineHeaders(allowanceMs)).toThrow(/allowanceMs must be 0 or more/u);
+    }
   });
 
   it("a wall clock that is stepped changes no deadline", async () => {

@@ -2,6 +2,7 @@ import { ManualClock, pollUntil, PostgresServer } from "@holdfast/testkit";
 import pg from "pg";
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
 import { cancellableQuery, scope, ScopeTimeoutError } from "../src/index.ts";
+import type { ScopeEvent } from "../src/index.ts";
 
 let server: PostgresServer;
 let admin: pg.Pool;
@@ -103,4 +104,43 @@ it("a query that waits for a connection when its scope ends is never sent", asyn
   await pollUntil("it has let go", () => Promise.resolve(pool.waitingCount === 0));
   await pool.query("SELECT 1");
   expect(await atWork("never_sent")).toBe(0);
+});
+
+it("S2 a query that waits for a connection ends with its scope and is no zombie; the connection that comes is kept", async () => {
+  const pool = poolOf(1);
+  const held = await pool.connect();
+  const clock = new ManualClock();
+  const events: ScopeEvent[] = [];
+  const options = {
+    name: "report",
+    timeoutMs: 50,
+    graceMs: 60_000,
+    clock,
+    onEvent: (event: ScopeEvent) => events.push(event),
+  };
+  const running = scope(options, (s) => s.fork("reads", () => cancellableQuery(pool, "SELECT 1")));
+  const ended = running.catch((error: unknown) => error);
+  await pollUntil("it waits", () => Promise.resolve(pool.waitingCount === 1));
+  await clock.advance(50);
+  const soFar = [...events];
+  held.release();
+  // Without a moment of the grace.
+  expect(soFar).toMatchObject([{ type: "ended", report: { timedOut: 1, zombies: 0 } }]);
+  expect(await ended).toBeInstanceOf(ScopeTimeoutError);
+  await pollUntil("it has come and gone", () => Promise.resolve(pool.idleCount === 1));
+  expect([pool.totalCount, pool.waitingCount]).toEqual([1, 0]);
+});
+
+it("a pool that gives no connection says so, at once or later", async () => {
+  const query = () => Promise.resolve({ rows: [] });
+  const failure = new Error("no connection");
+  const sync = {
+    query,
+    connect: (): never => {
+      throw failure;
+    },
+  };
+  for (const away of [sync, { query, connect: () => Promise.reject(failure) }]) {
+    await expect(scope({ name: "report" }, () => cancellableQuery(away, "SELECT 1"))).rejects.toBe(failure);
+  }
 });

@@ -1,8 +1,10 @@
+import { ambientRemainingMs } from "@holdfast/core";
 import { ManualClock } from "@holdfast/testkit";
 import { expect, it } from "vitest";
 import {
   currentDeadline,
   deadlineHeaders,
+  openScope,
   pause,
   scope,
   ScopeTimeoutError,
@@ -57,6 +59,27 @@ it("a deadline further away than a day becomes a day", () => {
   const clock = new ManualClock();
   const left = withDeadlineFrom({ "grpc-timeout": "99999999H" }, { clock }, () => currentDeadline()?.remainingMs());
   expect(left).toBe(86_400_000);
+});
+
+it("S1 what is left of a millisecond is not sent along", () => {
+  const clock = new ManualClock();
+  const sent = withDeadlineFrom({ "grpc-timeout": "1999u" }, { clock }, () => deadlineHeaders());
+  expect(sent).toEqual({ "x-holdfast-timeout-ms": "1" });
+});
+
+it("S1 code that an open scope runs is under its deadline, and none is left when it is cancelled", async () => {
+  const clock = new ManualClock();
+  const open = openScope({ name: "request", timeoutMs: 500, graceMs: 1_000, clock });
+  void open.fork("deaf", hang).catch(() => undefined);
+  const current = open.run(() => currentDeadline());
+  expect(current).toMatchObject({ scope: "request" });
+  await clock.advance(100);
+  expect([current?.remainingMs(), open.run(() => ambientRemainingMs()), open.remainingMs()]).toEqual([400, 400, 400]);
+  const closing = open.close();
+  expect([current?.remainingMs(), open.remainingMs()]).toEqual([0, 0]);
+  expect(current?.signal?.aborted).toBe(true);
+  await clock.advance(1_000);
+  await closing;
 });
 
 it("a request whose caller has given up is refused before any work", () => {

@@ -67,6 +67,23 @@ it("S5 nested scopes leave nothing with the scope around them", async () => {
   expect(clock.pendingTimers).toBe(0);
 });
 
+it("S5 a scope that lives on keeps nothing of the scopes within it", async () => {
+  setFlagsFromString("--expose-gc");
+  const collect = runInNewContext("gc") as () => void;
+  await using outer = openScope({ name: "service" });
+  const round = async (scopes: number): Promise<number> => {
+    for (let run = 0; run < scopes; run += 1)
+      await outer.run(() => scope({ name: "x" }, (s) => s.fork("a", () => run)));
+    await turn();
+    collect();
+    return process.memoryUsage().heapUsed;
+  };
+  const before = await round(5_000);
+  const after = await round(50_000);
+  // A listener for each would be more than 10 MB.
+  expect(after - before).toBeLessThan(3_000_000);
+});
+
 it("S5 nothing is retained after 1,000,000 scopes on one signal that lives on", { timeout: 120_000 }, async () => {
   setFlagsFromString("--expose-gc");
   const collect = runInNewContext("gc") as () => void;

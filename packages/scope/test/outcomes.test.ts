@@ -74,6 +74,18 @@ describe("S3 cancellation reasons", () => {
     expect(await caught).toMatchObject({ name: "ScopeTimeoutError", scope: "checkout/cart", timeoutMs: 200 });
   });
 
+  it("S3 a caller that gives up work which has begun may have had an effect, and is told so", async () => {
+    const controller = new AbortController();
+    const run = scope({ name: "x", signal: controller.signal }, (s) =>
+      s.fork("charges", ({ signal }) => untilAborted(signal)),
+    );
+    const caught = run.catch((error: unknown) => error);
+    const gone = new Error("the customer has gone");
+    controller.abort(gone);
+    expect(await caught).toBeInstanceOf(CallerCancelledError);
+    expect(await caught).toMatchObject({ effect: "possible", cause: gone });
+  });
+
   it("S3 a signal that had aborted before is a cancellation by the caller, with effect none", async () => {
     const run = scope({ name: "x", signal: AbortSignal.abort(new Error("gone")) }, () => 1);
     await expect(run).rejects.toMatchObject({ name: "CallerCancelledError", effect: "none" });
@@ -119,6 +131,19 @@ describe("S4 outcomes", () => {
     await clock.advance(1_000);
     await run;
     expect(reportOf(events)).toMatchObject({ zombies: 1, timedOut: 0, timeoutsWithoutCancellation: 1 });
+  });
+
+  it("S4 a zombie that its caller cancelled is no timeout without cancellation", async () => {
+    const clock = new ManualClock();
+    const events: ScopeEvent[] = [];
+    const controller = new AbortController();
+    const options = { name: "x", signal: controller.signal, clock, onEvent: (event: ScopeEvent) => events.push(event) };
+    const run = scope(options, (s) => s.fork("deaf", hang)).catch(() => undefined);
+    controller.abort();
+    await clock.advance(1_000);
+    await run;
+    expect(reportOf(events)).toMatchObject({ zombies: 1, timedOut: 0, timeoutsWithoutCancellation: 0 });
+    expect(events[0]).toMatchObject({ type: "zombie", because: "cancelled" });
   });
 
   it("S4 counter-test: subtasks that stop count no timeout without cancellation", async () => {
