@@ -102,6 +102,7 @@ export class SharedBreaker implements AsyncDisposable {
 
   /** The local breaker has opened on its own evidence. */
   opened(): void {
+    if (this.#closed) return;
     const operation = this.#options.random.id();
     this.#probe = "none";
     this.#background(async () => {
@@ -115,6 +116,7 @@ export class SharedBreaker implements AsyncDisposable {
 
   /** The local probes have succeeded. */
   closed(): void {
+    if (this.#closed) return;
     const operation = this.#probeOperation;
     this.#probe = "none";
     this.#background(async () => {

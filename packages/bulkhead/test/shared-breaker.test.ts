@@ -174,6 +174,21 @@ describe("a shared breaker", () => {
     await proxy.heal();
   });
 
+  it("B4 one that is closed opens for nobody else any more; the local breaker goes on alone", async () => {
+    const breaker = new SharedBreaker(place.client(), "payments", { commandTimeoutMs: 60_000 });
+    const one = new Bulkhead("payments", {
+      timeoutMs: 60_000,
+      breaker: { callsMin: 4, openMs: 60_000, shared: breaker },
+    });
+    await breaker.ready();
+    await breaker.close();
+    await fail(one);
+    expect(one.snapshot().state).toBe("open");
+    // On the same connection: what it has sent before would be done.
+    await breaker.look();
+    expect(await place.server.call("EXISTS", breakerKey("holdfast", "payments").key)).toBe(0);
+  });
+
   it("serves one bulkhead", async () => {
     const breaker = place.closing(new SharedBreaker(place.client(), "payments"));
     const options = { breaker: { shared: breaker } };
