@@ -86,7 +86,7 @@ export function now(clock: Clock): Instant {
 
 /**
  * Milliseconds since a moment: the larger of what the two clocks say, so that neither a suspended machine nor a clock set back makes a
- * lease look younger than it is.
+ * lease look younger than it is. A wall clock that is set forward ends leases too early, which is the safe side.
  */
 export function elapsedMs(clock: Clock, since: Instant): number {
   return Math.max(clock.monotonicMs() - since.monotonicMs, clock.wallMs() - since.wallMs);

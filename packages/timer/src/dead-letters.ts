@@ -1,4 +1,7 @@
-/** Timers that were given up: to be looked at, tried again, or thrown away. They stay until then. */
+/**
+ * Timers that were given up: to be looked at, tried again, or thrown away. They stay until then, or until another timer of the same id dies:
+ * an id has one letter, its last.
+ */
 import { integerOr, optionsObject, text } from "@holdfast/core";
 import { shardOf } from "./keys.ts";
 import type { ResolvedTimerOptions } from "./options.ts";

@@ -1,15 +1,24 @@
 /**
  * Moves timers to another number of shards without losing or doubling any (T11). Every shard is drained first: nothing is leased, changed
- * or added while running firings end. Then it is sealed, and its timers are copied to where they belong and removed where they were; no
- * copy can fire before all shards have the new layout. Whoever dies on the way is followed by the next caller: each step may be repeated,
- * and two may do it at once.
+ * or added while running firings end. Then it is sealed, and its timers are copied to where they belong and removed where they were, with what
+ * is remembered of them, so that a repeat finds its answer (K1). No copy can fire before all shards have the new layout. Whoever dies on the
+ * way is followed by the next caller: each step may be repeated, and two may do it at once.
  */
 import { ambientRemainingMs, cameLate, sleep } from "@holdfast/core";
+import type { CallOptions } from "@holdfast/core";
 import { ShardsMismatchError, ShardsMovingError } from "./errors.ts";
 import { shardKeys, shardOf } from "./keys.ts";
 import type { ShardKeys } from "./keys.ts";
 import type { ResolvedTimerOptions } from "./options.ts";
-import { discardScript, moveScript, packScript, storeScript } from "./move-scripts.ts";
+import {
+  discardScript,
+  forgetScript,
+  moveScript,
+  packScript,
+  recollectScript,
+  remindScript,
+  storeScript,
+} from "./move-scripts.ts";
 import type { MoveReply } from "./move-scripts.ts";
 import { reapScript } from "./scripts.ts";
 import type { ShardAccess } from "./shard-access.ts";
@@ -72,10 +81,19 @@ export class Migration {
       const { due, data, dead, deadData } = this.#keys[shard] as ShardKeys;
       await this.#carry(shard, "due", due, data);
       await this.#carry(shard, "dead", dead, deadData);
+      // What is known where it is carried to is not replaced, so the younger goes first.
+      await this.#carryMemory(shard, "young");
+      await this.#carryMemory(shard, "old");
     }
     // Shard 0 last: as long as it is sealed, whoever comes knows that something is left to do.
     for (const shard of [...this.#keys.keys()].toReversed()) await this.#step(shard, "finish");
     return { from: this.#from, to: this.#to, moved: this.#moved };
+  }
+
+  /** What accompanies each request. A copy counts when replicas have it, too: where it came from it is removed next. */
+  get #call(): CallOptions {
+    const { commandTimeoutMs: timeoutMs, durability, random } = this.#options;
+    return { operation: `timer.migrateShards ${this.#access.name}`, operationId: random.id(), timeoutMs, durability };
   }
 
   /** A request under an ambient deadline ends with it: when that is noticed first, it is still running firings that were waited for. */
@@ -90,12 +108,11 @@ export class Migration {
 
   async #step(shard: number, step: Step): Promise<MoveReply> {
     const { connection, name } = this.#access;
-    const { commandTimeoutMs: timeoutMs, random } = this.#options;
     const reply = await connection.run(
       moveScript,
       this.#keys[shard] as ShardKeys,
       { step, from: this.#from, to: this.#to, floor: this.#floor },
-      { operation: `timer.migrateShards ${name}`, operationId: random.id(), timeoutMs },
+      this.#call,
     );
     if (reply.kind === "other") {
       const stored = Number.parseInt(reply.layout.split(":")[1] ?? "", 10);
@@ -109,21 +126,17 @@ export class Migration {
 
   /** Leases of vanished workers end here, since no worker claims any more. */
   async #reap(shard: number, layout: string): Promise<void> {
-    const { connection, name } = this.#access;
-    const { commandTimeoutMs: timeoutMs, random } = this.#options;
-    await connection.run(
+    await this.#access.connection.run(
       reapScript,
       this.#keys[shard] as ShardKeys,
       { layout, limit: scanCount, attemptsMax, leaseUs: 50_000, error: "" },
-      { operation: `timer.migrateShards ${name}`, operationId: random.id(), timeoutMs },
+      this.#call,
     );
   }
 
   /** Copies what belongs elsewhere, then removes it; a shard that another caller has finished meanwhile answers undefined. */
   async #carry(shard: number, part: "due" | "dead", index: string, bodies: string): Promise<void> {
-    const { connection, name } = this.#access;
-    const { commandTimeoutMs: timeoutMs, random } = this.#options;
-    const operation = `timer.migrateShards ${name}`;
+    const { connection } = this.#access;
     const { notes, later, state } = this.#keys[shard] as ShardKeys;
     const layout = this.#layouts[shard] as string;
     let cursor = "0";
@@ -132,7 +145,7 @@ export class Migration {
         packScript,
         { index, bodies, notes, later, state },
         { layout, cursor, count: scanCount },
-        { operation, timeoutMs },
+        this.#call,
       );
       if (packed === undefined) return;
       cursor = packed.cursor;
@@ -162,17 +175,47 @@ export class Migration {
           storeScript,
           { ...targetIndex, notes: to.notes, later: to.later, state: to.state },
           { layout: this.#layouts[target] as string, part, items },
-          { operation, operationId: random.id(), timeoutMs },
+          this.#call,
         );
         if (stored === undefined) return;
-        await connection.run(
-          discardScript,
-          { index, bodies, notes, later, state },
-          { layout, items: ids },
-          { operation, operationId: random.id(), timeoutMs },
-        );
+        await connection.run(discardScript, { index, bodies, notes, later, state }, { layout, items: ids }, this.#call);
         this.#moved += ids.length;
       }
     } while (cursor !== "0");
   }
+
+  /** As `carry`, of what the shard remembers of ids; the last claims of workers end with its layout. */
+  async #carryMemory(shard: number, half: "young" | "old"): Promise<void> {
+    const { connection } = this.#access;
+    const from = this.#keys[shard] as ShardKeys;
+    const layout = this.#layouts[shard] as string;
+    let cursor = "0";
+    do {
+      const part = await connection.run(recollectScript, from, { layout, half, cursor, count: scanCount }, this.#call);
+      if (part === undefined) return;
+      cursor = part.cursor;
+      const leaving = new Map<number, string[]>();
+      for (let at = 0; at < part.records.length; at += 2) {
+        const [field, value] = [part.records[at] as string, part.records[at + 1] as string];
+        const id = idInMemory(field);
+        const target = id === null ? shard : shardOf(id, this.#to);
+        if (target === shard) continue;
+        const items = leaving.get(target) ?? [];
+        leaving.set(target, items);
+        items.push(field, value);
+      }
+      for (const [target, items] of leaving) {
+        const to = { layout: this.#layouts[target] as string, items };
+        if ((await connection.run(remindScript, this.#keys[target] as ShardKeys, to, this.#call)) === undefined) return;
+        const fields = items.filter((_, index) => index % 2 === 0);
+        if ((await connection.run(forgetScript, from, { layout, items: fields }, this.#call)) === undefined) return;
+      }
+    } while (cursor !== "0");
+  }
+}
+
+/** The id of a field of memory.lua: behind its kind, or behind an operation and a space; null for the request of a lane. */
+function idInMemory(field: string): string | null {
+  if (field.startsWith("w")) return null;
+  return field.startsWith("i") || field.startsWith("x") ? field.slice(1) : field.slice(field.indexOf(" ") + 1);
 }

@@ -64,3 +64,29 @@ export const discardScript: Script<typeof lua.discard, true | undefined> = shard
   lua.discard,
   doneTagged("discarded"),
 );
+
+/** A part of what a sealed shard remembers: field and value in turn. */
+export interface Recollected {
+  readonly cursor: string;
+  readonly records: readonly string[];
+}
+
+/** Reads a part of what a sealed shard remembers. */
+export const recollectScript: Script<typeof lua.recollect, Recollected | undefined> = shardScript(
+  lua.recollect,
+  (reply, operation) =>
+    decodeTagged<Recollected | undefined>(operation, reply, {
+      layout: layoutChanged,
+      recollected: (fields) => ({ cursor: fields.text(), records: texts(operation, fields.list()) }),
+    }),
+);
+/** Takes over what another shard remembered. */
+export const remindScript: Script<typeof lua.remind, true | undefined> = shardScript(
+  lua.remind,
+  doneTagged("reminded"),
+);
+/** Removes from what a shard remembers what another has taken over. */
+export const forgetScript: Script<typeof lua.forget, true | undefined> = shardScript(
+  lua.forget,
+  doneTagged("forgotten"),
+);

@@ -765,6 +765,39 @@ return { "extended", nowText, outcomes }
 ` as string,
 } as const;
 
+/** Removes from what a sealed shard remembers what another has taken over. Otherwise it would be taken for the latest when its timers are moved back. */
+export const forget = {
+  name: "timer.forget",
+  keys: ["state", "memoryA", "memoryB"],
+  args: ["layout", "notAfterUs"],
+  rest: "items",
+  replies: ["layout", "too-late", "forgotten"],
+  sha1: "f575a0f6f5a4ca4609e4580363552c4339e9020e" as string,
+  source: `local state, memoryA, memoryB = KEYS[1], KEYS[2], KEYS[3]
+local layout, notAfterUs = ARGV[1], tonumber(ARGV[2])
+local itemsAt = 3
+local time = redis.call("TIME")
+local nowUs = time[1] * 1000000 + time[2]
+local nowText = time[1] .. string.sub("00000" .. time[2], -6)
+if nowUs > notAfterUs then
+  return { "too-late", nowText }
+end
+local unpack = table.unpack or unpack
+local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs", "plain", "endsUs")
+if shard[1] ~= layout then
+  return { "layout", shard[1] or "" }
+end
+local fields = {}
+for at = itemsAt, #ARGV do
+  fields[#fields + 1] = ARGV[at]
+end
+redis.call("HLEN", memoryB)
+redis.call("HDEL", memoryA, unpack(fields))
+redis.call("HDEL", memoryB, unpack(fields))
+return { "forgotten", nowText }
+` as string,
+} as const;
+
 /** Looks at one timer. */
 export const get = {
   name: "timer.get",
@@ -1367,6 +1400,27 @@ return { "reaped", nowText, #ids, graves }
 ` as string,
 } as const;
 
+/** Reads a part of what a sealed shard remembers, to be carried to another. */
+export const recollect = {
+  name: "timer.recollect",
+  keys: ["state", "memoryA", "memoryB"],
+  args: ["layout", "half", "cursor", "count"],
+  rest: null,
+  replies: ["layout", "recollected"],
+  sha1: "826da343c9b50a950cfc9c566e08a9b761665b89" as string,
+  source: `local state, memoryA, memoryB = KEYS[1], KEYS[2], KEYS[3]
+local layout, half, cursor, count = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local unpack = table.unpack or unpack
+local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs", "plain", "endsUs")
+if shard[1] ~= layout then
+  return { "layout", shard[1] or "" }
+end
+local isInB = (shard[4] == "B") == (half == "young")
+local scanned = redis.call("HSCAN", isInB and memoryB or memoryA, cursor, "COUNT", count)
+return { "recollected", scanned[1], scanned[2] }
+` as string,
+} as const;
+
 /** Makes a dead letter a timer again, due now, with a new generation and all its attempts. */
 export const redrive = {
   name: "timer.redrive",
@@ -1643,6 +1697,109 @@ if answer == "redriven" then
   redis.pcall(publish, wake, string.format("%.0f", earliestMs))
 end
 return { "redriven", nowText, { answer } }
+` as string,
+} as const;
+
+/** Takes over what another shard remembered, in which nothing happens any more. What is known here already stays as it is: it was taken over before, and what is younger was brought first. */
+export const remind = {
+  name: "timer.remind",
+  keys: ["state", "memoryA", "memoryB"],
+  args: ["layout", "notAfterUs"],
+  rest: "items",
+  replies: ["layout", "too-late", "reminded"],
+  sha1: "cfbf7b356f1e6fbc7d456884afe8ded96af71569" as string,
+  source: `local state, memoryA, memoryB = KEYS[1], KEYS[2], KEYS[3]
+local layout, notAfterUs = ARGV[1], tonumber(ARGV[2])
+local itemsAt = 3
+local time = redis.call("TIME")
+local nowUs = time[1] * 1000000 + time[2]
+local nowText = time[1] .. string.sub("00000" .. time[2], -6)
+if nowUs > notAfterUs then
+  return { "too-late", nowText }
+end
+local unpack = table.unpack or unpack
+local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "sideUs", "keepUs", "moving", "leaseMaxUs", "plain", "endsUs")
+if shard[1] ~= layout then
+  return { "layout", shard[1] or "" }
+end
+local keepUs = tonumber(shard[6])
+local inUse, atRest = memoryA, memoryB
+if shard[4] == "B" then
+  inUse, atRest = memoryB, memoryA
+end
+local memorized, memorizedCount = {}, 0
+local function memorize(field, value)
+  memorized[memorizedCount + 1], memorized[memorizedCount + 2] = field, value
+  memorizedCount = memorizedCount + 2
+end
+local function recall(fields)
+  if #fields == 0 then
+    return {}
+  end
+  local found, older = redis.call("HMGET", inUse, unpack(fields)), nil
+  for index = 1, #fields do
+    if not found[index] then
+      older = older or redis.call("HMGET", atRest, unpack(fields))
+      found[index] = older[index]
+    end
+  end
+  return found
+end
+local function recallMarks(ids)
+  if redis.call("EXISTS", inUse, atRest) == 0 then
+    return {}
+  end
+  local fields = {}
+  for index = 1, #ids do
+    fields[index] = "i" .. ids[index]
+  end
+  return recall(fields)
+end
+local timeEnd = 16
+local function answerInMark(mark, operation)
+  if not mark or #mark == timeEnd then
+    return nil
+  end
+  local space = string.find(mark, " ", timeEnd + 2, true)
+  if string.sub(mark, space + 1) == operation then
+    return string.sub(mark, timeEnd + 2, space - 1)
+  end
+end
+local function keepMark(id, mark)
+  if mark and #mark > timeEnd then
+    local space = string.find(mark, " ", timeEnd + 2, true)
+    memorize("s" .. string.sub(mark, space + 1) .. " " .. id, string.sub(mark, timeEnd + 2, space - 1))
+  end
+end
+local function remember()
+  if #memorized == 0 then
+    return
+  end
+  local ageUs = nowUs - tonumber(shard[5])
+  if ageUs >= keepUs then
+    inUse, atRest = atRest, inUse
+    redis.call("UNLINK", inUse)
+    redis.call("HSET", state, "side", inUse == memoryA and "A" or "B", "sideUs", nowText, "restUs", shard[5])
+  elseif ageUs < 0 then
+    redis.call("HSET", state, "sideUs", nowText)
+  end
+  redis.call("HSET", inUse, unpack(memorized))
+  if ageUs >= keepUs then
+    redis.call("PEXPIRE", inUse, string.format("%.0f", keepUs * 3 / 1000))
+  end
+end
+local fields = {}
+for at = itemsAt, #ARGV, 2 do
+  fields[#fields + 1] = ARGV[at]
+end
+local known = recall(fields)
+for index, field in ipairs(fields) do
+  if not known[index] then
+    memorize(field, ARGV[itemsAt + index * 2 - 1])
+  end
+end
+remember()
+return { "reminded", nowText }
 ` as string,
 } as const;
 

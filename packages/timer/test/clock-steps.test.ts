@@ -3,7 +3,7 @@ import { ClockSkew, pollUntil, RedisServer } from "@holdfast/testkit";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import * as lua from "../src/scripts.generated.ts";
 import { withAlteredLua } from "../../../scripts/lua/altered.ts";
-import { Desk } from "./client.ts";
+import { Desk, freshName } from "./client.ts";
 import { ScriptShard } from "./script-shard.ts";
 
 const hourMs = 3_600_000;
@@ -94,5 +94,21 @@ describe("K8 the clock of the server goes back", () => {
       return (await serverUs()) > seenUs + leaseUs * 3;
     });
     expect(Number(await shard.redis.zscore(shard.keys.due, "a"))).toBeGreaterThan((await serverUs()) + 3_000_000_000);
+  });
+});
+
+describe("T5 K8 a process that has seen a later time", () => {
+  it("T5 K8 can cancel and schedule an id again after the clock went back", async () => {
+    const name = freshName();
+    await skew.set(hourMs);
+    const before = desk.timer(shard.server.url, name);
+    await before.schedule({ id: "a", afterMs: 60_000 });
+    await skew.set(0);
+    // A client of its own, whose estimate of the server's time knows nothing of the hour ahead.
+    const after = desk.timer(shard.server.url, name);
+    for (let round = 0; round < 3; round += 1) {
+      expect((await after.cancel("a")).kind).toBe("cancelled");
+      expect((await after.schedule({ id: "a", afterMs: 60_000 })).kind).toBe("scheduled");
+    }
   });
 });

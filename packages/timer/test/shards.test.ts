@@ -1,10 +1,12 @@
 /** T11: the number of shards is stored, and can be changed. */
+import { NotReplicatedError } from "@holdfast/core";
 import { pollUntil, RedisServer } from "@holdfast/testkit";
+import type { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ShardsMismatchError, ShardsMovingError } from "../src/index.ts";
 import type { DurableTimer, TimerWorker } from "../src/index.ts";
 import { shardOf } from "../src/keys.ts";
-import { move, open } from "../src/scripts.generated.ts";
+import { discard, forget, move, open, remind, store } from "../src/scripts.generated.ts";
 import { withAlteredLua } from "../../../scripts/lua/altered.ts";
 import { Catcher, Desk, failure, freshName, Gate, requests } from "./client.ts";
 
@@ -38,6 +40,18 @@ async function running(
   await catcher.caught(5);
   const after = desk.timer<{ n: number }>(server.url, name, { shards: 3 });
   return { before, after, worker, catcher, gate };
+}
+
+/** A client on which the second request with one of two scripts fails before it is sent, as if its process had died. */
+function dyingAtSecond(redis: Redis, scripts: readonly { readonly sha1: string }[]): Redis {
+  const call = redis.call.bind(redis) as (command: string, args: string[]) => Promise<unknown>;
+  let sent = 0;
+  const counted = async (command: string, args: string[]): Promise<unknown> => {
+    if (command === "evalsha" && scripts.some(({ sha1 }) => sha1 === args[0])) sent += 1;
+    if (sent >= 2) throw new Error("died between the two");
+    return call(command, args);
+  };
+  return Object.assign(redis, { call: counted });
 }
 
 describe("T11 shards", () => {
@@ -162,6 +176,68 @@ describe("T11 shards", () => {
       expect(after.generation).toBeGreaterThan(before.generation);
     });
   }
+
+  it("T11 a caller that died between a copy and its removal has lost nothing, and is followed by two at once that double nothing", async () => {
+    await using desk = new Desk();
+    const name = freshName();
+    await desk.timer<{ n: number }>(server.url, name).scheduleMany(requests(50, 60_000));
+    const doomed = dyingAtSecond(desk.redis(server.url), [store, discard]);
+    await failure(desk.timerOn(doomed, name, { shards: 3 }).migrateShards());
+    const after = desk.timer<{ n: number }>(server.url, name, { shards: 3 });
+    await Promise.all([after.migrateShards(), after.migrateShards()]);
+    expect(await after.stats()).toMatchObject({ pending: 50, leased: 0 });
+    for (const { id, payload } of requests(50, 0)) expect(await after.get(id)).toMatchObject({ payload });
+    const kept = await desk.redis(server.url).hlen(`holdfast:{timer:${name}}:data`);
+    expect(kept).toBe(requests(50, 0).filter(({ id }) => shardOf(id, 3) === 0).length);
+  });
+
+  for (const isKilled of [false, true]) {
+    it(`T9 T11 K1 a repeat finds its first answer after a migration${isKilled ? ", also when its caller died before it was removed where it was" : ""}, and after the way back`, async () => {
+      await using desk = new Desk();
+      const name = freshName();
+      const one = desk.timer(server.url, name);
+      const catcher = new Catcher();
+      const worker = one.worker(catcher.handle);
+      await worker.start();
+      const ids = Array.from({ length: 20 }, (_, n) => `t${n}`);
+      const operationId = "request";
+      const repeat = (timer: DurableTimer): Promise<unknown> =>
+        Promise.all(ids.map((id) => timer.schedule({ id, afterMs: 0, operationId })));
+      const first = await repeat(one);
+      await catcher.caught(ids.length);
+      await worker.idle();
+      await worker.stop({ graceMs: 1_000 });
+      await one.schedule({ id: "cancelled", afterMs: 60_000 });
+      expect(await one.cancel("cancelled", { operationId })).toEqual({ kind: "cancelled" });
+      if (isKilled) {
+        const doomed = dyingAtSecond(desk.redis(server.url), [remind, forget]);
+        await failure(desk.timerOn(doomed, name, { shards: 3 }).migrateShards());
+      }
+      const three = desk.timer(server.url, name, { shards: 3 });
+      await three.migrateShards();
+      expect(await repeat(three)).toEqual(first);
+      expect(await three.cancel("cancelled", { operationId })).toEqual({ kind: "cancelled" });
+      // Each fires once more under another operation, which is the one that counts after the way back.
+      const again = await Promise.all(ids.map((id) => three.schedule({ id, afterMs: 60_000, operationId: "second" })));
+      await Promise.all(ids.map((id) => three.cancel(id)));
+      const back = desk.timer(server.url, name);
+      await back.migrateShards();
+      expect(await repeat(back)).toEqual(first);
+      expect(await Promise.all(ids.map((id) => back.schedule({ id, afterMs: 60_000, operationId: "second" })))).toEqual(
+        again,
+      );
+      expect(await back.stats()).toMatchObject({ pending: 0, leased: 0 });
+    });
+  }
+
+  it("T11 a migration asks replicas to confirm each step, before a timer is removed where it was", async () => {
+    await using desk = new Desk();
+    const name = freshName();
+    await desk.timer<{ n: number }>(server.url, name).scheduleMany(requests(20, 60_000));
+    const two = desk.timer(server.url, name, { shards: 2, durability: { replicas: 1, timeoutMs: 20 } });
+    expect(await failure(two.migrateShards())).toBeInstanceOf(NotReplicatedError);
+    expect(await desk.redis(server.url).zcard(`holdfast:{timer:${name}}:due`)).toBe(20);
+  });
 
   it("T11 a migration waits for running firings, whose acknowledgements still count, and refuses the rest meanwhile", async () => {
     await using desk = new Desk();
