@@ -6,7 +6,7 @@ import { SupersededError } from "../src/index.ts";
 import type { Firing, FiringLostError } from "../src/index.ts";
 import { cancel, schedule } from "../src/scripts.generated.ts";
 import { withAlteredLua } from "../../../scripts/lua/altered.ts";
-import { Catcher, Desk, failure, freshName } from "./client.ts";
+import { Catcher, Desk, failure, freshName, Gate } from "./client.ts";
 import { occupied, lapse } from "./holders.ts";
 
 let server: RedisServer;
@@ -48,6 +48,33 @@ describe("T5 cancel", () => {
     expect(await timer.get("a")).toBeNull();
     // A schedule that is asked for after the cancel is as good as any.
     expect(await timer.schedule({ id: "a", afterMs: 60_000 })).toMatchObject({ kind: "scheduled" });
+  });
+
+  it("T5 a schedule that was asked for before a cancel does not count as asked for with the younger ones of its batch", async () => {
+    await using desk = new Desk();
+    const name = freshName();
+    const checked = new Gate();
+    const schema = {
+      "~standard": {
+        version: 1,
+        vendor: "test",
+        validate: async (value: unknown) => {
+          if (value === "old") await checked.opened;
+          return { value: value as string };
+        },
+      },
+    } as const;
+    const timer = desk.timer<string>(server.url, name, { payload: schema });
+    await timer.stats();
+    const old = failure(timer.schedule({ id: "a", afterMs: 0, payload: "old" }));
+    // More than what an estimate of the server's time may be off by.
+    await delay(20);
+    expect(await desk.timer<string>(server.url, name).cancel("a")).toEqual({ kind: "absent" });
+    const young = timer.schedule({ id: "b", afterMs: 60_000, payload: "young" });
+    checked.open();
+    expect((await young).kind).toBe("scheduled");
+    expect(await old).toBeInstanceOf(SupersededError);
+    expect(await timer.get("a")).toBeNull();
   });
 
   it("T5 counter-test: without the tombstone the late schedule revives it", async () => {

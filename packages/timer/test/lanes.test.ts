@@ -1,9 +1,12 @@
 /** How a worker's two lanes share what there is to do, and when they are busy. */
+import { systemClock } from "@holdfast/core";
 import { RedisServer } from "@holdfast/testkit";
 import type { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Lane } from "../src/lane.ts";
 import { claim } from "../src/scripts.generated.ts";
-import { Desk, freshName, Gate, many } from "./client.ts";
+import type { ShardAccess } from "../src/shard-access.ts";
+import { Desk, failure, freshName, Gate, many } from "./client.ts";
 
 let server: RedisServer;
 beforeAll(async () => {
@@ -98,5 +101,24 @@ describe("lanes", () => {
       expect(Math.max(...ofLane.map(({ ackCount }) => ackCount))).toBeLessThanOrEqual(part);
     }
     await worker.stop({ graceMs: 1_000 });
+  });
+
+  it("T3 K7 the leases of a claim that was sent again count from its first sending", async () => {
+    let nowMs = 1_000;
+    const clock = { ...systemClock, monotonicMs: () => nowMs, wallMs: () => nowMs };
+    const outcomes = [new Error("no answer"), new Error("no answer"), "outrun"];
+    const run = async (): Promise<unknown> => {
+      nowMs += 500;
+      const outcome = outcomes.shift();
+      if (outcome instanceof Error) throw outcome;
+      return outcome;
+    };
+    const lane = new Lane({ name: "t", connection: { clock }, run } as unknown as ShardAccess, 0, "w.0");
+    const request = { limit: 1, leaseMs: 5_000, acknowledged: [] };
+    for (const _ of [1, 2]) expect((await failure(lane.send(request))).message).toBe("no answer");
+    expect((await lane.send(request)).sentAt.monotonicMs).toBe(1_000);
+    // The next one is another claim.
+    outcomes.push("outrun");
+    expect((await lane.send(request)).sentAt.monotonicMs).toBe(2_500);
   });
 });
