@@ -15,12 +15,13 @@ function isEmptyObject(body: unknown): boolean {
   return typeof body === "object" && body !== null && Object.keys(body).length === 0;
 }
 
-/** Why a body is not compared. */
-export function unreadBody(contentType: string | undefined): TypeError {
-  const what = contentType === undefined ? "a body" : `a body of ${contentType}`;
-  return new TypeError(
+/** Why a body is not compared. Frameworks answer 415, since a client may send any kind, unless their error handler knows better. */
+export function unreadBody(contentType: string | null | undefined): TypeError {
+  const what = (contentType ?? "") === "" ? "a body" : `a body of ${contentType}`;
+  const error = new TypeError(
     `idempotency: ${what} cannot be compared, since no parser has read it as a whole; parse it before the guard, or say with the option fingerprint what tells two requests apart`,
   );
+  return Object.assign(error, { status: 415, statusCode: 415 });
 }
 
 /**

@@ -4,6 +4,7 @@ import type { Attempt } from "../attempt.ts";
 import type { Idempotency } from "../idempotency.ts";
 import { HttpGuard } from "./guard.ts";
 import type { GuardedRequest, Handled, Verdict } from "./guard.ts";
+import { unreadBody } from "./node-body.ts";
 import type { HttpOptions } from "./options.ts";
 import { takeResponse } from "./web-body.ts";
 import type { WholeResponse } from "./response.ts";
@@ -56,18 +57,23 @@ export function idempotentHandler(
     const { method, url, signal } = request;
     const keyHeader = request.headers.get("idempotency-key") ?? undefined;
     if (!guard.guards({ request, method, keyHeader })) return handler(request, undefined);
-    const body = await bodyOf(request, requestBytesMax);
+    // Whoever has read it before has left nothing that could be compared, or handed on.
+    const used = request.bodyUsed;
+    const body = used ? Buffer.alloc(0) : await bodyOf(request, requestBytesMax);
     if (body === undefined) {
       return answerOf(guard.problem("request-too-large", `The body must have at most ${requestBytesMax} bytes.`));
     }
     const { pathname, search } = new URL(url);
-    const whole = request.body === null ? request : new Request(request, { body, method });
+    const whole = used || request.body === null ? request : new Request(request, { body, method });
     const guarded: GuardedRequest<Request> = {
       request: whole,
       method,
       target: pathname + search,
       keyHeader,
-      payload: () => body,
+      payload: () => {
+        if (used) throw unreadBody(request.headers.get("content-type"));
+        return body;
+      },
       signal,
     };
     let response: Response | undefined;

@@ -30,8 +30,8 @@ httpContract("Express", async (idempotency, options, handler) => {
     else response.send(answer.body);
   });
   app.use(idempotencyErrors());
-  const onError: ErrorRequestHandler = (error: unknown, _request, response, _next) => {
-    response.status(500).json({ error: error instanceof Error ? error.message : "?" });
+  const onError: ErrorRequestHandler = (error: { status?: number }, _request, response, _next) => {
+    response.status(error.status ?? 500).json({ error: error instanceof Error ? error.message : "?" });
   };
   app.use(onError);
   const server = app.listen(0, "127.0.0.1");

@@ -12,6 +12,8 @@ import { idempotent, keepRawBody } from "../../src/express/index.ts";
 import type { ExpressOptions } from "../../src/express/index.ts";
 import { fastifyIdempotency } from "../../src/fastify/index.ts";
 import type { FastifyIdempotencyOptions } from "../../src/fastify/index.ts";
+import { idempotentHandler } from "../../src/http/index.ts";
+import type { WebOptions } from "../../src/http/index.ts";
 import { longLeaseMs, useBench } from "../fixture.ts";
 import { openRequest } from "./client.ts";
 import type { Reply, RequestSettings, Sent } from "./client.ts";
@@ -101,7 +103,7 @@ describe("Fastify", () => {
       for (const body of ["amount,1", "amount,1000"]) {
         const { status, body: answer } = await post(type, body).reply;
         expect({ status, answer: answer.toString() }).toMatchObject({
-          status: 500,
+          status: 415,
           answer: expect.stringContaining(`a body of ${type} cannot be compared`) as string,
         });
       }
@@ -183,7 +185,7 @@ describe("Express", () => {
     for (const body of ["amount,1", "amount,1000"]) {
       const { status, body: answer } = await post(type, body).reply;
       expect({ status, answer: answer.toString() }).toMatchObject({
-        status: 500,
+        status: 415,
         answer: expect.stringContaining("cannot be compared") as string,
       });
     }
@@ -195,5 +197,29 @@ describe("Express", () => {
     expect((await post("application/json", '{"a":1,"b":2}').reply).status).toBe(200);
     expect((await post("application/json", '{"b":2,"a":1}').reply).headers["idempotency-replayed"]).toBe("true");
     expect((await post("application/json", '{"a":2,"b":2}').reply).status).toBe(422);
+  });
+});
+
+describe("web", () => {
+  const post = (amount: number): Request =>
+    new Request("http://localhost/pay", { method: "POST", body: String(amount), headers: { "idempotency-key": "k" } });
+
+  it("I3 a body that somebody has read before is refused, unless its fingerprint is said", async () => {
+    const idempotency = bench.idempotency({ leaseMs: longLeaseMs });
+    const amounts: number[] = [];
+    const server = (options: Partial<WebOptions>): ((amount: number) => Promise<Response>) => {
+      const handle = idempotentHandler(idempotency, { tenant, ...options }, () => new Response("paid"));
+      return async (amount) => {
+        const request = post(amount);
+        for await (const chunk of request.body ?? []) amounts.push(Number(Buffer.from(chunk).toString()));
+        return handle(request);
+      };
+    };
+    const compared = server({});
+    for (const amount of [1, 1000]) await expect(compared(amount)).rejects.toThrow("cannot be compared");
+    const said = server({ fingerprint: () => amounts.at(-1) });
+    expect((await said(1)).headers.get("idempotency-replayed")).toBeNull();
+    expect((await said(1)).headers.get("idempotency-replayed")).toBe("true");
+    expect((await said(1000)).status).toBe(422);
   });
 });
