@@ -6,10 +6,11 @@
  * behind expires. Confirm: first all holds are extended, then all are confirmed, so that none expires between the first and the last.
  * Both are resumed by calling them again with the same ids.
  */
-import { integerOr, isTransient, leaseRangeMs, optionsObject, OutcomeUnknownError, systemRandom } from "@holdfast/core";
+import { ambientRemainingMs, integerOr, leaseRangeMs, optionsObject, systemRandom } from "@holdfast/core";
 import type { Inventory } from "./inventory.ts";
 import { checkId, reserveOrder } from "./order.ts";
 import type { ReserveRequest } from "./order.ts";
+import { idle, unfinished } from "./failures.ts";
 import type { ConfirmResult, ExtendResult, Reserved, Shortage } from "./results.ts";
 
 /** One place of a reservation. */
@@ -49,7 +50,10 @@ export type ConfirmAcrossResult =
   | { readonly kind: "confirmed"; readonly parts: readonly PartOutcome[] }
   /** At least one is not held any more and none was confirmed: nothing was done but extending the others. */
   | { readonly kind: "not-held"; readonly parts: readonly PartOutcome[] }
-  /** Some are confirmed, by this or an earlier call, and others could not be had any more. For a person, or a refund. */
+  /**
+   * Some are confirmed, by this or an earlier call, and others could not be had any more. For a person, or a refund; but while a part is
+   * `busy`, which it may be after it was asked many times, call again.
+   */
   | { readonly kind: "incomplete"; readonly parts: readonly PartOutcome[] };
 
 function checkParts(parts: readonly { readonly stock: Inventory; readonly reservationId: string }[]): void {
@@ -69,19 +73,18 @@ function checkParts(parts: readonly { readonly stock: Inventory; readonly reserv
   }
 }
 
-/** Whether a place has said that it did nothing, for now. */
-function idle(error: unknown): boolean {
-  return isTransient(error) && error.effect === "none";
-}
+/** How often a place that is busy is asked again: each time it returns a hundred holds. */
+const busyMax = 50;
 
-/** What one place throws may say that nothing was done, which is true of that place alone. */
-function unfinished(call: string, reservationId: string, error: unknown): unknown {
-  if (!idle(error)) return error;
-  return new OutcomeUnknownError(`${call} ${reservationId}`, reservationId, {
-    cause: error,
-    why: "another place has, or may have, done its part",
-    advice: `call ${call} again with the same parts to go on`,
-  });
+function goOn(call: "reserveAcross" | "confirmAcross", reservationId: string, error: unknown): unknown {
+  const why = "another place has, or may have, done its part";
+  return unfinished(
+    error,
+    `${call} ${reservationId}`,
+    reservationId,
+    why,
+    `call ${call} again with the same parts to go on`,
+  );
 }
 
 /**
@@ -100,16 +103,18 @@ export async function reserveAcross(parts: readonly ReservePart[]): Promise<Rese
     await Promise.allSettled(places.map(([, { stock, reservationId }]) => stock.release({ reservationId })));
   };
   for (const [step, [index, { stock, ...request }]] of order.entries()) {
-    const result = await stock.reserve(request).catch((error: unknown) => {
-      throw step === 0 ? error : unfinished("reserveAcross", request.reservationId, error);
-    });
+    const stopped = (error: unknown): never => {
+      throw step === 0 ? error : goOn("reserveAcross", request.reservationId, error);
+    };
+    const result = await stock.reserve(request).catch(stopped);
     const inventory = stock.name;
     if (result.kind === "reserved" && result.state !== "released" && result.state !== "expired") {
       done[index] = result;
       continue;
     }
     const sold = done.findIndex((part) => part?.state === "confirmed");
-    const confirmed = sold < 0 && result.kind === "reserved" ? await soldIn(order.slice(step + 1)) : parts[sold]?.stock;
+    const asking = sold < 0 && result.kind === "reserved";
+    const confirmed = asking ? await soldIn(order.slice(step + 1)).catch(stopped) : parts[sold]?.stock;
     if (confirmed !== undefined) return { kind: "ended", inventory: confirmed.name, state: "confirmed" };
     // What ended may have been given back by a process that died before it came to the places behind.
     await undo(result.kind === "reserved" ? order.toSpliced(step, 1) : order.slice(0, step));
@@ -160,7 +165,12 @@ export async function confirmAcross(
   // All are waited for: what one place fails with says nothing of those that are still confirming.
   const ends = await Promise.allSettled(
     parts.map(async ({ stock, reservationId }): Promise<PartOutcome> => {
-      const { kind } = await stock.confirm({ reservationId, retakeIfExpired: true });
+      const again = (): Promise<ConfirmResult> => stock.confirm({ reservationId, retakeIfExpired: true });
+      let { kind } = await again();
+      // Short, and due holds are still being returned: that is no "no" yet.
+      for (let round = 0; kind === "busy" && round < busyMax && ambientRemainingMs() > 0; round += 1) {
+        ({ kind } = await again());
+      }
       return { inventory: stock.name, reservationId, kind };
     }),
   );
@@ -169,7 +179,7 @@ export async function confirmAcross(
   for (const [index, end] of ends.entries()) {
     if (end.status === "rejected") {
       const { reservationId } = parts[index] as ConfirmPart;
-      throw allIdle ? end.reason : unfinished("confirmAcross", reservationId, end.reason);
+      throw allIdle ? end.reason : goOn("confirmAcross", reservationId, end.reason);
     }
     confirmed.push(end.value);
   }

@@ -2,13 +2,7 @@
  * One bucket of an inventory: everything of one Cluster slot. Sends orders of one tick as one script (layouts of a hot sku and of a
  * thousand skus alike), turns refusals into errors, and tells observers of holds that were returned in passing.
  */
-import {
-  Coalescer,
-  NewerFormatError,
-  NotReplicatedError,
-  OutcomeUnknownError,
-  UnexpectedReplyError,
-} from "@holdfast/core";
+import { Coalescer, NewerFormatError, UnexpectedReplyError } from "@holdfast/core";
 import type { CallOptions, Connection, EventSink } from "@holdfast/core";
 import {
   asOneOrAlone,
@@ -50,16 +44,6 @@ export interface Answer {
 /** Most holds that one script ends in passing, about 1 ms of the server's time. */
 const expireMax = 100;
 const formatSupported = 1;
-
-/** What became of a shared request, as the caller of one part of it needs it: under its own operation id. */
-export function named(error: unknown, operation: string, operationId: string, durabilityMs = 0): unknown {
-  if (error instanceof NotReplicatedError) {
-    const { replicasWanted, replicasConfirmed } = error;
-    return new NotReplicatedError(operation, operationId, replicasWanted, replicasConfirmed, durabilityMs);
-  }
-  if (!(error instanceof OutcomeUnknownError)) return error;
-  return new OutcomeUnknownError(operation, operationId, { cause: error, why: "its request was lost" });
-}
 
 /** The scripts of one bucket. */
 export class Bucket {
@@ -193,7 +177,7 @@ export class Bucket {
         levelsScript,
         { ...this.#stockKeys(), transit },
         { ...this.common(), skus },
-        this.call("levels", undefined, "none"),
+        this.#looking("levels"),
       ),
     );
     this.#returned(reply.lapsed);
@@ -207,7 +191,7 @@ export class Bucket {
         sweepScript,
         this.#stockKeys(),
         { ...this.common(), expireMax: holdsMax, holdMs: this.#options.holdMs, lateSkip: this.#lateSkip },
-        this.call("sweep", undefined, "none"),
+        this.#looking("sweep"),
       ),
     );
     this.#returned(reply.lapsed);
@@ -221,6 +205,11 @@ export class Bucket {
     const { commandTimeoutMs, durability } = this.#options;
     const operation = `inventory.${verb} ${this.resource}${id === undefined ? "" : ` ${id}`}`;
     return { operation, operationId, timeoutMs: commandTimeoutMs, durability };
+  }
+
+  /** Of a call that promises nothing but what it answers, so that no replica has to confirm it. */
+  #looking(verb: string): CallOptions {
+    return { ...this.call(verb, undefined, "none"), durability: undefined };
   }
 
   /** The reply, unless it is a refusal. @throws NewerFormatError, BucketsMismatchError, InconsistentStockError */

@@ -3,9 +3,9 @@
  * one bucket is in stock-taking.ts.
  */
 import { integerOr } from "@holdfast/core";
-import { named } from "./bucket.ts";
 import type { ResolvedInventoryOptions } from "./options.ts";
 import { SpreadStockError } from "./errors.ts";
+import { named } from "./failures.ts";
 import type { Cursor } from "./movement.ts";
 import type { CheckedId } from "./order.ts";
 import { escapeWord, unescapeWord } from "./packed-text.ts";

@@ -13,9 +13,9 @@ import {
   outcomeOf,
   reserved,
 } from "./answers.ts";
-import { named } from "./bucket.ts";
 import type { Answer } from "./bucket.ts";
 import { DifferentRequestError, IdForgottenError, StockOverflowError } from "./errors.ts";
+import { named } from "./failures.ts";
 import { basket, linesOf } from "./lines.ts";
 import type { Line } from "./lines.ts";
 import type { ResolvedInventoryOptions } from "./options.ts";

@@ -11,6 +11,8 @@ import { quantityMax } from "./lines.ts";
 import type { Line } from "./lines.ts";
 import type { Cursor } from "./movement.ts";
 import { choice } from "./order.ts";
+import { unfinished } from "./failures.ts";
+import type { SeedOptions } from "./requests.ts";
 import type { SeedResult } from "./results.ts";
 
 /** Of a file: comma-separated values with the columns `sku` and `quantity`, or one JSON object with these fields on each line. */
@@ -156,8 +158,8 @@ async function* jsonRows(source: StockSource, min: number): AsyncGenerator<Row> 
 
 /**
  * Brings a file into stock.
- * @throws TypeError, RangeError for bad options; StockFileError naming the line; and what `restock` or `seed` throws. Call again with the
- *   same `operationId` to go on
+ * @throws TypeError, RangeError for bad options; StockFileError naming the line; and what `restock` or `seed` throws; OutcomeUnknownError also
+ *   when Redis does not answer after rows were applied. Call again with the same `operationId` to go on
  */
 export async function importStock(
   stock: Inventory,
@@ -177,9 +179,16 @@ export async function importStock(
   const counts = new Map<string, number>();
   let batch: Line[] = [];
   let batches = 0;
+  const stopped = (error: unknown): never => {
+    const { applied } = progress;
+    const call = `importStock ${stock.name} ${operationId}`;
+    throw applied === 0
+      ? error
+      : unfinished(error, call, operationId, `${applied} rows are applied, the others are not`);
+  };
   const flush = async (): Promise<void> => {
     if (batch.length > 0 && !dryRun) {
-      await stock.restock({ operationId: `${operationId}/${batches}`, lines: batch });
+      await stock.restock({ operationId: `${operationId}/${batches}`, lines: batch }).catch(stopped);
       progress.applied += batch.length;
     }
     batches += 1;
@@ -210,7 +219,8 @@ export async function importStock(
     let seed: SeedResult = { kind: "seeded", cursor: ifCursor as Cursor };
     for (let from = 0; seed.kind === "seeded" && (from === 0 || from < snapshot.length); from += countMax) {
       const part = snapshot.slice(from, from + countMax);
-      seed = await stock.seed(part, { ifCursor: seed.cursor, operationId: `${operationId}/${from / countMax}` });
+      const step: SeedOptions = { ifCursor: seed.cursor, operationId: `${operationId}/${from / countMax}` };
+      seed = await stock.seed(part, step).catch(stopped);
       if (seed.kind === "seeded") progress.applied += part.length;
       onProgress?.({ ...progress });
     }

@@ -2,10 +2,9 @@
  * Counting: levels, seeding from a count, and comparing with a ledger. Nothing here overwrites what was sold meanwhile: a seed is refused
  * when anything moved since its cursor, a comparison follows the log to where Redis stands.
  */
-import { ambientRemainingMs, integer, isTransient, optionsObject, OutcomeUnknownError, text } from "@holdfast/core";
+import { ambientRemainingMs, integer, optionsObject, text } from "@holdfast/core";
 import type { Bucket } from "./bucket.ts";
 import { markOf } from "./batch.ts";
-import { named } from "./bucket.ts";
 import { checkOperation } from "./answers.ts";
 import { DifferentRequestError, IdForgottenError, StockOverflowError } from "./errors.ts";
 import { cursorOfHead, entryStart, startCursor } from "./movement.ts";
@@ -17,6 +16,7 @@ import { escapeWord, unescapeWord } from "./packed-text.ts";
 import { decodeRecord } from "./record.ts";
 import type { Level, SeedResult } from "./results.ts";
 import { seedScript } from "./scripts.ts";
+import { named, unfinished } from "./failures.ts";
 
 /** What is on hand, by sku: an object, or entries. */
 export type Snapshot = Readonly<Record<string, number>> | Iterable<{ readonly sku: string; readonly onHand: number }>;
@@ -114,7 +114,9 @@ export class StockTaking {
       // No id of a caller is such a word: in those a percent sign is followed by the two digits of a byte.
       const id = from === 0 ? operation : { ...operation, word: `${operation.word}%p${from / skusMax}` };
       const result = await this.#seedPart(part, cursor, id).catch((error: unknown) => {
-        throw from === 0 ? error : this.#unfinished(error, operation, from);
+        const { given } = operation;
+        const call = this.bucket.call("seed", given, given).operation;
+        throw from === 0 ? error : unfinished(error, call, given, `${from} skus are set, the others are not`);
       });
       if (result.kind !== "seeded") return result;
       ({ cursor } = result);
@@ -168,13 +170,6 @@ export class StockTaking {
       cursor = { sequence: last.sequence, stamp: last.stamp };
     }
     return cursor;
-  }
-
-  /** What the first steps have set stays, whatever a later one fails with. */
-  #unfinished(error: unknown, { given }: CheckedId, set: number): unknown {
-    if (!isTransient(error) || error.effect !== "none") return error;
-    const why = `${set} skus are set, the others are not`;
-    return new OutcomeUnknownError(this.bucket.call("seed", given, given).operation, given, { cause: error, why });
   }
 
   async #seedPart(part: readonly (readonly [string, number])[], cursor: Cursor, id: CheckedId): Promise<SeedResult> {

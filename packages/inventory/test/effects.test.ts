@@ -1,8 +1,8 @@
 /** What an error says of the effect of its call, where a call is several requests or several calls are one. */
 import { beforeEach, describe, expect, it } from "vitest";
-import { confirmAcross, Inventory, reserveAcross, startCursor, type Line } from "../src/index.ts";
+import { confirmAcross, importStock, Inventory, reserveAcross, startCursor, type Line } from "../src/index.ts";
 import { bucketKeys, bucketOf } from "../src/keys.ts";
-import { failure, openClients, patient, proxiedServer } from "./clients.ts";
+import { endHolds, failure, openClients, patient, proxiedServer } from "./clients.ts";
 
 const line = (sku: string, quantity: number): Line => ({ sku, quantity });
 const keys = bucketKeys("holdfast", "shop", 0);
@@ -98,6 +98,20 @@ describe("a call of several places or steps of which a later one does nothing", 
     return new Inventory(client, "west", { commandTimeoutMs: 100 });
   }
 
+  it("V4 confirmAcross that meets a place which still returns due holds asks it again, and calls nobody for a refund", async () => {
+    await west.restock({ operationId: "many", lines: [line("mug", 297)] });
+    const both = parts(west).map((part, index) => ({ ...part, lines: [line("mug", index === 1 ? 240 : 2)] }));
+    await reserveAcross(both);
+    await east.confirm({ reservationId: "r" });
+    await endHolds(place.server, undefined, "west");
+    await west.sweep();
+    const carts = Array.from({ length: 300 }, (_, cart) => `cart-${cart}`);
+    await Promise.all(carts.map((reservationId) => west.reserve({ reservationId, lines: [line("mug", 1)] })));
+    await endHolds(place.server, undefined, "west");
+    expect((await confirmAcross(both)).kind).toBe("confirmed");
+    expect(await west.level("mug")).toEqual({ onHand: 60, reserved: 0, available: 60 });
+  });
+
   it("V7 reserveAcross looks at all parts before it asks the first place", async () => {
     const bad: readonly (readonly [object, string])[] = [
       [{ lines: [line("mug", 0)] }, "RangeError"],
@@ -144,6 +158,41 @@ it("V6 a seed whose later step does nothing does not say that nothing was set, a
   expect((await stock.level("sku-999")).onHand).toBe(2);
   expect((await through.seed(snapshot, asked)).kind).toBe("seeded");
   expect((await stock.level("sku-1499")).onHand).toBe(2);
+});
+
+it("V2 an import that stops behind its first rows does not say that nothing was done, and goes on under its id", async () => {
+  const file = ["sku,quantity", "mug,1", "cup,1", "jug,1"].join("\n");
+  const asked = { format: "csv", operationId: "delivery", rowsMax: 1 } as const;
+  const unavailable = await failure(
+    new Inventory(open({ url: "redis://127.0.0.1:1" }, { retryStrategy: () => null }), "shop", {
+      commandTimeoutMs: 100,
+    }).level("mug"),
+  );
+  expect(unavailable).toMatchObject({ effect: "none" });
+  const stopping = new Inventory(open(place.server), "shop", patient);
+  const restock = stopping.restock.bind(stopping);
+  for (const [through, effect] of [
+    [0, "none"],
+    [1, "possible"],
+  ] as const) {
+    let requests = 0;
+    stopping.restock = (request) => ((requests += 1) > through ? Promise.reject(unavailable) : restock(request));
+    expect(await failure(importStock(stopping, file, asked))).toMatchObject({ effect });
+  }
+  expect(await importStock(stock, file, asked)).toMatchObject({ kind: "imported", applied: 3 });
+  expect((await stock.level("mug")).onHand).toBe(1);
+});
+
+it("a look at stock and a sweep ask no replica to confirm what they return", async () => {
+  const durability = { replicas: 1, timeoutMs: 50 };
+  const durable = new Inventory(open(place.server), "shop", { ...patient, durability });
+  await stock.restock({ operationId: "k", lines: [line("mug", 5)] });
+  await stock.reserve({ reservationId: "r", lines: [line("mug", 1)] });
+  await endHolds(place.server);
+  expect(await durable.level("mug")).toEqual({ onHand: 5, reserved: 0, available: 5 });
+  expect(await durable.sweep()).toMatchObject({ expired: 0 });
+  expect((await durable.cursor()).sequence).toBe(3);
+  expect((await failure(durable.outcome("never"))).name).toBe("NotReplicatedError");
 });
 
 it("V2 no id of a caller is that of a later step of a seed", async () => {

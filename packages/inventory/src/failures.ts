@@ -1,0 +1,33 @@
+/** What a failure of a request means to a caller, where a call is several requests or several calls are one. */
+import { isTransient, NotReplicatedError, OutcomeUnknownError } from "@holdfast/core";
+
+/** What became of a shared request, as the caller of one part of it needs it: under its own operation id. */
+export function named(error: unknown, operation: string, operationId: string, durabilityMs = 0): unknown {
+  if (error instanceof NotReplicatedError) {
+    const { replicasWanted, replicasConfirmed } = error;
+    return new NotReplicatedError(operation, operationId, replicasWanted, replicasConfirmed, durabilityMs);
+  }
+  if (!(error instanceof OutcomeUnknownError)) return error;
+  return new OutcomeUnknownError(operation, operationId, { cause: error, why: "its request was lost" });
+}
+
+/** Whether a request has said that it did nothing, for now. */
+export function idle(error: unknown): boolean {
+  return isTransient(error) && error.effect === "none";
+}
+
+/**
+ * What a call ends with of which a request did nothing after others did their part.
+ * @param operationId what the call is repeated with
+ * @param why what was done, or may have been
+ * @param advice how to go on, where another way than a repeat with `operationId`
+ */
+export function unfinished(
+  error: unknown,
+  operation: string,
+  operationId: string,
+  why: string,
+  advice?: string,
+): unknown {
+  return idle(error) ? new OutcomeUnknownError(operation, operationId, { cause: error, why, advice }) : error;
+}
