@@ -124,17 +124,27 @@ export class MovementConsumer {
     this.#assertOpen();
     const { keys, resource, connection } = this.#bucket;
     const { sequence, stamp } = cursor;
-    const args = { consumer: this.name, sequence, stamp, known: entryStart(cursor), mode, was, trimMax };
-    const ask = (): Promise<CommitReply> =>
+    const args = {
+      consumer: this.name,
+      sequence,
+      stamp,
+      known: entryStart(cursor),
+      mode: mode as string,
+      was,
+      trimMax,
+    };
+    const ask = (step: typeof args): Promise<CommitReply> =>
       connection.run(
         commitScript,
         { stock: keys.stock, log: keys.log, positions: keys.positions },
-        args,
+        step,
         this.#call("commit"),
       );
-    const reply = await ask();
-    // What one script leaves would add up: a reader may come further with one commit than a script cuts off.
-    for (let last = reply; last.kind === "committed" && last.more && ambientRemainingMs() > 0;) last = await ask();
+    const reply = await ask(args);
+    // What one script leaves would add up: a reader may come further with one commit than a script cuts off. Whoever moves or removes the
+    // consumer meanwhile is not to find that undone.
+    const more = { ...args, mode: mode === "d" ? mode : "r", was: mode === "d" ? "" : `${sequence} ${stamp}` };
+    for (let last = reply; last.kind === "committed" && last.more && ambientRemainingMs() > 0;) last = await ask(more);
     if (reply.kind === "elsewhere") {
       checkLog(resource, cursor, reply.form, reply.found === "" ? null : reply.found, reply.next);
       throw new TypeError(`cursor must be that of a movement, got ${JSON.stringify(cursor)}`);

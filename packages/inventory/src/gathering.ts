@@ -5,6 +5,7 @@
  * Units travel as parcels that both sides have on record; a process that dies in between loses nothing, since whoever looks next delivers
  * what it finds.
  */
+import { UnexpectedReplyError } from "@holdfast/core";
 import type { EventSink } from "@holdfast/core";
 import type { Bucket } from "./bucket.ts";
 import type { InventoryEvent } from "./events.ts";
@@ -91,8 +92,10 @@ export class Gathering {
 
   async #deliver(parcels: readonly Parcel[]): Promise<void> {
     for (const parcel of parcels) {
-      const { from, to, sku, quantity } = parcel;
-      await (this.#buckets[to] as Bucket).receive(parcel);
+      const { from, to, sku, quantity, text } = parcel;
+      const bucket = this.#buckets[to];
+      if (bucket === undefined) throw new UnexpectedReplyError(`inventory.deliver to bucket ${to}`, "a parcel", text);
+      await bucket.receive(parcel);
       await (this.#buckets[from] as Bucket).clear(parcel);
       this.#events.emit(() => ({
         type: "gathered",

@@ -1,4 +1,5 @@
 /** Units on their way from one bucket to another; both sides have them on record (lend.lua, receive.lua). */
+import { UnexpectedReplyError } from "@holdfast/core";
 
 /** One delivery. */
 export interface Parcel {
@@ -12,9 +13,12 @@ export interface Parcel {
   readonly text: string;
 }
 
-/** The parcel on record in bucket `from` for bucket `to`. */
+/** The parcel on record in bucket `from` for bucket `to`. @throws UnexpectedReplyError when it is none */
 export function parcelOf(from: number, to: number, text: string): Parcel {
-  const [number = "", sku = "", quantity = ""] = text.split(" ");
+  const [, number, sku, quantity] = /^(\d{16}) (\S+) (\d+)$/u.exec(text) ?? [];
+  if (number === undefined || sku === undefined || quantity === undefined) {
+    throw new UnexpectedReplyError(`inventory.deliver from bucket ${from} to ${to}`, "a parcel", text);
+  }
   return { from, to, number, sku, quantity, text };
 }
 

@@ -193,6 +193,24 @@ it("V6 a position that somebody else has spoilt is named to its consumer, and ke
   expect(await place.server.call("XLEN", keys.log)).toBeLessThanOrEqual(101);
 });
 
+it.each([
+  ["to:1", "spoilt"],
+  ["to:1", "1795316798360624 mug many"],
+  ["to:9", "1795316798360624 mug 2"],
+])(
+  "V9 units on their way to %s that are noted as %s are named as what is wrong, and counted nowhere",
+  async (field, text) => {
+    const spread = new Inventory(open(place.server), "shop", { ...patient, buckets: { mug: 2 } });
+    await spread.restock({ operationId: "k", lines: [line("mug", 5)] });
+    await place.server.call("HSET", keys.transit, field, text);
+    const error = await failure(spread.level("mug"));
+    expect(error).toMatchObject({ name: "UnexpectedReplyError" });
+    expect(error.message).toContain(text);
+    await place.server.call("HDEL", keys.transit, field);
+    expect((await spread.level("mug")).onHand).toBe(5);
+  },
+);
+
 /** Everything in the server, apart from what the wrong type stands under. */
 async function dump(): Promise<unknown> {
   return Promise.all([

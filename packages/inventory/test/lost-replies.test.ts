@@ -173,3 +173,23 @@ it.each(["reset", "remove"] as const)(
     expect(await here.position()).toMatchObject({ sequence: 2 });
   },
 );
+
+it.each(["removed", "reset"] as const)(
+  "K1 a commit that cuts off the log in several scripts leaves a consumer as it was %s meanwhile",
+  async (what) => {
+    const orders = Array.from({ length: 2_500 }, (_, index) => ({ operationId: `k${index}`, lines: [line("mug", 1)] }));
+    await Promise.all(orders.map((order) => stock.restock(order)));
+    const away = through.consumer("ledger", { pageMax: 10_000 });
+    const here = stock.consumer("ledger");
+    const all = await away.next();
+    let scripts = 0;
+    const held = place.proxy.hold("request", ([name = ""]) => /^eval/iu.test(name) && (scripts += 1) > 1);
+    const committing = away.commit(all.at(-1) as Movement);
+    await held.hit;
+    const elsewhere = all[2_000] as Movement;
+    expect((await (what === "removed" ? here.remove() : here.reset(elsewhere))).kind).not.toBe("behind");
+    held.release();
+    expect((await committing).kind).toBe("committed");
+    expect(await here.position()).toMatchObject({ sequence: what === "removed" ? 0 : elsewhere.sequence });
+  },
+);
