@@ -66,14 +66,14 @@ export function orderArguments(
 export function settlementArguments(
   settlements: readonly Settlement[],
   final: boolean,
-): { itemCount: number; items: Items } {
+): { linesMax: number; itemCount: number; items: Items } {
   const items: string[] = [];
   for (const { id } of settlements) items.push(id.word);
   for (const { what, operationId, part } of settlements) {
     const words = `${what} ${markOf(operationId)}`;
     items.push(part === undefined ? words : `${words} ${part.text}`);
   }
-  return { itemCount: final ? settlements.length : -settlements.length, items };
+  return { linesMax, itemCount: final ? settlements.length : -settlements.length, items };
 }
 
 /**
@@ -96,6 +96,19 @@ export async function inParts<Item, Result>(
     lines += own;
   }
   return from === 0 ? send(items) : [...results, ...(await sentApart(items.slice(from), send))];
+}
+
+/** Sends items, and again those that a script had no room for, each part after the one before it. */
+export async function untilAll<Item, Result>(
+  items: readonly Item[],
+  isLeft: (result: Result | Error) => boolean,
+  send: (part: readonly Item[]) => Promise<readonly (Result | Error)[]>,
+): Promise<readonly (Result | Error)[]> {
+  const results = await send(items);
+  const from = results.findIndex(isLeft);
+  if (from < 0) return results;
+  const again = (part: readonly Item[]): Promise<readonly (Result | Error)[]> => untilAll(part, isLeft, send);
+  return [...results.slice(0, from), ...(await sentApart(items.slice(from), again))];
 }
 
 async function sentApart<Item, Result>(

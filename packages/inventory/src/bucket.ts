@@ -11,6 +11,7 @@ import {
   linesOfSettlement,
   orderArguments,
   settlementArguments,
+  untilAll,
 } from "./batch.ts";
 import type { Settlement } from "./batch.ts";
 import { BucketsMismatchError, InconsistentStockError } from "./errors.ts";
@@ -44,6 +45,10 @@ export interface Answer {
 /** Most holds that one script ends in passing, about 1 ms of the server's time. */
 const expireMax = 100;
 const formatSupported = 1;
+
+function notLookedAt(result: Answer | Error): boolean {
+  return !(result instanceof Error) && result.answer === "l";
+}
 
 /** The scripts of one bucket. */
 export class Bucket {
@@ -275,13 +280,12 @@ export class Bucket {
   }
 
   #settleAll(items: readonly Settlement[], final: boolean): Promise<readonly (Answer | Error)[]> {
-    return inParts(items, linesOfSettlement, (part) =>
-      asOneOrAlone(part, async (settlements) => {
-        const args = { ...this.common(), ...settlementArguments(settlements, final) };
-        const call = this.call("settle", undefined, (settlements[0] as Settlement).operationId);
-        const reply = await this.connection.run(settleScript, this.#stockKeys(), args, call);
-        return this.#answers(reply, settlements.length);
-      }),
-    );
+    const send = async (settlements: readonly Settlement[]): Promise<Answer[]> => {
+      const args = { ...this.common(), ...settlementArguments(settlements, final) };
+      const call = this.call("settle", undefined, (settlements[0] as Settlement).operationId);
+      const reply = await this.connection.run(settleScript, this.#stockKeys(), args, call);
+      return this.#answers(reply, settlements.length);
+    };
+    return inParts(items, linesOfSettlement, (part) => untilAll(part, notLookedAt, (some) => asOneOrAlone(some, send)));
   }
 }

@@ -97,6 +97,9 @@ export function decodeRecord(call: string, record: string): StoredRecord {
     const [, endMs, reservation = "", holdMs] = words;
     return { ...base, endMs: Number(endMs), holdMs: Number(holdMs), reference: unescapeWord(reservation) };
   }
+  if (operation === "reserve" && !(/^\d+$/u.test(words[1] ?? "") && /^\d+$/u.test(words[2] ?? ""))) {
+    throw new UnexpectedReplyError(call, "a record of this version", record);
+  }
   const at = operation === "reserve" ? 4 : 1;
   const [asked = [], second = [], third = [], fourth = []] = lists(words.slice(at + 2));
   const reference = words[at + 1] === none ? undefined : unescapeWord(words[at + 1] ?? "");

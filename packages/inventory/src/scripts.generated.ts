@@ -7,7 +7,7 @@ export const apply = {
   args: ["layout", "notAfterUs", "keepMs", "rememberMs", "expireMax", "itemCount"],
   rest: "items",
   replies: ["form", "bad-stock", "bad-order", "too-late", "applied"],
-  sha1: "7658d9a299d7a03f1645787f41570fc4e33b77b7" as string,
+  sha1: "fafb7c9ed6f88d579de8922073e207377d538bb3" as string,
   source: `local stock, recordsA, recordsB, due, log = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local layout, notAfterUs, keepMs, rememberMs = ARGV[1], ARGV[2] + 0, ARGV[3] + 0, ARGV[4]
 local expireMax, itemCount = ARGV[5], ARGV[6] + 0
@@ -212,7 +212,7 @@ for index = 1, count do
   local record = fresh[id] or found[index] or older[index]
   if record then
     local ended = string.sub(record, 1, 1) ~= "h"
-    answer = ended and nowMs - string.sub(record, 3, 15) > tonumber(rememberMs) and "f" or "=" .. record
+    answer = ended and nowMs - (tonumber(string.sub(record, 3, 15)) or nowMs) > tonumber(rememberMs) and "f" or "=" .. record
   elseif agedMs > 0 then
 local old = agedMs > tonumber(rememberMs)
 if not old and not only and agedMs > nowMs - sinceMs then
@@ -1961,14 +1961,14 @@ return { "seeded", redis.call("HGET", stock, "#form"), headNow() }
 export const settle = {
   name: "inventory.settle",
   keys: ["stock", "recordsA", "recordsB", "due", "log"],
-  args: ["layout", "notAfterUs", "keepMs", "expireMax", "itemCount"],
+  args: ["layout", "notAfterUs", "keepMs", "expireMax", "linesMax", "itemCount"],
   rest: "items",
   replies: ["form", "bad-stock", "too-late", "settled"],
-  sha1: "2b78a7c0a11cd27aa618da8e2f7ea15c570ebe9c" as string,
+  sha1: "e4fd8b433ff7b15bbe3032e52e1982a485396601" as string,
   source: `local stock, recordsA, recordsB, due, log = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local layout, notAfterUs, keepMs, expireMax = ARGV[1], ARGV[2] + 0, ARGV[3] + 0, ARGV[4]
-local itemCount = ARGV[5] + 0
-local input, first = ARGV, 6
+local linesMax, itemCount = ARGV[5] + 0, ARGV[6] + 0
+local input, first = ARGV, 7
 local time = redis.call("TIME")
 local nowUs = time[1] * 1000000 + time[2]
 local nowText = time[1] .. string.sub("00000" .. time[2], -6)
@@ -2154,16 +2154,24 @@ if nextMs <= nowMs then
   nextMs = following[2] and tonumber(following[2]) or math.huge
   dueLeft = nextMs <= nowMs
 end
-local found, holds = records(input, first, first + count - 1), {}
+local found, holds, lines, last = records(input, first, first + count - 1), {}, 0, count
 for index = 1, count do
   local id = input[first + index - 1]
   local record = fresh[id] or found[index]
+  if record and not holds[id] then
+    local hold = holdOf(record) or nil
+    lines = lines + (hold and #hold.skus or 0)
+    if lines > linesMax and index > 1 then
+      last = index - 1
+      break
+    end
+    holds[id] = hold
+  end
   found[index] = record
-  holds[id] = record and holdOf(record) or nil
 end
 loadHeld(holds)
 local answers = { nil }
-for index = 1, count do
+for index = 1, last do
   local id, request, record, answer = input[first + index - 1], input[first + count + index - 1], found[index], "x"
   local hold = holds[id]
   local what, operation, linesAt = string.match(request, "^(%l) (%S+) ?()")
@@ -2252,6 +2260,9 @@ end
 end
 if bad then
   return { "bad-stock", bad }
+end
+for index = last + 1, count do
+  answers[index] = "l"
 end
 if entries[1] or kept[1] or held[1] or freed[1] or nextMs ~= nextBefore then
   local chunk, min = 4000, math.min

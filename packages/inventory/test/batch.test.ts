@@ -259,6 +259,66 @@ describe("a part to confirm", () => {
   );
 });
 
+describe("ends of large reservations in one tick", () => {
+  const lines = (cart: number): { sku: string; quantity: number }[] =>
+    Array.from({ length: 600 }, (_, index) => line(`sku-${cart}-${index}`, 1));
+  const carts = [0, 1, 2, 3];
+  const none = { onHand: 0, reserved: 0, available: 0 };
+
+  beforeEach(async () => {
+    for (const cart of carts) {
+      await stock.restock({ operationId: `k${cart}`, lines: lines(cart) });
+      await stock.reserve({ reservationId: `cart-${cart}`, lines: lines(cart) });
+    }
+    // So that the script is known to the server.
+    await stock.confirm({ reservationId: "nobody" });
+  });
+
+  it("K6 do not meet in one script, which the server would stand still for, and each ends as if it had come alone", async () => {
+    const ends: Promise<object>[] = [];
+    const scripts = await scriptsOf(async () => {
+      for (const cart of carts) {
+        const reservationId = `cart-${cart}`;
+        ends.push(stock.confirm({ reservationId }), stock.release({ reservationId: "nobody" }));
+        ends.push(stock.release({ reservationId }));
+      }
+      await Promise.all(ends);
+    });
+    expect(scripts).toBe(carts.length);
+    const kinds = ["confirmed", "absent", "already-confirmed"].map((kind) => ({ kind }));
+    expect(await Promise.all(ends)).toMatchObject(carts.flatMap(() => kinds));
+    for (const cart of carts) expect(await stock.level(`sku-${cart}-599`)).toEqual(none);
+  });
+
+  it("V1 of which one meets a spoilt counter, or a part that is too much, are told apart", async () => {
+    await place.server.call("HSET", keys.stock, "r#sku-1-7", "spoilt");
+    const part = [line("sku-2-0", 2)];
+    const ends = carts.map((cart) =>
+      stock
+        .confirm({ reservationId: `cart-${cart}`, lines: cart === 2 ? part : undefined })
+        .catch((error: unknown) => error),
+    );
+    expect(await Promise.all(ends)).toMatchObject([
+      { kind: "confirmed" },
+      { name: "InconsistentStockError", field: "r#sku-1-7" },
+      { name: "ExceedsReservationError", sku: "sku-2-0" },
+      { kind: "confirmed" },
+    ]);
+  });
+});
+
+it("V2 a spoilt record stops whoever asks for its id, and nobody else of the tick", async () => {
+  await stock.decrement({ operationId: "d", lines: [line("mug", 1)] });
+  for (const text of ["spoilt", "hv1763776543123", "hv1763776543123 soon 60000 - - # mug 1"]) {
+    await place.server.call("HSET", keys.recordsA, "d", text);
+    const orders = ["d", `other ${text}`].map((reservationId) =>
+      stock.reserve({ reservationId, lines: [line("mug", 1)] }).catch((error: unknown) => error),
+    );
+    expect(await Promise.all(orders)).toMatchObject([{ name: "UnexpectedReplyError" }, { kind: "reserved" }]);
+    expect((await failure(stock.outcome("d"))).name).toBe("UnexpectedReplyError");
+  }
+});
+
 it("K3 a wrong type under the parcels stops level before it returns a due hold", async () => {
   await heldUntilPast({ reservationId: "past", quantity: 2 });
   await place.server.call("SET", keys.transit, "foreign");

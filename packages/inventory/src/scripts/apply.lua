@@ -54,7 +54,7 @@ for index = 1, count do
   local record = fresh[id] or found[index] or older[index]
   if record then
     local ended = string.sub(record, 1, 1) ~= "h"
-    answer = ended and nowMs - string.sub(record, 3, 15) > tonumber(rememberMs) and "f" or "=" .. record
+    answer = ended and nowMs - (tonumber(string.sub(record, 3, 15)) or nowMs) > tonumber(rememberMs) and "f" or "=" .. record
   elseif agedMs > 0 then
     -- @include old
     answer = old and "f"

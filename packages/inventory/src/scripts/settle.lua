@@ -13,6 +13,7 @@ ARGV
   notAfterUs  bound in server time (K1)
   keepMs      how long a record is kept at least
   expireMax   most holds ended in passing, and about ten times as many of their lines
+  linesMax    most lines of reservations in one script, but those of the first one
   itemCount   number of orders; below 0 when a shortage is no "no" yet: the units of other buckets come first
   items...    ids of the orders; the orders: what (c confirm, k confirm or take again, r release), mark of the operation, and
               for a part sku and quantity to confirm per line
@@ -22,12 +23,13 @@ REPLIES
   {"too-late", now}
   "settled now lapsed"   then per order a line, a letter and the record: c confirmed by this operation, C before, r released by this
                          operation, R before, x expired, a absent, i insufficient, b due holds are still unreturned, s short and not
-                         final, e a part that is not in it, w the id is not a reservation's
+                         final, e a part that is not in it, w the id is not a reservation's; or l alone: not looked at, since there
+                         are too many lines before it
 ]]
 local stock, recordsA, recordsB, due, log = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local layout, notAfterUs, keepMs, expireMax = ARGV[1], ARGV[2] + 0, ARGV[3] + 0, ARGV[4]
-local itemCount = ARGV[5] + 0
-local input, first = ARGV, 6
+local linesMax, itemCount = ARGV[5] + 0, ARGV[6] + 0
+local input, first = ARGV, 7
 -- @include time
 -- @include bound
 local final, count = itemCount > 0, itemCount > 0 and itemCount or -itemCount
@@ -36,17 +38,25 @@ local wanted = { nil, nil }
 -- @include holds
 -- @include expiry
 
-local found, holds = records(input, first, first + count - 1), {}
+local found, holds, lines, last = records(input, first, first + count - 1), {}, 0, count
 for index = 1, count do
   local id = input[first + index - 1]
   local record = fresh[id] or found[index]
+  if record and not holds[id] then
+    local hold = holdOf(record) or nil
+    lines = lines + (hold and #hold.skus or 0)
+    if lines > linesMax and index > 1 then
+      last = index - 1
+      break
+    end
+    holds[id] = hold
+  end
   found[index] = record
-  holds[id] = record and holdOf(record) or nil
 end
 loadHeld(holds)
 
 local answers = { nil }
-for index = 1, count do
+for index = 1, last do
   local id, request, record, answer = input[first + index - 1], input[first + count + index - 1], found[index], "x"
   local hold = holds[id]
   local what, operation, linesAt = string.match(request, "^(%l) (%S+) ?()")
@@ -83,6 +93,9 @@ for index = 1, count do
 end
 if bad then
   return { "bad-stock", bad }
+end
+for index = last + 1, count do
+  answers[index] = "l"
 end
 -- @include write
 return "settled " .. nowText .. (lapsed > 0 and " " .. lapsed or " 0") .. "\n" .. table.concat(answers, "\n")
