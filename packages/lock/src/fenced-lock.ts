@@ -138,7 +138,7 @@ export class FencedLock implements AsyncDisposable {
   /**
    * For operators: ends whatever lease there is, and burns a token. Hand it to the guards (`advanceFence`) so that the holder, which is told
    * at its next renewal, cannot write any more.
-   * @param options an operation id to repeat the call with
+   * @param options an operation id to repeat the call with, within `fenceRetentionMs`
    * @returns the token, higher than every one granted so far
    */
   async forceRelease(name: string, options: { readonly operationId?: string | undefined } = {}): Promise<number> {

@@ -9,8 +9,10 @@ export interface LockKeys {
   readonly lease: string;
   /** ZSET: waiters in order. The channels on which hand-offs are told are named after it. */
   readonly queue: string;
-  /** ZSET: waiters by their last request, and owners that gave up. */
+  /** ZSET: until when each waiter counts as alive, and owners that gave up. */
   readonly seen: string;
+  /** STRING: what a forced release of this id was answered. */
+  readonly forced: (operationId: string) => string;
   /** Whether somebody else was met here last, as far as this instance knows: then the queue is asked first. */
   crowded: boolean;
 }
@@ -27,6 +29,7 @@ export function lockKeys(prefix: string, name: string): LockKeys {
     lease: keys.key("lease"),
     queue: keys.key("queue"),
     seen: keys.key("seen"),
+    forced: (operationId) => keys.key(`forced:${operationId}`),
     crowded: false,
   };
 }

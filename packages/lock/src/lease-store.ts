@@ -94,7 +94,7 @@ export class LeaseStore {
   forceRelease(keys: LockKeys, operationId: string): Promise<number> {
     return this.connection.run(
       forceReleaseScript,
-      { lease: keys.lease, queue: keys.queue, seen: keys.seen },
+      { lease: keys.lease, queue: keys.queue, seen: keys.seen, forced: keys.forced(operationId) },
       { operationId, retentionMs: this.#options.fenceRetentionMs, rules: this.#rules },
       this.#call("force-release", keys, operationId, true),
     );

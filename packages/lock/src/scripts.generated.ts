@@ -156,7 +156,7 @@ export const advanceFence = {
   args: ["notAfterUs", "token", "guardRetentionMs"],
   rest: null,
   replies: ["done", "stale", "too-old", "newer-format", "too-late"],
-  sha1: "4e137053e68911c40498e2af9e4e37cd6f173974" as string,
+  sha1: "44cba26f1b5cbf2f53855cb9e3b5e9e4ca902cb8" as string,
   source: `local fence = KEYS[1]
 local notAfterUs, token, guardRetentionMs = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
 local time = redis.call("TIME")
@@ -182,7 +182,11 @@ local function stale()
 end
 local function advance()
   local keepUs = token > nowText and token or nowText
-  redis.call("SET", fence, "1" .. token, "PXAT", string.format("%.0f", math.ceil(keepUs / 1000) + guardRetentionMs))
+  local endMs = math.ceil(keepUs / 1000) + guardRetentionMs
+  if fenced then
+    endMs = math.max(endMs, math.floor(nowUs / 1000) + redis.call("PTTL", fence))
+  end
+  redis.call("SET", fence, "1" .. token, "PXAT", string.format("%.0f", endMs))
 end
 local refusal = stale()
 if refusal then
@@ -193,14 +197,14 @@ return { "done" }
 ` as string,
 } as const;
 
-/** Runs a user's script, unless a higher token has been there. The user's text stands in front of this one as the function `userScript(KEYS, ARGV)`, with its inputs as `userKeys` and `userArgs` (guard/fenced-script.ts). */
+/** Runs a user's script, unless a higher token has been there. The user's text stands in front of this one as the function `userScript(KEYS, ARGV)`, with its inputs as `userKeys` and `userArgs` (guard/fenced-script.ts). An error that it returns is the reply, also to a repeat. */
 export const fencedCall = {
   name: "lock.fenced-call",
   keys: ["fence", "first"],
   args: ["notAfterUs", "token", "guardRetentionMs", "repeatWithinMs"],
   rest: null,
   replies: ["done", "stale", "too-old", "newer-format", "too-late"],
-  sha1: "5ac198eecc0b94447ff7cec0f57181a0e2b7b37a" as string,
+  sha1: "dea73d5b43977030dbde371f70d739f6cd9a026d" as string,
   source: `local fence, first = KEYS[1], KEYS[2]
 local notAfterUs, token, guardRetentionMs, repeatWithinMs = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local time = redis.call("TIME")
@@ -226,7 +230,11 @@ local function stale()
 end
 local function advance()
   local keepUs = token > nowText and token or nowText
-  redis.call("SET", fence, "1" .. token, "PXAT", string.format("%.0f", math.ceil(keepUs / 1000) + guardRetentionMs))
+  local endMs = math.ceil(keepUs / 1000) + guardRetentionMs
+  if fenced then
+    endMs = math.max(endMs, math.floor(nowUs / 1000) + redis.call("PTTL", fence))
+  end
+  redis.call("SET", fence, "1" .. token, "PXAT", string.format("%.0f", endMs))
 end
 local answered = redis.call("GET", first)
 if answered then
@@ -237,7 +245,9 @@ if refusal then
   return refusal
 end
 advance()
-local reply = { "done", { userScript(userKeys, userArgs) } }
+local result = userScript(userKeys, userArgs)
+local isError = type(result) == "table" and result.err ~= nil
+local reply = isError and { err = result.err } or { "done", { result } }
 redis.call("SET", first, cmsgpack.pack(reply), "PX", repeatWithinMs)
 return reply
 ` as string,
@@ -250,7 +260,7 @@ export const fencedSet = {
   args: ["notAfterUs", "token", "guardRetentionMs", "repeatWithinMs", "value", "ttlMs"],
   rest: null,
   replies: ["done", "stale", "too-old", "newer-format", "too-late"],
-  sha1: "9e5dd7e6b27c3ad1804e6df428d6a93086c9f5ab" as string,
+  sha1: "9fee290d1c2ae8c9f7bc6553bde27ac71f4b7894" as string,
   source: `local key, fence, first = KEYS[1], KEYS[2], KEYS[3]
 local notAfterUs, token, guardRetentionMs = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
 local repeatWithinMs, value, ttlMs = tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6])
@@ -277,7 +287,11 @@ local function stale()
 end
 local function advance()
   local keepUs = token > nowText and token or nowText
-  redis.call("SET", fence, "1" .. token, "PXAT", string.format("%.0f", math.ceil(keepUs / 1000) + guardRetentionMs))
+  local endMs = math.ceil(keepUs / 1000) + guardRetentionMs
+  if fenced then
+    endMs = math.max(endMs, math.floor(nowUs / 1000) + redis.call("PTTL", fence))
+  end
+  redis.call("SET", fence, "1" .. token, "PXAT", string.format("%.0f", endMs))
 end
 if redis.call("EXISTS", first) == 1 then
   return { "done" }
@@ -297,15 +311,15 @@ return { "done" }
 ` as string,
 } as const;
 
-/** Ends whatever lease there is and burns a token, which is higher than every one granted (K5). The first live waiter is told to look; it is granted nothing here, since the record remembers the operation for a repeat. */
+/** Ends whatever lease there is and burns a token, which is higher than every one granted (K5). The first live waiter is told to look. A repeat of the same operation gets the same token, and ends nobody's lease, whoever has been granted one since (K1). */
 export const forceRelease = {
   name: "lock.force-release",
-  keys: ["lease", "queue", "seen"],
+  keys: ["lease", "queue", "seen", "forced"],
   args: ["notAfterUs", "operationId", "retentionMs", "rules"],
   rest: null,
   replies: ["burned", "newer-format", "too-late"],
-  sha1: "8a0efa99c0934363a2872d3a31ebc0f42d2f3b72" as string,
-  source: `local lease, queue, seen = KEYS[1], KEYS[2], KEYS[3]
+  sha1: "030754291a5d98d2900708f38eb0f6d8e97351cb" as string,
+  source: `local lease, queue, seen, forced = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local notAfterUs, operationId, retentionMs, rules = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local time = redis.call("TIME")
 local nowUs = time[1] * 1000000 + time[2]
@@ -344,8 +358,9 @@ end
 if newerFormat then
   return { "newer-format", newerFormat }
 end
-if holder == operationId and since == none then
-  return { "burned", token }
+local burnedBefore = redis.call("GET", forced) or (holder == operationId and since == none and token)
+if burnedBefore then
+  return { "burned", burnedBefore }
 end
 local unpack = table.unpack or unpack
 local sweepMax, publishCommand = tonumber(string.sub(rules, 1, 8)), string.sub(rules, 9)
@@ -400,6 +415,7 @@ end
 local head = liveHead()
 local burned = nextToken(token)
 write(burned, none, terms, flag, operationId)
+redis.pcall("SET", forced, burned, "PX", retentionMs)
 if head then
   redis.pcall(publishCommand, channelOf(head), "*")
 end

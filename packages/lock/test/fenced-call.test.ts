@@ -72,6 +72,36 @@ describe("defineFencedScript", () => {
     expect(error).toMatchObject({ effect: "possible" });
   });
 
+  it.each([
+    [
+      "makes",
+      'redis.call("INCR", KEYS[1])\nreturn redis.error_reply("INSUFFICIENT there is no money")',
+      "INSUFFICIENT",
+    ],
+    ["got", 'redis.call("INCR", KEYS[1])\nreturn redis.pcall("INCRBY", KEYS[1], "x")', "ERR"],
+  ])(
+    "K1 rejects with an error that the script %s and returns, as Redis does, also for a repeat",
+    async (_, source, reason) => {
+      const script = defineFencedScript({ name: "pay", keys: ["key"], source });
+      const fenced = { resource: "lock:a", token: await real.nowUs() };
+      for (let time = 0; time < 2; time += 1) {
+        const answer = script(real.redis, fenced, { key: "user:k" }, {}, { operationId: "pay-7" });
+        await expect(answer).rejects.toMatchObject({ name: "RedisRefusedError", reason, effect: "possible" });
+      }
+      expect(await real.redis.get("user:k")).toBe("1");
+    },
+  );
+
+  it("K1 an operation id names one run for each script and its keys", async () => {
+    const fenced = { resource: "lock:a", token: await real.nowUs() };
+    const once = { operationId: "pay-7" };
+    const source = 'return redis.call("INCR", KEYS[1])';
+    const [pay, book] = ["pay", "book"].map((name) => defineFencedScript({ name, keys: ["key"], source }));
+    for (const script of [pay, book])
+      for (const key of ["{user}:1", "{user}:2"]) await script?.(real.redis, fenced, { key }, {}, once);
+    expect(await real.redis.mget("{user}:1", "{user}:2")).toEqual(["2", "2"]);
+  });
+
   it("refuses keys in several slots, a missing key, a missing argument, and a definition without keys", async () => {
     const fenced = { resource: "lock:a", token: await real.nowUs() };
     const args = { amount: 1, note: "" };

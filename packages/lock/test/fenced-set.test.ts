@@ -58,6 +58,17 @@ describe("the script", () => {
     expect(await real.redis.exists(keys.key)).toBe(0);
   });
 
+  it("K5 remembers for as long as the longest memory that has let something through, whoever comes later with a shorter one", async () => {
+    const nowUs = await real.nowUs();
+    await set(nowUs - 5_000_000, "long", { guardRetentionMs: 86_400_000 });
+    const endMs = await real.redis.pexpiretime(keys.fence);
+    await real.redis.del(keys.first);
+    await set(nowUs, "short", { guardRetentionMs: 1_000 });
+    expect(await real.redis.pexpiretime(keys.fence)).toBeGreaterThanOrEqual(endMs);
+    await real.redis.del(keys.first);
+    expect(await set(nowUs - 5_000_000, "stale", { guardRetentionMs: 86_400_000 })).toEqual(["stale", String(nowUs)]);
+  });
+
   it("K5 remembers a token ahead of the clock until its time as such is past", async () => {
     await set((await real.nowUs()) + 3_600_000_000, "ahead");
     expect(await real.redis.pttl(keys.fence)).toBeGreaterThan(3_600_000 + 59_000);
@@ -105,6 +116,25 @@ describe("fencedSet", () => {
       StaleTokenError,
     );
     await fencedSet(real.redis, "{user}:b", "x", { resource: "lock:b", token });
+  });
+
+  it("K1 an operation id names one write for each key and resource", async () => {
+    const fenced = { resource: "lock:a", token: await real.nowUs() };
+    const once = { operationId: "pay-7" };
+    await fencedSet(real.redis, "{user:7}:head", "h", fenced, once);
+    await fencedSet(real.redis, "{user:7}:lines", "l", fenced, once);
+    expect(await real.redis.mget("{user:7}:head", "{user:7}:lines")).toEqual(["h", "l"]);
+    await fencedSet(real.redis, "{user:7}:head", "other", { ...fenced, resource: "lock:b" }, once);
+    await fencedSet(real.redis, "{user:7}:lines", "again", fenced, once);
+    expect(await real.redis.mget("{user:7}:head", "{user:7}:lines")).toEqual(["other", "l"]);
+  });
+
+  it("K1 remembers its first answer for as long as its request may arrive, however short a repeat is meant to be", async () => {
+    const fenced = { resource: "lock:a", token: await real.nowUs() };
+    const options = { operationId: "pay-7", commandTimeoutMs: 120_000, repeatWithinMs: 1_000 };
+    await fencedSet(real.redis, "user:v", "one", fenced, options);
+    const [first = "none"] = await real.redis.keys("holdfast:{user:v}:guard:first:pay-7:*");
+    expect(await real.redis.pttl(first)).toBeGreaterThan(110_000);
   });
 
   it("a hold that can last longer than the guard remembers is a mistake, found at the first write", async () => {

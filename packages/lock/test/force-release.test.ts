@@ -1,7 +1,9 @@
 /** force-release.lua on a real server. */
+import { FaultProxy, pollUntil } from "@holdfast/testkit";
 import { expect, it } from "vitest";
+import { forceRelease } from "../src/scripts.generated.ts";
 import { hintsOf, leaseOf, tokenOf } from "./lease-fixture.ts";
-import { useRealServer } from "./real-server.ts";
+import { eventLog, useRealServer } from "./real-server.ts";
 
 const real = useRealServer();
 
@@ -22,6 +24,53 @@ it("K1 gives a repeat the same token and burns no second one", async () => {
   const first = await lease.forceRelease("operator-1");
   expect(await lease.forceRelease("operator-1")).toEqual(first);
   expect(Number((await lease.forceRelease("operator-2"))[1])).toBeGreaterThan(Number(first[1]));
+});
+
+it("K1 L5 gives a repeat the same token after the next grant, which it leaves alone, and remembers each operation", async () => {
+  const lease = leaseOf(real.redis);
+  await lease.acquire("ann");
+  const first = await lease.forceRelease("operator-1");
+  await lease.acquire("bob");
+  const second = await lease.forceRelease("operator-2");
+  await lease.acquire("eve");
+  expect(await lease.forceRelease("operator-1")).toEqual(first);
+  expect(await lease.forceRelease("operator-2")).toEqual(second);
+  expect(await lease.record()).toMatchObject({ owner: "eve", lengthMs: 30_000 });
+  expect((await lease.record())?.sinceUs).toBeGreaterThan(0);
+});
+
+it("K1 L5 that ioredis sends twice, since its answer was lost, leaves the waiter alone that has the lock by then", async () => {
+  const proxy = await FaultProxy.start(real.server.address);
+  const redis = real.client({}, proxy.url);
+  const operator = real.lock({ redis });
+  await operator.forceRelease("warm-up");
+  await real.lock({ ttlMs: 60_000 }).acquire("a");
+  const { events, onEvent } = eventLog();
+  const waiting = real.lock({ ttlMs: 60_000, onEvent }).acquire("a");
+  await pollUntil("it waits", async () => (await leaseOf(real.redis).waiters()).length === 1);
+  const answer = proxy.hold("reply", new RegExp(forceRelease.sha1, "u"));
+  const releasing = operator.forceRelease("a");
+  await answer.hit;
+  const hold = await waiting;
+  redis.disconnect(true);
+  expect(await releasing).toBeLessThan(hold.token);
+  await hold.renew();
+  expect(events.map(({ type }) => type)).toEqual(["acquired"]);
+  await operator.close();
+  await proxy.close();
+});
+
+it("K1 K3 burns a token when memory is out, too, and gives a repeat the same one until the next grant", async () => {
+  const lease = leaseOf(real.redis);
+  await lease.acquire("ann");
+  await real.redis.config("SET", "maxmemory", "1");
+  try {
+    const first = await lease.forceRelease("operator-1");
+    expect(await lease.forceRelease("operator-1")).toEqual(first);
+    expect(await lease.record()).toMatchObject({ sinceUs: 0, token: Number(first[1]) });
+  } finally {
+    await real.redis.config("SET", "maxmemory", "0");
+  }
 });
 
 it("L6 tells the first live waiter to look, at its own place, and it gets the lease", async () => {

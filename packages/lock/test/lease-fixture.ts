@@ -44,10 +44,13 @@ function askInputs(owner: string, inputs: AskInputs): RawInputs {
 export class RawLease {
   readonly keys: Readonly<Record<"resource" | "lease" | "queue" | "seen", string>>;
   readonly #redis: Redis;
+  readonly #name: string;
 
   constructor(redis: Redis, name: string) {
     this.#redis = redis;
-    this.keys = { ...lockKeys("holdfast", name) };
+    this.#name = name;
+    const { resource, lease, queue, seen } = lockKeys("holdfast", name);
+    this.keys = { resource, lease, queue, seen };
   }
 
   async acquire(owner: string, inputs: AskInputs = {}): Promise<string> {
@@ -67,10 +70,8 @@ export class RawLease {
   }
 
   async forceRelease(operationId: string, more: RawInputs = {}): Promise<[string, string]> {
-    return (await runRaw(this.#redis, forceRelease, this.keys, { ...shared, operationId, ...more })) as [
-      string,
-      string,
-    ];
+    const keys = { ...this.keys, forced: lockKeys("holdfast", this.#name).forced(operationId) };
+    return (await runRaw(this.#redis, forceRelease, keys, { ...shared, operationId, ...more })) as [string, string];
   }
 
   async record(): Promise<LeaseRecord | null> {

@@ -1,7 +1,7 @@
 /** release.lua on a real server. */
 import { pollUntil } from "@holdfast/testkit";
 import { expect, it } from "vitest";
-import { hintChannel } from "../src/keys.ts";
+import { hintChannel, lockKeys } from "../src/keys.ts";
 import { hintsOf, leaseOf, tokenOf } from "./lease-fixture.ts";
 import type { RawLease } from "./lease-fixture.ts";
 import { useRealServer } from "./real-server.ts";
@@ -89,7 +89,7 @@ it.each([
   await lease.release("ann");
   await lease.release(owner);
   expect(await heard.next()).toMatchObject({ place, text: expect.stringContaining(`${owner} `) as string });
-  expect(hintChannel({ ...lease.keys, crowded: true }, owner)).toBe(`${lease.keys.queue}:${place}`);
+  expect(hintChannel(lockKeys("holdfast", "a"), owner)).toBe(`${lease.keys.queue}:${place}`);
   expect(await heard.next()).toMatchObject({ place: "", text: expect.stringMatching("^last ") as string });
 });
 

@@ -77,7 +77,8 @@ function renamed<Value>(
  * const add = defineFencedScript({ name: "ledger.add", keys: ["ledger"], args: ["amount"], source: 'return redis.call("INCRBY", KEYS[1], ARGV[1])' });
  * const balance = await add(redis, hold, { ledger: "{ledger:7}" }, { amount: 5 });
  * ```
- * @returns a function that resolves to what the script returns, and throws StaleTokenError when it did not run
+ * @returns a function that resolves to what the script returns, and throws StaleTokenError when it did not run, RedisRefusedError when the
+ *   script raised or returned an error: it may have written before
  * @throws TypeError, RangeError
  */
 export function defineFencedScript<const Key extends string, const Arg extends string = never>(
@@ -107,7 +108,7 @@ export function defineFencedScript<const Key extends string, const Arg extends s
       name,
       fenced,
       script,
-      { ...userKeys, fence: own.fence, first: own.first(resolved.operationId) },
+      { ...userKeys, fence: own.fence, first: own.first(resolved.operationId, `script ${name}`, [first, ...others]) },
       {
         ...renamed<string | number | Buffer>(argNames, args, "args"),
         token: tokenText(fenced.token),

@@ -52,7 +52,7 @@ export async function fencedSet(
     "set",
     fenced,
     setScript,
-    { key, fence, first: keys.first(resolved.operationId) },
+    { key, fence, first: keys.first(resolved.operationId, "set", [key]) },
     args,
     resolved,
   );

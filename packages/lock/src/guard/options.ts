@@ -14,7 +14,10 @@ export interface GuardOptions extends Omit<CommonOptions<never>, "onEvent"> {
    * `commandTimeoutMs`. A later repeat is a new operation. Default 60,000.
    */
   readonly repeatWithinMs?: number | undefined;
-  /** Repeats a call whose outcome was unknown: the first answer, and nothing is written twice. Default a new id. */
+  /**
+   * Repeats a call whose outcome was unknown: the first answer, and nothing is written twice. It names one operation for each script, its
+   * keys and the resource. Default a new id.
+   */
   readonly operationId?: string | undefined;
 }
 

@@ -1,6 +1,7 @@
 --[[
 fenced-call: runs a user's script, unless a higher token has been there. The user's text stands in front of this one as the function
-`userScript(KEYS, ARGV)`, with its inputs as `userKeys` and `userArgs` (guard/fenced-script.ts).
+`userScript(KEYS, ARGV)`, with its inputs as `userKeys` and `userArgs` (guard/fenced-script.ts). An error that it returns is the reply, also to
+a repeat.
 
 KEYS
   fence  STRING  the highest token of the resource
@@ -32,6 +33,9 @@ if refusal then
   return refusal
 end
 advance()
-local reply = { "done", { userScript(userKeys, userArgs) } }
+local result = userScript(userKeys, userArgs)
+local isError = type(result) == "table" and result.err ~= nil
+-- An error inside a list would reach the caller as a value.
+local reply = isError and { err = result.err } or { "done", { result } }
 redis.call("SET", first, cmsgpack.pack(reply), "PX", repeatWithinMs)
 return reply

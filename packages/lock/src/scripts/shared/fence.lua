@@ -2,7 +2,8 @@
 fence: says whether a token is stale at this resource, and remembers the highest one.
 
 The fence is a text: format "1", then the token. It lives until the token as a time is `guardRetentionMs` old; from then on any token
-that it would refuse is refused for its age, so that a guard which forgot accepts no zombie.
+that it would refuse is refused for its age, so that a guard which forgot accepts no zombie. Its end never moves back: a guard with a longer
+memory that has let something through relies on it.
 
 Needs
   fence, nowUs, nowText
@@ -31,5 +32,9 @@ end
 
 local function advance()
   local keepUs = token > nowText and token or nowText
-  redis.call("SET", fence, "1" .. token, "PXAT", string.format("%.0f", math.ceil(keepUs / 1000) + guardRetentionMs))
+  local endMs = math.ceil(keepUs / 1000) + guardRetentionMs
+  if fenced then
+    endMs = math.max(endMs, math.floor(nowUs / 1000) + redis.call("PTTL", fence))
+  end
+  redis.call("SET", fence, "1" .. token, "PXAT", string.format("%.0f", endMs))
 end
