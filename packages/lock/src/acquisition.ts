@@ -1,9 +1,8 @@
 /**
  * One acquire from its first request to the grant or to giving up: the queue, the poll, the hand-off, the deadline, the signal.
  *
- * A waiter asks again every half `waiterLapseMs`, which also tells Redis that it lives. A hand-off grants to it for as long as it counts as
- * alive: `waiterLapseMs` from the execution of its last request. So the lease counts from when the last one that was answered was sent,
- * without another round trip. Whoever gives up leaves the queue and gives back what a request under way may still get (L3).
+ * A waiter asks again every half `waiterLapseMs`, which also tells Redis that it lives. A hand-off grants to it for `waiterLapseMs` from its
+ * last request, so the lease counts without another round trip. Whoever gives up gives back what a request under way may still get (L3).
  */
 import {
   cameLate,
@@ -283,7 +282,7 @@ export class Acquisition implements Waiter {
     if (this.#settled) return;
     const mayArrive = this.#mayArrive;
     const asked = this.#underWay > 0 || this.#queuedSince !== undefined || this.#lateAnswers > 0;
-    const mayHold = asked || (mayArrive && this.#answers > 0);
+    const mayHold = asked || (mayArrive && (this.#answers > 0 || this.#settings.first?.reply !== undefined));
     const waitedMs = elapsedMs(this.#settings.clock, this.#startedAt);
     this.#settle();
     this.#settings.onGivenUp({ reason, error, waitedMs, mayHold, mayArrive });

@@ -151,6 +151,27 @@ describe("a lost reply to acquire", () => {
     expect((await leaseOf(real.redis).record())?.token).toBe(0);
   });
 
+  it("L3 a request that was sent twice is granted nothing after a failure, when only its second copy had been answered, and not with a grant", async () => {
+    const { proxy, redis } = await proxied();
+    const lock = real.lock({ redis, commandTimeoutMs: 20_000 });
+    await warmUp(redis);
+    const held = proxy.hold("request", /lock:a/);
+    const acquiring = lock.tryAcquire("a").catch((caught: unknown) => caught);
+    await held.hit;
+    // The copy is told to look at the queue, and that is refused: its caller has failed. The first is still on its way.
+    await real.redis.replicaof("127.0.0.1", "1");
+    try {
+      redis.disconnect(true);
+      expect(await acquiring).toMatchObject({ reason: "READONLY" });
+    } finally {
+      await real.redis.replicaof("NO", "ONE");
+    }
+    await pollUntil("the owner is sealed", async () => (await real.redis.exists(leaseOf(real.redis).keys.seen)) === 1);
+    held.release();
+    await sleepMs(50);
+    expect(await real.lock().inspect("a")).toBeNull();
+  });
+
   it("tryAcquire ends in OutcomeUnknownError, and the lock is free again before its ttl", async () => {
     const { proxy, redis } = await proxied();
     // Long enough that the request is in time, however long the server stands still before it.
@@ -239,20 +260,24 @@ describe("a server that does not work", () => {
     const server = await RedisServer.start();
     const redis = new Redis(server.url);
     redis.on("error", () => undefined);
+    const { events, onEvent } = eventLog();
     const lock = new FencedLock(redis, { commandTimeoutMs: 200 });
+    const trying = new FencedLock(redis, { commandTimeoutMs: 200, onEvent });
     try {
       await redis.ping();
       await server.kill();
+      await expect(trying.tryAcquire("a")).rejects.toBeInstanceOf(RedisUnavailableError);
       await expect(lock.acquire("a", { waitMs: 300 })).rejects.toMatchObject({
         name: "RedisUnavailableError",
         effect: "none",
       });
-      await expect(lock.tryAcquire("a")).rejects.toBeInstanceOf(RedisUnavailableError);
+      // What was never sent is not given back.
+      expect(events.map(({ type }) => type)).toEqual(["not-acquired"]);
       const acquiring = lock.acquire("a", { waitMs: 50_000 });
       await server.restart();
       await (await acquiring).release();
     } finally {
-      await lock.close();
+      await Promise.all([lock.close(), trying.close()]);
       redis.disconnect();
       await server.stop();
     }

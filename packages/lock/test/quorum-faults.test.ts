@@ -8,6 +8,7 @@ import { ClockSkewError, QuorumUnreachableError } from "../src/redlock/index.ts"
 import type { QuorumLock } from "../src/redlock/index.ts";
 import { quorumConfirm, quorumPropose, quorumRelease } from "../src/scripts.generated.ts";
 import { quorumKeys } from "../src/redlock/quorum-keys.ts";
+import { eventLog } from "./real-server.ts";
 import { useQuorum } from "./quorum-fixture.ts";
 
 const quorum = useQuorum();
@@ -246,6 +247,42 @@ describe("faults", () => {
       const left = await Promise.all(quorum.direct.map((client) => client.exists("a")));
       return left.every((count) => count === 0);
     });
+  });
+
+  it("never returns a hold that has expired: an attempt whose last answers come after its lease is refused", async () => {
+    await quorum.lock().withLock("warm-up", () => undefined);
+    const lock = quorum.lock({ ttlMs: 300 });
+    // Two nodes agree on a token, the second time they are asked; the third, which might know a higher one, is slower still.
+    for (const [place, proxy] of quorum.proxies.entries())
+      proxy.latency({ upMs: place === 2 ? 2_000 : 90, downMs: 90 });
+    for (let round = 0; round < 3; round += 1) expect((await lock.attempt(`a${round}`)).kind).toBe("refused");
+  });
+
+  it("L3 a release that no majority answers is told, goes on in the background, and can be asked for again", async () => {
+    const { events, onEvent } = eventLog();
+    const lock = quorum.lock({ ttlMs: 600_000, nodeTimeoutMs: 250, onEvent });
+    const hold = await pollUntil("a majority is in time", () => lock.acquire("a").catch(() => undefined));
+    for (const proxy of quorum.proxies) proxy.blackhole("up");
+    await expect(hold.release()).rejects.toBeInstanceOf(QuorumUnreachableError);
+    expect(events.filter(({ type }) => type === "release-failed")).toHaveLength(1);
+    for (const proxy of quorum.proxies) await proxy.heal({ held: "drop" });
+    await pollUntil("all nodes are free", async () => {
+      const left = await Promise.all(quorum.direct.map((client) => client.exists("a")));
+      return left.every((count) => count === 0);
+    });
+    expect(await pollUntil("a majority answers", () => hold.release().catch(() => undefined))).toEqual({
+      kind: "released",
+    });
+  });
+
+  it("closed while a release goes on in the background it ends, and leaves the rest to the ttl", async () => {
+    const lock = quorum.lock({ ttlMs: 600_000, nodeTimeoutMs: 250 });
+    const hold = await pollUntil("a majority is in time", () => lock.acquire("a").catch(() => undefined));
+    for (const proxy of quorum.proxies) proxy.blackhole("up");
+    await expect(hold.release()).rejects.toBeInstanceOf(QuorumUnreachableError);
+    using watch = Stopwatch.start();
+    await lock.close();
+    expect(watch.ranMs).toBeLessThan(5_000);
   });
 
   it("aborts, closes and honours the ambient deadline", async () => {

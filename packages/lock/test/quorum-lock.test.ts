@@ -34,6 +34,7 @@ describe("construction", () => {
     ["a", { ttlMs: 49 }, /ttlMs must be/],
     ["a", { ttlMs: null }, /ttlMs must be/],
     ["a", { signal: {} }, /signal must be an AbortSignal/],
+    ["a", { operationId: "op" }, /operationId must not be given to a QuorumLock/],
     ["a", [], /options must be an object/],
   ])("every call refuses %j with %j before it asks anybody", async (name, options, message) => {
     const nodes = Array.from({ length: 3 }, () => new Redis({ lazyConnect: true }));

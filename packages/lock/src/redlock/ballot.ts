@@ -41,6 +41,7 @@ export class Ballot {
   readonly #answers: ("yes" | "no" | "unknown")[];
   #value = "";
   #lock: RedlockLock | undefined;
+  #releasing: Promise<MajorityAnswer> | undefined;
 
   constructor(nodes: readonly QuorumNode[], keys: QuorumKeys) {
     this.#nodes = nodes;
@@ -105,13 +106,16 @@ export class Ballot {
     });
   }
 
-  /** Frees all nodes. */
+  /** Frees all nodes. Who asks while it is asked hears the same answer. */
   async release(): Promise<MajorityAnswer> {
     const lock = this.#lock;
     if (lock === undefined) return "no";
-    return this.#ask(async () => {
+    this.#releasing ??= this.#ask(async () => {
       await this.#redlock.release(lock, once);
+    }).finally(() => {
+      this.#releasing = undefined;
     });
+    return this.#releasing;
   }
 
   async #ask(call: () => Promise<void>): Promise<MajorityAnswer> {

@@ -10,6 +10,6 @@
  */
 export { ClockSkewError, QuorumRefusedError, QuorumUnreachableError, type NodeVote } from "./errors.ts";
 export type { RedlockLike } from "./nodes.ts";
-export type { QuorumLockOptions } from "./options.ts";
+export type { QuorumAcquireOptions, QuorumLockOptions, QuorumTryAcquireOptions } from "./options.ts";
 export { QuorumLock, type QuorumAttempt } from "./quorum-lock.ts";
 export type { QuorumState } from "./quorum-state.ts";

@@ -2,6 +2,8 @@
 import { integer, integerOr, leaseRangeMs, resolveCommonOptions } from "@holdfast/core";
 import type { CommonOptions, ResolvedCommonOptions } from "@holdfast/core";
 import type { LockEvent } from "../events.ts";
+import { resolveAcquireOptions } from "../options.ts";
+import type { AcquireOptions, ResolvedAcquireOptions } from "../options.ts";
 
 /** Options of a QuorumLock. */
 export interface QuorumLockOptions extends Omit<CommonOptions<LockEvent>, "durability" | "commandTimeoutMs"> {
@@ -20,6 +22,12 @@ export interface QuorumLockOptions extends Omit<CommonOptions<LockEvent>, "durab
   /** How long each node remembers the last token in milliseconds, 60,000 to 31,622,400,000. Default 600,000. */
   readonly fenceRetentionMs?: number | undefined;
 }
+
+/** Options of one acquire. It has no `operationId`: what was granted before is not told again (decision 077). */
+export type QuorumAcquireOptions = Omit<AcquireOptions, "operationId">;
+
+/** Options of one acquire that does not wait. */
+export type QuorumTryAcquireOptions = Omit<QuorumAcquireOptions, "waitMs">;
 
 /** Options, complete. */
 export interface ResolvedQuorumOptions extends ResolvedCommonOptions<LockEvent> {
@@ -53,4 +61,22 @@ export function resolveQuorumOptions(options: QuorumLockOptions): ResolvedQuorum
       max: 366 * dayMs,
     }),
   };
+}
+
+/**
+ * @param waits false for an acquire that does not wait
+ * @throws TypeError, RangeError naming the field, the allowed range and the value got
+ */
+export function resolveQuorumAcquireOptions(
+  defaults: Pick<ResolvedQuorumOptions, "ttlMs" | "renewEveryMs">,
+  options: QuorumAcquireOptions,
+  waits: boolean,
+): ResolvedAcquireOptions {
+  const request = resolveAcquireOptions(defaults, options, waits);
+  if (request.operationId !== undefined) {
+    throw new TypeError(
+      `operationId must not be given to a QuorumLock, got ${JSON.stringify(request.operationId)}: it cannot tell the grant again`,
+    );
+  }
+  return request;
 }

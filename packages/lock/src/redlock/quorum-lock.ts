@@ -21,18 +21,23 @@ import { LockLostError, LockTimeoutError } from "../errors.ts";
 import { lockChannel } from "../events.ts";
 import type { LockEvent } from "../events.ts";
 import { Hold } from "../hold.ts";
-import { resolveAcquireOptions } from "../options.ts";
-import type { AcquireOptions, ResolvedAcquireOptions, TryAcquireOptions } from "../options.ts";
+import type { ResolvedAcquireOptions } from "../options.ts";
 import { runHeld } from "../run-held.ts";
 import { Ballot } from "./ballot.ts";
 import { ClockSkewError, QuorumRefusedError, QuorumUnreachableError } from "./errors.ts";
 import type { NodeVote } from "./errors.ts";
 import { clientsOf } from "./nodes.ts";
 import type { RedlockLike } from "./nodes.ts";
-import { resolveQuorumOptions } from "./options.ts";
-import type { QuorumLockOptions, ResolvedQuorumOptions } from "./options.ts";
+import { resolveQuorumAcquireOptions, resolveQuorumOptions } from "./options.ts";
+import type {
+  QuorumAcquireOptions,
+  QuorumLockOptions,
+  QuorumTryAcquireOptions,
+  ResolvedQuorumOptions,
+} from "./options.ts";
 import { quorumKeys } from "./quorum-keys.ts";
 import { QuorumNode } from "./quorum-node.ts";
+import { QuorumReturns } from "./quorum-returns.ts";
 import type { QuorumHeld } from "./quorum-held.ts";
 import { askState } from "./quorum-state.ts";
 import type { QuorumState } from "./quorum-state.ts";
@@ -51,6 +56,7 @@ export class QuorumLock implements AsyncDisposable {
   readonly #nodes: readonly QuorumNode[];
   readonly #events: EventSink<LockEvent>;
   readonly #keeper: LeaseKeeper<QuorumHeld>;
+  readonly #returns: QuorumReturns;
   readonly #closing = new AbortController();
   readonly #underWay = new Set<Promise<unknown>>();
   #closed: Promise<void> | undefined;
@@ -65,6 +71,12 @@ export class QuorumLock implements AsyncDisposable {
     const list = clientsOf(clients, Redlock);
     this.#nodes = list.map((client, place) => new QuorumNode(client, place, clock, nodeTimeoutMs, fenceRetentionMs));
     this.#events = new EventSink(lockChannel, onEvent);
+    this.#returns = new QuorumReturns({
+      clock,
+      events: this.#events,
+      closing: this.#closing.signal,
+      track: (work) => this.#track(work),
+    });
     this.#keeper = new LeaseKeeper<QuorumHeld>({
       clock,
       batchMax: 256,
@@ -82,14 +94,14 @@ export class QuorumLock implements AsyncDisposable {
   withLock<Value>(name: string, fn: (hold: Hold) => Value | Promise<Value>): Promise<Value>;
   withLock<Value>(
     name: string,
-    options: AcquireOptions | undefined,
+    options: QuorumAcquireOptions | undefined,
     fn: (hold: Hold) => Value | Promise<Value>,
   ): Promise<Value>;
   async withLock<Value>(
     name: string,
     ...rest:
       | [(hold: Hold) => Value | Promise<Value>]
-      | [AcquireOptions | undefined, (hold: Hold) => Value | Promise<Value>]
+      | [QuorumAcquireOptions | undefined, (hold: Hold) => Value | Promise<Value>]
   ): Promise<Value> {
     const fn = rest.length === 1 ? rest[0] : rest[1];
     callback("fn", fn);
@@ -97,12 +109,12 @@ export class QuorumLock implements AsyncDisposable {
   }
 
   /**
-   * Tries until a majority grants.
+   * Tries until a majority grants. An attempt that is under way when the wait is over is waited for: two `nodeTimeoutMs` at most.
    * @returns a hold that has not expired
    * @throws LockTimeoutError with a QuorumRefusedError as its cause; QuorumUnreachableError; ClockSkewError; the signal's reason
    */
-  async acquire(name: string, options: AcquireOptions = {}): Promise<Hold> {
-    const request = resolveAcquireOptions(this.#options, options, true);
+  async acquire(name: string, options: QuorumAcquireOptions = {}): Promise<Hold> {
+    const request = resolveQuorumAcquireOptions(this.#options, options, true);
     const { clock, random, prefix, retryEveryMs } = this.#options;
     const { resource } = quorumKeys(prefix, name);
     const startedAt = now(clock);
@@ -131,7 +143,7 @@ export class QuorumLock implements AsyncDisposable {
    * @returns null when a majority holds it for others
    * @throws QuorumUnreachableError, ClockSkewError
    */
-  async tryAcquire(name: string, options: TryAcquireOptions = {}): Promise<Hold | null> {
+  async tryAcquire(name: string, options: QuorumTryAcquireOptions = {}): Promise<Hold | null> {
     const attempt = await this.attempt(name, options);
     if (attempt.kind === "acquired") return attempt.hold;
     if (attempt.kind === "refused") return null;
@@ -139,8 +151,8 @@ export class QuorumLock implements AsyncDisposable {
   }
 
   /** Asks once, and tells what every node said. */
-  async attempt(name: string, options: TryAcquireOptions = {}): Promise<QuorumAttempt> {
-    const request = resolveAcquireOptions(this.#options, options, false);
+  async attempt(name: string, options: QuorumTryAcquireOptions = {}): Promise<QuorumAttempt> {
+    const request = resolveQuorumAcquireOptions(this.#options, options, false);
     this.#closing.signal.throwIfAborted();
     request.signal?.throwIfAborted();
     return this.#attempt(name, request);
@@ -230,22 +242,9 @@ export class QuorumLock implements AsyncDisposable {
     this.#events.emit(() => ({ type: "acquired", resource, token, owner: ballot.value, waitedMs, handedOver: false }));
     return {
       kind: "acquired",
-      hold: new Hold(lease, { owner: ballot.value, holdMaxMs }, () => this.#release(lease)),
+      hold: new Hold(lease, { owner: ballot.value, holdMaxMs }, this.#returns.of(lease)),
       votes: ballot.votes,
     };
-  }
-
-  async #release({ data, resource, token }: RenewedLease<QuorumHeld>): Promise<"released" | "lost"> {
-    const answer = await data.ballot.release();
-    const { owner } = data;
-    if (answer === "unknown") {
-      const error = new QuorumUnreachableError(resource, data.ballot.votes);
-      this.#events.emit(() => ({ type: "release-failed", resource, owner, error }));
-      throw error;
-    }
-    const outcome = answer === "yes" ? "released" : "lost";
-    this.#events.emit(() => ({ type: "released", resource, token, owner, outcome }));
-    return outcome;
   }
 
   #failure(
