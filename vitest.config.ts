@@ -16,7 +16,8 @@ const config: ViteUserConfig = defineConfig({
       "test-chaos/test/**/*.test.ts",
     ],
     pool: "forks",
-    maxWorkers: 2,
+    // Tests wait for servers and clocks most of the time: two cores have time for three of them.
+    maxWorkers: 3,
     // Reached by what hangs, not by what is slow: a machine may be busy with something else for most of the time.
     testTimeout: 180_000,
     hookTimeout: 180_000,
