@@ -3,6 +3,7 @@ import type { Context, MiddlewareHandler } from "hono";
 import type { Attempt } from "../attempt.ts";
 import { HttpGuard } from "../http/guard.ts";
 import type { GuardedRequest } from "../http/guard.ts";
+import { unreadBody } from "../http/node-body.ts";
 import type { HttpOptions } from "../http/options.ts";
 import { webResponse } from "../http/web.ts";
 import { takeResponse } from "../http/web-body.ts";
@@ -39,8 +40,7 @@ export function idempotent(idempotency: Idempotency, options: HonoOptions): Midd
       method,
       target: pathname + search,
       keyHeader,
-      // Hono keeps the bytes for the handler, which may still ask for JSON or text.
-      payload: async () => new Uint8Array(await c.req.arrayBuffer()),
+      payload: () => bytesOf(c),
       signal: raw.signal,
     };
     let broken: { readonly error: unknown } | undefined;
@@ -66,6 +66,17 @@ export function idempotent(idempotency: Idempotency, options: HonoOptions): Midd
     else if (verdict.kind === "error" && !c.finalized) throw verdict.error;
     else if (verdict.kind === "gone") replaceResponse(c, new Response(null, { status: 499 }));
   };
+}
+
+/**
+ * The bytes of the body. Hono keeps them for the handler, which may still ask for JSON or text.
+ * @throws TypeError when only a form is left of it, which Hono would write in other bytes each time
+ */
+async function bytesOf({ req }: Context): Promise<Uint8Array> {
+  const { formData, arrayBuffer, blob, text } = req.bodyCache;
+  if (formData !== undefined && arrayBuffer === undefined && blob === undefined && text === undefined)
+    throw unreadBody(req.header("content-type"));
+  return new Uint8Array(await req.arrayBuffer());
 }
 
 /** Hono would merge the headers of the response that was there before. */

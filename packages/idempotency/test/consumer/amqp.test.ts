@@ -8,6 +8,7 @@ import { connect } from "amqplib";
 import type { Channel, ChannelModel } from "amqplib";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { consumeOnceOnly } from "../../src/consumer/index.ts";
+import type { AmqpChannel, AmqpMessage } from "../../src/consumer/index.ts";
 import type { Attempt } from "../../src/index.ts";
 import { gate, rejection, uniqueName, useBench } from "../fixture.ts";
 
@@ -221,5 +222,26 @@ describe.runIf(missing === null)("RabbitMQ", () => {
     const stopped = rejection(consumer.stop({ graceMs: 60_000 }));
     work.open();
     expect(await stopped).toMatchObject({ message: expect.stringContaining("closed") as string });
+  });
+});
+
+describe("consumeOnceOnly, whatever the broker does", () => {
+  it("gives back what is delivered after it was stopped, and does not wait for a broker that does not answer", async () => {
+    let deliver: (message: AmqpMessage) => void = () => undefined;
+    const answers: string[] = [];
+    const mute: AmqpChannel<AmqpMessage> = {
+      consume: async (_queue, onMessage) => {
+        deliver = onMessage;
+        return { consumerTag: "c" };
+      },
+      ack: () => void answers.push("ack"),
+      nack: (_message, _allUpTo, requeue) => void answers.push(`nack, requeue ${requeue}`),
+      cancel: () => new Promise(() => undefined),
+    };
+    const options = { idempotency: bench.idempotency() };
+    const consumer = await consumeOnceOnly(mute, "q", options, () => expect.unreachable());
+    expect(await consumer.stop({ graceMs: 20 })).toEqual({ drained: true, unfinished: 0 });
+    deliver({ content: Buffer.from("x"), properties: { messageId: "m" } });
+    expect(answers).toEqual(["nack, requeue true"]);
   });
 });

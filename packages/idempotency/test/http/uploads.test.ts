@@ -7,11 +7,15 @@ import express from "express";
 import type { RequestHandler } from "express";
 import { fastify } from "fastify";
 import type { FastifyInstance } from "fastify";
+import { Hono } from "hono";
+import type { MiddlewareHandler } from "hono";
 import { afterEach, describe, expect, it } from "vitest";
 import { idempotent, keepRawBody } from "../../src/express/index.ts";
 import type { ExpressOptions } from "../../src/express/index.ts";
 import { fastifyIdempotency } from "../../src/fastify/index.ts";
 import type { FastifyIdempotencyOptions } from "../../src/fastify/index.ts";
+import { idempotent as idempotentHono } from "../../src/hono/index.ts";
+import type { HonoIdempotency, HonoOptions } from "../../src/hono/index.ts";
 import { idempotentHandler } from "../../src/http/index.ts";
 import type { WebOptions } from "../../src/http/index.ts";
 import { longLeaseMs, useBench } from "../fixture.ts";
@@ -221,5 +225,48 @@ describe("web", () => {
     expect((await said(1)).headers.get("idempotency-replayed")).toBeNull();
     expect((await said(1)).headers.get("idempotency-replayed")).toBe("true");
     expect((await said(1000)).status).toBe(422);
+  });
+});
+
+describe("Hono", () => {
+  function server(
+    before: MiddlewareHandler,
+    options: Partial<HonoOptions> = {},
+  ): (key: string, amount: number) => Promise<Response> {
+    const app = new Hono<HonoIdempotency>();
+    app.use(before);
+    app.use(idempotentHono(bench.idempotency({ leaseMs: longLeaseMs }), { tenant, ...options }));
+    app.post("/pay", (c) => c.text("paid"));
+    app.onError((error, c) => c.text(error.message, "status" in error ? (error.status as 415) : 500));
+    return async (key, amount) => {
+      const body = new FormData();
+      body.set("amount", String(amount));
+      return app.request("/pay", { method: "POST", body, headers: { "idempotency-key": key } });
+    };
+  }
+
+  it("I3 a form that was read before is refused, for its bytes are gone, unless its fingerprint is said", async () => {
+    const parses: MiddlewareHandler = async (c, next) => {
+      await c.req.formData();
+      await next();
+    };
+    const refused = await server(parses)("k", 1);
+    expect({ status: refused.status, text: await refused.text() }).toEqual({
+      status: 415,
+      text: expect.stringContaining("a body of multipart/form-data") as string,
+    });
+    const post = server(parses, { fingerprint: async (c) => [...(await c.req.formData())] });
+    expect(await (await post("k", 1)).text()).toBe("paid");
+    expect((await post("k", 1)).headers.get("idempotency-replayed")).toBe("true");
+    expect((await post("k", 1000)).status).toBe(422);
+  });
+
+  it("I3 a raw request that was read before is refused", async () => {
+    const post = server(async (c, next) => {
+      await c.req.raw.text();
+      await next();
+    });
+    for (const amount of [1, 1000]) expect((await post("k", amount)).status).toBe(500);
+    expect(await bench.redis.keys("*:record:*")).toEqual([]);
   });
 });
