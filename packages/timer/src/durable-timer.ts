@@ -3,7 +3,17 @@
  *
  * This file is the client's side: schedule, cancel, look. How requests are batched is in scheduling.ts, what fires is in worker.ts.
  */
-import { callback, ClosedError, Connection, EventSink, integer, integerOr, optionsObject, text } from "@holdfast/core";
+import {
+  callback,
+  ClosedError,
+  Connection,
+  EventSink,
+  integer,
+  integerOr,
+  optionsObject,
+  signal as checkSignal,
+  text,
+} from "@holdfast/core";
 import type { RedisLike } from "@holdfast/core";
 import { DeadLetters } from "./dead-letters.ts";
 import { ShardsMismatchError } from "./errors.ts";
@@ -181,18 +191,23 @@ export class DurableTimer<Payload = undefined> implements AsyncDisposable {
   /**
    * Moves all timers to this client's number of shards. Meanwhile every other call answers ShardsMovingError; running firings end first.
    * A caller that died half-way is followed by the next one.
-   * @param options waitMs: longest wait for running firings to end, in milliseconds; default 60,000
-   * @throws ShardsMovingError when they did not: call it again
+   * @param options waitMs: longest wait for running firings to end, in milliseconds; default 60,000. signal: ends that wait
+   * @throws ShardsMovingError when they did not, the signal's reason: the move has begun, call it again
    */
-  async migrateShards(options: { readonly waitMs?: number | undefined } = {}): Promise<MigrationReport> {
+  async migrateShards(
+    options: { readonly waitMs?: number | undefined; readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<MigrationReport> {
     this.#assertOpen();
     optionsObject("options", options);
+    const { signal } = options;
+    checkSignal("signal", signal);
+    signal?.throwIfAborted();
     const waitMs = integerOr(60_000, "waitMs", options.waitMs, { min: 0, max: 86_400_000 });
     const from = await this.#access.shardsStored();
     if (from.shards === this.#access.shards && !from.moving) return { from: from.shards, to: from.shards, moved: 0 };
     if (from.moving && from.to !== this.#access.shards)
       throw new ShardsMismatchError(this.name, this.#access.shards, from.to);
-    return new Migration(this.#access, this.#options, from.shards).run(waitMs);
+    return new Migration(this.#access, this.#options, from.shards).run(waitMs, signal);
   }
 
   /**

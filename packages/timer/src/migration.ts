@@ -61,8 +61,9 @@ export class Migration {
   /**
    * Carries it through.
    * @param waitMs longest wait for running firings to end, in milliseconds; an ambient deadline shortens it
+   * @param signal ends that wait
    */
-  async run(waitMs: number): Promise<MigrationReport> {
+  async run(waitMs: number, signal?: AbortSignal): Promise<MigrationReport> {
     const { clock } = this.#options;
     const giveUpAtMs = clock.monotonicMs() + Math.min(waitMs, ambientRemainingMs());
     for (const shard of this.#keys.keys()) await this.#step(shard, "drain");
@@ -74,7 +75,7 @@ export class Migration {
       ) {
         if (clock.monotonicMs() > giveUpAtMs) throw new ShardsMovingError(this.#access.name, this.#to);
         await this.#reap(shard, reply.layout);
-        await sleep(clock, lookAgainMs);
+        await sleep(clock, lookAgainMs, signal);
       }
     }
     for (let shard = 0; shard < this.#from; shard += 1) {
@@ -205,7 +206,7 @@ export class Migration {
         items.push(field, value);
       }
       for (const [target, items] of leaving) {
-        const to = { layout: this.#layouts[target] as string, items };
+        const to = { layout: this.#layouts[target] as string, leastUs: part.keepUs, items };
         if ((await connection.run(remindScript, this.#keys[target] as ShardKeys, to, this.#call)) === undefined) return;
         const fields = items.filter((_, index) => index % 2 === 0);
         if ((await connection.run(forgetScript, from, { layout, items: fields }, this.#call)) === undefined) return;

@@ -68,6 +68,8 @@ export const discardScript: Script<typeof lua.discard, true | undefined> = shard
 /** A part of what a sealed shard remembers: field and value in turn. */
 export interface Recollected {
   readonly cursor: string;
+  /** How long the shard keeps it at least, in microseconds. */
+  readonly keepUs: number;
   readonly records: readonly string[];
 }
 
@@ -77,7 +79,11 @@ export const recollectScript: Script<typeof lua.recollect, Recollected | undefin
   (reply, operation) =>
     decodeTagged<Recollected | undefined>(operation, reply, {
       layout: layoutChanged,
-      recollected: (fields) => ({ cursor: fields.text(), records: texts(operation, fields.list()) }),
+      recollected: (fields) => ({
+        cursor: fields.text(),
+        keepUs: fields.integer(),
+        records: texts(operation, fields.list()),
+      }),
     }),
 );
 /** Takes over what another shard remembered. */

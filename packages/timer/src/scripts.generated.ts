@@ -1407,7 +1407,7 @@ export const recollect = {
   args: ["layout", "half", "cursor", "count"],
   rest: null,
   replies: ["layout", "recollected"],
-  sha1: "826da343c9b50a950cfc9c566e08a9b761665b89" as string,
+  sha1: "8e66c6c78f697abe44854fd34aa73d1a2092f03e" as string,
   source: `local state, memoryA, memoryB = KEYS[1], KEYS[2], KEYS[3]
 local layout, half, cursor, count = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local unpack = table.unpack or unpack
@@ -1417,7 +1417,7 @@ if shard[1] ~= layout then
 end
 local isInB = (shard[4] == "B") == (half == "young")
 local scanned = redis.call("HSCAN", isInB and memoryB or memoryA, cursor, "COUNT", count)
-return { "recollected", scanned[1], scanned[2] }
+return { "recollected", scanned[1], shard[6], scanned[2] }
 ` as string,
 } as const;
 
@@ -1700,17 +1700,17 @@ return { "redriven", nowText, { answer } }
 ` as string,
 } as const;
 
-/** Takes over what another shard remembered, in which nothing happens any more. What is known here already stays as it is: it was taken over before, and what is younger was brought first. */
+/** Takes over what another shard remembered, in which nothing happens any more, and remembers for no less time than that one did. What is known here already stays as it is: it was taken over before, and what is younger was brought first. */
 export const remind = {
   name: "timer.remind",
   keys: ["state", "memoryA", "memoryB"],
-  args: ["layout", "notAfterUs"],
+  args: ["layout", "notAfterUs", "leastUs"],
   rest: "items",
   replies: ["layout", "too-late", "reminded"],
-  sha1: "cfbf7b356f1e6fbc7d456884afe8ded96af71569" as string,
+  sha1: "1f4d47ae9793952c56ccb734b5a89b23078967c9" as string,
   source: `local state, memoryA, memoryB = KEYS[1], KEYS[2], KEYS[3]
-local layout, notAfterUs = ARGV[1], tonumber(ARGV[2])
-local itemsAt = 3
+local layout, notAfterUs, leastUs = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local itemsAt = 4
 local time = redis.call("TIME")
 local nowUs = time[1] * 1000000 + time[2]
 local nowText = time[1] .. string.sub("00000" .. time[2], -6)
@@ -1799,6 +1799,12 @@ for index, field in ipairs(fields) do
   end
 end
 remember()
+if leastUs > keepUs then
+  local lifeMs = string.format("%.0f", leastUs * 3 / 1000)
+  redis.call("HSET", state, "keepUs", string.format("%.0f", leastUs))
+  redis.call("PEXPIRE", memoryA, lifeMs)
+  redis.call("PEXPIRE", memoryB, lifeMs)
+end
 return { "reminded", nowText }
 ` as string,
 } as const;

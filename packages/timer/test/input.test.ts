@@ -51,6 +51,7 @@ const cases: readonly [
   ["a fraction of a time", ({ timer }) => timer.reconcile([], { asOfMs: 1.5 }), RangeError, "asOfMs"],
   ["what is no list", ({ timer }) => timer.reconcile(5 as never, { asOfMs: 1 }), TypeError, "pending"],
   ["an item of reconcile", ({ timer }) => timer.reconcile([{ id: "", afterMs: 1 }], { asOfMs: 1 }), RangeError, "id"],
+  ["a signal that is none", ({ timer }) => timer.migrateShards({ signal: {} as never }), TypeError, "signal"],
   ["a wait below zero", ({ timer }) => timer.migrateShards({ waitMs: -1 }), RangeError, "waitMs"],
   ["a grace below zero", async ({ worker }) => worker.stop({ graceMs: -1 }), RangeError, "graceMs"],
   ["a grace without end", async ({ worker }) => worker.stop({ graceMs: Infinity }), RangeError, "graceMs"],

@@ -195,7 +195,7 @@ describe("T11 shards", () => {
     it(`T9 T11 K1 a repeat finds its first answer after a migration${isKilled ? ", also when its caller died before it was removed where it was" : ""}, and after the way back`, async () => {
       await using desk = new Desk();
       const name = freshName();
-      const one = desk.timer(server.url, name);
+      const one = desk.timer(server.url, name, { rememberMs: 600_000 });
       const catcher = new Catcher();
       const worker = one.worker(catcher.handle);
       await worker.start();
@@ -215,6 +215,14 @@ describe("T11 shards", () => {
       }
       const three = desk.timer(server.url, name, { shards: 3 });
       await three.migrateShards();
+      // Nobody who wants it for so long has opened the new shards yet.
+      const redis = desk.redis(server.url);
+      for (const shard of ["timer", "timer/1", "timer/2"]) {
+        const head = `holdfast:{${shard}:${name}}`;
+        expect(await redis.hget(`${head}:state`, "keepUs")).toBe("600000000");
+        const ttls = await Promise.all(["a", "b"].map((half) => redis.pttl(`${head}:memory:${half}`)));
+        expect(Math.max(...ttls)).toBeGreaterThan(1_200_000);
+      }
       expect(await repeat(three)).toEqual(first);
       expect(await three.cancel("cancelled", { operationId })).toEqual({ kind: "cancelled" });
       // Each fires once more under another operation, which is the one that counts after the way back.
@@ -265,6 +273,20 @@ describe("T11 shards", () => {
     await catcher.caught(10);
     expect(new Set(catcher.ids).size).toBe(5);
     await Promise.all([worker.stop({ graceMs: 100 }), second.stop({ graceMs: 1_000 })]);
+  });
+
+  it("T11 a migration whose caller's signal aborts ends its wait for running firings, and is brought to its end by the next one", async () => {
+    await using desk = new Desk();
+    const { before, after, worker, gate } = await running(desk, 60_000);
+    const giveUp = new AbortController();
+    const migrating = failure(after.migrateShards({ signal: giveUp.signal }));
+    await pollUntil("it waits", async () => (await failure(before.cancel("new"))) instanceof ShardsMovingError);
+    giveUp.abort(new RangeError("enough"));
+    expect((await migrating).message).toBe("enough");
+    expect((await failure(after.migrateShards({ signal: giveUp.signal }))).message).toBe("enough");
+    gate.open();
+    await worker.stop({ graceMs: 10_000 });
+    expect(await after.migrateShards()).toMatchObject({ from: 1, to: 3 });
   });
 
   it("T11 a migration whose caller gave up half-way is brought to its end by the next one", async () => {

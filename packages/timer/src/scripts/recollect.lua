@@ -12,7 +12,7 @@ ARGV
   count   about how many
 REPLIES
   {"layout", layout}
-  {"recollected", cursor, records}  field and value in turn; cursor "0" at the end
+  {"recollected", cursor, keepUs, records}  keepUs: how long it is kept at least; field and value in turn; cursor "0" at the end
 ]]
 local state, memoryA, memoryB = KEYS[1], KEYS[2], KEYS[3]
 local layout, half, cursor, count = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
@@ -20,4 +20,4 @@ local layout, half, cursor, count = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 
 local isInB = (shard[4] == "B") == (half == "young")
 local scanned = redis.call("HSCAN", isInB and memoryB or memoryA, cursor, "COUNT", count)
-return { "recollected", scanned[1], scanned[2] }
+return { "recollected", scanned[1], shard[6], scanned[2] }

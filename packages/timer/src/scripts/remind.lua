@@ -1,6 +1,6 @@
 --[[
-remind: takes over what another shard remembered, in which nothing happens any more. What is known here already stays as it is: it was
-taken over before, and what is younger was brought first.
+remind: takes over what another shard remembered, in which nothing happens any more, and remembers for no less time than that one did. What
+is known here already stays as it is: it was taken over before, and what is younger was brought first.
 
 KEYS
   state    HASH  what the shard remembers of itself
@@ -9,6 +9,7 @@ KEYS
 ARGV
   layout      of the sealed shard
   notAfterUs  bound in server time
+  leastUs     how long what has ended is to be remembered at least
   items...    field and value
 REPLIES
   {"layout", layout}
@@ -16,8 +17,8 @@ REPLIES
   {"reminded", now}
 ]]
 local state, memoryA, memoryB = KEYS[1], KEYS[2], KEYS[3]
-local layout, notAfterUs = ARGV[1], tonumber(ARGV[2])
-local itemsAt = 3
+local layout, notAfterUs, leastUs = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local itemsAt = 4
 -- @include time
 -- @include bound
 -- @include shard
@@ -34,4 +35,10 @@ for index, field in ipairs(fields) do
   end
 end
 remember()
+if leastUs > keepUs then
+  local lifeMs = string.format("%.0f", leastUs * 3 / 1000)
+  redis.call("HSET", state, "keepUs", string.format("%.0f", leastUs))
+  redis.call("PEXPIRE", memoryA, lifeMs)
+  redis.call("PEXPIRE", memoryB, lifeMs)
+end
 return { "reminded", nowText }
