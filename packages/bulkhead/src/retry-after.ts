@@ -1,13 +1,19 @@
 /** How long a failed dependency asks its callers to stay away. */
 
+const name = "retry-after";
+
 interface HeadersLike {
   get(name: string): string | null;
 }
 
-function headersOf(carrier: unknown): HeadersLike | undefined {
+/** The header, from web-standard `Headers` or from an object as Node's http module makes it. */
+function headerOf(carrier: unknown): string | undefined {
   const { headers, response } = carrier as { headers?: unknown; response?: { headers?: unknown } };
   const found = headers ?? response?.headers;
-  return typeof (found as Partial<HeadersLike> | undefined)?.get === "function" ? (found as HeadersLike) : undefined;
+  if (typeof found !== "object" || found === null) return undefined;
+  if (typeof (found as Partial<HeadersLike>).get === "function") return (found as HeadersLike).get(name) ?? undefined;
+  const value = (found as Readonly<Record<string, unknown>>)[name];
+  return typeof value === "string" ? value : undefined;
 }
 
 /**
@@ -20,7 +26,7 @@ export function retryAfterMs(carrier: unknown, wallMs: number): number {
   if (typeof carrier !== "object" || carrier === null) return 0;
   const { retryAfterMs: askedMs } = carrier as { retryAfterMs?: unknown };
   if (typeof askedMs === "number" && askedMs > 0) return askedMs;
-  const text = headersOf(carrier)?.get("retry-after")?.trim() ?? "";
+  const text = headerOf(carrier)?.trim() ?? "";
   if (/^\d{1,9}$/u.test(text)) return Number(text) * 1_000;
   const dateMs = text === "" ? Number.NaN : Date.parse(text);
   return Number.isNaN(dateMs) ? 0 : Math.max(0, dateMs - wallMs);

@@ -340,6 +340,28 @@ describe("B6 isolation", () => {
     await clock.advance(100_000);
   });
 
+  it("B6 what one has learnt of its dependency is nothing to another: neither time, nor failures, nor an open breaker", async () => {
+    const [slow, other] = ["slow", "other"].map(
+      (name) => new Bulkhead(name, { concurrencyMax: 1, timeoutMs: 500, clock, breaker: {} }),
+    );
+    if (slow === undefined || other === undefined) throw new Error("there are two");
+    await answersIn(clock, slow, 400);
+    for (let call = 0; call < 20; call += 1)
+      await slow.run(() => Promise.reject(new Error("down"))).catch(() => undefined);
+    expect(slow.snapshot().state).toBe("open");
+    const first = handWork();
+    const run = other.run(() => first.promise);
+    // It would start in 400 ms there.
+    const waits = watch(other.run(() => "has its turn"));
+    await turn();
+    expect(waits.done).toBe(false);
+    first.resolve("");
+    await run;
+    await turn();
+    expect(waits.value).toBe("has its turn");
+    expect(other.snapshot()).toMatchObject({ state: "closed", outcomes: { success: 2, failed: 0 } });
+  });
+
   it("B6 counter-test: one bulkhead for both does delay them", async () => {
     const both = new Bulkhead("both", { concurrencyMax: 1, clock });
     void watch(both.run(hang));

@@ -3,6 +3,7 @@ import { ManualClock, SeededRandom } from "@holdfast/testkit";
 import { beforeEach, describe, expect, it } from "vitest";
 import { Bulkhead, worthRetrying } from "../src/index.ts";
 import type { BulkheadEvent, RetryOptions } from "../src/index.ts";
+import { retryAfterMs } from "../src/retry-after.ts";
 import { busy, hang, turn, watch } from "./work.ts";
 
 let clock: ManualClock;
@@ -97,6 +98,26 @@ describe("retries", () => {
     await clock.advance(1);
     expect(run.value).toBe("later");
     await expect(one.run(() => Promise.reject(asked(5_000)))).rejects.toMatchObject({ retryAfterMs: 5_000 });
+  });
+
+  it.each([
+    ["of a response", { status: 503, headers: new Headers({ "Retry-After": "2" }) }],
+    ["of an error's response", Object.assign(busy(), { response: { headers: new Headers({ "Retry-After": " 2 " }) } })],
+    ["as Node's http module has it", Object.assign(busy(), { response: { headers: { "retry-after": "2" } } })],
+    ["as a date", Object.assign(busy(), { response: { headers: { "retry-after": "Tue, 01 Jan 2030 00:00:02 GMT" } } })],
+  ])("honour the header Retry-After %s", (_, carrier) => {
+    expect(retryAfterMs(carrier, clock.wallMs())).toBe(2_000);
+  });
+
+  it.each([
+    ["no header", { headers: {} }],
+    ["a header that is no time", { headers: { "retry-after": "soon" } }],
+    ["a date that has passed", { headers: { "retry-after": "Tue, 01 Jan 2019 00:00:00 GMT" } }],
+    ["more of them", { headers: { "retry-after": ["2", "3"] } }],
+    ["headers that are none", { headers: "retry-after: 2" }],
+    ["no object", "2"],
+  ])("take %s for nothing asked", (_, carrier) => {
+    expect(retryAfterMs(carrier, clock.wallMs())).toBe(0);
   });
 
   it("never repeat a call that may have had an effect, unless told", async () => {
