@@ -77,8 +77,13 @@ describe("wrapFetch", () => {
 
   it("a timeout aborts the request, and the server sees its connection go", async () => {
     await using server = await serve([]);
-    const get = wrapFetch(new Bulkhead("api", { timeoutMs: 50 }));
-    await expect(get(server.url)).rejects.toMatchObject({ name: "CallTimeoutError" });
+    const clock = new ManualClock();
+    const ended = wrapFetch(new Bulkhead("api", { timeoutMs: 500, clock }))(server.url).catch(
+      (error: unknown) => error,
+    );
+    await server.arrived;
+    await clock.advance(500);
+    expect(await ended).toMatchObject({ name: "CallTimeoutError" });
     await server.aborted;
   });
 
