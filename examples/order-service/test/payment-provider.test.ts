@@ -1,7 +1,6 @@
 /**
  * What a caller of the provider is told: above all, whether the provider was asked.
  */
-import { CallTimeoutError } from "@holdfast/bulkhead";
 import { openScope, ScopeShutdownError } from "@holdfast/scope";
 import { pollUntil } from "@holdfast/testkit";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -47,7 +46,8 @@ describe("a charge that waits for a permit", () => {
     const second = failureOf(payments.charge("key-2", "order-2", 100));
     standStill(1_500);
     expect(await second).toMatchObject({ name: "ProviderNotAskedError", effect: "none", statusCode: 503 });
-    expect(await first).toBeInstanceOf(CallTimeoutError);
+    // The one that was sent. The bulkhead gives its answer a turn to arrive, in which the scope around it may end.
+    expect(await first).toMatchObject({ name: expect.stringMatching(/TimeoutError$/u) as string, effect: "possible" });
     expect(provider.requests).toBe(1);
   });
 
