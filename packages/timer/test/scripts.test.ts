@@ -315,6 +315,30 @@ describe("scripts", () => {
     expect(await shard.redis.hget(shard.keys.data, "a")).toMatch(/^s[0-9a-z]{10}0 \x7F "a"$/u);
   });
 
+  it("K1 recollect reads what a sealed shard remembers, the younger half by itself; remind replaces nothing; forget removes", async () => {
+    await call(lua.cancel, {}, ["a", "1"]);
+    const side = (await shard.redis.hget(shard.keys.state, "side")) as "A" | "B";
+    const [young, old] = side === "A" ? (["memoryA", "memoryB"] as const) : (["memoryB", "memoryA"] as const);
+    await shard.redis.hset(shard.keys[old], "ia", "older", "iz", "old");
+    await call(lua.move, { step: "drain", from: 1, to: 2, floor: "1795312345678901" });
+    shard.layout = (await call(lua.move, { step: "seal", from: 1, to: 2, floor: "1795312345678901" }))[1] as string;
+    const fieldsOf = async (half: string): Promise<unknown[]> => {
+      const [, cursor, keepUs, records] = await call(lua.recollect, { half, cursor: "0", count: 100 });
+      expect([cursor, keepUs]).toEqual(["0", "60000000"]);
+      return (records as unknown[])
+        .filter((_, at) => at % 2 === 0)
+        .toSorted((a, b) => (String(a) < String(b) ? -1 : 1));
+    };
+    expect(await fieldsOf("young")).toEqual(["c1 a", "ia", "xa"]);
+    expect(await fieldsOf("old")).toEqual(["ia", "iz"]);
+    const before = await shard.redis.hget(shard.keys[young], "xa");
+    expect((await call(lua.remind, { leastUs: 1 }, ["xa", "1", "iz", "1", "xb", "2"]))[0]).toBe("reminded");
+    expect(await shard.redis.hmget(shard.keys[young], "xa", "iz", "xb")).toEqual([before, null, "2"]);
+    expect((await call(lua.forget, {}, ["xa", "iz"]))[0]).toBe("forgotten");
+    expect(await fieldsOf("young")).toEqual(["c1 a", "ia", "xb"]);
+    expect(await fieldsOf("old")).toEqual(["ia"]);
+  });
+
   it("move drains, seals and finishes, each step as often as it is asked; pack, store and discard carry over in between", async () => {
     await set("a");
     const { leaseEnd } = await lease();

@@ -43,6 +43,16 @@ describe("a write that no replica confirms", () => {
     await worker.stop({ graceMs: 1_000 });
   });
 
+  it("K1 is not told of a request that met a move of shards and did nothing", async () => {
+    await using desk = new Desk();
+    const name = freshName();
+    const timer = desk.timer(server.url, name, { durability });
+    expect(await failure(timer.schedule({ id: "a", afterMs: 60_000 }))).toBeInstanceOf(NotReplicatedError);
+    await desk.redis(server.url).hset(`holdfast:{timer:${name}}:state`, "moving", "2");
+    expect(await failure(timer.schedule({ id: "b", afterMs: 60_000 }))).toBeInstanceOf(ShardsMovingError);
+    expect(await failure(timer.cancel("a"))).toBeInstanceOf(ShardsMovingError);
+  });
+
   const calls: [string, (timer: DurableTimer) => Promise<unknown>][] = [
     ["schedule", (timer) => timer.schedule({ id: "new", afterMs: 60_000, operationId: "own" })],
     ["scheduleMany", (timer) => timer.scheduleMany([{ id: "new", afterMs: 60_000 }], { operationId: "own" })],
