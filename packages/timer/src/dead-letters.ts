@@ -6,6 +6,7 @@ import { integerOr, optionsObject, text } from "@holdfast/core";
 import { shardOf } from "./keys.ts";
 import type { ResolvedTimerOptions } from "./options.ts";
 import { decodeRecord } from "./record.ts";
+import { named } from "./scheduling.ts";
 import { checkOperationId } from "./schedule-request.ts";
 import type { OperationOptions } from "./schedule-request.ts";
 import { dropScript, listDeadScript, redriveScript } from "./scripts.ts";
@@ -80,14 +81,19 @@ export class DeadLetters {
   ): Promise<{ readonly kind: "redriven" | "absent" | "exists" }> {
     const operationId = this.#operationId(id, options);
     const { connection, name } = this.#access;
-    const [kind] = await this.#access.run(shardOf(id, this.#access.shards), ({ keys, layout }, timeoutMs) =>
-      connection.run(
-        redriveScript,
-        keys,
-        { layout, publish: connection.publishCommand, id, operation: operationId },
-        { operation: `timer.dead.redrive ${name}`, operationId, timeoutMs, durability: this.#options.durability },
-      ),
-    );
+    const operation = `timer.dead.redrive ${name}`;
+    const [kind] = await this.#access
+      .run(shardOf(id, this.#access.shards), ({ keys, layout }, timeoutMs) =>
+        connection.run(
+          redriveScript,
+          keys,
+          { layout, publish: connection.publishCommand, id, operation: operationId },
+          { operation, operationId, timeoutMs, durability: this.#options.durability },
+        ),
+      )
+      .catch((error: unknown) => {
+        throw named(error, operation, operationId);
+      });
     return { kind: kind as "redriven" | "absent" | "exists" };
   }
 
@@ -95,14 +101,19 @@ export class DeadLetters {
   async drop(id: string, options: OperationOptions = {}): Promise<{ readonly kind: "dropped" | "absent" }> {
     const operationId = this.#operationId(id, options);
     const { connection, name } = this.#access;
-    const [kind] = await this.#access.run(shardOf(id, this.#access.shards), ({ keys, layout }, timeoutMs) =>
-      connection.run(
-        dropScript,
-        keys,
-        { layout, id, operation: operationId },
-        { operation: `timer.dead.drop ${name}`, operationId, timeoutMs, durability: this.#options.durability },
-      ),
-    );
+    const operation = `timer.dead.drop ${name}`;
+    const [kind] = await this.#access
+      .run(shardOf(id, this.#access.shards), ({ keys, layout }, timeoutMs) =>
+        connection.run(
+          dropScript,
+          keys,
+          { layout, id, operation: operationId },
+          { operation, operationId, timeoutMs, durability: this.#options.durability },
+        ),
+      )
+      .catch((error: unknown) => {
+        throw named(error, operation, operationId);
+      });
     return { kind: kind as "dropped" | "absent" };
   }
 

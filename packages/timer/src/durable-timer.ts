@@ -30,7 +30,7 @@ import { Reconciliation } from "./reconciliation.ts";
 import type { ReconcileReport } from "./reconciliation.ts";
 import { checkOperationId, newOperationId, whenOf } from "./schedule-request.ts";
 import type { OperationOptions, ScheduleItem, ScheduleRequest, ScheduleResult } from "./schedule-request.ts";
-import { Scheduling } from "./scheduling.ts";
+import { named, Scheduling } from "./scheduling.ts";
 import { getScript, hastenScript, statsScript } from "./scripts.ts";
 import { ShardAccess } from "./shard-access.ts";
 import { storedTimer, totalStats } from "./stored-timer.ts";
@@ -124,21 +124,21 @@ export class DurableTimer<Payload = undefined> implements AsyncDisposable {
 
   /** Makes a pending timer due now. */
   async fireNow(id: string, options: OperationOptions = {}): Promise<FireNowResult> {
-    const operation = this.#operationId(options);
+    const operationId = this.#operationId(options);
     const { connection, shards } = this.#access;
-    const [kind] = await this.#access.run(shardOf(text("id", id), shards), ({ keys, layout }, timeoutMs) =>
-      connection.run(
-        hastenScript,
-        keys,
-        { layout, publish: connection.publishCommand, id, operation },
-        {
-          operation: `timer.fireNow ${id}`,
-          operationId: operation,
-          timeoutMs,
-          durability: this.#options.durability,
-        },
-      ),
-    );
+    const operation = `timer.fireNow ${text("id", id)}`;
+    const [kind] = await this.#access
+      .run(shardOf(id, shards), ({ keys, layout }, timeoutMs) =>
+        connection.run(
+          hastenScript,
+          keys,
+          { layout, publish: connection.publishCommand, id, operation: operationId },
+          { operation, operationId, timeoutMs, durability: this.#options.durability },
+        ),
+      )
+      .catch((error: unknown) => {
+        throw named(error, operation, operationId);
+      });
     return { kind: kind as FireNowResult["kind"] };
   }
 

@@ -249,7 +249,7 @@ async function inOrderOnce<Item extends { readonly id: string }>(
   return answers;
 }
 
-/** The failure of a shared request, as the caller of one part of it needs it: under its own operation id. */
+/** The failure of a shared request, or of one that had to come first, as the caller of one part needs it: under its own operation id. */
 export function named(error: unknown, operation: string, operationId: string): unknown {
   if (error instanceof NotReplicatedError && error.operationId !== operationId) {
     const { replicasWanted, replicasConfirmed, timeoutMs, cause } = error;

@@ -5,7 +5,7 @@ import type { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ShardsMovingError } from "../src/index.ts";
 import type { DurableTimer } from "../src/index.ts";
-import { cancel, schedule } from "../src/scripts.generated.ts";
+import { cancel, open, schedule } from "../src/scripts.generated.ts";
 import { Catcher, Desk, failure, freshName } from "./client.ts";
 
 const durability = { replicas: 1, timeoutMs: 50 };
@@ -75,6 +75,29 @@ describe("a write that no replica confirms", () => {
       await worker.stop({ graceMs: 1_000 });
       const error = await failure(make(desk.timer(server.url, name, { durability })));
       expect(error).toMatchObject({ name: "NotReplicatedError", operationId: "own", effect: "possible" });
+    });
+  }
+});
+
+describe("a call that has to open the shard first, whose answer to that is lost", () => {
+  const calls: [string, (timer: DurableTimer) => Promise<unknown>][] = [
+    ["schedule", (timer) => timer.schedule({ id: "a", afterMs: 60_000, operationId: "own" })],
+    ["cancel", (timer) => timer.cancel("a", { operationId: "own" })],
+    ["fireNow", (timer) => timer.fireNow("a", { operationId: "own" })],
+    ["redrive", (timer) => timer.dead.redrive("a", { operationId: "own" })],
+    ["drop", (timer) => timer.dead.drop("a", { operationId: "own" })],
+  ];
+  for (const [call, make] of calls) {
+    it(`K1 names its own operation: ${call}`, async () => {
+      await using desk = new Desk();
+      await using proxy = await FaultProxy.start(server);
+      const timer = desk.timer(proxy.url, freshName(), { commandTimeoutMs: 1_000 });
+      await desk.timer(server.url, freshName()).stats();
+      const lost = proxy.hold("reply", new RegExp(open.sha1, "u"));
+      const error = await failure(make(timer));
+      expect(lost.hits).toBe(1);
+      expect(error).toMatchObject({ name: "OutcomeUnknownError", operationId: "own" });
+      lost.release();
     });
   }
 });
