@@ -12,6 +12,8 @@ import type { Workplace } from "./workplace.ts";
 
 const locks = ["a", "b", "c", "d"];
 const ttlMs = 600;
+/** How long a pod waits for a lock. */
+export const waitMs = 1_500;
 /** Of so many holds of one name in a pod, one hangs. */
 const hangsEvery = 12;
 const commandTimeoutMs = 400;
@@ -73,11 +75,12 @@ async function hang(place: Workplace, hold: Hold, name: string): Promise<void> {
 
 /**
  * Takes a lock, writes under it, and gives it back.
+ * @param take waits for the lock, under this operation id where its kind has one
  * @param hangs whether its holder hangs in between
  */
 export async function workUnder(
   place: Workplace,
-  lock: Pick<FencedLock, "acquire">,
+  take: (operationId: string) => Promise<Hold>,
   name: string,
   hangs: boolean,
 ): Promise<void> {
@@ -85,7 +88,7 @@ export async function workUnder(
   const operation = random.id();
   const called = await place.call(
     { call: "acquire", resource: name, operation },
-    () => lock.acquire(name, { waitMs: 1_500, operationId: operation, signal: place.quiet }),
+    () => take(operation),
     ({ token }) => ({ token }),
   );
   if (called.outcome !== "ok") return;
@@ -110,8 +113,10 @@ async function work(place: Workplace): Promise<void> {
   });
   await Promise.all(
     locks.map(async (name) => {
+      const take = (operationId: string): Promise<Hold> =>
+        lock.acquire(name, { waitMs, operationId, signal: place.quiet });
       for (let turn = 1; !place.quiet.aborted; turn += 1) {
-        await workUnder(place, lock, name, turn % hangsEvery === 0);
+        await workUnder(place, take, name, turn % hangsEvery === 0);
         await pace(place.random.int(0, 120), place.quiet);
       }
     }),

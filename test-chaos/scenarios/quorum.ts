@@ -6,12 +6,13 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { ClockSkew, FaultProxy, RedisServer } from "@holdfast/testkit";
 import type { SeededRandom } from "@holdfast/testkit";
+import type { Hold } from "@holdfast/lock";
 import { QuorumLock } from "@holdfast/lock/redlock";
 import { Redis } from "ioredis";
 import { holdMaxMs } from "../checkers/lock.ts";
 import { checkQuorum } from "../checkers/quorum.ts";
 import type { Values } from "../history/event.ts";
-import { readLogs, workUnder } from "./lock.ts";
+import { readLogs, waitMs, workUnder } from "./lock.ts";
 import { pace } from "./pace.ts";
 import type { Bench, Scenario } from "./scenario.ts";
 import type { Workplace } from "./workplace.ts";
@@ -119,8 +120,9 @@ async function work(place: Workplace): Promise<void> {
   const lock = new QuorumLock(clients, { prefix, ttlMs, holdMaxMs, nodeTimeoutMs, retryEveryMs: 40 });
   await Promise.all(
     locks.map(async (name) => {
+      const take = (): Promise<Hold> => lock.acquire(name, { waitMs, signal: place.quiet });
       for (let turn = 1; !place.quiet.aborted; turn += 1) {
-        await workUnder(place, lock, name, turn % hangsEvery === 0);
+        await workUnder(place, take, name, turn % hangsEvery === 0);
         await pace(place.random.int(20, 200), place.quiet);
       }
     }),
