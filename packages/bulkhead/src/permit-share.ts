@@ -252,8 +252,13 @@ export class PermitShare {
     this.#demand.granted(reply.held);
     this.#calls.reached();
     this.#calls.allow(this.#demand.usable, "permits were granted");
-    // On permits of its own it has begun more than it had told.
-    if (this.#calls.inUse() > reply.held) this.#pace.soon();
+    if (this.#hasNews(reply.held)) this.#pace.soon();
+  }
+
+  /** While the request was under way it has begun more than it had told, or got back what is others' by now, or wants more. */
+  #hasNews(held: number): boolean {
+    const used = this.#calls.inUse();
+    return used > held || this.#demand.hasSurplus(used) || (this.#calls.waiting() > 0 && this.#demand.mayGrow);
   }
 
   #failed(error: unknown): void {

@@ -166,7 +166,8 @@ describe("late answers", () => {
 });
 
 describe("back from its local share", () => {
-  it("B7 tells at once of the calls that it has begun while it was asking", async () => {
+  // What waits for the next poll waits for longer than this.
+  it("B7 tells at once of the calls that it has begun while it was asking", { timeout: 45_000 }, async () => {
     await using proxy = await FaultProxy.start(place.server);
     const clock = new LeapClock();
     const options = { whenUnreachable: "local-share", pollMs: 60_000 } as const;
