@@ -2,7 +2,7 @@
  * Failures of a bulkhead's own making. Rejections are made by the thousand exactly when there is no time for it, so they carry no stack:
  * it would always be the same one, and capturing it costs ten times the rest.
  */
-import { HoldfastError } from "@holdfast/core";
+import { HoldfastError, wordsOf } from "@holdfast/core";
 import type { Effect } from "@holdfast/core";
 import type { Outcome } from "./outcome.ts";
 
@@ -98,8 +98,7 @@ export class AttemptsFailedError extends HoldfastError {
 
   /** @param cause undefined when the earlier attempt ended with a value that was classified as a failure */
   constructor(bulkhead: string, attempts: number, last: unknown, cause: unknown) {
-    const why = last instanceof Error ? last.message : String(last);
-    super(`bulkhead ${bulkhead}: an earlier attempt may have had an effect, and the last one failed: ${why}`, {
+    super(`bulkhead ${bulkhead}: an earlier attempt may have had an effect, and the last failed: ${wordsOf(last)}`, {
       cause,
     });
     this.bulkhead = bulkhead;

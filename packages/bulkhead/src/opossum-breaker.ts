@@ -5,6 +5,7 @@
  * opossum's own capacity, timeout, percentiles, snapshots, abort controller and reset timer are off. Half-open is decided here, by the
  * injected clock, since opossum can enter it only by a timer of its own, sends one probe of any length, and closes on any success.
  */
+import { warn } from "@holdfast/core";
 import type { EventEmitter } from "node:events";
 import CircuitBreaker from "opossum";
 import type { Clock } from "@holdfast/core";
@@ -45,7 +46,7 @@ function warnOfListeners(circuit: EventEmitter): void {
     try {
       return emit(name, ...told);
     } catch (error) {
-      process.emitWarning(error instanceof Error ? error : String(error));
+      warn(error);
       return true;
     }
   };

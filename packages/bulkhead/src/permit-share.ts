@@ -74,8 +74,7 @@ export class PermitShare {
     });
     this.#keeper = new LeaseKeeper({
       clock: connection.clock,
-      batchMax: 1,
-      renew: async () => [await this.#renewal()],
+      renew: () => this.#renewal(),
       onRenewalFailed: (_lease, error) => this.#failed(error),
       onEnd: (_lease, end) => this.#onLeaseEnd(end),
     });

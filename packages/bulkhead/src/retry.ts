@@ -2,7 +2,7 @@
  * Another attempt: outside the permit, which is given back in between; within the deadline of the call; within a budget, since retries
  * are load on a dependency that has just failed. What may have had an effect is not repeated unless the caller says so.
  */
-import { backoffMs } from "@holdfast/core";
+import { backoffMs, saysNoEffect } from "@holdfast/core";
 import type { Clock, EventSink, Random } from "@holdfast/core";
 import { AttemptsFailedError } from "./errors.ts";
 import type { BulkheadEvent } from "./events.ts";
@@ -10,7 +10,7 @@ import type { ResolvedRetryOptions } from "./options.ts";
 import type { Classify, Verdict } from "./outcome.ts";
 import type { RetriedCalls } from "./retried-calls.ts";
 import { retryAfterMs } from "./retry-after.ts";
-import { saysNoEffect, worthRetrying } from "./worth-retrying.ts";
+import { worthRetrying } from "./worth-retrying.ts";
 import type { FailedAttempt } from "./worth-retrying.ts";
 
 /** Most retries saved up. */

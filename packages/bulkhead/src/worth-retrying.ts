@@ -2,7 +2,7 @@
  * What is repeated when nobody says otherwise: what is known to have had no effect, and answers that a repetition cannot make worse. An
  * unknown outcome looks different with every client, so that a list of those would never be complete; this is a list of the others.
  */
-import { ClosedError } from "@holdfast/core";
+import { ClosedError, propertyOf, saysNoEffect } from "@holdfast/core";
 import { BulkheadRejectedError, DrainedError, ReentrantCallError } from "./errors.ts";
 
 /** A failed attempt. */
@@ -24,31 +24,21 @@ export type RetryWhen = (failed: FailedAttempt) => boolean;
 const neverSentCodes = new Set<unknown>(["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "UND_ERR_CONNECT_TIMEOUT"]);
 const causesMax = 8;
 
-/** Reads a property of anything that may have been thrown. */
-function property(error: unknown, name: string): unknown {
-  return typeof error === "object" && error !== null ? (error as Record<string, unknown>)[name] : undefined;
-}
-
-/** Whether an error says itself that what failed with it had no effect. */
-export function saysNoEffect(error: unknown): boolean {
-  return property(error, "effect") === "none";
-}
-
 /** Whether the first code in a chain of causes is one of those that come before the request. */
 function wasNeverSent(error: unknown): boolean {
   let current = error;
   for (let depth = 0; depth < causesMax; depth += 1) {
-    if (property(current, "effect") === "possible") return false;
-    const code = property(current, "code");
+    if (propertyOf(current, "effect") === "possible") return false;
+    const code = propertyOf(current, "code");
     if (code !== undefined) return neverSentCodes.has(code);
-    current = property(current, "cause");
+    current = propertyOf(current, "cause");
   }
   return false;
 }
 
 /** A `Response`, or what other clients make of one. */
 function isResponse(value: unknown): boolean {
-  return typeof property(value, "status") === "number";
+  return typeof propertyOf(value, "status") === "number";
 }
 
 /**

@@ -165,6 +165,19 @@ export class NotReplicatedError extends HoldfastError {
   }
 }
 
+/**
+ * The failure of a request that carried the parts of several callers, or that had to come first, as one of these callers needs it: under its
+ * own operation id, which it repeats its call with (K1).
+ */
+export function underOwnId(error: unknown, operation: string, operationId: string): unknown {
+  if (error instanceof NotReplicatedError && error.operationId !== operationId) {
+    const { replicasWanted, replicasConfirmed, timeoutMs, cause } = error;
+    return new NotReplicatedError(operation, operationId, replicasWanted, replicasConfirmed, timeoutMs, { cause });
+  }
+  if (!(error instanceof OutcomeUnknownError) || error.operationId === operationId) return error;
+  return new OutcomeUnknownError(operation, operationId, { cause: error, why: "the request that carried it was lost" });
+}
+
 /** The instance was closed. */
 export class ClosedError extends HoldfastError {
   override readonly name = "ClosedError";

@@ -42,6 +42,7 @@ export {
   UnexpectedReplyError,
   UnsafeServerError,
   type Effect,
+  underOwnId,
 } from "./errors.ts";
 export { EventSink } from "./events.ts";
 export type { Fenced } from "./fenced.ts";
@@ -68,6 +69,6 @@ export {
   type ScriptKeys,
 } from "./script.ts";
 export { slotOf } from "./slot.ts";
-export { warn, wordsOf } from "./thrown.ts";
+export { propertyOf, saysNoEffect, warn, wordsOf } from "./thrown.ts";
 export { callback, integer, integerOr, leaseRangeMs, oneOf, optionsObject, signal, text } from "./validate.ts";
 export type { WakeUpListener, WakeUps, WakeUpSubscription } from "./wake-ups.ts";

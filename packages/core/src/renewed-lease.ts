@@ -7,10 +7,10 @@
  */
 import { elapsedMs, now } from "./clock.ts";
 import type { Clock, Instant } from "./clock.ts";
-import { Coalescer } from "./coalescer.ts";
 import { deadlineListOf } from "./deadline-list.ts";
 import type { DeadlineEntry } from "./deadline-list.ts";
 import type { Fenced } from "./fenced.ts";
+import { warn } from "./thrown.ts";
 
 /** Why a lease is no longer held: its time ran out, the server said so, it was held for too long, or the holder gave it up. */
 export type LeaseEnd = "expired" | "lost" | "hold-max" | "cancelled" | "released" | "closed";
@@ -182,30 +182,26 @@ export class RenewedLease<Data> implements Fenced {
 /** How a keeper renews. */
 export interface LeaseKeeperSettings<Data> {
   readonly clock: Clock;
-  /** Most leases in one renewal request. */
-  readonly batchMax: number;
   /**
-   * Asks the server to renew; resolves to one outcome per lease, with an error where the answer is not known. Rejects when it is known for
-   * none of them.
+   * Asks the server to renew a lease; rejects when the answer is not known. Each by itself, so that a node of a Cluster that does not answer
+   * keeps nobody from renewing on another; whose leases are all in one place can let a Coalescer ask.
    */
-  readonly renew: (leases: readonly RenewedLease<Data>[]) => Promise<readonly (RenewalOutcome | Error)[]>;
+  readonly renew: (lease: RenewedLease<Data>) => Promise<RenewalOutcome>;
   /** Told of each renewal that failed in the background; it is tried again until the deadline. */
   readonly onRenewalFailed?: (lease: RenewedLease<Data>, error: unknown) => void;
   /** Told once of each lease that has ended, for whatever reason. */
   readonly onEnd?: (lease: RenewedLease<Data>, end: LeaseEnd) => void;
 }
 
-/** The leases of one instance. Those that are due for renewal in the same tick are renewed together. */
+/** The leases of one instance. */
 export class LeaseKeeper<Data> {
   readonly clock: Clock;
   readonly #settings: LeaseKeeperSettings<Data>;
-  readonly #renewals: Coalescer<RenewedLease<Data>, RenewalOutcome>;
   readonly #held = new Set<RenewedLease<Data>>();
 
   constructor(settings: LeaseKeeperSettings<Data>) {
     this.clock = settings.clock;
     this.#settings = settings;
-    this.#renewals = new Coalescer(settings.batchMax, settings.renew);
   }
 
   /** Leases that have not ended. */
@@ -225,9 +221,9 @@ export class LeaseKeeper<Data> {
     for (const lease of this.#held) lease.end("closed");
   }
 
-  /** Asks the server to renew one lease, together with others of this tick. Rejects when the answer for this one is not known. */
-  renew(lease: RenewedLease<Data>): Promise<RenewalOutcome> {
-    return this.#renewals.add(lease);
+  /** Asks the server to renew one lease. Rejects when the answer is not known. */
+  async renew(lease: RenewedLease<Data>): Promise<RenewalOutcome> {
+    return this.#settings.renew(lease);
   }
 
   /** Called by a lease whose background renewal failed. */
@@ -247,6 +243,6 @@ function tell(observer: () => void): void {
   try {
     observer();
   } catch (failure) {
-    process.emitWarning(failure instanceof Error ? failure : String(failure));
+    warn(failure);
   }
 }

@@ -1,4 +1,14 @@
-/** What was thrown, as text. Anything may be thrown, also what has no text, and whoever tells of it must not fail for that. */
+/** What was thrown: anything may be, also what has no text or no properties, and whoever tells of it must not fail for that. */
+
+/** Reads a property of anything that may have been thrown; undefined where there is none. */
+export function propertyOf(thrown: unknown, name: string): unknown {
+  return typeof thrown === "object" && thrown !== null ? (thrown as Record<string, unknown>)[name] : undefined;
+}
+
+/** Whether an error says itself that what failed with it had no effect. */
+export function saysNoEffect(thrown: unknown): boolean {
+  return propertyOf(thrown, "effect") === "none";
+}
 
 /** Name and message of an error, or the value as text. Never throws. */
 export function wordsOf(thrown: unknown): string {

@@ -114,11 +114,10 @@ it("a lease that was taken under an ambient deadline is renewed in the backgroun
   let renewals = 0;
   const keeper = new LeaseKeeper<string>({
     clock: systemClock,
-    batchMax: 10,
-    renew: async (leases) => {
+    renew: async () => {
       await add(connection, `renewal ${renewals}`);
       renewals += 1;
-      return leases.map(() => "renewed" as const);
+      return "renewed";
     },
   });
   const lease = withAmbientDeadline(30, () =>

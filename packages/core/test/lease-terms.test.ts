@@ -24,10 +24,11 @@ function setting(answer: (lease: RenewedLease<string>) => RenewalOutcome | Error
     renewals: 0,
     keeper: new LeaseKeeper<string>({
       clock,
-      batchMax: 16,
-      renew: async (leases) => {
-        made.renewals += leases.length;
-        return leases.map(answer);
+      renew: async (lease) => {
+        made.renewals += 1;
+        const outcome = answer(lease);
+        if (outcome instanceof Error) throw outcome;
+        return outcome;
       },
       onRenewalFailed: (lease, error) => failures.push(`${lease.data}: ${String(error)}`),
       onEnd: (lease, end) => ends.push({ name: lease.data, end }),

@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { leaseMarginMs, LeaseKeeper, now, systemClock } from "../src/index.ts";
 import type { Clock, LeaseEnd, LeaseGrant, RenewalOutcome, RenewedLease } from "../src/index.ts";
 
-type Renew = (leases: readonly RenewedLease<string>[]) => Promise<readonly (RenewalOutcome | Error)[]>;
+type Renew = (lease: RenewedLease<string>) => Promise<RenewalOutcome>;
 
 class LeaseOver extends Error {
   readonly end: LeaseEnd;
@@ -14,13 +14,12 @@ class LeaseOver extends Error {
   }
 }
 
-const renewed: Renew = async (leases) => leases.map(() => "renewed" as const);
+const renewed: Renew = async () => "renewed";
 
-function keeperOf(clock: Clock, renew: Renew = renewed, batchMax = 100) {
+function keeperOf(clock: Clock, renew: Renew = renewed) {
   const failures: unknown[] = [];
   const keeper = new LeaseKeeper<string>({
     clock,
-    batchMax,
     renew,
     onRenewalFailed: (_, error) => failures.push(error),
   });
@@ -169,23 +168,23 @@ describe("a renewal", () => {
 
   it("whose answer comes after the deadline never revives the lease", async () => {
     const clock = new ManualClock();
-    const { promise, resolve: answer } = Promise.withResolvers<readonly RenewalOutcome[]>();
+    const { promise, resolve: answer } = Promise.withResolvers<RenewalOutcome>();
     const { keeper } = keeperOf(clock, () => promise);
     const lease = keeper.keep(grantOf(clock));
     await clock.advance(980);
     const renewal = lease.renew();
     await clock.advance(10);
     expect(lease.ended).toBe("expired");
-    answer(["renewed"]);
+    answer("renewed");
     expect(await renewal).toBe(false);
     expect([lease.remainingMs(), lease.ended, clock.pendingTimers]).toEqual([0, "expired", 0]);
   });
 
   it("whose answer comes after the deadline does not revive although no timer has run", async () => {
     const clock = new ManualClock();
-    const { keeper } = keeperOf(clock, async (leases) => {
+    const { keeper } = keeperOf(clock, async () => {
       clock.stepWall(5_000);
-      return leases.map(() => "renewed" as const);
+      return "renewed";
     });
     const lease = keeper.keep(grantOf(clock));
     expect(await lease.renew()).toBe(false);
@@ -194,16 +193,16 @@ describe("a renewal", () => {
 
   it("answered in the wrong order never shortens what a later one has won", async () => {
     const clock = new ManualClock();
-    const answers: ((outcomes: readonly RenewalOutcome[]) => void)[] = [];
+    const answers: ((outcome: RenewalOutcome) => void)[] = [];
     const { keeper } = keeperOf(clock, () => new Promise((resolve) => void answers.push(resolve)));
     const lease = keeper.keep(grantOf(clock));
     const first = lease.renew();
     await clock.advance(500);
     const second = lease.renew();
     await clock.advance(1);
-    answers[1]?.(["renewed"]);
+    answers[1]?.("renewed");
     await second;
-    answers[0]?.(["renewed"]);
+    answers[0]?.("renewed");
     await first;
     expect(lease.remainingMs()).toBe(987);
   });
@@ -212,7 +211,7 @@ describe("a renewal", () => {
     "that says %s ends the lease and its signal with that reason",
     async (outcome) => {
       const clock = new ManualClock();
-      const { keeper } = keeperOf(clock, async (leases) => leases.map(() => outcome));
+      const { keeper } = keeperOf(clock, async () => outcome);
       const lease = keeper.keep(grantOf(clock, { renewEveryMs: 300 }));
       const { signal } = lease;
       await clock.advance(300);
@@ -222,20 +221,19 @@ describe("a renewal", () => {
     },
   );
 
-  it("of leases that are due in the same tick goes out in batches", async () => {
+  it("waits for no other one that is due in the same tick", async () => {
     const clock = new ManualClock();
-    const batches: number[] = [];
-    const { keeper } = keeperOf(
-      clock,
-      async (leases) => {
-        batches.push(leases.length);
-        return renewed(leases);
-      },
-      100,
-    );
-    for (let index = 0; index < 250; index += 1) keeper.keep(grantOf(clock, { renewEveryMs: 300 }));
+    let asked = 0;
+    const { keeper } = keeperOf(clock, ({ data }) => {
+      asked += 1;
+      return data === "unanswered" ? new Promise(() => undefined) : Promise.resolve("renewed");
+    });
+    const grant = grantOf(clock, { renewEveryMs: 300 });
+    const [sick, ...others] = ["unanswered", "one", "other"].map((data) => keeper.keep({ ...grant, data }));
     await clock.advance(300);
-    expect(batches).toEqual([100, 100, 50]);
+    expect(asked).toBe(3);
+    await clock.advance(2_000);
+    expect([sick?.ended, ...others.map(({ ended }) => ended)]).toEqual(["expired", undefined, undefined]);
     keeper.close();
     await clock.advance(1_000);
     expect([keeper.held.size, clock.pendingTimers]).toEqual([0, 0]);
@@ -249,7 +247,6 @@ describe("a renewal", () => {
         throw new Error("no answer");
       },
     ],
-    ["answers for too few leases", async () => []],
   ])("that %s in the background is told, tried again, and never an unhandled rejection", async (_, renew) => {
     const unhandled: unknown[] = [];
     const onUnhandled = (error: unknown): number => unhandled.push(error);
@@ -274,7 +271,6 @@ describe("a renewal", () => {
     };
     const keeper = new LeaseKeeper<string>({
       clock,
-      batchMax: 1,
       renew: () => Promise.reject(new Error("no answer")),
       onRenewalFailed: broken,
       onEnd: broken,

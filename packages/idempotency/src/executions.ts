@@ -3,7 +3,14 @@
  * decides whether an outcome still counts; a lease that has ended here only tells the handler.
  */
 import { tracingChannel } from "node:diagnostics_channel";
-import { LeaseKeeper, NotReplicatedError, OutcomeUnknownError, RedisUnavailableError } from "@holdfast/core";
+import {
+  LeaseKeeper,
+  NotReplicatedError,
+  OutcomeUnknownError,
+  RedisUnavailableError,
+  warn,
+  wordsOf,
+} from "@holdfast/core";
 import type { Connection, EventSink, HoldfastError } from "@holdfast/core";
 import { LeasedAttempt } from "./attempt.ts";
 import type { Attempt, LeaseData } from "./attempt.ts";
@@ -16,7 +23,7 @@ import { effectOf } from "./failure.ts";
 import type { FailureDecision } from "./failure.ts";
 import type { KeyPlace } from "./keys.ts";
 import type { ResolvedIdempotencyOptions } from "./options.ts";
-import { renewalBy } from "./renewal.ts";
+import { renewed } from "./renewal.ts";
 import { encodeFailure, failureCodecId } from "./stored-error.ts";
 import type { AttemptStore, EncodedOutcome } from "./store.ts";
 import type { StoredOutcome, Waiting } from "./waiting.ts";
@@ -80,9 +87,7 @@ export class Executions {
     this.#events = events;
     this.#leases = new LeaseKeeper<LeaseData>({
       clock: connection.clock,
-      // Each by itself: a node of a Cluster that does not answer keeps nobody from renewing on another.
-      batchMax: 1,
-      renew: renewalBy(this.#store),
+      renew: ({ data }) => renewed(this.#store, data),
       onRenewalFailed: ({ resource, token }, error) =>
         this.#events.emit(() => ({ type: "renewal-failed", resource, token, error })),
     });
@@ -157,7 +162,7 @@ export class Executions {
       // A codec may keep or change what it reads.
       decoded = codec.decode(Buffer.from(bytes));
     } catch (error) {
-      const detail = error instanceof Error ? error.message : String(error);
+      const detail = wordsOf(error);
       return new ResultNotStoredError(place.resource, "not-serializable", detail, { cause: error });
     }
     const { resultBytesMax } = this.#options;
@@ -196,7 +201,7 @@ export class Executions {
     try {
       decision = this.#options.onError(error, attempt);
     } catch (failure) {
-      process.emitWarning(failure instanceof Error ? failure : String(failure));
+      warn(failure);
     }
     return decision === "release" || decision === "store" ? decision : "unknown";
   }
@@ -263,7 +268,7 @@ export class Executions {
       this.#events.emit(() => ({ type: "release-failed", resource, token, error: failure }));
     }
     this.#waiting.ask(place);
-    return this.#unknown(running, error instanceof Error ? error.message : String(error), error);
+    return this.#unknown(running, wordsOf(error), error);
   }
 
   #superseded(

@@ -1,4 +1,5 @@
 /** What an attempt's error says of its effect, and the default decision on it. */
+import { propertyOf, saysNoEffect } from "@holdfast/core";
 import type { Effect } from "@holdfast/core";
 import type { Attempt } from "./attempt.ts";
 
@@ -31,14 +32,9 @@ const unknownCodes = new Set([
 ]);
 const causesMax = 8;
 
-/** Reads a property of anything that may have been thrown. */
-function property(error: unknown, name: string): unknown {
-  return typeof error === "object" && error !== null ? (error as Record<string, unknown>)[name] : undefined;
-}
-
 /** Whether an error proves that its attempt had no effect: it says so itself. */
 export function effectOf(error: unknown): Effect {
-  return property(error, "effect") === "none" ? "none" : "possible";
+  return saysNoEffect(error) ? "none" : "possible";
 }
 
 /**
@@ -49,11 +45,14 @@ export function decideByError(error: unknown): FailureDecision {
   if (effectOf(error) === "none") return "release";
   let current = error;
   for (let depth = 0; depth < causesMax && current !== undefined && current !== null; depth += 1) {
-    if (property(current, "effect") === "possible") return "unknown";
-    if (unknownNames.has(String(property(current, "name"))) || unknownCodes.has(String(property(current, "code")))) {
+    if (propertyOf(current, "effect") === "possible") return "unknown";
+    if (
+      unknownNames.has(String(propertyOf(current, "name"))) ||
+      unknownCodes.has(String(propertyOf(current, "code")))
+    ) {
       return "unknown";
     }
-    current = property(current, "cause");
+    current = propertyOf(current, "cause");
   }
   return "release";
 }

@@ -1,6 +1,6 @@
-/** How leases are renewed: a refusal that no repetition changes is a lease that is lost, anything else may be tried again until the deadline. */
+/** How a lease is renewed: a refusal that no repetition changes is a lease that is lost, anything else may be tried again until the deadline. */
 import { NewerFormatError, RedisRefusedError, UnexpectedReplyError } from "@holdfast/core";
-import type { LeaseKeeperSettings } from "@holdfast/core";
+import type { RenewalOutcome } from "@holdfast/core";
 import type { LeaseData } from "./attempt.ts";
 import type { AttemptStore } from "./store.ts";
 
@@ -10,17 +10,12 @@ function isDefinite(error: unknown): boolean {
   );
 }
 
-/** Asks the store for each lease. */
-export function renewalBy(store: AttemptStore): LeaseKeeperSettings<LeaseData>["renew"] {
-  return (leases) =>
-    Promise.all(
-      leases.map(async ({ data }) => {
-        try {
-          return await store.renew(data);
-        } catch (error) {
-          if (isDefinite(error)) return "lost";
-          throw error;
-        }
-      }),
-    );
+/** Asks the store. Rejects when the answer is not known. */
+export async function renewed(store: AttemptStore, data: LeaseData): Promise<RenewalOutcome> {
+  try {
+    return await store.renew(data);
+  } catch (error) {
+    if (isDefinite(error)) return "lost";
+    throw error;
+  }
 }

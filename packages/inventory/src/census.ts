@@ -2,10 +2,9 @@
  * Counting over all buckets: what each has of a sku is summed, so that callers see one place however many slots it is spread over. Counting in
  * one bucket is in stock-taking.ts.
  */
-import { integerOr } from "@holdfast/core";
+import { integerOr, underOwnId } from "@holdfast/core";
 import type { ResolvedInventoryOptions } from "./options.ts";
 import { SpreadStockError } from "./errors.ts";
-import { named } from "./failures.ts";
 import type { Cursor } from "./movement.ts";
 import type { CheckedId } from "./order.ts";
 import { escapeWord, unescapeWord } from "./packed-text.ts";
@@ -77,7 +76,7 @@ export class Census {
         }
       }
     } catch (error) {
-      throw named(error, `inventory.seed ${counting.bucket.resource}`, operation.given);
+      throw underOwnId(error, `inventory.seed ${counting.bucket.resource}`, operation.given);
     }
     return counting.seed(counts, ifCursor, operation);
   }

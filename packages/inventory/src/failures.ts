@@ -1,15 +1,5 @@
 /** What a failure of a request means to a caller, where a call is several requests or several calls are one. */
-import { isTransient, NotReplicatedError, OutcomeUnknownError } from "@holdfast/core";
-
-/** What became of a shared request, as the caller of one part of it needs it: under its own operation id. */
-export function named(error: unknown, operation: string, operationId: string, durabilityMs = 0): unknown {
-  if (error instanceof NotReplicatedError) {
-    const { replicasWanted, replicasConfirmed } = error;
-    return new NotReplicatedError(operation, operationId, replicasWanted, replicasConfirmed, durabilityMs);
-  }
-  if (!(error instanceof OutcomeUnknownError)) return error;
-  return new OutcomeUnknownError(operation, operationId, { cause: error, why: "its request was lost" });
-}
+import { isTransient, OutcomeUnknownError } from "@holdfast/core";
 
 /** Whether a request has said that it did nothing, for now. */
 export function idle(error: unknown): boolean {

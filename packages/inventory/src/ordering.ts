@@ -2,6 +2,7 @@
  * What orders do: sends them to the bucket that decides, and turns answers into results. The id decides first (V2): an answer that begins
  * with "=" is a record, of this request or of an earlier one under the same id, and tells.
  */
+import { underOwnId } from "@holdfast/core";
 import {
   checkConfirmed,
   checkOperation,
@@ -15,7 +16,6 @@ import {
 } from "./answers.ts";
 import type { Answer } from "./bucket.ts";
 import { DifferentRequestError, IdForgottenError, StockOverflowError } from "./errors.ts";
-import { named } from "./failures.ts";
 import { basket, linesOf } from "./lines.ts";
 import type { Line } from "./lines.ts";
 import type { ResolvedInventoryOptions } from "./options.ts";
@@ -217,7 +217,7 @@ export class Ordering {
   }
 
   #named(error: unknown, verb: keyof typeof verbs, id: CheckedId, operationId: string): unknown {
-    return named(error, this.#call(verbs[verb], id), operationId, this.#options.durability?.timeoutMs);
+    return underOwnId(error, this.#call(verbs[verb], id), operationId);
   }
 
   #record(verb: keyof typeof verbs, answer: string): StoredRecord {

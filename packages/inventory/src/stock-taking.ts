@@ -2,7 +2,7 @@
  * Counting: levels, seeding from a count, and comparing with a ledger. Nothing here overwrites what was sold meanwhile: a seed is refused
  * when anything moved since its cursor, a comparison follows the log to where Redis stands.
  */
-import { ambientRemainingMs, integer, optionsObject, text } from "@holdfast/core";
+import { ambientRemainingMs, integer, optionsObject, text, underOwnId } from "@holdfast/core";
 import type { Bucket } from "./bucket.ts";
 import { markOf } from "./batch.ts";
 import { checkOperation } from "./answers.ts";
@@ -16,7 +16,7 @@ import { escapeWord, unescapeWord } from "./packed-text.ts";
 import { decodeRecord } from "./record.ts";
 import type { Level, SeedResult } from "./results.ts";
 import { seedScript } from "./scripts.ts";
-import { named, unfinished } from "./failures.ts";
+import { unfinished } from "./failures.ts";
 
 /** What is on hand, by sku: an object, or entries. */
 export type Snapshot = Readonly<Record<string, number>> | Iterable<{ readonly sku: string; readonly onHand: number }>;
@@ -191,7 +191,7 @@ export class StockTaking {
     };
     const reply = this.bucket.accepted(
       await connection.run(seedScript, { stock, recordsA, recordsB, due, log }, args, call).catch((error: unknown) => {
-        throw named(error, call.operation, id.given, this.#options.durability?.timeoutMs);
+        throw underOwnId(error, call.operation, id.given);
       }),
     );
     switch (reply.kind) {

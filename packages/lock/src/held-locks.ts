@@ -2,11 +2,12 @@
  * What one instance holds, from the grant to the release: the renewal in the background, the news to observers, and giving back, also for
  * whoever gave up. How the lock is had in the first place is in fenced-lock.ts; the handle that a caller gets, in hold.ts.
  */
-import { elapsedMs, LeaseKeeper, now } from "@holdfast/core";
-import type { EventSink, Instant, RenewedLease } from "@holdfast/core";
+import { LeaseKeeper } from "@holdfast/core";
+import type { EventSink, RenewedLease } from "@holdfast/core";
 import type { Grant } from "./acquisition.ts";
 import { LockLostError } from "./errors.ts";
 import type { LockEvent } from "./events.ts";
+import { FirstReturn } from "./first-return.ts";
 import { GiveBack } from "./give-back.ts";
 import type { Returned } from "./give-back.ts";
 import { Hold } from "./hold.ts";
@@ -22,20 +23,15 @@ export interface HeldLocksParts {
   readonly events: EventSink<LockEvent>;
 }
 
-/** Renewals that are due in the same tick are written together, 16 at a time. */
-const renewBatchMax = 256;
-
 /** The holds of one instance. */
 export class HeldLocks {
   readonly #options: ResolvedLockOptions;
-  readonly #store: LeaseStore;
   readonly #events: EventSink<LockEvent>;
   readonly #giveBack: GiveBack;
   readonly #keeper: LeaseKeeper<Returned>;
 
   constructor(options: ResolvedLockOptions, { store, turnstile, events }: HeldLocksParts) {
     this.#options = options;
-    this.#store = store;
     this.#events = events;
     const { clock, commandTimeoutMs } = options;
     this.#giveBack = new GiveBack({ store, turnstile, clock, commandTimeoutMs }, ({ keys, owner }, error) => {
@@ -43,8 +39,7 @@ export class HeldLocks {
     });
     this.#keeper = new LeaseKeeper<Returned>({
       clock,
-      batchMax: renewBatchMax,
-      renew: (leases) => Promise.all(leases.map(({ data }) => this.#renew(data))),
+      renew: ({ data }) => store.renew(data, data.ttlMs),
       onRenewalFailed: ({ resource, token }, error) => {
         events.emit(() => ({ type: "renewal-failed", resource, token, error }));
       },
@@ -90,28 +85,13 @@ export class HeldLocks {
     this.#keeper.close();
   }
 
-  async #renew(held: Returned): Promise<"renewed" | "lost" | "cancelled" | Error> {
-    try {
-      return await this.#store.renew(held, held.ttlMs);
-    } catch (error) {
-      return error instanceof Error ? error : new Error(String(error));
-    }
-  }
-
-  /**
-   * Tells the server. When the client may have sent the request twice, or an earlier one was not answered, `lost` within the time that was
-   * left at first is the answer to the second: the first has given the lease back, and somebody else has it by now (K1).
-   */
+  /** Tells the server. The client may have sent the request twice by itself, too. */
   #returnOf({ data, resource, token }: RenewedLease<Returned>): GiveBackLease {
-    const { clock } = this.#options;
-    let first: { readonly askedAt: Instant; readonly leftMs: number } | undefined;
+    const first = new FirstReturn(this.#options.clock);
     return async (leftMs) => {
-      const again = first !== undefined;
-      first ??= { askedAt: now(clock), leftMs };
-      const { askedAt, leftMs: leftAtFirstMs } = first;
+      const again = first.begin(leftMs);
       const { kind, repeated } = await this.#giveBack.giveBack(data);
-      const isSecondAnswer = (again || repeated) && elapsedMs(clock, askedAt) < leftAtFirstMs;
-      const outcome = kind === "lost" && isSecondAnswer ? "released" : kind;
+      const outcome = (again || repeated) && first.inTime ? "released" : kind;
       this.#events.emit(() => ({ type: "released", resource, token, owner: data.owner, outcome }));
       return outcome;
     };

@@ -1,6 +1,6 @@
 /** FencedLock on a Redis Cluster: every key of a lock in one slot, hints by sharded channels, failover and resharding under way. */
 import { ClosedError, slotOf } from "@holdfast/core";
-import { FaultProxy, pollUntil, RedisCluster } from "@holdfast/testkit";
+import { FaultProxy, LeapClock, pollUntil, RedisCluster } from "@holdfast/testkit";
 import { Cluster } from "ioredis";
 import type { ClusterOptions, Redis } from "ioredis";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
@@ -38,6 +38,38 @@ function lockOf(options: LockOptions = {}, redis: Cluster = clientOf()): FencedL
 }
 
 describe("on a Cluster", () => {
+  it("L2 L4 a node that does not answer costs nobody on another node the lock", async () => {
+    // Nobody takes the place of a node that is silent here.
+    await using servers = await RedisCluster.start({ replicasPerMaster: 0, nodeTimeoutMs: 60_000 });
+    const nodeOf = (name: string): ReturnType<RedisCluster["masterOf"]> =>
+      servers.masterOf(lockKeys("holdfast", name).lease);
+    const well = await nodeOf("n0");
+    let other = "n1";
+    for (let index = 2; (await nodeOf(other)).port === well.port; index += 1) other = `n${index}`;
+    const sick = await nodeOf(other);
+    const clock = new LeapClock();
+    const redis = new Cluster(servers.addresses);
+    redis.on("error", () => undefined);
+    clients.push(redis);
+    const lock = lockOf({ ttlMs: 60_000, clock, commandTimeoutMs: 30_000 }, redis);
+    // Each on a connection that is there, so that both are renewed in one tick.
+    for (const name of ["n0", other]) await lock.withLock(name, () => undefined);
+    const [held, unanswered] = await Promise.all([lock.acquire("n0"), lock.acquire(other)]);
+    sick.pause();
+    try {
+      for (let thirds = 0; thirds < 5; thirds += 1) {
+        const before = held.remainingMs();
+        clock.leap(20_100);
+        await pollUntil("it is renewed, or lost", () => held.signal.aborted || held.remainingMs() >= before - 100);
+      }
+      expect(held.signal.aborted).toBe(false);
+      expect(unanswered.signal.aborted).toBe(true);
+    } finally {
+      sick.resume();
+    }
+    expect(await held.release()).toEqual({ kind: "released" });
+  });
+
   it("L1 L2 contending clients hold one at a time, tokens rise, on names in many slots", async () => {
     const [ann, bob] = [lockOf(), lockOf()];
     const names = Array.from({ length: 20 }, (_, index) => `job:${index}`);

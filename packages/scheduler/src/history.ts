@@ -1,5 +1,5 @@
 /** What has become of occurrences: the records that runners write, and what to make of them. */
-import { UnexpectedReplyError } from "@holdfast/core";
+import { UnexpectedReplyError, wordsOf } from "@holdfast/core";
 import type { Definition } from "./definition.ts";
 
 /** An occurrence that has ended, or occurrences that were missed. */
@@ -98,8 +98,7 @@ export function decodeRecord(operation: string, text: unknown): RunRecord {
 
 /** Name and message of an error. */
 export function describeError(error: unknown): string {
-  const words = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
-  return words.slice(0, errorCharactersMax);
+  return wordsOf(error).slice(0, errorCharactersMax);
 }
 
 /** What to make of the last runs. */

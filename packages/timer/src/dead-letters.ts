@@ -6,7 +6,6 @@ import { integerOr, optionsObject, text } from "@holdfast/core";
 import { shardOf } from "./keys.ts";
 import type { ResolvedTimerOptions } from "./options.ts";
 import { decodeRecord } from "./record.ts";
-import { named } from "./scheduling.ts";
 import { checkOperationId } from "./schedule-request.ts";
 import type { OperationOptions } from "./schedule-request.ts";
 import { dropScript, listDeadScript, redriveScript } from "./scripts.ts";
@@ -81,19 +80,15 @@ export class DeadLetters {
   ): Promise<{ readonly kind: "redriven" | "absent" | "exists" }> {
     const operationId = this.#operationId(id, options);
     const { connection, name } = this.#access;
-    const operation = `timer.dead.redrive ${name}`;
-    const [kind] = await this.#access
-      .run(shardOf(id, this.#access.shards), ({ keys, layout }, timeoutMs) =>
-        connection.run(
-          redriveScript,
-          keys,
-          { layout, publish: connection.publishCommand, id, operation: operationId },
-          { operation, operationId, timeoutMs, durability: this.#options.durability },
-        ),
-      )
-      .catch((error: unknown) => {
-        throw named(error, operation, operationId);
-      });
+    const call = { operation: `timer.dead.redrive ${name}`, operationId };
+    const [kind] = await this.#access.runAs(shardOf(id, this.#access.shards), call, ({ keys, layout }, callOptions) =>
+      connection.run(
+        redriveScript,
+        keys,
+        { layout, publish: connection.publishCommand, id, operation: operationId },
+        callOptions,
+      ),
+    );
     return { kind: kind as "redriven" | "absent" | "exists" };
   }
 
@@ -101,19 +96,10 @@ export class DeadLetters {
   async drop(id: string, options: OperationOptions = {}): Promise<{ readonly kind: "dropped" | "absent" }> {
     const operationId = this.#operationId(id, options);
     const { connection, name } = this.#access;
-    const operation = `timer.dead.drop ${name}`;
-    const [kind] = await this.#access
-      .run(shardOf(id, this.#access.shards), ({ keys, layout }, timeoutMs) =>
-        connection.run(
-          dropScript,
-          keys,
-          { layout, id, operation: operationId },
-          { operation, operationId, timeoutMs, durability: this.#options.durability },
-        ),
-      )
-      .catch((error: unknown) => {
-        throw named(error, operation, operationId);
-      });
+    const call = { operation: `timer.dead.drop ${name}`, operationId };
+    const [kind] = await this.#access.runAs(shardOf(id, this.#access.shards), call, ({ keys, layout }, callOptions) =>
+      connection.run(dropScript, keys, { layout, id, operation: operationId }, callOptions),
+    );
     return { kind: kind as "dropped" | "absent" };
   }
 

@@ -30,7 +30,7 @@ import { Reconciliation } from "./reconciliation.ts";
 import type { ReconcileReport } from "./reconciliation.ts";
 import { checkOperationId, newOperationId, whenOf } from "./schedule-request.ts";
 import type { OperationOptions, ScheduleItem, ScheduleRequest, ScheduleResult } from "./schedule-request.ts";
-import { named, Scheduling } from "./scheduling.ts";
+import { Scheduling } from "./scheduling.ts";
 import { getScript, hastenScript, statsScript } from "./scripts.ts";
 import { ShardAccess } from "./shard-access.ts";
 import { storedTimer, totalStats } from "./stored-timer.ts";
@@ -126,19 +126,15 @@ export class DurableTimer<Payload = undefined> implements AsyncDisposable {
   async fireNow(id: string, options: OperationOptions = {}): Promise<FireNowResult> {
     const operationId = this.#operationId(options);
     const { connection, shards } = this.#access;
-    const operation = `timer.fireNow ${text("id", id)}`;
-    const [kind] = await this.#access
-      .run(shardOf(id, shards), ({ keys, layout }, timeoutMs) =>
-        connection.run(
-          hastenScript,
-          keys,
-          { layout, publish: connection.publishCommand, id, operation: operationId },
-          { operation, operationId, timeoutMs, durability: this.#options.durability },
-        ),
-      )
-      .catch((error: unknown) => {
-        throw named(error, operation, operationId);
-      });
+    const call = { operation: `timer.fireNow ${text("id", id)}`, operationId };
+    const [kind] = await this.#access.runAs(shardOf(id, shards), call, ({ keys, layout }, callOptions) =>
+      connection.run(
+        hastenScript,
+        keys,
+        { layout, publish: connection.publishCommand, id, operation: operationId },
+        callOptions,
+      ),
+    );
     return { kind: kind as FireNowResult["kind"] };
   }
 

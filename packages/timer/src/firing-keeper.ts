@@ -1,5 +1,5 @@
 /** Keeps the leases of one shard's firings: prolongs many with one request, and counts those that are lost (T3). */
-import { LeaseKeeper } from "@holdfast/core";
+import { Coalescer, LeaseKeeper } from "@holdfast/core";
 import type { RenewalOutcome, RenewedLease } from "@holdfast/core";
 import type { LiveFiring } from "./firing.ts";
 import { extendScript } from "./scripts.ts";
@@ -16,10 +16,10 @@ export function firingKeeper(
   onFailure: (error: unknown) => void,
 ): LeaseKeeper<LiveFiring<unknown>> {
   const { access, counts, events, timer } = context;
+  const together = new Coalescer<Lease, RenewalOutcome>(extendMax, (leases) => extend(context, shard, leases));
   return new LeaseKeeper({
     clock: timer.clock,
-    batchMax: extendMax,
-    renew: (leases) => extend(context, shard, leases),
+    renew: (lease) => together.add(lease),
     onRenewalFailed: (_, error) => onFailure(error),
     onEnd: (lease, end) => {
       if (end === "released" || end === "closed") return;

@@ -2,13 +2,14 @@
  * Brings back timers that the caller's own records hold and Redis has lost: after a failover that took writes back, after a process that
  * died between its own commit and the schedule. What fired, was cancelled or was given up since stays so.
  */
+import { underOwnId } from "@holdfast/core";
 import { bulkMax } from "./chunks.ts";
 import { ReconcileWindowError } from "./errors.ts";
 import { shardOf } from "./keys.ts";
 import type { ResolvedTimerOptions } from "./options.ts";
 import type { ScheduleItem } from "./schedule-request.ts";
 import { restoreScript } from "./scripts.ts";
-import { bodyOf, named } from "./scheduling.ts";
+import { bodyOf } from "./scheduling.ts";
 import type { ShardAccess } from "./shard-access.ts";
 
 /** What a reconcile came to, in numbers of items. */
@@ -77,7 +78,7 @@ export class Reconciliation {
         ),
       )
       .catch((error: unknown) => {
-        throw named(error, `timer.reconcile ${name}`, operationId);
+        throw underOwnId(error, `timer.reconcile ${name}`, operationId);
       });
     if (answer.kind === "window") {
       throw new ReconcileWindowError(

@@ -2,7 +2,7 @@
  * Sends schedules and cancellations: those of one tick share a script per shard, `scheduleMany` goes out in large scripts. Each item has
  * its own operation id and its own answer.
  */
-import { Coalescer, NotReplicatedError, OutcomeUnknownError, UnexpectedReplyError } from "@holdfast/core";
+import { Coalescer, NotReplicatedError, underOwnId, UnexpectedReplyError } from "@holdfast/core";
 import { chunksOf } from "./chunks.ts";
 import type { Chunk } from "./chunks.ts";
 import { PendingLimitError, SupersededError } from "./errors.ts";
@@ -50,7 +50,7 @@ export class Scheduling {
       const last = answer.startsWith("x") ? await coalescer.add(item) : answer;
       return this.#result(item, last, decodeAnswer(last));
     } catch (error) {
-      throw named(error, `timer.schedule ${item.id}`, item.operationId);
+      throw underOwnId(error, `timer.schedule ${item.id}`, item.operationId);
     }
   }
 
@@ -84,7 +84,7 @@ export class Scheduling {
     };
     await Promise.all(byShard.map(sendShard));
     // Only now, when nothing is under way any more.
-    if (failures.length > 0) throw named(failures[0], `timer.scheduleMany ${name}`, operationId);
+    if (failures.length > 0) throw underOwnId(failures[0], `timer.scheduleMany ${name}`, operationId);
     return results;
   }
 
@@ -94,7 +94,7 @@ export class Scheduling {
     try {
       return await coalescer.add({ id, operationId });
     } catch (error) {
-      throw named(error, `timer.cancel ${id}`, operationId);
+      throw underOwnId(error, `timer.cancel ${id}`, operationId);
     }
   }
 
@@ -247,14 +247,4 @@ async function inOrderOnce<Item extends { readonly id: string }>(
     }
   }
   return answers;
-}
-
-/** The failure of a shared request, or of one that had to come first, as the caller of one part needs it: under its own operation id. */
-export function named(error: unknown, operation: string, operationId: string): unknown {
-  if (error instanceof NotReplicatedError && error.operationId !== operationId) {
-    const { replicasWanted, replicasConfirmed, timeoutMs, cause } = error;
-    return new NotReplicatedError(operation, operationId, replicasWanted, replicasConfirmed, timeoutMs, { cause });
-  }
-  if (!(error instanceof OutcomeUnknownError) || error.operationId === operationId) return error;
-  return new OutcomeUnknownError(operation, operationId, { cause: error, why: "the request that carried it was lost" });
 }

@@ -2,8 +2,8 @@
  * The way to the shards of a timer: opens each before its first use, so that no client works on timers that are kept in another number
  * of shards (T11), and opens it again when the server has forgotten it or kept it differently since.
  */
-import { ambientPatienceMs, NewerFormatError, RedisUnavailableError } from "@holdfast/core";
-import type { Connection } from "@holdfast/core";
+import { ambientPatienceMs, NewerFormatError, RedisUnavailableError, underOwnId } from "@holdfast/core";
+import type { CallOptions, Connection } from "@holdfast/core";
 import { ShardsMismatchError, ShardsMovingError } from "./errors.ts";
 import { shardKeys, shardOf } from "./keys.ts";
 import type { ShardKeys } from "./keys.ts";
@@ -33,7 +33,10 @@ export class ShardAccess {
   readonly connection: Connection;
   readonly name: string;
   readonly shards: number;
-  readonly #options: Pick<ResolvedTimerOptions<unknown>, "commandTimeoutMs" | "rememberMs" | "prefix" | "random">;
+  readonly #options: Pick<
+    ResolvedTimerOptions<unknown>,
+    "commandTimeoutMs" | "durability" | "rememberMs" | "prefix" | "random"
+  >;
   readonly #keys: readonly ShardKeys[];
   readonly #open: (OpenShard | undefined)[];
   readonly #opening: (Promise<OpenShard> | undefined)[];
@@ -93,6 +96,20 @@ export class ShardAccess {
           "the shard is being set up by others; try again",
         );
       }
+    }
+  }
+
+  /** As `run`, for a call of one caller: what failed before it was sent, or beside it, fails it under its own operation id (K1). */
+  async runAs<Result>(
+    shard: number,
+    { operation, operationId }: { readonly operation: string; readonly operationId: string },
+    call: (open: OpenShard, options: CallOptions) => Promise<Result | undefined>,
+  ): Promise<Result> {
+    const { durability } = this.#options;
+    try {
+      return await this.run(shard, (open, timeoutMs) => call(open, { operation, operationId, timeoutMs, durability }));
+    } catch (error) {
+      throw underOwnId(error, operation, operationId);
     }
   }
 

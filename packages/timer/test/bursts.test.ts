@@ -114,6 +114,26 @@ describe("T10 bursts", () => {
     await worker.stop({ graceMs: 1_000 });
   });
 
+  it("T3 leases that are due in the same tick are prolonged by one request", async () => {
+    await using desk = new Desk();
+    const timer = desk.timer(server.url, freshName());
+    await timer.scheduleMany(many(50));
+    const gate = new Gate();
+    const worker = timer.worker({ concurrencyMax: 50, leaseMs: 900 }, () => gate.opened);
+    await worker.start();
+    await pollUntil("all run", () => worker.counts().running === 50);
+    await server.call("CONFIG", "RESETSTAT");
+    // Nothing else writes a deadline meanwhile.
+    const prolonged = async (): Promise<number> => {
+      const stats = (await server.call("INFO", "commandstats")) as string;
+      return Number(/^cmdstat_zadd:calls=(\d+)/mu.exec(stats)?.[1] ?? 0);
+    };
+    await pollUntil("they were prolonged more than once", async () => (await prolonged()) >= 2);
+    expect(await prolonged()).toBeLessThan(25);
+    gate.open();
+    await worker.stop({ graceMs: 5_000 });
+  });
+
   it("a burst on one shard makes the timers of the others wait no longer than its own", async () => {
     await using desk = new Desk();
     const shards = 4;

@@ -2,7 +2,7 @@
  * A consumer of RabbitMQ. A message is acknowledged once it was processed, by this delivery or by an earlier one. One that fails comes again
  * after a pause; whether and when it is given up is the queue's business (a delivery limit and a dead-letter exchange).
  */
-import { callback, integerOr, optionsObject, sleep, systemClock, text } from "@holdfast/core";
+import { callback, integerOr, optionsObject, sleep, systemClock, text, warn } from "@holdfast/core";
 import type { Attempt } from "../attempt.ts";
 import { InProgressError } from "../errors.ts";
 import type { Idempotency } from "../idempotency.ts";
@@ -84,7 +84,7 @@ export async function consumeOnceOnly<Message extends AmqpMessage>(
     try {
       onFailed?.(message, error);
     } catch (failure) {
-      process.emitWarning(failure instanceof Error ? failure : String(failure));
+      warn(failure);
     }
   };
   const settle = (message: Message, answer: () => void): void => {

@@ -12,6 +12,7 @@ import {
   systemClock,
   systemRandom,
   text,
+  warn,
   withoutAmbientDeadline,
 } from "@holdfast/core";
 import type { Clock, RedisLike } from "@holdfast/core";
@@ -280,7 +281,7 @@ export class StreamConsumer implements AsyncDisposable {
     try {
       this.#options.onEvent?.(event);
     } catch (error) {
-      process.emitWarning(error instanceof Error ? error : String(error));
+      warn(error);
     }
   }
 }

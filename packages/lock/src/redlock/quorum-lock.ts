@@ -79,8 +79,7 @@ export class QuorumLock implements AsyncDisposable {
     });
     this.#keeper = new LeaseKeeper<QuorumHeld>({
       clock,
-      batchMax: 256,
-      renew: (leases) => Promise.all(leases.map((lease) => renewOne(lease))),
+      renew: renewOne,
       onRenewalFailed: ({ resource, token }, error) => {
         this.#events.emit(() => ({ type: "renewal-failed", resource, token, error }));
       },
@@ -273,8 +272,8 @@ function reached(votes: readonly NodeVote[]): boolean {
   return silent.length < votes.length / 2;
 }
 
-async function renewOne({ data, resource }: RenewedLease<QuorumHeld>): Promise<RenewalOutcome | Error> {
+async function renewOne({ data, resource }: RenewedLease<QuorumHeld>): Promise<RenewalOutcome> {
   const answer = await data.ballot.extend(data.ttlMs);
-  if (answer === "yes") return "renewed";
-  return answer === "no" ? "lost" : new QuorumUnreachableError(resource, data.ballot.votes);
+  if (answer === "unknown") throw new QuorumUnreachableError(resource, data.ballot.votes);
+  return answer === "yes" ? "renewed" : "lost";
 }

@@ -3,8 +3,9 @@
  * itself (L3).
  */
 import { elapsedMs, now, sleep } from "@holdfast/core";
-import type { Clock, EventSink, Instant, RenewedLease } from "@holdfast/core";
+import type { Clock, EventSink, RenewedLease } from "@holdfast/core";
 import type { LockEvent } from "../events.ts";
+import { FirstReturn } from "../first-return.ts";
 import type { GiveBackLease } from "../hold.ts";
 import { QuorumUnreachableError } from "./errors.ts";
 import type { QuorumHeld } from "./quorum-held.ts";
@@ -29,18 +30,14 @@ export class QuorumReturns {
     this.#parts = parts;
   }
 
-  /**
-   * What a hold gives its lease back with. After a request that no majority answered, `lost` within the time that was left then is the answer
-   * to a repeat: the first has given it back (K1).
-   */
+  /** What a hold gives its lease back with. */
   of(lease: RenewedLease<QuorumHeld>): GiveBackLease {
     const { clock, events } = this.#parts;
     const { resource, token } = lease;
     const { owner } = lease.data;
-    let first: { readonly askedAt: Instant; readonly leftMs: number } | undefined;
+    const first = new FirstReturn(clock);
     return async (leftMs) => {
-      const again = first !== undefined;
-      first ??= { askedAt: now(clock), leftMs };
+      const again = first.begin(leftMs);
       const answer = await lease.data.ballot.release();
       if (answer === "unknown") {
         const error = new QuorumUnreachableError(resource, lease.data.ballot.votes);
@@ -48,7 +45,7 @@ export class QuorumReturns {
         if (!again) this.#parts.track(this.#goOn(lease.data));
         throw error;
       }
-      const isReleased = answer === "yes" || (again && elapsedMs(clock, first.askedAt) < first.leftMs);
+      const isReleased = answer === "yes" || (again && first.inTime);
       const outcome = isReleased ? "released" : "lost";
       events.emit(() => ({ type: "released", resource, token, owner, outcome }));
       return outcome;
