@@ -23,7 +23,8 @@ export interface PruneReport {
 const weekMs = 604_800_000;
 
 /**
- * Removes what is too old to matter: on a pool, since in an open transaction whoever needs one of the rows would wait for its end. Only for tokens of this toolkit, which are times: a counter of your own would fall behind the floor.
+ * Removes what is too old to matter: on a pool, since in an open transaction whoever needs one of the rows would wait for its end. Only for
+ * tokens of this toolkit, which are times: a counter of your own would fall behind the floor.
  * @throws TypeError, RangeError; PostgresUnavailableError, PostgresRefusedError, TransactionConflictError; OutcomeUnknownError: do it again
  */
 export async function prune(pool: Queryable, options: PruneOptions = {}): Promise<PruneReport> {
