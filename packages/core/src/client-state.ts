@@ -4,8 +4,10 @@
  *
  * Nothing goes to the client's offline queue: what waits there would be sent after its caller has given up.
  */
+import { hearAsking } from "./asking.ts";
 import type { Clock } from "./clock.ts";
 import { RedisUnavailableError } from "./errors.ts";
+import { isCluster } from "./redis-like.ts";
 import type { RedisLike } from "./redis-like.ts";
 import { handshakeErrorCode } from "./refusal.ts";
 
@@ -29,6 +31,7 @@ export class ClientState {
   private constructor(redis: RedisLike) {
     this.#redis = redis;
     this.#isConnecting = redis.status === "connecting";
+    if (isCluster(redis)) hearAsking(redis);
     redis.on("ready", () => {
       for (const { onReady } of this.#waiters) onReady();
     });

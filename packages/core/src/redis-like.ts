@@ -1,6 +1,6 @@
 /**
  * The shape of a client that we need, met by `Redis` and `Cluster` of ioredis 5 and 6. The client belongs to the caller: it is never
- * closed and never reconfigured.
+ * closed and never reconfigured, but for `asking.ts`.
  */
 
 /** What may stand in a command. */
@@ -36,7 +36,7 @@ export interface ClusterRedisLike {
   };
   call(command: string, args: CommandArgument[]): Promise<unknown>;
   callBuffer(command: string, args: CommandArgument[]): Promise<unknown>;
-  nodes(role: "master"): SingleRedisLike[];
+  nodes(role: "master" | "all"): SingleRedisLike[];
   connect(): Promise<void>;
   disconnect(): void;
   duplicate(overrideStartupNodes?: never[], overrideOptions?: object): ClusterRedisLike;

@@ -1,4 +1,5 @@
 /** The same on a Redis Cluster: slots, moves, failovers, replicas and sharded hints. */
+import type { Socket } from "node:net";
 import { pollUntil, RedisCluster, type RedisServer } from "@holdfast/testkit";
 import { Cluster } from "ioredis";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
@@ -130,6 +131,46 @@ describe("a slot that stays half moved", () => {
     expect(error).toMatchObject({ name: "RedisUnavailableError", effect: "none" });
     expect(error).toMatchObject({ reason: expect.stringMatching(/^(TRYAGAIN|ASK|MOVED)$/) });
     expect(await add(name, "2")).toEqual(["applied", 2, "2"]);
+  });
+});
+
+describe("a connection that is lost behind ASKING", () => {
+  it("fails the call that was redirected and leaves no rejection unhandled, which would end the process", async () => {
+    const name = "asked";
+    const space = spaceOf(name);
+    await add(name, "1");
+    const slot = slotOf(space.slotKey);
+    const from = await cluster.masterOf(slot);
+    const to = await otherMaster(from);
+    const unhandled: unknown[] = [];
+    const onUnhandled = (error: unknown): void => {
+      unhandled.push(error);
+    };
+    process.on("unhandledRejection", onUnhandled);
+    try {
+      let error: Error | undefined;
+      await cluster.moveSlot(slot, to, {
+        // All keys have gone, so the old master redirects; the new one stands still, so nothing is answered.
+        onStep: async ({ kind }) => {
+          if (kind !== "keys" || (await from.call("CLUSTER", "COUNTKEYSINSLOT", slot)) !== 0) return;
+          const node = client.nodes("master").find(({ options }) => options.port === to.port);
+          const connected = node as unknown as { stream: Socket; commandQueue: { length: number } };
+          to.pause();
+          try {
+            const called = failure(add(name, "2", { timeoutMs: 2_000 }));
+            await pollUntil("ASKING is under way", async () => connected.commandQueue.length >= 2);
+            connected.stream.destroy();
+            error = await called;
+          } finally {
+            to.resume();
+          }
+        },
+      });
+      expect(error).toBeDefined();
+      expect(unhandled).toEqual([]);
+    } finally {
+      process.off("unhandledRejection", onUnhandled);
+    }
   });
 });
 
