@@ -2,6 +2,9 @@
  * A PostgreSQL query that ends with its scope. Rejecting a promise does not stop a query: the server is told, by another connection, and
  * the connection that ran the query is thrown away, since the cancellation might otherwise hit the next query on it. It is thrown away
  * first: in a pool whose connections are all busy the cancellation would wait for the very query that it is to end.
+ *
+ * A connection that breaks emits an error beside the query's own, which ends the process when nobody listens: pools do so only while
+ * they have it.
  */
 import { onAbort } from "@holdfast/core";
 import { enclosing } from "./cancellable.ts";
@@ -11,6 +14,8 @@ export interface QueryClient {
   query(text: string, values?: unknown[]): Promise<{ rows: unknown[] }>;
   /** @param destroy true to close the connection instead of keeping it */
   release(destroy?: boolean): void;
+  on?(event: "error", listener: (error: Error) => void): unknown;
+  off?(event: "error", listener: (error: Error) => void): unknown;
   /** The server process that serves this client. */
   readonly processID?: number | null | undefined;
 }
@@ -20,6 +25,9 @@ export interface QueryPool {
   connect(): Promise<QueryClient>;
   query(text: string, values?: unknown[]): Promise<{ rows: unknown[] }>;
 }
+
+/** The query has the error too. */
+const ofTheQuery = (): void => undefined;
 
 /** Waits for a connection as long as the scope goes on. One that comes later goes back as it is: nothing ran on it. */
 async function connected(pool: QueryPool, signal: AbortSignal | undefined): Promise<QueryClient> {
@@ -49,11 +57,14 @@ export async function cancellableQuery<Row>(pool: QueryPool, text: string, value
   const signal = enclosing()?.signal;
   signal?.throwIfAborted();
   const client = await connected(pool, signal);
+  client.on?.("error", ofTheQuery);
   let sent = false;
   let released = false;
   const release = (destroy: boolean): void => {
-    if (!released) client.release(destroy);
+    if (released) return;
     released = true;
+    client.release(destroy);
+    client.off?.("error", ofTheQuery);
   };
   const registration =
     signal === undefined

@@ -1,4 +1,4 @@
-import { ManualClock, pollUntil, PostgresServer } from "@holdfast/testkit";
+import { FaultProxy, ManualClock, pollUntil, PostgresServer } from "@holdfast/testkit";
 import pg from "pg";
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
 import { cancellableQuery, scope, ScopeTimeoutError } from "../src/index.ts";
@@ -20,8 +20,8 @@ afterAll(async () => {
   await server.stop();
 });
 
-function poolOf(max: number): pg.Pool {
-  const pool = new pg.Pool({ connectionString: server.url, max });
+function poolOf(max: number, url = server.url): pg.Pool {
+  const pool = new pg.Pool({ connectionString: url, max });
   pool.on("error", () => undefined);
   pools.push(pool);
   return pool;
@@ -66,6 +66,47 @@ it("S5 a scope that ends stops the query on the server, and throws its connectio
   await pollUntil("the server has stopped", async () => (await atWork("ended")) === 0);
   // What comes next on this pool is hit by no cancellation.
   for (let round = 0; round < 20; round += 1) await pool.query("SELECT 1");
+});
+
+it("a connection that breaks during its query rejects the query, and does not end the process", async () => {
+  const { hostname, port } = new URL(server.url);
+  await using proxy = await FaultProxy.start({ host: hostname, port: Number(port) }, { protocol: "tcp" });
+  const url = new URL(server.url);
+  url.hostname = proxy.host;
+  url.port = String(proxy.port);
+  const pool = poolOf(1, url.href);
+  const uncaught: unknown[] = [];
+  const onUncaught = (error: unknown): void => {
+    uncaught.push(error);
+  };
+  process.on("uncaughtExceptionMonitor", onUncaught);
+  try {
+    for (const inScope of [true, false]) {
+      const word = `broken_${String(inScope)}`;
+      const query = (): Promise<unknown[]> => cancellableQuery(pool, `SELECT pg_sleep(60) AS ${word}`);
+      const running = inScope ? scope({ name: "report" }, (s) => s.fork("reads", query)) : query();
+      const ended = running.catch((error: unknown) => error);
+      await pollUntil("the server works on it", async () => (await atWork(word)) === 1);
+      proxy.reset();
+      expect(await ended).toMatchObject({ code: "ECONNRESET" });
+    }
+    // What the socket has to say is said.
+    expect(await cancellableQuery(pool, "SELECT 1 AS one")).toEqual([{ one: 1 }]);
+  } finally {
+    process.off("uncaughtExceptionMonitor", onUncaught);
+  }
+  expect(uncaught).toEqual([]);
+  await pool.end();
+  pools.splice(pools.indexOf(pool), 1);
+});
+
+it("S5 a query leaves no listener on its connection", async () => {
+  const pool = poolOf(1);
+  const client = await pool.connect();
+  client.release();
+  const before = client.listenerCount("error");
+  for (let round = 0; round < 3; round += 1) await cancellableQuery(pool, "SELECT 1");
+  expect([pool.totalCount, client.listenerCount("error")]).toEqual([1, before]);
 });
 
 it("stops the query also when it holds the pool's only connection", async () => {
