@@ -31,7 +31,10 @@ export interface RunOptions {
   readonly classify?: Classify | undefined;
   /** False for a call that must not be repeated. Default: as the bulkhead is configured. */
   readonly retry?: boolean | undefined;
-  /** True when repeating the call does no harm: then an HTTP response that is classified as a failure is worth another attempt. */
+  /**
+   * True when repeating the call does no harm: then an HTTP response that is classified as a failure is worth another attempt, and so is
+   * an error from before a request was sent.
+   */
   readonly idempotent?: boolean | undefined;
 }
 

@@ -2,7 +2,8 @@
  * Another attempt: outside the permit, which is given back in between; within the deadline of the call; within a budget, since retries
  * are load on a dependency that has just failed. What may have had an effect is not repeated unless the caller says so.
  */
-import { backoffMs, saysNoEffect } from "@holdfast/core";
+import { Readable } from "node:stream";
+import { backoffMs, propertyOf, saysNoEffect } from "@holdfast/core";
 import type { Clock, EventSink, Random } from "@holdfast/core";
 import { AttemptsFailedError } from "./errors.ts";
 import type { BulkheadEvent } from "./events.ts";
@@ -139,7 +140,11 @@ function failure(bulkhead: string, made: number, effective: FailedAttempt | unde
   return new AttemptsFailedError(bulkhead, made, last, effective.error);
 }
 
-/** A response whose body nobody will read holds its connection. */
+/** A response whose body nobody will read holds its connection. Node's http answers with a stream, undici's request with one as `body`. */
 function discard(value: unknown): void {
   if (value instanceof Response) value.body?.cancel().catch(() => undefined);
+  for (const stream of [value, propertyOf(value, "body")]) {
+    // What it says of its end is for nobody.
+    if (stream instanceof Readable) stream.on("error", () => undefined).destroy();
+  }
 }

@@ -20,11 +20,14 @@ export interface FailedAttempt {
 /** Decides whether an attempt is worth another one. */
 export type RetryWhen = (failed: FailedAttempt) => boolean;
 
-/** Said before a byte of the request was sent: the address is not known, nobody listens there, no connection came about. */
+/**
+ * Said before a byte of a request was sent: the address is not known, nobody listens there, no connection came about. Of which request,
+ * nobody says: after a charge that was answered with a redirect, these are about the place that it leads to, and look the same.
+ */
 const neverSentCodes = new Set<unknown>(["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "UND_ERR_CONNECT_TIMEOUT"]);
 const causesMax = 8;
 
-/** Whether the first code in a chain of causes is one of those that come before the request. */
+/** Whether the first code in a chain of causes is one of those that come before a request. */
 function wasNeverSent(error: unknown): boolean {
   let current = error;
   for (let depth = 0; depth < causesMax; depth += 1) {
@@ -36,18 +39,22 @@ function wasNeverSent(error: unknown): boolean {
   return false;
 }
 
-/** A `Response`, or what other clients make of one. */
+function hasStatus(value: unknown): boolean {
+  return typeof propertyOf(value, "status") === "number" || typeof propertyOf(value, "statusCode") === "number";
+}
+
+/** A `Response`, what other clients make of one (undici, got and Node's http say `statusCode`), or what holds one as `response`. */
 function isResponse(value: unknown): boolean {
-  return typeof propertyOf(value, "status") === "number";
+  return hasStatus(value) || hasStatus(propertyOf(value, "response"));
 }
 
 /**
- * The default rule. Repeats an error that says `effect: "none"` or that comes before the request was sent, and a value that was classified
- * as a failure, but an HTTP response only when the call is idempotent. Never a refusal of the bulkhead's own.
+ * The default rule. Repeats an error that says `effect: "none"`, and a value that was classified as a failure; an HTTP response, and an
+ * error from before a request was sent, only when the call is idempotent. Never a refusal of the bulkhead's own.
  */
 export function worthRetrying({ error, value, idempotent }: FailedAttempt): boolean {
   if (error === undefined) return value !== undefined && (idempotent === true || !isResponse(value));
   if (error instanceof BulkheadRejectedError || error instanceof ReentrantCallError) return false;
   if (error instanceof ClosedError || error instanceof DrainedError) return false;
-  return saysNoEffect(error) || wasNeverSent(error);
+  return saysNoEffect(error) || (idempotent === true && wasNeverSent(error));
 }

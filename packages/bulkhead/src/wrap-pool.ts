@@ -44,7 +44,8 @@ export function wrapPool<Pool extends PoolLike<PoolClientLike>>(
   pool: Pool,
   { retry }: WrapPoolOptions = {},
 ): WrappedPool<ClientOf<Pool>, Pool["query"]> {
-  const options = { retry: retry === true ? undefined : false };
+  // One statement on one connection: where none came about, nothing was sent.
+  const options = retry === true ? { idempotent: true } : { retry: false as const };
   const query = ((...args: never[]) => {
     if (typeof args.at(-1) === "function") {
       throw new TypeError("query takes no callback through a bulkhead; use the promise it returns");

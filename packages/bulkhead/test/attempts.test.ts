@@ -1,9 +1,12 @@
 /** What several attempts of one call add up to: whether it may have had an effect, and when it has left the bulkhead. */
+import { createServer, request } from "node:http";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
 import { ClosedError, OutcomeUnknownError } from "@holdfast/core";
-import { ManualClock, SeededRandom } from "@holdfast/testkit";
+import { ManualClock, pollUntil, SeededRandom } from "@holdfast/testkit";
 import { beforeEach, describe, expect, it } from "vitest";
 import { AttemptsFailedError, Bulkhead, BulkheadRejectedError, DrainedError, worthRetrying } from "../src/index.ts";
-import type { BulkheadOptions } from "../src/index.ts";
+import type { BulkheadOptions, Classify } from "../src/index.ts";
 import { noneUnhandled } from "./unhandled.ts";
 import { busy, handWork, turn, watch } from "./work.ts";
 
@@ -95,17 +98,26 @@ describe("an attempt that may have had an effect", () => {
 
 describe("the default rule", () => {
   const coded = (code: string | number, message = "x"): Error => Object.assign(new Error(message), { code });
-  const judge = (error: unknown): boolean => worthRetrying({ attempt: 1, error, value: undefined });
-
-  it.each([
-    ["an error that says so itself", busy()],
+  const judge = (error: unknown, idempotent?: boolean): boolean =>
+    worthRetrying({ attempt: 1, error, value: undefined, idempotent });
+  const unsent: [string, Error][] = [
     ["a connection that was refused", coded("ECONNREFUSED")],
     ["an address that is not known", coded("ENOTFOUND")],
     ["a name server that has no time", coded("EAI_AGAIN")],
     ["a connection that did not come about", coded("UND_ERR_CONNECT_TIMEOUT")],
     ["fetch's word for one of them", new TypeError("fetch failed", { cause: coded("ECONNREFUSED") })],
-  ])("repeats what had no effect: %s", (_, error) => {
-    expect(judge(error)).toBe(true);
+  ];
+
+  it("repeats an error that says itself that it had no effect", () => {
+    expect(judge(busy())).toBe(true);
+  });
+
+  it.each(unsent)("repeats an idempotent call whose request was not sent: %s", (_, error) => {
+    expect(judge(error, true)).toBe(true);
+  });
+
+  it.each(unsent)("never repeats another call for what may be about its second request: %s", (_, error) => {
+    expect([judge(error), judge(error, false)]).toEqual([false, false]);
   });
 
   it.each([
@@ -141,15 +153,84 @@ describe("the default rule", () => {
       }),
     ],
   ])("never repeats what may have had one: %s", (_, error) => {
-    expect(judge(error)).toBe(false);
+    expect([judge(error), judge(error, true)]).toEqual([false, false]);
   });
 
-  it("repeats a value that counts as a failure, an HTTP response only of a call that may be repeated", () => {
+  it.each<[string, unknown]>([
+    ["fetch's", new Response(null, { status: 502 })],
+    ["axios'", { status: 502, data: "" }],
+    ["undici's, got's and Node's", { statusCode: 504, headers: {}, body: "" }],
+    ["one beside its data", { data: undefined, response: new Response(null, { status: 504 }) }],
+  ])("repeats a value that counts as a failure, an HTTP response only of an idempotent call: %s", (_, value) => {
     const answer = { attempt: 1, error: undefined };
     expect(worthRetrying({ ...answer, value: { kind: "busy" } })).toBe(true);
-    const value = new Response(null, { status: 502 });
     expect(worthRetrying({ ...answer, value })).toBe(false);
     expect(worthRetrying({ ...answer, value, idempotent: true })).toBe(true);
+  });
+});
+
+describe("a charge over HTTP", () => {
+  /** A provider that charges for each POST; what it charged, and where it listens. */
+  async function provider(answer: (response: ServerResponse) => void) {
+    let charges = 0;
+    const server = createServer((incoming, response) => {
+      incoming.resume();
+      if (incoming.method === "POST") charges += 1;
+      answer(response);
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const { port } = server.address() as AddressInfo;
+    return {
+      charges: () => charges,
+      url: `http://127.0.0.1:${port}/`,
+      /** Connections that are open. */
+      connections: () => new Promise<number>((resolve) => server.getConnections((_, count) => resolve(count))),
+      [Symbol.asyncDispose]: async () => {
+        server.closeAllConnections();
+        await new Promise((resolve) => server.close(resolve));
+      },
+    };
+  }
+
+  const patient = (classify?: Classify): Bulkhead =>
+    new Bulkhead("payments", { timeoutMs: 60_000, retry: { backoff: { baseMs: 0 } }, classify });
+
+  it("is made once when the redirect after it leads to a host that refuses", async () => {
+    const gone = await provider(() => undefined);
+    await gone[Symbol.asyncDispose]();
+    await using there = await provider((response) => response.writeHead(303, { location: gone.url }).end());
+    const charge = patient().run(({ signal }) => fetch(there.url, { method: "POST", body: "x", signal }));
+    await expect(charge).rejects.toMatchObject({ cause: { code: "ECONNREFUSED" } });
+    expect(there.charges()).toBe(1);
+  });
+
+  /** A POST by Node's http, which answers with a stream whose status is called statusCode. */
+  const post = (url: string): Promise<IncomingMessage> =>
+    new Promise((resolve, reject) => {
+      request(url, { method: "POST", agent: false }, resolve).on("error", reject).end("x");
+    });
+  const failsAt5xx: Classify = ({ value, error }) =>
+    error !== undefined || (value as IncomingMessage).statusCode === 504 ? "failure" : "success";
+
+  it("is made once when a proxy answers that it does not know, and the client calls the status statusCode", async () => {
+    await using there = await provider((response) => response.writeHead(504).end());
+    const answer = await patient(failsAt5xx).run(() => post(there.url));
+    expect([answer.statusCode, there.charges()]).toEqual([504, 1]);
+    answer.destroy();
+  });
+
+  it.each<[string, (answer: IncomingMessage) => unknown]>([
+    ["is a stream", (answer) => answer],
+    ["has one as its body", (answer) => ({ statusCode: answer.statusCode, body: answer })],
+  ])("that may be repeated lets go of the connection of an answer that nobody will read, which %s", async (_, made) => {
+    await using there = await provider((response) => void response.writeHead(504).write("the beginning"));
+    const answers = await Promise.all([post(there.url), post(there.url), post(there.url)]);
+    const left = [...answers];
+    await patient(failsAt5xx).run({ idempotent: true }, () => made(left.shift() as IncomingMessage));
+    // The last answer is the caller's.
+    expect(answers.map(({ destroyed }) => destroyed)).toEqual([true, true, false]);
+    await pollUntil("the others are closed", async () => (await there.connections()) === 1);
+    answers[2]?.destroy();
   });
 });
 

@@ -2,7 +2,7 @@ import { ClosedError, OutcomeUnknownError, TooLateError } from "@holdfast/core";
 import { ManualClock, SeededRandom } from "@holdfast/testkit";
 import { beforeEach, describe, expect, it } from "vitest";
 import { Bulkhead, worthRetrying } from "../src/index.ts";
-import type { BulkheadEvent, RetryOptions } from "../src/index.ts";
+import type { BulkheadEvent, FailedAttempt, RetryOptions } from "../src/index.ts";
 import { retryAfterMs } from "../src/retry-after.ts";
 import { busy, hang, turn, watch } from "./work.ts";
 
@@ -141,13 +141,9 @@ describe("retries", () => {
     ).toBe(1);
     expect(await count({}, new TooLateError("x", 1))).toBe(3);
     expect(await count({ when: () => true }, unknown)).toBe(3);
-    expect(
-      worthRetrying({
-        attempt: 1,
-        error: Object.assign(new Error("refused"), { code: "ECONNREFUSED" }),
-        value: undefined,
-      }),
-    ).toBe(true);
+    expect(await count({}, Object.assign(new Error("refused"), { code: "ECONNREFUSED" }))).toBe(1);
+    const oneRequest = (failed: FailedAttempt): boolean => worthRetrying({ ...failed, idempotent: true });
+    expect(await count({ when: oneRequest }, Object.assign(new Error("refused"), { code: "ECONNREFUSED" }))).toBe(3);
   });
 
   it("do not repeat timeouts and rejections", async () => {

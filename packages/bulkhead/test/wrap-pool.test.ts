@@ -175,6 +175,13 @@ describe("a pool that is not pg's", () => {
     await expect(wrapPool(new Bulkhead("db", { retry }), raw, { retry: true }).query("SELECT")).rejects.toThrow("4");
   });
 
+  it("is asked again, when told, after a connection that did not come about", async () => {
+    const refused = Object.assign(new Error("refused"), { code: "ECONNREFUSED" });
+    let tries = 0;
+    const away = { ...pool(), query: () => ((tries += 1) < 3 ? Promise.reject(refused) : Promise.resolve("rows")) };
+    await expect(wrapPool(new Bulkhead("db", { retry }), away, { retry: true }).query()).resolves.toBe("rows");
+  });
+
   it("B1 is asked for one connection a call, whatever a rule for values says of it", async () => {
     const raw = pool();
     let out = 0;
