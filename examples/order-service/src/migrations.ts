@@ -35,6 +35,8 @@ const STEPS: readonly string[] = [
    );
    ALTER TABLE orders ADD COLUMN settlement_id bigint REFERENCES settlements;
    CREATE INDEX orders_unsettled ON orders (decided_at) WHERE status = 'PAID' AND settlement_id IS NULL`,
+  // Null: nobody is asked to pay it out.
+  `ALTER TABLE settlements ADD COLUMN payout_key text`,
 ];
 
 /**

@@ -10,7 +10,7 @@ import { Bulkhead } from "@holdfast/bulkhead";
 import { cancellableFetch, scope } from "@holdfast/scope";
 import type { ProviderConfig } from "./config.ts";
 
-/** What became of a charge. `voided`: its order timed out before it was made. */
+/** What became of a charge. `voided`: nothing is charged under its key, since its order timed out before; no word of who has paid. */
 export type Charged = { readonly kind: "charged" | "declined" | "voided" };
 
 /** The provider could not be reached, or did not do what it was asked; for a charge it is not known whether. */
@@ -67,14 +67,17 @@ export class PaymentProvider {
   }
 
   /**
-   * Asks for everything that was earned, once per key.
+   * Asks for so much of what was earned, once per key.
    *
    * @returns the provider's number of the payout.
-   * @throws as `charge`
+   * @throws ProviderFailedError also when it refuses; else as `charge`
    */
-  async payOut(key: string): Promise<string> {
-    const { body } = await this.call("POST", "/payouts", key, {});
-    return String(body["payout"]);
+  async payOut(key: string, amountCents: number): Promise<string> {
+    const { status, body } = await this.call("POST", "/payouts", key, { amountCents });
+    const { payout } = body;
+    if (status >= 300 || typeof payout !== "string")
+      throw new ProviderFailedError(`the payment provider did not pay out: it answered ${status}`);
+    return payout;
   }
 
   /** Refuses new calls and waits for those in flight, at most this long. */

@@ -12,11 +12,19 @@ interface Charge {
   voided: boolean;
 }
 
+/** What a request carries. */
+interface Asked {
+  readonly orderId?: string;
+  readonly amountCents?: number;
+}
+
 /** A provider on a free port of this machine. */
 export class TestProvider implements AsyncDisposable {
   readonly charges: Map<string, Charge> = new Map<string, Charge>();
   /** Keys of payouts, one for each request. */
   readonly payouts: string[] = [];
+  /** What was paid out, by key. */
+  readonly paidOutCents: Map<string, number> = new Map<string, number>();
   /** Whether it knows keys again. A provider that does not charges each time. */
   knowsKeys = true;
   /** Waited for before it answers, after it has booked; gets the number of the request. */
@@ -25,6 +33,8 @@ export class TestProvider implements AsyncDisposable {
   declines = false;
   /** Waited for before a payout is answered; gets the path. Tests tell replicas apart by what stands in front of it. */
   beforePayout: (path: string) => Promise<void> = () => Promise.resolve();
+  /** Refuses payouts. */
+  refusesPayouts = false;
   requests = 0;
   private readonly server: Server;
 
@@ -59,7 +69,7 @@ export class TestProvider implements AsyncDisposable {
   private async serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const chunks: Buffer[] = [];
     for await (const chunk of request) chunks.push(chunk as Buffer);
-    const body = JSON.parse(Buffer.concat(chunks).toString() || "{}") as { orderId?: string };
+    const body = JSON.parse(Buffer.concat(chunks).toString() || "{}") as Asked;
     this.requests += 1;
     const number = this.requests;
     const { status, answer } = await this.answer(request, body);
@@ -69,13 +79,15 @@ export class TestProvider implements AsyncDisposable {
 
   private async answer(
     { method, url = "", headers }: IncomingMessage,
-    body: { orderId?: string },
+    body: Asked,
   ): Promise<{ status: number; answer: object }> {
     const key = String(headers["idempotency-key"]);
     if (url.endsWith("/payouts")) {
       await this.beforePayout(url);
+      if (this.refusesPayouts) return { status: 409, answer: { error: "not now" } };
       this.payouts.push(key);
-      return { status: 201, answer: { payout: `po_${new Set(this.payouts).size}` } };
+      if (!this.paidOutCents.has(key)) this.paidOutCents.set(key, body.amountCents ?? 0);
+      return { status: 201, answer: { payout: `po_${[...this.paidOutCents.keys()].indexOf(key) + 1}` } };
     }
     if (method === "DELETE") {
       const charge = this.charges.get(key) ?? { orderId: null, taken: 0, voided: true };

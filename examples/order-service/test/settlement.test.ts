@@ -1,10 +1,11 @@
 import { randomUUID } from "node:crypto";
 import { FencedLock } from "@holdfast/lock";
-import { withFence } from "@holdfast/postgres";
+import { migrate as migrateHoldfast, withFence } from "@holdfast/postgres";
 import { Scheduler, type Run } from "@holdfast/scheduler";
 import { pollUntil } from "@holdfast/testkit";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { JOBS } from "../src/jobs.ts";
+import { migrate } from "../src/migrations.ts";
 import { PaymentProvider } from "../src/payment-provider.ts";
 import { BOOKS, Settlement } from "../src/settlement.ts";
 import type { TestDatabase } from "./database.ts";
@@ -48,7 +49,7 @@ afterEach(async () => {
 interface Settled {
   readonly orders: number;
   readonly total_cents: string;
-  readonly payout: string;
+  readonly payout: string | null;
 }
 
 async function settlements(): Promise<Settled[]> {
@@ -111,7 +112,7 @@ describe("the settlement", () => {
     await scheduler.runNow("settlement");
     const runner = await asked.promise;
     runner.pod.pause();
-    await pollUntil("the other replica has settled", async () => (await settlements()).length === 1, WAIT);
+    await pollUntil("the other replica has settled", async () => (await settlements())[0]?.payout === "po_1", WAIT);
     wake.resolve();
     runner.pod.resume();
     await runner.pod.waitForLine(/a job (failed|was overtaken)/, WAIT.timeoutMs);
@@ -156,7 +157,8 @@ describe("the settlement by its cron", () => {
     expect(runs.filter(({ attempts }) => attempts > 1).length).toBeGreaterThanOrEqual(1);
     expect(new Set(runs.map(({ occurrenceId }) => occurrenceId)).size).toBe(runs.length);
     // One payout for each settlement, whoever asked for it how often.
-    const payouts = (await settlements()).map(({ payout }) => payout);
+    const payouts = (await settlements()).flatMap(({ payout }) => payout ?? []);
+    expect(payouts.length).toBeGreaterThan(before.length);
     expect(new Set(payouts).size).toBe(payouts.length);
     await scheduler.stop({ graceMs: 0 });
   });
@@ -180,14 +182,84 @@ describe("housekeeping", () => {
   });
 });
 
-describe("a settlement with a token that was overtaken", () => {
-  /** A run as the scheduler makes it. */
-  function runWith(token: number, occurrenceId: string): Run {
-    const signal = new AbortController().signal;
-    const resource = "scheduler:orders/settlement";
-    return { job: "settlement", occurrenceId, scheduledForMs: 0, attempt: 1, version: 1, resource, token, signal };
-  }
+/** A run as the scheduler makes it. */
+function runWith(token: number, occurrenceId: string): Run {
+  const signal = new AbortController().signal;
+  const resource = "scheduler:orders/settlement";
+  return { job: "settlement", occurrenceId, scheduledForMs: 0, attempt: 1, version: 1, resource, token, signal };
+}
 
+describe("a payout", () => {
+  let stack: AsyncDisposableStack;
+  let settlement: Settlement;
+  let token: number;
+  beforeEach(async () => {
+    stack = new AsyncDisposableStack();
+    await migrate(database.url);
+    await migrateHoldfast(database.pool);
+    const lock = stack.use(new FencedLock(servers.client, { prefix: randomUUID(), commandTimeoutMs: 60_000 }));
+    const payments = new PaymentProvider({ url: provider.url, concurrencyMax: 1, queueMax: 1, timeoutMs: 60_000 });
+    stack.defer(() => payments.stop(1_000));
+    settlement = new Settlement(database.pool, lock, payments);
+    token = Date.now() * 1_000;
+  });
+  afterEach(() => stack.disposeAsync());
+
+  /** An order as it is when it was paid. */
+  const paid = async (): Promise<void> => {
+    await database.pool.query(
+      `INSERT INTO orders (id, amount_cents, status, created_at, payment_due_at, decided_at)
+       VALUES (gen_random_uuid(), 1999, 'PAID', now(), now(), now())`,
+    );
+  };
+  const paidOut = (): number[] => [...provider.paidOutCents.values()];
+
+  it("is for the orders of its settlement: one that is paid meanwhile is in the next one, with its money", async () => {
+    await paid();
+    provider.beforePayout = () => {
+      provider.beforePayout = () => Promise.resolve();
+      return paid().then(paid);
+    };
+    await settlement.run(runWith(token, "first"));
+    expect(await settlements()).toEqual([{ orders: 1, total_cents: "1999", payout: "po_1" }]);
+    expect(paidOut()).toEqual([1_999]);
+    await settlement.run(runWith(token + 1, "second"));
+    expect((await settlements())[1]).toEqual({ orders: 2, total_cents: "3998", payout: "po_2" });
+    expect(paidOut()).toEqual([1_999, 3_998]);
+  });
+
+  it("that its run never came to is made by the next run, under the key of its own settlement", async () => {
+    await paid();
+    provider.beforePayout = () => Promise.reject(new Error("the provider is away"));
+    await expect(settlement.run(runWith(token, "first"))).rejects.toMatchObject({ name: "ProviderFailedError" });
+    expect(await settlements()).toEqual([{ orders: 1, total_cents: "1999", payout: null }]);
+    provider.beforePayout = () => Promise.resolve();
+    await paid();
+    await settlement.run(runWith(token + 1, "second"));
+    expect(new Set((await settlements()).map(({ payout }) => payout))).toEqual(new Set(["po_1", "po_2"]));
+    expect([...provider.paidOutCents]).toEqual([
+      ["settlement/second", 1_999],
+      ["settlement/first", 1_999],
+    ]);
+  });
+
+  it("that the provider refuses is not noted as made", async () => {
+    await paid();
+    provider.refusesPayouts = true;
+    await expect(settlement.run(runWith(token, "first"))).rejects.toMatchObject({ name: "ProviderFailedError" });
+    expect(await settlements()).toEqual([{ orders: 1, total_cents: "1999", payout: null }]);
+  });
+
+  it("is asked for by nobody where payments were taken on trust", async () => {
+    await using lock = new FencedLock(servers.client, { prefix: randomUUID(), commandTimeoutMs: 60_000 });
+    await paid();
+    await new Settlement(database.pool, lock, undefined).run(runWith(token, "trusting"));
+    await settlement.run(runWith(token + 1, "later"));
+    expect([...provider.paidOutCents]).toEqual([["settlement/later", 0]]);
+  });
+});
+
+describe("a settlement with a token that was overtaken", () => {
   it("writes nothing", async () => {
     await using replica = await Replica.start({ ...env, ...CALM });
     await replica.ready();
@@ -200,7 +272,7 @@ describe("a settlement with a token that was overtaken", () => {
     expect(await settlements()).toMatchObject([{ orders: 1 }]);
   });
 
-  it("writes nothing either when the books were taken from it meanwhile; the next run settles, with the same payout", async () => {
+  it("notes no payout either when the books were taken from it meanwhile; the next run does, with the same one", async () => {
     await using replica = await Replica.start({ ...env, ...CALM });
     await replica.ready();
     await payOne(replica);
@@ -225,7 +297,7 @@ describe("a settlement with a token that was overtaken", () => {
       "name",
       expect.stringMatching(/^(StaleTokenError|LockLostError)$/),
     );
-    expect(await settlements()).toEqual([]);
+    expect(await settlements()).toEqual([{ orders: 1, total_cents: "1999", payout: null }]);
     await settlement.run(runWith(token + 1, "tonight"));
     expect(await settlements()).toEqual([{ orders: 1, total_cents: "1999", payout: "po_1" }]);
     expect(new Set(provider.payouts).size).toBe(1);
