@@ -3,10 +3,11 @@
  * the decision in it. What cannot be in it, the provider and the stock, is asked before (and may be asked again under the same id) or
  * written down as a follow-up.
  */
-import { randomUUID } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
 import type { Attempt } from "@holdfast/idempotency";
 import type { FencedHold } from "@holdfast/postgres";
 import type { Pool } from "pg";
+import { afterEffect } from "./effects.ts";
 import type { FollowUp, FollowUps } from "./follow-ups.ts";
 import {
   beginPayment,
@@ -20,12 +21,12 @@ import {
   type Order,
   type Refusal,
 } from "./orders.ts";
-import type { PaymentProvider } from "./payment-provider.ts";
+import { ProviderFailedError, type PaymentProvider } from "./payment-provider.ts";
 import type { PaymentTimeouts } from "./payment-timeouts.ts";
 import type { NotReserved, Stock } from "./stock.ts";
 import { inTransaction, type Database } from "./transaction.ts";
 
-/** What became of a request for an order. */
+/** What became of a request for an order. `mismatch`: its key was used for another one. */
 export type Placed = { readonly kind: "placed"; readonly order: Order } | NotReserved;
 
 /** What became of a payment. */
@@ -53,24 +54,18 @@ export class Checkout {
 
   /** @param attempt at the request; null where requests have no keys, and each is another one. */
   async place(wanted: Omit<NewOrder, "id">, attempt: Attempt | null): Promise<Placed> {
-    const { timeouts, stock } = this.parts;
+    const { stock } = this.parts;
     // The same in every attempt at this request: an order that an earlier one has stored is found again.
     const id = attempt?.downstreamKey ?? randomUUID();
     if (attempt?.recovered === true) {
       const order = await findOrder(this.pool, id);
-      if (order !== null) return { kind: "placed", order };
+      if (order !== null) return placedAs(wanted, order);
     }
-    if (stock !== undefined && wanted.lines.length > 0) {
-      const reservation = await stock.reserve(id, wanted.lines);
-      if (reservation.kind !== "reserved") return reservation;
-    }
-    const order = await inTransaction(this.pool, attempt, async (tx) => {
-      const placed = await insertOrder(tx, { id, ...wanted }, this.paymentTimeoutMs);
-      if (placed !== null) await timeouts.schedule(tx, id, this.paymentTimeoutMs);
-      return placed ?? (await findOrder(tx, id));
-    });
-    if (order === null) throw new Error(`Order ${id} was stored and is gone.`);
-    return { kind: "placed", order };
+    const store = (): Promise<Placed> => this.store({ id, ...wanted }, attempt);
+    if (stock === undefined || wanted.lines.length === 0) return store();
+    const reservation = await stock.reserve(id, wanted.lines, attempt);
+    if (reservation.kind !== "reserved") return reservation;
+    return afterEffect(`the units of order ${id} are reserved`, store);
   }
 
   find(id: string): Promise<Order | null> {
@@ -85,20 +80,23 @@ export class Checkout {
    */
   async pay(id: string, attempt: Attempt | null): Promise<Paid> {
     const { provider, timeouts } = this.parts;
-    const key = attempt?.downstreamKey ?? randomUUID();
+    const key = paymentKeyOf(id, attempt);
     const begun = await inTransaction(this.pool, attempt, (tx) => beginPayment(tx, id, key));
     if (begun.kind !== "begun") return begun;
     const { paymentKey, amountCents } = begun;
+    // That a payment was begun is no effect yet: where the provider was not asked, the request's key is free again.
     const charged = await provider?.charge(paymentKey, id, amountCents);
-    if (charged?.kind === "declined") {
-      await inTransaction(this.pool, attempt, (tx) => endPayment(tx, id, paymentKey));
-      return { kind: "declined" };
-    }
-    // A charge that was voided meanwhile finds the order timed out.
-    const decision = await inTransaction(this.pool, attempt, (tx) => this.decidePaid(tx, id));
-    if (decision.kind !== "decided") return decision;
-    timeouts.forget(id);
-    return { kind: "paid" };
+    return afterEffect(`the provider was asked to charge for order ${id}`, async () => {
+      if (charged?.kind === "voided") return this.refuseVoided(id);
+      if (charged?.kind === "declined") {
+        await inTransaction(this.pool, attempt, (tx) => endPayment(tx, id, paymentKey));
+        return { kind: "declined" };
+      }
+      const decision = await inTransaction(this.pool, attempt, (tx) => this.decidePaid(tx, id));
+      if (decision.kind !== "decided") return decision;
+      timeouts.forget(id);
+      return { kind: "paid" };
+    });
   }
 
   /** @param firing of the timeout; null with timeouts in memory. */
@@ -112,6 +110,29 @@ export class Checkout {
         await this.follow(tx, { kind: "void-payment", orderId: id, paymentKey });
       if (lines.length > 0) await this.follow(tx, { kind: "release-stock", orderId: id });
     });
+  }
+
+  private async store(order: NewOrder, attempt: Attempt | null): Promise<Placed> {
+    const { timeouts } = this.parts;
+    const { id } = order;
+    const stored = await inTransaction(this.pool, attempt, async (tx) => {
+      const placed = await insertOrder(tx, order, this.paymentTimeoutMs);
+      if (placed !== null) await timeouts.schedule(tx, id, this.paymentTimeoutMs);
+      return placed ?? (await findOrder(tx, id));
+    });
+    if (stored === null) throw new Error(`Order ${id} was stored and is gone.`);
+    // Keys are forgotten after a day, and orders are not.
+    return placedAs(order, stored);
+  }
+
+  /** Nobody has paid under a key that was voided. It was voided since the order had timed out; what else the provider means is not known. */
+  private async refuseVoided(id: string): Promise<Refusal> {
+    const order = await findOrder(this.pool, id);
+    if (order === null) return { kind: "absent" };
+    if (order.status !== "PENDING_PAYMENT") return { kind: "lost", status: order.status };
+    throw new ProviderFailedError(
+      `the payment provider refused the charge of order ${id} as voided, and it is pending`,
+    );
   }
 
   private async decidePaid(tx: Database, id: string): Promise<Decision> {
@@ -129,4 +150,24 @@ export class Checkout {
     if (followUps === undefined) throw new Error(`Order ${followUp.orderId} has a stock, this replica has none.`);
     await followUps.add(tx, followUp);
   }
+}
+
+/** An order that is there already, for who asked for the same. */
+function placedAs(wanted: Omit<NewOrder, "id">, order: Order): Placed {
+  const same =
+    order.amountCents === wanted.amountCents &&
+    order.lines.length === wanted.lines.length &&
+    order.lines.every(({ sku, quantity }, index) => {
+      const line = wanted.lines[index];
+      return line?.sku === sku && line.quantity === quantity;
+    });
+  return same ? { kind: "placed", order } : { kind: "mismatch" };
+}
+
+/** The same in every attempt at paying this order, and another one for another order: what the provider charges once is an order, not a request. */
+function paymentKeyOf(orderId: string, attempt: Attempt | null): string {
+  if (attempt === null) return randomUUID();
+  const digest = createHash("sha256").update(`${attempt.downstreamKey}/${orderId}`).digest("hex");
+  // As a UUID of version 8, which is for the like.
+  return digest.replace(/^(.{8})(.{4}).(.{3}).(.{3})(.{12}).*$/u, "$1-$2-8$3-a$4-$5");
 }

@@ -82,6 +82,8 @@ async function placeOrder(checkout: Checkout, request: NewOrderRequest, reply: F
   switch (placed.kind) {
     case "placed":
       return reply.code(201).header("location", `/orders/${placed.order.id}`).send(viewOf(placed.order));
+    case "mismatch":
+      return reply.code(422).send({ error: "this key was used for another order; take a new one" });
     case "sold-out":
       return reply.code(409).send({ error: "there is not enough of it", shortages: placed.shortages });
     case "ended":

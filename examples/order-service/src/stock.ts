@@ -3,7 +3,8 @@
  * gets the last unit; PostgreSQL has the ledger, movement by movement. A reservation that nobody confirms or releases, since its order was
  * never stored, ends by itself a while after the time to pay.
  */
-import { Inventory, type Shortage } from "@holdfast/inventory";
+import type { Attempt } from "@holdfast/idempotency";
+import { DifferentRequestError, Inventory, type Shortage } from "@holdfast/inventory";
 import { applyMovements } from "@holdfast/postgres";
 import { DeadLetterError } from "@holdfast/timer";
 import type { Redis } from "ioredis";
@@ -13,9 +14,12 @@ import type { OrderLine } from "./orders.ts";
 /** What became of a reservation. */
 export type Reservation = { readonly kind: "reserved" } | NotReserved;
 
-/** Why nothing is reserved. `busy`: ask again. `ended`: it was made under this id before, and is over. */
+/**
+ * Why nothing is reserved. `busy`: ask again. `ended`: it was made under this id before, and is over. `mismatch`: it was made under this id
+ * before, for something else.
+ */
 export type NotReserved =
-  | { readonly kind: "busy" | "ended" }
+  | { readonly kind: "busy" | "ended" | "mismatch" }
   | { readonly kind: "sold-out"; readonly shortages: readonly Shortage[] };
 
 /** Which stock. */
@@ -33,24 +37,39 @@ const HOLD_LONGER_MS = 300_000;
 export class Stock {
   private readonly pool: Pool;
   private readonly inventory: Inventory;
+  private readonly holdMs: number;
 
   constructor(redis: Redis, pool: Pool, { name, prefix, commandTimeoutMs, paymentTimeoutMs }: StockOptions) {
     this.pool = pool;
-    const holdMs = paymentTimeoutMs + HOLD_LONGER_MS;
-    this.inventory = new Inventory(redis, name, { prefix, commandTimeoutMs, holdMs });
+    this.holdMs = paymentTimeoutMs + HOLD_LONGER_MS;
+    this.inventory = new Inventory(redis, name, { prefix, commandTimeoutMs, holdMs: this.holdMs });
   }
 
-  /** Reserves everything or nothing. Safe to repeat: the order's id decides. */
-  async reserve(orderId: string, lines: readonly OrderLine[]): Promise<Reservation> {
-    const result = await this.inventory.reserve({ reservationId: orderId, orderId, lines });
+  /**
+   * Reserves everything or nothing. Safe to repeat: the order's id decides.
+   *
+   * @param attempt at the request. What an earlier one has reserved lasts from now on as long as what this one would have.
+   */
+  async reserve(orderId: string, lines: readonly OrderLine[], attempt: Attempt | null): Promise<Reservation> {
+    const result = await this.inventory.reserve({ reservationId: orderId, orderId, lines }).catch(differs);
     switch (result.kind) {
       case "busy":
+      case "mismatch":
         return result;
       case "insufficient":
         return { kind: "sold-out", shortages: result.shortages };
       case "reserved":
-        return { kind: result.state === "held" || result.state === "confirmed" ? "reserved" : "ended" };
+        if (result.state === "confirmed") return { kind: "reserved" };
+        if (result.state !== "held") return { kind: "ended" };
+        return attempt === null || attempt.number === 1 ? { kind: "reserved" } : this.lengthen(orderId, attempt);
     }
+  }
+
+  /** The hold may be about to end: an order that is stored now has its whole time to pay before it. */
+  private async lengthen(orderId: string, { token }: Attempt): Promise<Reservation> {
+    const operationId = `${orderId}/${token}`;
+    const { kind } = await this.inventory.extend({ reservationId: orderId, holdMs: this.holdMs, operationId });
+    return { kind: kind === "extended" || kind === "already-confirmed" ? "reserved" : "ended" };
   }
 
   /**
@@ -75,4 +94,10 @@ export class Stock {
     await this.inventory.sweep();
     await applyMovements(this.pool, this.inventory, { signal });
   }
+}
+
+/** @throws the error, unless it says that something else was reserved under the id. */
+function differs(error: unknown): { readonly kind: "mismatch" } {
+  if (error instanceof DifferentRequestError && error.field === "lines") return { kind: "mismatch" };
+  throw error;
 }

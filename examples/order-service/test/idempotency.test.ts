@@ -101,6 +101,15 @@ describe("an attempt whose process died after its COMMIT", () => {
     expect(await database.history(String(first.body["id"]))).toEqual(["placed"]);
   });
 
+  it("keeps its key from another order, though nobody remembers the key: 422", async () => {
+    const key = randomUUID();
+    await post("/orders", { body: { amountCents: 100 }, key });
+    await forgetKeys();
+    const before = await ordersStored();
+    expect(await post("/orders", { body: { amountCents: 200 }, key })).toMatchObject({ status: 422, replayed: false });
+    expect(await ordersStored()).toBe(before);
+  });
+
   it("has paid the order, and the next attempt says so", async () => {
     const id = await service.place();
     const key = randomUUID();
