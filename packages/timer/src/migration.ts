@@ -74,7 +74,7 @@ export class Migration {
         reply = await this.#lookAgain(shard, giveUpAtMs)
       ) {
         if (clock.monotonicMs() > giveUpAtMs) throw new ShardsMovingError(this.#access.name, this.#to);
-        await this.#reap(shard, reply.layout);
+        await this.#reap(shard, reply.layout, giveUpAtMs, signal);
         await sleep(clock, lookAgainMs, signal);
       }
     }
@@ -109,10 +109,11 @@ export class Migration {
 
   async #step(shard: number, step: Step): Promise<MoveReply> {
     const { connection, name } = this.#access;
+    const unused = shard < this.#from ? "-" : (this.#layouts[shard] ?? "");
     const reply = await connection.run(
       moveScript,
       this.#keys[shard] as ShardKeys,
-      { step, from: this.#from, to: this.#to, floor: this.#floor },
+      { step, from: this.#from, to: this.#to, floor: this.#floor, unused },
       this.#call,
     );
     if (reply.kind === "other") {
@@ -125,14 +126,25 @@ export class Migration {
     return reply;
   }
 
-  /** Leases of vanished workers end here, since no worker claims any more. */
-  async #reap(shard: number, layout: string): Promise<void> {
-    await this.#access.connection.run(
-      reapScript,
-      this.#keys[shard] as ShardKeys,
-      { layout, limit: scanCount, attemptsMax, leaseUs: 50_000, error: "" },
-      this.#call,
-    );
+  /**
+   * Leases of vanished workers end here, since no worker claims any more. What is due before them is not claimed either, so all that is due
+   * is seen, however much it is.
+   */
+  async #reap(shard: number, layout: string, giveUpAtMs: number, signal: AbortSignal | undefined): Promise<void> {
+    const { connection } = this.#access;
+    const { clock } = this.#options;
+    let passedUs = "0";
+    do {
+      const reply = await connection.run(
+        reapScript,
+        this.#keys[shard] as ShardKeys,
+        { layout, limit: scanCount, attemptsMax, leaseUs: 50_000, error: "", passedUs },
+        this.#call,
+      );
+      if (reply === undefined) return;
+      ({ passedUs } = reply);
+      signal?.throwIfAborted();
+    } while (passedUs !== "0" && clock.monotonicMs() < giveUpAtMs);
   }
 
   /** Copies what belongs elsewhere, then removes it; a shard that another caller has finished meanwhile answers undefined. */

@@ -65,7 +65,7 @@ export class Reaper {
         access.connection.run(
           reapScript,
           keys,
-          { layout, limit: reapMax, attemptsMax, leaseUs: leaseMs * 1_000, error: lapseError },
+          { layout, limit: reapMax, attemptsMax, leaseUs: leaseMs * 1_000, error: lapseError, passedUs: "0" },
           { operation: `timer.reap ${access.name}`, operationId: timer.random.id(), timeoutMs },
         ),
       true,

@@ -997,16 +997,16 @@ return { "dead", letters }
 ` as string,
 } as const;
 
-/** Takes one shard through a change of the number of shards (T11): first nothing new is leased or changed, then, when no lease is left, nothing is accepted at all while timers are carried over, then the new layout begins. Each step may be repeated. */
+/** Takes one shard through a change of the number of shards (T11): first nothing new is leased or changed, then, when no lease is left, nothing is accepted at all while timers are carried over, then the new layout begins. Each step may be repeated. A shard beyond the number so far holds nothing. What its layout says is left from an earlier move, which may have been between any numbers, so it is taken as it was found; it is found before shard 0 is sealed and changes before shard 0 does, so a caller that others have overtaken meanwhile does not take a shard that is in use by then for one. */
 export const move = {
   name: "timer.move",
   keys: ["due", "state"],
-  args: ["notAfterUs", "step", "from", "to", "floor"],
+  args: ["notAfterUs", "step", "from", "to", "floor", "unused"],
   rest: null,
   replies: ["too-late", "draining", "sealed", "finished", "other"],
-  sha1: "8860a33749cd148311bafa8a818da7c1ac442a93" as string,
+  sha1: "be5c43452852b522cbb6c95270344990bee04e34" as string,
   source: `local due, state = KEYS[1], KEYS[2]
-local notAfterUs, step, from, to, floor = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local notAfterUs, step, from, to, floor, unused = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local time = redis.call("TIME")
 local nowUs = time[1] * 1000000 + time[2]
 local nowText = time[1] .. string.sub("00000" .. time[2], -6)
@@ -1026,7 +1026,18 @@ elseif layout and string.sub(layout, 1, #sealed) == sealed then
   redis.call("HDEL", state, "moving")
   redis.call("HSET", state, "layout", after .. nowText, "movedUs", nowText, "floor", floor)
   return { "finished", after .. nowText, floor }
-elseif layout and (string.sub(layout, 1, #before) ~= before or (moving and moving ~= to)) then
+elseif layout and moving and moving ~= to then
+  return { "other", layout }
+elseif layout and unused ~= "-" then
+  if step == "drain" and string.find(layout, "^1:%d+:") then
+    return { "draining", layout, kept[2] }
+  elseif step ~= "seal" or layout ~= unused then
+    return { "other", layout }
+  end
+  layout = sealed .. nowText
+  redis.call("HSET", state, "layout", layout, "moving", to)
+  return { "sealed", layout, kept[4] }
+elseif layout and string.sub(layout, 1, #before) ~= before then
   return { "other", layout }
 elseif not layout then
   layout = sealed .. nowText
@@ -1133,14 +1144,14 @@ return { "packed", scanned[1], timers, found, noted, followings }
 export const reap = {
   name: "timer.reap",
   keys: ["due", "data", "notes", "later", "state", "memoryA", "memoryB", "dead", "deadData"],
-  args: ["layout", "notAfterUs", "limit", "attemptsMax", "leaseUs", "error"],
+  args: ["layout", "notAfterUs", "limit", "attemptsMax", "leaseUs", "error", "passedUs"],
   rest: null,
   replies: ["layout", "too-late", "reaped"],
-  sha1: "41ad394fc5774f18d05ca66da3cbb73f1d4d2d94" as string,
+  sha1: "3b1ba833817e5ccef8d8b575308e7f51a5ac3ff8" as string,
   source: `local due, data, notes, later, state = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local memoryA, memoryB, dead, deadData = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local layout, notAfterUs, limit, attemptsMax = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local leaseUs, error = tonumber(ARGV[5]), ARGV[6]
+local leaseUs, error, passedUs = tonumber(ARGV[5]), ARGV[6], ARGV[7]
 local time = redis.call("TIME")
 local nowUs = time[1] * 1000000 + time[2]
 local nowText = time[1] .. string.sub("00000" .. time[2], -6)
@@ -1348,11 +1359,16 @@ local function noteRewind()
   end
 end
 local ids, graves = {}, {}
-local found = redis.call("ZRANGE", due, "-inf", nowText, "BYSCORE", "LIMIT", 0, limit, "WITHSCORES")
+local found = redis.call("ZRANGE", due, "(" .. passedUs, nowText, "BYSCORE", "LIMIT", 0, limit, "WITHSCORES")
 for at = 1, #found, 2 do
   if isLease(found[at + 1]) then
     ids[#ids + 1] = found[at]
   end
+end
+passedUs = "0"
+if #found >= limit * 2 then
+  local last = tonumber(found[#found])
+  passedUs = string.format("%.0f", isLease(found[#found]) and last - 1 or last)
 end
 local stranded = strandedLeases(limit)
 for index = 1, #stranded do
@@ -1360,7 +1376,7 @@ for index = 1, #stranded do
 end
 if #ids == 0 then
   noteRewind()
-  return { "reaped", nowText, 0, graves }
+  return { "reaped", nowText, 0, graves, passedUs }
 end
 local noted = redis.call("HMGET", notes, unpack(ids))
 local records = redis.call("HMGET", data, unpack(ids))
@@ -1396,7 +1412,7 @@ if #rescored > 0 then
 end
 redis.call("HSET", state, "leased", string.format("%.0f", tonumber(shard[3]) - #ids))
 remember()
-return { "reaped", nowText, #ids, graves }
+return { "reaped", nowText, #ids, graves, passedUs }
 ` as string,
 } as const;
 

@@ -121,6 +121,8 @@ export interface ReapReply {
   readonly lapsed: number;
   /** Ids of timers whose last attempt had begun. */
   readonly buried: readonly string[];
+  /** Where the look has come to, to go on from; "0" at the end of what is due. */
+  readonly passedUs: string;
 }
 
 /** Sees to leases that ended without an answer. */
@@ -129,7 +131,7 @@ export const reapScript: Script<typeof lua.reap, ReapReply | undefined> = shardS
     layout: layoutChanged,
     reaped: (fields) => {
       fields.integer();
-      return { lapsed: fields.integer(), buried: texts(operation, fields.list()) };
+      return { lapsed: fields.integer(), buried: texts(operation, fields.list()), passedUs: fields.text() };
     },
   }),
 );

@@ -46,6 +46,30 @@ describe("a shard whose timers move", () => {
     expect((await move("finish"))[0]).toBe("finished");
   });
 
+  it("T11 a shard beyond the number so far is taken as it was found, whatever an earlier move has left there, unless it is in use by now", async () => {
+    const { state } = shard.keys;
+    const step = (name: string, unused: string): Promise<unknown[]> =>
+      shard.call(lua.move, { step: name, from: 1, to: 3, floor: "1795312345678901", unused });
+    for (const layout of ["1:2>3:1795312345678901", "2:2:1795312345678901"]) {
+      await shard.redis.hset(state, "layout", layout);
+      for (const name of ["drain", "seal"]) expect(await step(name, "")).toEqual(["other", layout]);
+    }
+    const left = "1:2:1795312345678901";
+    await shard.redis.hset(state, { layout: left, moving: "4" });
+    expect(await step("drain", "")).toEqual(["other", left]);
+    await shard.redis.hdel(state, "moving");
+    const before = await shard.redis.hgetall(state);
+    expect((await step("drain", "")).slice(0, 2)).toEqual(["draining", left]);
+    expect(await step("finish", left)).toEqual(["other", left]);
+    expect(await step("seal", "1:2:1795312345678900")).toEqual(["other", left]);
+    expect(await shard.redis.hgetall(state)).toEqual(before);
+    const [sealed, layout, floor] = await step("seal", left);
+    expect([sealed, floor]).toEqual(["sealed", before["floor"]]);
+    expect(layout).toMatch(/^1:1>3:\d{16}$/u);
+    expect(await step("seal", left)).toEqual(["sealed", layout, floor]);
+    expect(await shard.redis.hmget(state, "layout", "moving")).toEqual([layout, "3"]);
+  });
+
   it("T11 a shard that nobody has founded is sealed at once: nothing is in it", async () => {
     await shard.redis.del(shard.keys.state);
     expect((await move("drain"))[0]).toBe("sealed");

@@ -44,7 +44,15 @@ export class ScriptShard {
     args: Readonly<Record<string, string | number>>,
     rest: readonly (string | number)[] = [],
   ): Promise<unknown[]> {
-    const common = { layout: this.layout, notAfterUs: far, sentUs: 1, knownUs: 0, publish: "PUBLISH" };
+    const common = {
+      layout: this.layout,
+      notAfterUs: far,
+      sentUs: 1,
+      knownUs: 0,
+      publish: "PUBLISH",
+      unused: "-",
+      passedUs: 0,
+    };
     const named: Readonly<Record<string, string | number>> = { ...common, ...args };
     const own: Readonly<Record<string, string>> = { ...this.keys, index: this.keys.due, bodies: this.keys.data };
     const list = [

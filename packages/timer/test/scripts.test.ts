@@ -231,9 +231,26 @@ describe("scripts", () => {
     const reap = { limit: 10, attemptsMax: 3, leaseUs: 50_000_000, error: "gone" };
     expect((await call(lua.reap, reap))[2]).toBe(0);
     await shard.lapse();
-    expect((await call(lua.reap, reap)).slice(2)).toEqual([3, ["b"]]);
+    expect((await call(lua.reap, reap)).slice(2, 4)).toEqual([3, ["b"]]);
     expect(await shard.redis.zrange(shard.keys.due, "0", "-1")).toEqual(["a"]);
     expect(await shard.redis.hget(shard.keys.notes, "a")).toBe("0000s-");
+  });
+
+  it("reap says where it has come to while there is more, and goes on from there: past what is pending, and again at leases with one end", async () => {
+    const at = async (score: string, ...ids: string[]): Promise<void> => {
+      for (const id of ids) await shard.redis.zadd(shard.keys.due, score, id);
+    };
+    await set("a", "b", "c", "d", "e", "f");
+    await at("1000000", "a", "b", "c");
+    await at("1000001", "d", "e");
+    const reap = async (passedUs: string): Promise<unknown[]> =>
+      (await call(lua.reap, { limit: 3, attemptsMax: 3, leaseUs: 50_000_000, error: "gone", passedUs })).slice(2);
+    expect(await reap("0")).toEqual([0, [], "1000000"]);
+    await at("1000000", "f");
+    expect(await reap("1000000")).toEqual([2, [], "0"]);
+    await at("1000001", "a", "b", "c", "d");
+    expect(await reap("1000000")).toEqual([3, [], "1000000"]);
+    expect((await reap("1000000")).slice(0, 2)).toEqual([1, []]);
   });
 
   it("K3 reap writes nothing, not even that the clock went back, when a key is another program's", async () => {
@@ -252,11 +269,11 @@ describe("scripts", () => {
       expect(await shard.redis.hgetall(state)).toEqual(before);
       await shard.redis.del(key);
     }
-    expect((await call(lua.reap, reap)).slice(2)).toEqual([1, []]);
+    expect((await call(lua.reap, reap)).slice(2, 4)).toEqual([1, []]);
     expect(await shard.redis.hget(state, "backUs")).toMatch(/^\d{16}$/u);
     // Nothing has lapsed now: how far it came is noted all the same, and forgotten when all was seen.
     await shard.redis.hset(state, "backUs", "1");
-    expect((await call(lua.reap, reap)).slice(2)).toEqual([0, []]);
+    expect((await call(lua.reap, reap)).slice(2, 4)).toEqual([0, []]);
     expect(await shard.redis.hexists(state, "backUs")).toBe(0);
   });
 

@@ -5,8 +5,8 @@ import type { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ShardsMismatchError, ShardsMovingError } from "../src/index.ts";
 import type { DurableTimer, TimerWorker } from "../src/index.ts";
-import { shardOf } from "../src/keys.ts";
-import { discard, forget, move, open, remind, store } from "../src/scripts.generated.ts";
+import { shardKeys, shardOf } from "../src/keys.ts";
+import { claim, discard, forget, move, open, remind, store } from "../src/scripts.generated.ts";
 import { withAlteredLua } from "../../../scripts/lua/altered.ts";
 import { Catcher, Desk, failure, freshName, Gate, requests } from "./client.ts";
 
@@ -237,6 +237,64 @@ describe("T11 shards", () => {
       expect(await back.stats()).toMatchObject({ pending: 0, leased: 0 });
     });
   }
+
+  for (const walk of [
+    [3, 1, 2, 3],
+    [4, 2, 3, 4],
+    [8, 4, 6, 8],
+  ]) {
+    it(`T11 a migration uses shards again that earlier ones have left, whatever moves they took part in: ${walk.join(", ")}`, async () => {
+      await using desk = new Desk();
+      const name = freshName();
+      const ofShards = (shards: number): DurableTimer<{ n: number }> => desk.timer(server.url, name, { shards });
+      await ofShards(walk[0] as number).scheduleMany(requests(100, 60_000));
+      for (const shards of walk.slice(1)) expect(await ofShards(shards).migrateShards()).toMatchObject({ to: shards });
+      const last = ofShards(walk.at(-1) as number);
+      expect(await last.stats()).toMatchObject({ pending: 100, leased: 0 });
+      for (const { id, payload } of requests(100, 0)) expect(await last.get(id)).toMatchObject({ payload });
+    });
+  }
+
+  it("T11 a migration that an earlier version could not bring to its end is brought there now", async () => {
+    await using desk = new Desk();
+    const name = freshName();
+    const ofShards = (shards: number): DurableTimer<{ n: number }> => desk.timer(server.url, name, { shards });
+    await ofShards(3).scheduleMany(requests(20, 60_000));
+    await ofShards(1).migrateShards();
+    await ofShards(2).migrateShards();
+    for (const shard of ["timer", "timer/1"])
+      await server.call("HSET", `holdfast:{${shard}:${name}}:state`, "moving", "3");
+    expect(await failure(ofShards(2).schedule({ id: "x", afterMs: 0, payload: { n: 0 } }))).toBeInstanceOf(
+      ShardsMovingError,
+    );
+    expect(await ofShards(3).migrateShards()).toMatchObject({ from: 2, to: 3 });
+    expect(await ofShards(3).stats()).toMatchObject({ pending: 20 });
+  });
+
+  it("T11 T2 a migration sees the lease of a dead worker behind everything that is due before it", async () => {
+    await using desk = new Desk();
+    const name = freshName();
+    const one = desk.timer<{ n: number }>(server.url, name);
+    await one.schedule({ id: "doomed", afterMs: 0, payload: { n: -1 } });
+    const redis = desk.redis(server.url);
+    const keys = shardKeys("holdfast", name, 0);
+    const named: Readonly<Record<string, string | number>> = {
+      layout: (await redis.hget(keys.state, "layout")) as string,
+      notAfterUs: "9000000000000000",
+      lane: "dead.0",
+      sequence: 1,
+      limit: 10,
+      leaseUs: 500_000,
+      ackCount: 0,
+    };
+    const args = claim.args.map((arg) => String(named[arg]));
+    await redis.call("eval", [claim.source, claim.keys.length, ...claim.keys.map((key) => keys[key]), ...args]);
+    expect(await one.stats()).toMatchObject({ leased: 1 });
+    await one.scheduleMany(requests(450, 0));
+    const two = desk.timer<{ n: number }>(server.url, name, { shards: 2 });
+    expect(await two.migrateShards({ waitMs: 20_000 })).toMatchObject({ from: 1, to: 2 });
+    expect(await two.stats()).toMatchObject({ due: 451, leased: 0 });
+  });
 
   it("T11 a migration asks replicas to confirm each step, before a timer is removed where it was", async () => {
     await using desk = new Desk();

@@ -2,6 +2,10 @@
 move: takes one shard through a change of the number of shards (T11): first nothing new is leased or changed, then, when no lease is left,
 nothing is accepted at all while timers are carried over, then the new layout begins. Each step may be repeated.
 
+A shard beyond the number so far holds nothing. What its layout says is left from an earlier move, which may have been between any numbers, so
+it is taken as it was found; it is found before shard 0 is sealed and changes before shard 0 does, so a caller that others have
+overtaken meanwhile does not take a shard that is in use by then for one.
+
 KEYS
   due    ZSET  timer id → deadline or end of lease in microseconds
   state  HASH  what the shard remembers of itself
@@ -11,15 +15,16 @@ ARGV
   from        number of shards so far
   to          number of shards wanted
   floor       for finish: the highest floor of all shards, since an id may come from any of them (K5)
+  unused      for a shard beyond the number so far: the layout that drain has found, "" for drain; else "-"
 REPLIES
   {"too-late", now}
-  {"draining", layout, leased}  layout to reap with
+  {"draining", layout, leased}  layout to reap with, or to seal an unused shard with; that is all that drain does to it
   {"sealed", layout, floor}     layout to carry over with
   {"finished", layout, floor}   a shard that another caller has finished has the floor that is due to all
   {"other", layout}             neither on the way from one number to the other nor at either
 ]]
 local due, state = KEYS[1], KEYS[2]
-local notAfterUs, step, from, to, floor = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local notAfterUs, step, from, to, floor, unused = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 -- @include time
 -- @include bound
 
@@ -36,7 +41,18 @@ elseif layout and string.sub(layout, 1, #sealed) == sealed then
   redis.call("HDEL", state, "moving")
   redis.call("HSET", state, "layout", after .. nowText, "movedUs", nowText, "floor", floor)
   return { "finished", after .. nowText, floor }
-elseif layout and (string.sub(layout, 1, #before) ~= before or (moving and moving ~= to)) then
+elseif layout and moving and moving ~= to then
+  return { "other", layout }
+elseif layout and unused ~= "-" then
+  if step == "drain" and string.find(layout, "^1:%d+:") then
+    return { "draining", layout, kept[2] }
+  elseif step ~= "seal" or layout ~= unused then
+    return { "other", layout }
+  end
+  layout = sealed .. nowText
+  redis.call("HSET", state, "layout", layout, "moving", to)
+  return { "sealed", layout, kept[4] }
+elseif layout and string.sub(layout, 1, #before) ~= before then
   return { "other", layout }
 elseif not layout then
   layout = sealed .. nowText
