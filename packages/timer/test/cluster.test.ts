@@ -1,11 +1,13 @@
 /** Redis Cluster through a resharding and a dead master, and Sentinel through a failover that takes writes back. */
+import { readFile } from "node:fs/promises";
 import { pollUntil, RedisCluster, RedisSentinel, slotOfKey } from "@holdfast/testkit";
+import type { RedisServer } from "@holdfast/testkit";
 import { Cluster, Redis } from "ioredis";
 import { describe, expect, it } from "vitest";
 import { DurableTimer } from "../src/index.ts";
 import type { Firing, TimerEvent } from "../src/index.ts";
 import { shardKeys, shardOf } from "../src/keys.ts";
-import { Catcher, Gate, many, serverTimeMs } from "./client.ts";
+import { Catcher, Gate, many, patientMs, serverTimeMs } from "./client.ts";
 
 function connect(cluster: RedisCluster): Cluster {
   const client = new Cluster(cluster.addresses, { redisOptions: { replyMapping: "legacy" } });
@@ -88,6 +90,52 @@ describe("Redis Cluster", () => {
       await worker.stop({ graceMs: 2_000 });
       one.disconnect();
       two.disconnect();
+    },
+  );
+});
+
+describe("permissions on a Cluster", () => {
+  it(
+    "the lines of the README are enough to connect, to call, to hear hints, and to follow a slot that moves",
+    { timeout: 60_000 },
+    async () => {
+      const readme = await readFile(new URL("../README.md", import.meta.url), "utf8");
+      const user = /^ACL SETUSER (.+)$/mu.exec(readme)?.[1]?.split(" ") ?? [];
+      const more = /^On a Cluster add `(.+)`/mu.exec(readme)?.[1]?.split(" ") ?? [];
+      await using cluster = await RedisCluster.start({ masters: 3, replicasPerMaster: 0 });
+      for (const node of cluster.nodes) await node.call("ACL", "SETUSER", ...user, ...more);
+      const redisOptions = { username: "holdfast", password: "change-me", replyMapping: "legacy" } as const;
+      const client = new Cluster(cluster.addresses, { redisOptions });
+      client.on("error", () => undefined);
+      const name = "permitted";
+      await using timer = new DurableTimer(client, name, { commandTimeoutMs: patientMs });
+      const catcher = new Catcher();
+      const worker = timer.worker({ pollMs: 20_000 }, catcher.handle);
+      await worker.start();
+      await worker.idle();
+      const channelsOf = async (node: RedisServer): Promise<number> =>
+        ((await node.call("PUBSUB", "SHARDCHANNELS", `*${name}*`)) as string[]).length;
+      await pollUntil("hints are heard", async () => (await Promise.all(cluster.nodes.map(channelsOf))).includes(1));
+      await timer.schedule({ id: "hinted", afterMs: 0 });
+      await catcher.caught(1);
+      const slot = slotOfKey(shardKeys("holdfast", name, 0).due);
+      const from = await cluster.masterOf(slot);
+      const to = (await cluster.masters()).find((master) => master !== from);
+      if (to === undefined) throw new Error("one master only");
+      let calls: Promise<unknown> = Promise.resolve();
+      await cluster.moveSlot(slot, to, {
+        onStep: async ({ kind }) => {
+          if (kind !== "keys") return;
+          calls = Promise.all(many(5, 60_000).map((request) => timer.schedule(request)));
+          await pollUntil("the client is sent to the other master", async () => (await errorsOf(cluster, "ASK")) > 0);
+        },
+      });
+      await calls;
+      expect((await timer.stats()).pending).toBe(5);
+      await worker.stop({ graceMs: 2_000 });
+      client.disconnect();
+      const denied = await Promise.all(cluster.nodes.map((node) => node.call("ACL", "LOG")));
+      expect(denied.flat()).toEqual([]);
     },
   );
 });
