@@ -50,6 +50,7 @@ export { follow, type WorkOwner } from "./follow.ts";
 export { checkPrefix, keySpace, type KeySpace } from "./keys.ts";
 export { systemRandom, type Random } from "./random.ts";
 export { isCluster, type ClusterRedisLike, type RedisLike, type SingleRedisLike } from "./redis-like.ts";
+export { replyErrorCode } from "./refusal.ts";
 export {
   leaseMarginMs,
   LeaseKeeper,

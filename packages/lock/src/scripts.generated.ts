@@ -197,14 +197,14 @@ return { "done" }
 ` as string,
 } as const;
 
-/** Runs a user's script, unless a higher token has been there. The user's text stands in front of this one as the function `userScript(KEYS, ARGV)`, with its inputs as `userKeys` and `userArgs` (guard/fenced-script.ts). An error that it returns is the reply, also to a repeat. */
+/** Runs a user's script, unless a higher token has been there. The user's text stands in front of this one as the function `userScript(KEYS, ARGV)`, with its inputs as `userKeys` and `userArgs` (guard/fenced-script.ts). An error that it raises or returns is a reply like any other, also to a repeat: what it wrote before stands, and is not written again (K1). As an error of this script it could be taken for one of ours, which come before the first write (K3). */
 export const fencedCall = {
   name: "lock.fenced-call",
   keys: ["fence", "first"],
   args: ["notAfterUs", "token", "guardRetentionMs", "repeatWithinMs"],
   rest: null,
-  replies: ["done", "stale", "too-old", "newer-format", "too-late"],
-  sha1: "dea73d5b43977030dbde371f70d739f6cd9a026d" as string,
+  replies: ["done", "failed", "stale", "too-old", "newer-format", "too-late"],
+  sha1: "3974b378462b30a6d7999c1b0e8ca4ed98a8cc3e" as string,
   source: `local fence, first = KEYS[1], KEYS[2]
 local notAfterUs, token, guardRetentionMs, repeatWithinMs = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local time = redis.call("TIME")
@@ -236,20 +236,27 @@ local function advance()
   end
   redis.call("SET", fence, "1" .. token, "PXAT", string.format("%.0f", endMs))
 end
+local function told(answer)
+  return answer.err and { "failed", answer.err } or answer
+end
 local answered = redis.call("GET", first)
 if answered then
-  return cmsgpack.unpack(answered)
+  return told(cmsgpack.unpack(answered))
 end
 local refusal = stale()
 if refusal then
   return refusal
 end
 advance()
-local result = userScript(userKeys, userArgs)
-local isError = type(result) == "table" and result.err ~= nil
-local reply = isError and { err = result.err } or { "done", { result } }
-redis.call("SET", first, cmsgpack.pack(reply), "PX", repeatWithinMs)
-return reply
+local ran, result = pcall(userScript, userKeys, userArgs)
+local answer = { "done", { result } }
+if type(result) == "table" and result.err ~= nil then
+  answer = { err = tostring(result.err) }
+elseif not ran then
+  answer = { err = tostring(result) }
+end
+redis.call("SET", first, cmsgpack.pack(answer), "PX", repeatWithinMs)
+return told(answer)
 ` as string,
 } as const;
 

@@ -1,6 +1,6 @@
 /** fenced-call.lua by way of defineFencedScript. */
 import { describe, expect, it } from "vitest";
-import { RedisRefusedError } from "@holdfast/core";
+import { isTransient, RedisRefusedError } from "@holdfast/core";
 import { defineFencedScript, StaleTokenError } from "../src/guard/index.ts";
 import { fencedCall } from "../src/scripts.generated.ts";
 import { runRaw } from "./raw-script.ts";
@@ -73,24 +73,87 @@ describe("defineFencedScript", () => {
   });
 
   it.each([
+    ["makes and returns", 'return redis.error_reply("INSUFFICIENT there is no money")', "INSUFFICIENT"],
+    ["got and returns", 'return redis.pcall("INCRBY", KEYS[1], "x")', "ERR"],
     [
-      "makes",
-      'redis.call("INCR", KEYS[1])\nreturn redis.error_reply("INSUFFICIENT there is no money")',
-      "INSUFFICIENT",
+      "returns with a code of a server that cannot work",
+      'return redis.error_reply("BUSY the order is shipped")',
+      "BUSY",
     ],
-    ["got", 'redis.call("INCR", KEYS[1])\nreturn redis.pcall("INCRBY", KEYS[1], "x")', "ERR"],
+    ["meets after a write, on a key of another type", 'redis.call("LPUSH", KEYS[1], "x")', "WRONGTYPE"],
+    ["raises with a code of a server that cannot work", 'error({ err = "OOM no room for it" })', "OOM"],
+    ["raises as a text", 'error("there is no money")', "ERR"],
+    ["raises as nothing", "error()", "ERR"],
   ])(
-    "K1 rejects with an error that the script %s and returns, as Redis does, also for a repeat",
-    async (_, source, reason) => {
-      const script = defineFencedScript({ name: "pay", keys: ["key"], source });
+    "K1 an error that the script %s leaves an effect possible, and a repeat gets it and writes nothing",
+    async (_, failing, reason) => {
+      const script = defineFencedScript({
+        name: "pay",
+        keys: ["key"],
+        source: `redis.call("INCR", KEYS[1])\n${failing}`,
+      });
       const fenced = { resource: "lock:a", token: await real.nowUs() };
-      for (let time = 0; time < 2; time += 1) {
-        const answer = script(real.redis, fenced, { key: "user:k" }, {}, { operationId: "pay-7" });
-        await expect(answer).rejects.toMatchObject({ name: "RedisRefusedError", reason, effect: "possible" });
-      }
+      const pay = () =>
+        script(real.redis, fenced, { key: "user:k" }, {}, { operationId: "pay-7" }).catch((error: unknown) => error);
+      const first = await pay();
+      expect(first).toBeInstanceOf(RedisRefusedError);
+      expect(first).toMatchObject({ reason, effect: "possible" });
+      expect(isTransient(first)).toBe(false);
+      expect(await pay()).toMatchObject({ message: (first as Error).message, reason, effect: "possible" });
       expect(await real.redis.get("user:k")).toBe("1");
     },
   );
+
+  it("a right that is missing for a second write leaves an effect possible", async () => {
+    await real.redis.acl("SETUSER", "half", "on", ">half", "~*", "&*", "+@all", "-lpush");
+    const redis = real.client({ username: "half", password: "half" });
+    const script = defineFencedScript({
+      name: "x",
+      keys: ["key"],
+      source: 'redis.call("INCR", KEYS[1])\nredis.call("LPUSH", "user:log", "x")',
+    });
+    const answer = script(redis, { resource: "lock:a", token: await real.nowUs() }, { key: "user:k" }, {});
+    await expect(answer).rejects.toMatchObject({ name: "RedisRefusedError", reason: "NOPERM", effect: "possible" });
+    expect(await real.redis.get("user:k")).toBe("1");
+  });
+
+  it("K1 a repeat is told of the error that an earlier version has kept", async () => {
+    const script = defineFencedScript({ name: "x", keys: ["key"], source: 'return redis.call("INCR", KEYS[1])' });
+    const fenced = { resource: "lock:a", token: await real.nowUs() };
+    const run = () => script(real.redis, fenced, { key: "user:k" }, {}, { operationId: "pay-7" });
+    await run();
+    const [kept = "none"] = await real.redis.keys("*:guard:first:pay-7:*");
+    await real.redis.eval(
+      'redis.call("SET", KEYS[1], cmsgpack.pack({ err = "INSUFFICIENT no money" }), "PX", 60000)',
+      1,
+      kept,
+    );
+    await expect(run()).rejects.toMatchObject({ reason: "INSUFFICIENT", effect: "possible" });
+    expect(await real.redis.get("user:k")).toBe("1");
+  });
+
+  it("what refuses the script before it begins has had no effect", async () => {
+    const source = 'return redis.call("INCR", KEYS[1])';
+    const [script, unreadable] = [source, "return ("].map((text) =>
+      defineFencedScript({ name: "x", keys: ["key"], source: text }),
+    );
+    const fenced = { resource: "lock:a", token: await real.nowUs() };
+    const none = (name: string, reason: string) => ({ name, reason, effect: "none" });
+    await expect(unreadable?.(real.redis, fenced, { key: "user:k" }, {})).rejects.toMatchObject(
+      none("RedisRefusedError", "ERR"),
+    );
+    await real.redis.lpush("holdfast:{user:k}:guard:lock:a", "of another program");
+    await expect(script?.(real.redis, fenced, { key: "user:k" }, {})).rejects.toMatchObject(
+      none("RedisRefusedError", "WRONGTYPE"),
+    );
+    await real.redis.del("holdfast:{user:k}:guard:lock:a");
+    await real.redis.config("SET", "maxmemory", 1);
+    const full = script?.(real.redis, fenced, { key: "user:k" }, {}).catch((error: unknown) => error);
+    await full;
+    await real.redis.config("SET", "maxmemory", 0);
+    expect(await full).toMatchObject(none("RedisUnavailableError", "OOM"));
+    expect(await real.redis.exists("user:k")).toBe(0);
+  });
 
   it("K1 an operation id names one run for each script and its keys", async () => {
     const fenced = { resource: "lock:a", token: await real.nowUs() };

@@ -78,7 +78,7 @@ function renamed<Value>(
  * const balance = await add(redis, hold, { ledger: "{ledger:7}" }, { amount: 5 });
  * ```
  * @returns a function that resolves to what the script returns, and throws StaleTokenError when it did not run, RedisRefusedError when the
- *   script raised or returned an error: it may have written before
+ *   script raised or returned an error, for a repeat, too: it may have written before (`effect: "possible"`), unless it does not compile
  * @throws TypeError, RangeError
  */
 export function defineFencedScript<const Key extends string, const Arg extends string = never>(

@@ -1,7 +1,8 @@
 --[[
 fenced-call: runs a user's script, unless a higher token has been there. The user's text stands in front of this one as the function
-`userScript(KEYS, ARGV)`, with its inputs as `userKeys` and `userArgs` (guard/fenced-script.ts). An error that it returns is the reply, also to
-a repeat.
+`userScript(KEYS, ARGV)`, with its inputs as `userKeys` and `userArgs` (guard/fenced-script.ts). An error that it raises or returns is a reply
+like any other, also to a repeat: what it wrote before stands, and is not written again (K1). As an error of this script it could be taken for
+one of ours, which come before the first write (K3).
 
 KEYS
   fence  STRING  the highest token of the resource
@@ -13,6 +14,7 @@ ARGV
   repeatWithinMs    how long the first answer is remembered
 REPLIES
   {"done", {reply}}    what the user's script returned
+  {"failed", error}    what it raised, or returned as an error; it may have written before
   {"stale", highest}   a higher token has been there
   {"too-old", oldest}  the token is older than the guard remembers
   {"newer-format", n}  the fence is of a newer version
@@ -24,18 +26,25 @@ local notAfterUs, token, guardRetentionMs, repeatWithinMs = tonumber(ARGV[1]), A
 -- @include time
 -- @include bound
 -- @include fence
+-- Kept as a table with `err`, as earlier versions keep a returned error.
+local function told(answer)
+  return answer.err and { "failed", answer.err } or answer
+end
 local answered = redis.call("GET", first)
 if answered then
-  return cmsgpack.unpack(answered)
+  return told(cmsgpack.unpack(answered))
 end
 local refusal = stale()
 if refusal then
   return refusal
 end
 advance()
-local result = userScript(userKeys, userArgs)
-local isError = type(result) == "table" and result.err ~= nil
--- An error inside a list would reach the caller as a value.
-local reply = isError and { err = result.err } or { "done", { result } }
-redis.call("SET", first, cmsgpack.pack(reply), "PX", repeatWithinMs)
-return reply
+local ran, result = pcall(userScript, userKeys, userArgs)
+local answer = { "done", { result } }
+if type(result) == "table" and result.err ~= nil then
+  answer = { err = tostring(result.err) }
+elseif not ran then
+  answer = { err = tostring(result) }
+end
+redis.call("SET", first, cmsgpack.pack(answer), "PX", repeatWithinMs)
+return told(answer)
