@@ -62,6 +62,34 @@ describe("FenceGate", () => {
       expect(() => gate.advance({ resource, token: token - 1 })).toThrow(StaleTokenError);
   });
 
+  it("a clock that steps forward and back lets no token through again that is lower than one that was forgotten meanwhile", async () => {
+    const { gate, clock, nowUs } = gateAt({ clockSkewMaxMs: 1_000 });
+    const zombie = { resource: "lock:a", token: nowUs() };
+    gate.advance({ resource: "lock:a", token: nowUs() + 10_000_000 });
+    await clock.advance(20_000);
+    const live = { resource: "lock:c", token: nowUs() };
+    gate.advance(live);
+    clock.stepWall(60_000);
+    gate.advance({ resource: "lock:b", token: nowUs() - 60_500_000 });
+    expect(gate.highest("lock:a")).toBeNull();
+    clock.stepWall(-60_000);
+    expect(() => gate.advance(zombie)).toThrow(expect.objectContaining({ reason: "too-old" }) as Error);
+    gate.advance(live);
+    gate.advance({ resource: "lock:a", token: nowUs() + 1 });
+  });
+
+  it("a clock that steps back makes no token young again that was too old when it was forgotten", async () => {
+    const { gate, clock, nowUs } = gateAt();
+    const old = { resource: "lock:a", token: nowUs() };
+    gate.advance(old);
+    await clock.advance(60_001);
+    gate.advance({ resource: "lock:b", token: nowUs() });
+    expect(gate.highest("lock:a")).toBeNull();
+    clock.stepWall(-30_000);
+    expect(() => gate.advance(old)).toThrow(expect.objectContaining({ reason: "too-old" }) as Error);
+    gate.advance({ resource: "lock:c", token: old.token + 1 });
+  });
+
   it("a hold that can last longer than the gate remembers is a mistake", () => {
     const { gate, nowUs } = gateAt();
     const fenced = { resource: "lock:a", token: nowUs(), holdMaxMs: 120_000 };

@@ -3,7 +3,8 @@
  * synchronous, so nothing comes between the check and the effect.
  *
  * It forgets with the process. Until it has seen a newer token it lets any through that is younger than `guardRetentionMs`; seed it with
- * `advance` from what the resource itself remembers.
+ * `advance` from what the resource itself remembers. After a step of this machine's clock, forward and back, it is safe and not live: it refuses
+ * what is older than a token that it forgot meanwhile, for resources that it does not remember.
  */
 import { callback, integerOr, systemClock } from "@holdfast/core";
 import type { Clock, Fenced } from "@holdfast/core";
@@ -28,6 +29,8 @@ export class FenceGate {
   readonly #clock: Clock;
   /** In the order of their last use, so that the oldest come first; what is ahead of the clock goes round. */
   readonly #highest = new Map<string, { token: number; keepUntilMs: number }>();
+  /** The highest token that was forgotten. No clock that is stepped makes it, or a lower one, young again where nothing else is remembered. */
+  #forgotten = 0;
 
   /** @throws TypeError, RangeError naming the field, the allowed range and the value got */
   constructor(options: FenceGateOptions = {}) {
@@ -68,7 +71,8 @@ export class FenceGate {
     const known = this.#highest.get(resource);
     if (known !== undefined && known.token > token)
       throw new StaleTokenError(resource, token, known.token, "superseded");
-    const oldest = (nowMs - this.#guardRetentionMs - this.#clockSkewMaxMs) * 1_000;
+    const young = (nowMs - this.#guardRetentionMs - this.#clockSkewMaxMs) * 1_000;
+    const oldest = known === undefined ? Math.max(young, this.#forgotten + 1) : young;
     if (token < oldest) throw new StaleTokenError(resource, token, oldest, "too-old");
     this.#highest.delete(resource);
     // Past this moment whatever it would refuse is refused for its age.
@@ -90,6 +94,7 @@ export class FenceGate {
       looked += 1;
       this.#highest.delete(resource);
       if (ahead) this.#highest.set(resource, known);
+      else this.#forgotten = Math.max(this.#forgotten, known.token);
     }
   }
 }
