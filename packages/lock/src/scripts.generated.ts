@@ -808,28 +808,32 @@ return "renewed"
 ` as string,
 } as const;
 
-/** Makes a resource forget its highest token. For operators, after the lock's server lost its tokens and its clock went back. */
+/** Makes a resource forget its highest token. For operators, after the lock's server lost its tokens and its clock went back. A repeat of the same operation gets the first answer, and leaves alone what a later holder has written since (K1). */
 export const resetFence = {
   name: "lock.reset-fence",
-  keys: ["fence"],
-  args: ["notAfterUs"],
+  keys: ["fence", "first"],
+  args: ["notAfterUs", "repeatWithinMs"],
   rest: null,
   replies: ["reset", "absent", "too-late"],
-  sha1: "4fe2aef1933f780782d269bc29744ad0a17a14af" as string,
-  source: `local fence = KEYS[1]
-local notAfterUs = tonumber(ARGV[1])
+  sha1: "e1e8f274488d1645cf47ea6cc9b3d591083bb333" as string,
+  source: `local fence, first = KEYS[1], KEYS[2]
+local notAfterUs, repeatWithinMs = tonumber(ARGV[1]), ARGV[2]
 local time = redis.call("TIME")
 local nowUs = time[1] * 1000000 + time[2]
 local nowText = time[1] .. string.sub("00000" .. time[2], -6)
 if nowUs > notAfterUs then
   return { "too-late", nowText }
 end
-local fenced = redis.call("GET", fence)
-if not fenced then
+local highest = redis.call("GET", first)
+if not highest then
+  highest = string.sub(redis.call("GET", fence) or "", 2)
+  redis.call("DEL", fence)
+  redis.call("SET", first, highest, "PX", repeatWithinMs)
+end
+if highest == "" then
   return { "absent" }
 end
-redis.call("DEL", fence)
-return { "reset", string.sub(fenced, 2) }
+return { "reset", highest }
 ` as string,
 } as const;
 

@@ -1,9 +1,10 @@
 /** reset-fence.lua and its wrapper. */
+import { FaultProxy } from "@holdfast/testkit";
 import { expect, it } from "vitest";
-import { advanceFence, fencedSet, resetFence } from "../src/guard/index.ts";
+import { advanceFence, fencedSet, resetFence, StaleTokenError } from "../src/guard/index.ts";
 import { resetFence as resetSource } from "../src/scripts.generated.ts";
 import { runRaw } from "./raw-script.ts";
-import { useRealServer } from "./real-server.ts";
+import { patientMs, useRealServer } from "./real-server.ts";
 
 const real = useRealServer();
 
@@ -20,9 +21,56 @@ it("tells when there was nothing to forget", async () => {
   expect(await resetFence(real.redis, "user:v", "lock:a")).toBeNull();
 });
 
+it.each([
+  ["had something to forget", true],
+  ["had nothing to forget", false],
+])("K1 a repeat of a reset that %s gets the first answer and leaves the next holder's token", async (_, isThere) => {
+  const token = await real.nowUs();
+  const old = { resource: "lock:a", token };
+  if (isThere) await advanceFence(real.redis, "user:v", old);
+  const reset = () => resetFence(real.redis, "user:v", "lock:a", { operationId: "operator-1" });
+  const first = isThere ? token : null;
+  expect(await reset()).toBe(first);
+  await fencedSet(real.redis, "user:v", "new", { resource: "lock:a", token: token + 1 });
+  expect(await reset()).toBe(first);
+  await expect(fencedSet(real.redis, "user:v", "old", old)).rejects.toBeInstanceOf(StaleTokenError);
+  expect(await resetFence(real.redis, "user:v", "lock:a", { operationId: "operator-2" })).toBe(token + 1);
+});
+
+it("K1 a reset that ioredis sends twice, since its answer was lost, forgets nothing that was written between", async () => {
+  const proxy = await FaultProxy.start(real.server.address);
+  const redis = real.client({}, proxy.url);
+  const token = await real.nowUs();
+  await advanceFence(redis, "user:v", { resource: "lock:a", token });
+  await resetFence(redis, "user:warm-up", "lock:a");
+  const answer = proxy.hold("reply", new RegExp(resetSource.sha1, "u"));
+  const resetting = resetFence(redis, "user:v", "lock:a", { commandTimeoutMs: patientMs });
+  await answer.hit;
+  await advanceFence(real.redis, "user:v", { resource: "lock:a", token: token + 1 });
+  redis.disconnect(true);
+  expect(await resetting).toBe(token);
+  await expect(advanceFence(real.redis, "user:v", { resource: "lock:a", token })).rejects.toThrow(StaleTokenError);
+  await proxy.close();
+});
+
+it("K3 forgets when memory is out, and remembers that it did", async () => {
+  const token = await real.nowUs();
+  await advanceFence(real.redis, "user:v", { resource: "lock:a", token });
+  await resetFence(real.redis, "user:warm-up", "lock:a");
+  await real.redis.config("SET", "maxmemory", 1);
+  const reset = (key: string) => resetFence(real.redis, key, "lock:a", { operationId: "operator-1" });
+  const answers = await Promise.allSettled([reset("user:v"), reset("user:none"), reset("user:v")]);
+  await real.redis.config("SET", "maxmemory", 0);
+  const value = (answer: number | null) => ({ status: "fulfilled", value: answer });
+  expect(answers).toEqual([value(token), value(null), value(token)]);
+});
+
 it("K1 does nothing after its bound", async () => {
   const fence = "holdfast:{user:v}:guard:lock:a";
+  const keys = { fence, first: "holdfast:{user:v}:guard:first:1" };
   await real.redis.set(fence, "11", "PX", 10_000);
-  expect(((await runRaw(real.redis, resetSource, { fence }, { notAfterUs: 1 })) as string[])[0]).toBe("too-late");
+  expect(((await runRaw(real.redis, resetSource, keys, { notAfterUs: 1, repeatWithinMs: 1_000 })) as string[])[0]).toBe(
+    "too-late",
+  );
   expect(await real.redis.exists(fence)).toBe(1);
 });

@@ -80,7 +80,8 @@ export async function advanceFence(
  * For operators: makes the guard of a key forget its highest token, after the lock's server has lost its tokens and its clock went back.
  * Stale writers are let through until the next write with a higher token: stop them first.
  * @param resource what the tokens belong to: `lock:invoice:42`
- * @returns the token that was forgotten, null when there was none
+ * @returns the token that was forgotten, null when there was none; a repeat under its `operationId` within `repeatWithinMs` gets the same
+ *   answer, and makes nothing forgotten that was written since
  */
 export async function resetFence(
   redis: RedisLike,
@@ -88,8 +89,10 @@ export async function resetFence(
   resource: string,
   options: GuardOptions = {},
 ): Promise<number | null> {
-  const { prefix, clock, operationId, commandTimeoutMs: timeoutMs, durability } = resolveGuardOptions(options);
-  const { fence } = fenceKeys(prefix, key, text("resource", resource, 1_024));
-  const operation = `guard.reset ${resource}`;
-  return Connection.of(redis, clock).run(resetScript, { fence }, {}, { operation, operationId, timeoutMs, durability });
+  const resolved = resolveGuardOptions(options);
+  const { prefix, clock, operationId, repeatWithinMs, commandTimeoutMs: timeoutMs, durability } = resolved;
+  const own = fenceKeys(prefix, key, text("resource", resource, 1_024));
+  const keys = { fence: own.fence, first: own.first(operationId, "reset", [key]) };
+  const call = { operation: `guard.reset ${resource}`, operationId, timeoutMs, durability };
+  return Connection.of(redis, clock).run(resetScript, keys, { repeatWithinMs }, call);
 }

@@ -1,23 +1,31 @@
 --[[
-reset-fence: makes a resource forget its highest token. For operators, after the lock's server lost its tokens and its clock went back.
+reset-fence: makes a resource forget its highest token. For operators, after the lock's server lost its tokens and its clock went back. A repeat
+of the same operation gets the first answer, and leaves alone what a later holder has written since (K1).
 
 KEYS
   fence  STRING  the highest token of the resource
+  first  STRING  the token that this operation made it forget, or ""
 ARGV
-  notAfterUs  bound in server time (K1)
+  notAfterUs      bound in server time (K1)
+  repeatWithinMs  how long the first answer is remembered
 REPLIES
   {"reset", highest}  the token that was forgotten
   {"absent"}          there was none
   {"too-late", now}   nothing was done
 ]]
-local fence = KEYS[1]
-local notAfterUs = tonumber(ARGV[1])
+local fence, first = KEYS[1], KEYS[2]
+local notAfterUs, repeatWithinMs = tonumber(ARGV[1]), ARGV[2]
 
 -- @include time
 -- @include bound
-local fenced = redis.call("GET", fence)
-if not fenced then
+local highest = redis.call("GET", first)
+if not highest then
+  highest = string.sub(redis.call("GET", fence) or "", 2)
+  -- Also where there is none: after it the next write passes when memory is out (K3).
+  redis.call("DEL", fence)
+  redis.call("SET", first, highest, "PX", repeatWithinMs)
+end
+if highest == "" then
   return { "absent" }
 end
-redis.call("DEL", fence)
-return { "reset", string.sub(fenced, 2) }
+return { "reset", highest }
