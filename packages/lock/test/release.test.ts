@@ -160,7 +160,7 @@ it("L3 seals whose time is over do not pile up, whether or not anybody waits, an
   expect(await real.redis.exists(lease.keys.seen)).toBe(0);
 });
 
-it("K3 works when memory is out, and so does a renewal; a new lease is refused", async () => {
+it("K3 works when memory is out, and so does a renewal, and a grant where there is a record; one without is refused", async () => {
   const lease = leaseOf(real.redis);
   const other = leaseOf(real.redis, "b");
   await lease.acquire("ann");
@@ -171,6 +171,7 @@ it("K3 works when memory is out, and so does a renewal; a new lease is refused",
     expect(await lease.release("ann")).toBe("released");
     expect(await lease.record()).toMatchObject({ sinceUs: 0, owner: "ann" });
     expect(await real.redis.pttl(lease.keys.lease)).toBeGreaterThan(0);
+    expect(tokenOf(await lease.acquire("eve"))).toBeGreaterThan(0);
   } finally {
     await real.redis.config("SET", "maxmemory", "0");
   }

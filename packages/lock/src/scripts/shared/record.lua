@@ -35,7 +35,7 @@ local function write(number, from, newTerms, newFlag, owner)
     unit, time = "PXAT", string.format("%.0f", math.ceil(number / 1000) + time)
   end
   if redis.pcall("SET", lease, value, unit, time).err then
-    -- Memory is out: renewing or releasing what is there passes after a first write that needs none (K3).
+    -- Memory is out: what has a record keeps its size, and is granted, renewed and released after a first write that needs none (K3).
     if stored then
       redis.call("PERSIST", lease)
     end
