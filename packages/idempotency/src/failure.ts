@@ -22,9 +22,11 @@ const unknownCodes = new Set([
   "ECONNABORTED",
   "ECONNRESET",
   "EPIPE",
+  "ERR_CANCELED",
   "ERR_HTTP2_STREAM_CANCEL",
   "ESOCKETTIMEDOUT",
   "ETIMEDOUT",
+  "FST_ERR_HANDLER_TIMEOUT",
   "UND_ERR_ABORTED",
   "UND_ERR_BODY_TIMEOUT",
   "UND_ERR_HEADERS_TIMEOUT",
@@ -37,9 +39,22 @@ export function effectOf(error: unknown): Effect {
   return saysNoEffect(error) ? "none" : "possible";
 }
 
+/** Whether an HTTP status says that a time limit has answered in place of whoever may still be at work. */
+export function saysTimedOut(status: unknown): boolean {
+  return status === 408 || status === 504;
+}
+
+/** Whether an error is one of HTTP, of its own or of an answer that it carries, that says so. */
+function isTimedOutAnswer(error: unknown): boolean {
+  return [error, propertyOf(error, "response")].some(
+    (holder) => saysTimedOut(propertyOf(holder, "status")) || saysTimedOut(propertyOf(holder, "statusCode")),
+  );
+}
+
 /**
  * The default `onError`: an error that says `effect: "none"` releases; an unknown outcome, a timeout or an abort, also as the cause of
- * another error, is unknown; any other error releases, and the next attempt has `recovered: true`.
+ * another error, is unknown, and so is an error with the HTTP status 408 or 504; any other error releases, and the next attempt has
+ * `recovered: true`.
  */
 export function decideByError(error: unknown): FailureDecision {
   if (effectOf(error) === "none") return "release";
@@ -48,7 +63,8 @@ export function decideByError(error: unknown): FailureDecision {
     if (propertyOf(current, "effect") === "possible") return "unknown";
     if (
       unknownNames.has(String(propertyOf(current, "name"))) ||
-      unknownCodes.has(String(propertyOf(current, "code")))
+      unknownCodes.has(String(propertyOf(current, "code"))) ||
+      isTimedOutAnswer(current)
     ) {
       return "unknown";
     }

@@ -178,6 +178,10 @@ describe("errors of the handler", () => {
     ["a timeout", new DOMException("x", "TimeoutError"), "unknown"],
     ["an abort", new DOMException("x", "AbortError"), "unknown"],
     ["a reset connection", Object.assign(new Error("x"), { code: "ECONNRESET" }), "unknown"],
+    ["an abort of axios", Object.assign(new Error("x"), { name: "CanceledError", code: "ERR_CANCELED" }), "unknown"],
+    ["a time limit of HTTP", Object.assign(new Error("x"), { statusCode: 504 }), "unknown"],
+    ["an answer that is one", Object.assign(new Error("x"), { response: { status: 408 } }), "unknown"],
+    ["an answer that is none", Object.assign(new Error("x"), { response: { status: 502 } }), "release"],
     ["a timeout as a cause", new TypeError("fetch failed", { cause: { code: "UND_ERR_HEADERS_TIMEOUT" } }), "unknown"],
   ])("the default onError: %s", async (_, error, decision) => {
     const idempotency = bench.idempotency();

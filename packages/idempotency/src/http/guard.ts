@@ -13,6 +13,7 @@ import {
   ResultNotStoredError,
   ResultUnreadableError,
 } from "../errors.ts";
+import { saysTimedOut } from "../failure.ts";
 import { payloadDigest } from "../fingerprint.ts";
 import type { Idempotency } from "../idempotency.ts";
 import { parseKeyHeader } from "./key-header.ts";
@@ -136,9 +137,10 @@ export class HttpGuard<Request> {
 
   /** What is stored of what the handler did; throws its error where that is what counts. */
   #store(attempt: Attempt, { produced, thrown }: Handled): StoredResponse | undefined {
-    const decided = thrown === undefined ? undefined : this.#idempotency.decide(thrown.error, attempt);
+    const failure = thrown ?? this.#timedOut(attempt, produced);
+    const decided = failure === undefined ? undefined : this.#idempotency.decide(failure.error, attempt);
     // Without a response of the framework's, the error itself is released, stored or held.
-    if (thrown !== undefined && (decided?.decision === "unknown" || produced === undefined)) throw thrown.error;
+    if (failure !== undefined && (decided?.decision === "unknown" || produced === undefined)) throw failure.error;
     if (produced === undefined) throw new TypeError("the handler neither produced a response nor threw");
     const { status } = produced;
     // A refusal for the moment, frozen for a day, would refuse for a day.
@@ -151,6 +153,14 @@ export class HttpGuard<Request> {
     const omitted = this.#omitted(produced);
     if (omitted !== undefined) return { status, headers: [], body: "", omitted };
     return { status, headers, body: produced.body ?? "" };
+  }
+
+  /** The error of a response with which a time limit, here or further on, has answered in place of whoever may still be at work (I1). */
+  #timedOut({ resource, key }: Attempt, produced: Produced | undefined): Handled["thrown"] {
+    if (produced === undefined || !saysTimedOut(produced.status) || this.#options.stores(produced.status))
+      return undefined;
+    const why = `the response has the status ${produced.status}, so the work may still be going on`;
+    return { error: new OutcomeUnknownError(`idempotency.run ${resource}`, key, { why }) };
   }
 
   #omitted({ body, headers }: Produced): OmittedReason | undefined {

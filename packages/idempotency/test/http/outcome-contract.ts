@@ -160,7 +160,31 @@ export function outcomeContract(framework: string, http: HttpBench): void {
       });
     });
 
-    it.each([408, 425, 429, 500, 502, 503])("does not store %i: the next attempt runs", async (code) => {
+    it.each([408, 504])(
+      "I1 %i says that somebody may still be at work: 504, the key stays closed for a lease, then the retry recovers",
+      async (code) => {
+        await http.listen();
+        expectProblem(await http.send(`/status?code=${code}`), 504, "outcome-unknown");
+        expectProblem(await http.send(`/status?code=${code}`), 409, "in-progress");
+        await http.bench.lapse();
+        expectProblem(await http.send(`/status?code=${code}`), 504, "outcome-unknown");
+        expect(http.effects).toEqual(["/status", "/status"]);
+      },
+    );
+
+    it("stores 504 when the options, or onError, say so", async () => {
+      for (const [key, options, settings] of [
+        ["a", { stores: () => true }, {}],
+        ["b", {}, { onError: () => "store" as const }],
+      ] as const) {
+        await http.listen(options, settings);
+        expect((await http.send("/status?code=504", key)).body.toString()).toBe('{"attempt":1}');
+        expect((await http.send("/status?code=504", key)).headers["idempotency-replayed"]).toBe("true");
+        await http.close();
+      }
+    });
+
+    it.each([425, 429, 500, 502, 503])("does not store %i: the next attempt runs", async (code) => {
       await http.listen();
       for (const attempt of [1, 2]) {
         const reply = await http.send(`/status?code=${code}`);

@@ -1,0 +1,94 @@
+/**
+ * Time limits that stand behind the guard: they answer for a handler that goes on. The key must not be free while it does, or the client's
+ * retry runs beside it.
+ */
+import { once } from "node:events";
+import type { AddressInfo } from "node:net";
+import { serve } from "@hono/node-server";
+import type { ServerType } from "@hono/node-server";
+import express from "express";
+import { fastify } from "fastify";
+import type { FastifyRequest } from "fastify";
+import { Hono } from "hono";
+import { timeout } from "hono/timeout";
+import { describe, expect, it } from "vitest";
+import { idempotencyErrors, idempotent as expressIdempotent } from "../../src/express/index.ts";
+import { fastifyIdempotency } from "../../src/fastify/index.ts";
+import { idempotent as honoIdempotent } from "../../src/hono/index.ts";
+import type { HonoIdempotency } from "../../src/hono/index.ts";
+import { expectProblem, useHttpBench } from "./http-bench.ts";
+import type { HttpBench, StartServer } from "./http-bench.ts";
+
+const limitMs = 100;
+const path = "/slow";
+
+const onFastify: StartServer = async (idempotency, options, handler) => {
+  const app = fastify({ handlerTimeout: limitMs });
+  // Fastify forgets its limit once the request is read to its end, so this one is not read.
+  app.addContentTypeParser("application/json", (_request, _payload, done) => done(null));
+  await app.register(fastifyIdempotency, { ...options, idempotency, tenant: () => "acme", fingerprint: () => "same" });
+  const answer = async (request: FastifyRequest): Promise<unknown> => {
+    const attempt = request.idempotency ?? undefined;
+    return (await handler({ method: "POST", path, query: new URLSearchParams(), body: Buffer.alloc(0), attempt })).body;
+  };
+  app.route({ method: "POST", url: path, handler: answer });
+  await app.listen({ host: "127.0.0.1", port: 0 });
+  return { port: (app.server.address() as AddressInfo).port, close: () => app.close() };
+};
+
+const onHono: StartServer = async (idempotency, options, handler) => {
+  const app = new Hono<HonoIdempotency>();
+  app.use(honoIdempotent(idempotency, { ...options, tenant: () => "acme" }));
+  app.use(timeout(limitMs));
+  app.post(path, async (c) => {
+    const attempt = c.get("idempotency");
+    await handler({ method: "POST", path, query: new URLSearchParams(), body: Buffer.alloc(0), attempt });
+    return c.text("done");
+  });
+  const server = await new Promise<ServerType>((resolve) => {
+    const listening = serve({ fetch: app.fetch, hostname: "127.0.0.1", port: 0 }, () => resolve(listening));
+  });
+  return {
+    port: (server.address() as AddressInfo).port,
+    close: () => new Promise((resolve) => server.close(() => resolve())),
+  };
+};
+
+const onExpress: StartServer = async (idempotency, options, handler) => {
+  const app = express();
+  app.use(expressIdempotent(idempotency, { ...options, tenant: () => "acme" }));
+  // What connect-timeout does.
+  app.use((_request, _response, next) => {
+    const late = Object.assign(new Error("Response timeout"), { code: "ETIMEDOUT", status: 503, timeout: limitMs });
+    setTimeout(() => next(late), limitMs);
+    next();
+  });
+  app.post(path, (_request, response) => {
+    const call = { method: "POST", path, query: new URLSearchParams(), body: Buffer.alloc(0), attempt: undefined };
+    void handler(call).then(() => !response.headersSent && response.send("done"));
+  });
+  app.use(idempotencyErrors());
+  const server = app.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  return {
+    port: (server.address() as AddressInfo).port,
+    close: () => new Promise((resolve) => server.close(() => resolve())),
+  };
+};
+
+function limited(framework: string, http: HttpBench): void {
+  describe(framework, () => {
+    it("I1 a time limit that answers while the handler goes on does not free the key: the retry hears 409", async () => {
+      await http.listen();
+      expectProblem(await http.send(path), 504, "outcome-unknown");
+      expectProblem(await http.send(path), 409, "in-progress");
+      http.slow.open("late");
+      expectProblem(await http.send(path), 409, "in-progress");
+      expect(http.effects).toEqual([path]);
+    });
+  });
+}
+
+limited("Fastify's handlerTimeout", useHttpBench(onFastify));
+limited("Hono's timeout", useHttpBench(onHono));
+limited("Express, with what connect-timeout does", useHttpBench(onExpress));
