@@ -66,13 +66,27 @@ export function leavesCommitOpen(error: unknown): boolean {
   return found === undefined || endsConnection(error) || /^(53|58|XX)/u.test(found.state);
 }
 
-/** No connection could be made, so that nothing was sent: the network's words for it, and PostgreSQL's. */
-const networkRefusals = new Set(["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH", "ENETUNREACH", "ENOENT"]);
+/** The names could not be found. */
+const lookupFailures = new Set(["ENOTFOUND", "EAI_AGAIN"]);
+/**
+ * The network's words for a connection that could not be made. A connection that is there may end with them, too, after a statement was
+ * sent: a route that is gone, a firewall that has changed its mind. What was being done tells them apart.
+ */
+const networkRefusals = new Set(["ECONNREFUSED", "EHOSTUNREACH", "ENETUNREACH", "ENOENT"]);
+
+/** Whether what failed was to connect: to one address, or to each of several. */
+function failedToConnect(error: unknown): boolean {
+  const attempts = property(error, "errors");
+  if (Array.isArray(attempts)) return attempts.length > 0 && attempts.every(failedToConnect);
+  return property(error, "syscall") === "connect";
+}
 
 /** Whether the error says that there was no connection to send a statement on. */
 export function neverConnected(error: unknown): boolean {
   const state = sqlErrorOf(error)?.state;
   if (state !== undefined) return /^(28|3D000|53300|57P03|08001|08004)/u.test(state);
   const code = property(error, "code");
-  return typeof code === "string" && networkRefusals.has(code);
+  return (
+    typeof code === "string" && (lookupFailures.has(code) || (networkRefusals.has(code) && failedToConnect(error)))
+  );
 }

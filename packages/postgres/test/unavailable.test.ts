@@ -102,6 +102,40 @@ describe("a server that is away", () => {
   });
 });
 
+/** What the network says of a route that is gone or refused, as Node puts it. */
+function networkError(code: string, syscall: string): Error {
+  return Object.assign(new Error(`${syscall} ${code}`), { code, syscall });
+}
+
+describe("a route that is gone", () => {
+  const failing = (error: Error): Queryable => ({ query: () => Promise.reject(error) });
+
+  it.each(["EHOSTUNREACH", "ENETUNREACH", "ECONNREFUSED", "ENOENT"])(
+    "P4 leaves a write open when %s ends a connection that was there, and did nothing when there was none",
+    async (code) => {
+      const schedule = (error: Error): Promise<unknown> =>
+        failure(outbox.schedule(failing(error), timer, { id: "a", afterMs: 1 }));
+      expect(await schedule(networkError(code, "read"))).toMatchObject({
+        name: "OutcomeUnknownError",
+        effect: "possible",
+      });
+      const tried = ["::1", "127.0.0.1"].map(() => networkError(code, "connect"));
+      for (const error of [networkError(code, "connect"), Object.assign(new AggregateError(tried), { code })]) {
+        expect(await schedule(error)).toMatchObject({ name: "PostgresUnavailableError", reason: "unreachable" });
+      }
+    },
+  );
+
+  it("did nothing when the name of the server is not found", async () => {
+    for (const code of ["ENOTFOUND", "EAI_AGAIN"]) {
+      expect(await failure(prune(failing(networkError(code, "getaddrinfo"))))).toMatchObject({
+        name: "PostgresUnavailableError",
+        reason: "unreachable",
+      });
+    }
+  });
+});
+
 describe("a connection that breaks before the answer", () => {
   /** Runs a call whose statement reached the server, and breaks the connection before its answer. */
   async function broken(call: (pool: Pool) => Promise<unknown>): Promise<unknown> {
