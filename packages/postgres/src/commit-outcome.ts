@@ -1,6 +1,9 @@
 /**
  * What became of a COMMIT without answer, found by reading: PostgreSQL remembers how each transaction ended, for many millions of them. A
  * transaction of `withFence` learns its number with the fence, so the question costs nothing until it has to be asked.
+ *
+ * A server that breaks down forgets the number of a transaction of which nothing had reached the disk, and gives it to another one. That one's
+ * COMMIT must not be told to us, so "committed" is believed only of a server that has not recovered since the fence.
  */
 import { ambientRemainingMs, backoffMs, OutcomeUnknownError, resolveBackoff, sleep } from "@holdfast/core";
 import { PostgresUnavailableError } from "./errors.ts";
@@ -14,7 +17,7 @@ import { ask } from "./statement.ts";
 
 /**
  * How a transaction ended. `in-progress`: the server has not noticed yet that its client is gone, or still waits for a standby; ask again.
- * `forgotten`: too long ago, or the server is another one.
+ * `forgotten`: too long ago, or the server is another one, or has broken down and recovered since: its number may be another's now.
  */
 export interface CommitOutcome {
   readonly kind: "committed" | "rolled-back" | "in-progress" | "forgotten";
@@ -26,6 +29,15 @@ const kinds: Readonly<Record<string, CommitOutcome["kind"]>> = {
   "in progress": "in-progress",
 };
 
+/**
+ * The status of a number, and whether the server has lived since the fence: recovery resets its statistics. So does whoever resets them by
+ * hand, which makes the answer unknown, not wrong. A clock that stands before the fence was set back, and proves nothing.
+ */
+const question = `SELECT pg_catalog.pg_xact_status($1::text::pg_catalog.xid8) AS status,
+  (SELECT extract(epoch FROM w.stats_reset) * 1000000 < $2::text::bigint
+    AND extract(epoch FROM pg_catalog.clock_timestamp()) * 1000000 >= $2::text::bigint
+    FROM pg_catalog.pg_stat_wal AS w) AS unbroken`;
+
 /** Long enough apart to leave a restarting server alone. */
 const backoff = resolveBackoff({ baseMs: 20, delayMaxMs: 500, jitter: 0.5 });
 
@@ -36,19 +48,22 @@ const backoff = resolveBackoff({ baseMs: 20, delayMaxMs: 500, jitter: 0.5 });
  * @throws TypeError for an id that is none of these; PostgresUnavailableError, PostgresRefusedError
  */
 export async function commitOutcome(pool: Queryable, operationId: string): Promise<CommitOutcome> {
-  if (!/^[1-9]\d{0,19}$/u.test(operationId)) {
+  // An earlier version gave the number alone, which says when a transaction was not committed, and no more.
+  const found = /^(?<number>[1-9]\d{0,19})(?:@(?<fencedUs>\d{1,18}))?$/u.exec(operationId)?.groups;
+  if (found === undefined) {
     throw new TypeError(
       `operationId must be that of an OutcomeUnknownError of withFence, got ${JSON.stringify(operationId)}`,
     );
   }
   try {
-    const [row] = await ask<{ status: string | null }>(
+    const [row] = await ask<{ status: string | null; unbroken: boolean | null }>(
       pool,
       { operation: `commitOutcome ${operationId}`, standing: "read" },
-      "SELECT pg_catalog.pg_xact_status($1::text::pg_catalog.xid8) AS status",
-      [operationId],
+      question,
+      [found["number"], found["fencedUs"] ?? null],
     );
-    return { kind: kinds[row?.status ?? ""] ?? "forgotten" };
+    const kind = kinds[row?.status ?? ""] ?? "forgotten";
+    return { kind: kind === "committed" && row?.unbroken !== true ? "forgotten" : kind };
   } catch (error) {
     // A number that this server has not given yet.
     if (sqlErrorOf(error)?.state === "22023") return { kind: "forgotten" };
@@ -91,7 +106,8 @@ export async function settleCommit(
   for (let attempt = 1; ; attempt += 1) {
     const timeoutMs = Math.max(askUntilMs - clock.monotonicMs(), 1);
     const kind = await askOnce(pool, transactionId, { clock, signal, timeoutMs });
-    if (kind === "forgotten") throw unknown("this server does not know the transaction");
+    if (kind === "forgotten")
+      throw unknown("this server does not know the transaction, or has recovered since it began");
     if (kind === "committed" || kind === "rolled-back") {
       events.emit(() => ({ type: "commit-resolved", operation, committed: kind === "committed" }));
       if (kind === "committed") return;

@@ -5,6 +5,7 @@ import { Pool } from "pg";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import {
   applyMovements,
+  commitOutcome,
   grantSql,
   idempotentTransaction,
   migrate,
@@ -51,7 +52,13 @@ const timer = { name: "timer", schedule: async () => undefined, cancel: async ()
 
 /** One use of everything. */
 const uses: Readonly<Record<Use, (pool: Pool) => Promise<unknown>>> = {
-  fence: (pool) => withFence(pool, { resource: newResource(), token: tokenNow() }, async () => undefined),
+  fence: async (pool) => {
+    const transaction = await withFence(pool, { resource: newResource(), token: tokenNow() }, async (tx) => {
+      const asked = "SELECT pg_current_xact_id() || '@' || (extract(epoch FROM now()) * 1000000)::bigint AS xid";
+      return (await tx.query<{ xid: string }>(asked)).rows[0]?.xid ?? "";
+    });
+    expect(await commitOutcome(pool, transaction)).toEqual({ kind: "committed" });
+  },
   idempotency: (pool) =>
     idempotentTransaction(pool, { name: "n", tenant: "t", key: newResource(), fingerprint: 1 }, async () => 1),
   outbox: (pool) => outbox.schedule(pool, timer, { id: "a", afterMs: 1 }),
