@@ -2,17 +2,18 @@
  * The ledger: an inventory's movements as rows, applied once and in order (P5). A batch and the cursor behind it are one statement; a fork
  * or a gap in the log stops it, since a ledger that skips is worse than one that stands.
  */
-import { integer, integerOr, signal, text } from "@holdfast/core";
+import { ambientRemainingMs, integer, integerOr, signal, text } from "@holdfast/core";
 import { columnText, escapeNul } from "./column-text.ts";
-import { LedgerStoppedError, TransactionConflictError } from "./errors.ts";
+import { LedgerStoppedError, PostgresUnavailableError, TransactionConflictError } from "./errors.ts";
 import type { Movement, MovementCursor, MovementSource, StockLevel } from "./movement-source.ts";
 import { resolveTransactionOptions } from "./options.ts";
 import type { PostgresOptions, ResolvedTransactionOptions } from "./options.ts";
+import { waitFor, WaitOverError } from "./patience.ts";
 import type { PoolLike, Queryable } from "./pool.ts";
 import { runTransaction } from "./run-transaction.ts";
 import { CommitLostError } from "./session.ts";
 import { ledgerGapState, sqlErrorOf } from "./sql-state.ts";
-import { ask } from "./statement.ts";
+import { ask, idleLimitSql } from "./statement.ts";
 
 /** Options of `applyMovements`. */
 export interface LedgerOptions extends PostgresOptions {
@@ -23,7 +24,7 @@ export interface LedgerOptions extends PostgresOptions {
    * have. Default `"ledger"`.
    */
   readonly consumer?: string | undefined;
-  /** Ends it between two batches. */
+  /** Ends it between two batches, and while it waits for an answer or for another one that applies; a batch is applied wholly or not. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -120,9 +121,11 @@ async function applyBatch(
   }));
   try {
     return await runTransaction(pool, settings, {
-      async body(tx) {
+      // Others wait for the cursor's row until it is over.
+      first: () => idleLimitSql(settings.idleMs),
+      async body(_tx, _attempt, { waiting }) {
         const [row] = await ask<{ outcome: "applied" | "moved" }>(
-          tx,
+          waiting,
           { operation: settings.operation, standing: "in-transaction" },
           "SELECT holdfast.ledger_apply($1, $2::integer, $3::bigint, $4, $5::jsonb) AS outcome",
           [stock.name, bucket, after.sequence, after.stamp, JSON.stringify(wire)],
@@ -133,6 +136,7 @@ async function applyBatch(
   } catch (error) {
     // The cursor says what became of it.
     if (error instanceof CommitLostError) return "moved";
+    if (error instanceof PostgresUnavailableError) settings.signal?.throwIfAborted();
     const found = sqlErrorOf(error);
     if (found?.state !== ledgerGapState) throw error;
     const { wanted, found: came } = JSON.parse(found.detail) as { wanted: number; found: number };
@@ -152,11 +156,24 @@ async function* batchesOf(source: AsyncIterable<Movement>, batchMax: number): As
   if (batch.length > 0) yield batch;
 }
 
+/** Where the ledger stands, asked for no longer than an answer is waited for elsewhere. */
+async function cursorInTime(pool: PoolLike, { stock, bucket, settings }: Stream): Promise<MovementCursor> {
+  const { clock, signal: ending, commitTimeoutMs, operation } = settings;
+  const timeoutMs = Math.min(commitTimeoutMs, ambientRemainingMs());
+  try {
+    return await waitFor(ledgerCursor(pool, stock.name, bucket), { clock, signal: ending, timeoutMs });
+  } catch (error) {
+    if (!(error instanceof WaitOverError)) throw error;
+    const reason = timeoutMs < commitTimeoutMs ? "deadline" : "connection-lost";
+    throw new PostgresUnavailableError(operation, reason, { cause: error });
+  }
+}
+
 async function applyStream(pool: PoolLike, stream: Stream): Promise<{ applied: number; cursor: MovementCursor }> {
   const { stock, bucket, batchMax, settings } = stream;
   let applied = 0;
   for (let restart = 0; ; restart += 1) {
-    let cursor = await ledgerCursor(pool, stock.name, bucket);
+    let cursor = await cursorInTime(pool, stream);
     let moved = false;
     for await (const batch of batchesOf(stock.movements({ after: cursor, bucket }), batchMax)) {
       settings.signal?.throwIfAborted();

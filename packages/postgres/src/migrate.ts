@@ -16,7 +16,7 @@ import type { PoolLike, Queryable } from "./pool.ts";
 import { runTransaction } from "./run-transaction.ts";
 import { CommitLostError } from "./session.ts";
 import { sqlErrorOf } from "./sql-state.ts";
-import { ask } from "./statement.ts";
+import { ask, idleLimitSql } from "./statement.ts";
 
 /** All steps in order. */
 export const migrations: readonly Migration[] = [fences, idempotencyKeys, outboxTable, ledger, lateQuestions];
@@ -94,7 +94,8 @@ export async function migrate(pool: PoolLike, options: PostgresOptions = {}): Pr
   if (from > newest) throw new NewerFormatError("schema holdfast", from, newest);
   if (from < newest) {
     const settings = resolveTransactionOptions("migrate", { ...options, isolation: "read-committed" });
-    await runTransaction(pool, settings, { body: runSteps }).catch(async (error: unknown) => {
+    const first = (): string => idleLimitSql(settings.idleMs);
+    await runTransaction(pool, settings, { first, body: runSteps }).catch(async (error: unknown) => {
       if (!(error instanceof CommitLostError)) throw error;
       // The connection that is asked may answer as little as the one before.
       const { clock, resolveMs } = settings;

@@ -16,6 +16,8 @@ export interface Opened {
   readonly rows: readonly unknown[];
   /** For its own statements after the body. */
   readonly own: Queryable;
+  /** For one that may have to wait for others. */
+  readonly waiting: Queryable;
 }
 
 /** What is done between BEGIN and COMMIT. */
@@ -70,7 +72,7 @@ async function attemptOnce<Value>(
   const session = await Session.open(pool, options);
   try {
     const rows = await session.begin(first?.());
-    const value = await body(session.tx, attempt, { rows, own: session.own });
+    const value = await body(session.tx, attempt, { rows, own: session.own, waiting: session.waiting });
     await session.commit();
     return value;
   } catch (error) {

@@ -2,6 +2,7 @@
  * One connection for one transaction: taken, watched while it is out, given back or thrown away. The only place that decides what a lost
  * connection means: before COMMIT was sent nothing was committed, after it nobody knows.
  */
+import { ambientRemainingMs } from "@holdfast/core";
 import { PostgresUnavailableError, TransactionAbortedError, TransactionIdleError } from "./errors.ts";
 import type { Isolation, ResolvedTransactionOptions } from "./options.ts";
 import { patienceOf, waitFor, WaitOverError } from "./patience.ts";
@@ -47,6 +48,8 @@ export class Session {
   readonly tx: Transaction;
   /** For statements of this package's own between the body and COMMIT: an answer is waited for as long as that of COMMIT. */
   readonly own: Queryable = { query: (text, values) => this.#beforeCommit(text, values) };
+  /** For one that may have to wait for others: the signal and the ambient deadline end its wait, too, and nothing was committed. */
+  readonly waiting: Queryable = { query: (text, values) => this.#behindOthers(text, values) };
   readonly #client: PoolClientLike;
   readonly #options: ResolvedTransactionOptions;
   readonly #onError = (error: Error): void => {
@@ -159,6 +162,14 @@ export class Session {
     const { clock, commitTimeoutMs: timeoutMs } = this.#options;
     const answer = await this.#waited(this.#run(text, values), { clock, timeoutMs }, "connection-lost");
     return answer as { rows: unknown[] };
+  }
+
+  async #behindOthers(text: string, values?: readonly unknown[]): Promise<{ rows: unknown[] }> {
+    const { clock, signal, commitTimeoutMs } = this.#options;
+    const remainingMs = ambientRemainingMs();
+    const reason = remainingMs < commitTimeoutMs ? "deadline" : "connection-lost";
+    const patience = { clock, signal, timeoutMs: Math.min(commitTimeoutMs, remainingMs) };
+    return (await this.#waited(this.#run(text, values), patience, reason)) as { rows: unknown[] };
   }
 
   /** Waits for a statement that may have to wait for others, such as the fence, or gets no answer at all. */

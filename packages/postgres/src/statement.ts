@@ -60,6 +60,15 @@ export async function ask<Row>(
   }
 }
 
+/**
+ * A statement that goes with BEGIN where no function of ours limits the silence of its transaction: whoever is frozen in it keeps others
+ * waiting for no longer (P2). A lower limit of the session stays in force.
+ */
+export function idleLimitSql(idleMs: number): string {
+  const setting = "'idle_in_transaction_session_timeout'";
+  return `SELECT set_config(${setting}, '${idleMs}', true) WHERE current_setting(${setting}) = '0' OR current_setting(${setting})::interval > ${idleMs} * interval '1 millisecond'`;
+}
+
 /** Text as SQL that means the same whatever the session's settings; nothing in it can end the quotes. */
 export function literal(value: string): string {
   const escaped = value.toWellFormed().replace(/[^\w :.@/-]/gu, (character) => {
