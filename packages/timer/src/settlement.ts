@@ -2,7 +2,7 @@
  * Ends firings that cannot be acknowledged in passing: retries, dead letters, what is given back, and acknowledgements that claim left.
  * Repeats a settlement whose answer was lost, under its operation id, until it is known or the lease is long over.
  */
-import { backoffMs, Coalescer, elapsedMs, sleep } from "@holdfast/core";
+import { backoffMs, Coalescer, elapsedMs, now, sleep } from "@holdfast/core";
 import type { Clock, Random } from "@holdfast/core";
 import type { LiveFiring } from "./firing.ts";
 import type { ResolvedTimerOptions } from "./options.ts";
@@ -70,6 +70,7 @@ export class Settlements {
   /** Carries out a verdict. Never rejects. */
   async settle(firing: LiveFiring<unknown>, verdict: Verdict): Promise<Settled> {
     const item: Item = { firing, verdict, operationId: this.#random.id() };
+    const begunAt = now(this.#clock);
     this.#open += 1;
     try {
       for (let failures = 1; ; failures += 1) {
@@ -78,8 +79,9 @@ export class Settlements {
         } catch (error) {
           this.#onFailure(error);
           if (this.#closed) return "unknown";
-          // The lease is over and was not prolonged since the handler ended: the timer is due elsewhere.
-          if (elapsedMs(this.#clock, firing.batch.sentAt) > firing.batch.leaseMs * 2 && failures > 5) return "unknown";
+          // Nothing prolongs the lease from here on but a renewal that is under way, no longer than a lease: it is over, and the timer due
+          // elsewhere.
+          if (elapsedMs(this.#clock, begunAt) > firing.batch.leaseMs * 2 && failures > 5) return "unknown";
           await sleep(this.#clock, Math.max(1, backoffMs(retry, failures, this.#random)));
         }
       }

@@ -5,6 +5,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { Pod, pollUntil, RedisServer, Stopwatch } from "@holdfast/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { RedisRefusedError, RedisUnavailableError } from "@holdfast/core";
+import { settle } from "../src/scripts.generated.ts";
 import { Catcher, Desk, failure, freshName, Gate, many } from "./client.ts";
 
 let server: RedisServer;
@@ -40,6 +41,39 @@ describe("Redis fails and comes back", () => {
     expect(desk.events.some(({ type }) => type === "recovered")).toBe(true);
     await worker.stop({ graceMs: 1_000 });
   });
+
+  it(
+    "T2 the success of a handler that ran for more than two leases is told for as long as its lease stands, however often it is refused",
+    { timeout: 30_000 },
+    async () => {
+      await using desk = new Desk();
+      const redis = desk.redis(server.url);
+      const call = redis.call.bind(redis) as (command: string, args: unknown[]) => Promise<unknown>;
+      let refusals = 0;
+      const refusing = async (command: string, args: unknown[]): Promise<unknown> => {
+        if (args[0] !== settle.sha1 || refusals === 6) return call(command, args);
+        refusals += 1;
+        const refusal = new Error("READONLY You can't write against a read only replica.");
+        throw Object.assign(refusal, { name: "ReplyError" });
+      };
+      const timer = desk.timerOn(Object.assign(redis, { call: refusing }), freshName());
+      let runs = 0;
+      const leaseMs = 3_000;
+      const worker = timer.worker({ leaseMs, attemptsMax: 1, pollMs: 50 }, async () => {
+        runs += 1;
+        await delay(leaseMs * 2 + 50);
+      });
+      await worker.start();
+      await timer.schedule({ id: "a", afterMs: 0 });
+      await pollUntil("it has ended", async () => worker.counts().fired === 1 && (await timer.get("a")) === null, {
+        timeoutMs: 20_000,
+      });
+      expect([runs, refusals]).toEqual([1, 6]);
+      expect(await timer.stats()).toMatchObject({ pending: 0, dead: 0 });
+      expect(worker.counts()).toMatchObject({ lost: 0, lapsed: 0, dead: 0 });
+      await worker.stop({ graceMs: 1_000 });
+    },
+  );
 
   it("Redis is read-only: typed error; the worker comes back when it is a master again", async () => {
     await using desk = new Desk();
