@@ -97,7 +97,8 @@ export class DurableTimer<Payload = undefined> implements AsyncDisposable {
    * Sets many timers with few requests; the same id may come more than once.
    * @returns one result per request, in order
    * @throws as schedule. When one request is refused or its outcome is unknown, others may have been carried out: repeat the whole call,
-   *   with the same `operationId` to get the first answers.
+   *   with the same `operationId` to get the first answers. Where some were, the error has the effect "possible": an OutcomeUnknownError with
+   *   the failure as cause, or the refusal that no repeat changes.
    */
   async scheduleMany(
     requests: readonly ScheduleRequest<Payload>[],
@@ -170,7 +171,8 @@ export class DurableTimer<Payload = undefined> implements AsyncDisposable {
    * @param pending items as for schedule; with `at` their own deadlines are kept
    * @param options asOfMs: a time, in epoch milliseconds on the server's clock, at which all of them were pending; take it before the
    *   records are read. It may lie `rememberMs` in the past.
-   * @throws ReconcileWindowError when it lies outside of what the server remembers, and as schedule. What was done stays done.
+   * @throws ReconcileWindowError when it lies outside of what the server remembers, and as schedule. What was done stays done: an error that
+   *   comes after something was restored has the effect "possible", and is an OutcomeUnknownError where reconciling again may go on.
    */
   async reconcile(
     pending: AsyncIterable<ScheduleRequest<Payload>> | Iterable<ScheduleRequest<Payload>>,
@@ -179,16 +181,23 @@ export class DurableTimer<Payload = undefined> implements AsyncDisposable {
     this.#assertOpen();
     optionsObject("options", options);
     const asOfMs = integer("asOfMs", options.asOfMs, { min: 0, max: 8_640_000_000_000 });
-    const reconciliation = new Reconciliation(this.#access, this.#options, asOfMs);
-    for await (const request of pending) await reconciliation.add(this.#item(request));
-    return reconciliation.finish();
+    return new Reconciliation(this.#access, this.#options, asOfMs).run(this.#itemsOf(pending));
+  }
+
+  async *#itemsOf(
+    requests: AsyncIterable<ScheduleRequest<Payload>> | Iterable<ScheduleRequest<Payload>>,
+  ): AsyncGenerator<ScheduleItem> {
+    for await (const request of requests) {
+      yield this.#item(request);
+    }
   }
 
   /**
    * Moves all timers to this client's number of shards. Meanwhile every other call answers ShardsMovingError; running firings end first.
    * A caller that died half-way is followed by the next one.
    * @param options waitMs: longest wait for running firings to end, in milliseconds; default 60,000. signal: ends that wait
-   * @throws ShardsMovingError when they did not, the signal's reason: the move has begun, call it again
+   * @throws ShardsMovingError when they did not, the signal's reason, what every call of Redis throws (as OutcomeUnknownError, with it as
+   *   cause, where it had no effect): the move has begun, call it again. ShardsMismatchError when it is on its way elsewhere
    */
   async migrateShards(
     options: { readonly waitMs?: number | undefined; readonly signal?: AbortSignal | undefined } = {},

@@ -6,6 +6,7 @@
  */
 import { ambientRemainingMs, cameLate, sleep } from "@holdfast/core";
 import type { CallOptions } from "@holdfast/core";
+import { inPart } from "./call-parts.ts";
 import { ShardsMismatchError, ShardsMovingError } from "./errors.ts";
 import { shardKeys, shardOf } from "./keys.ts";
 import type { ShardKeys } from "./keys.ts";
@@ -33,6 +34,7 @@ export interface MigrationReport {
 
 const scanCount = 200;
 const lookAgainMs = 50;
+const advice = "call migrateShards() again, since nothing fires before it has come to its end";
 /** Attempts of timers whose worker died meanwhile are judged later, by a worker. */
 const attemptsMax = 9_999;
 
@@ -64,6 +66,17 @@ export class Migration {
    * @param signal ends that wait
    */
   async run(waitMs: number, signal?: AbortSignal): Promise<MigrationReport> {
+    try {
+      return await this.#run(waitMs, signal);
+    } catch (error) {
+      const isReason = signal?.aborted === true && error === signal.reason;
+      const call = { operation: this.#operation, operationId: this.#options.random.id(), advice };
+      // From the first drain on nothing fires, and nobody is to hear that nothing was done.
+      throw this.#layouts.length === 0 || isReason ? error : inPart(error, call);
+    }
+  }
+
+  async #run(waitMs: number, signal?: AbortSignal): Promise<MigrationReport> {
     const { clock } = this.#options;
     const giveUpAtMs = clock.monotonicMs() + Math.min(waitMs, ambientRemainingMs());
     for (const shard of this.#keys.keys()) await this.#step(shard, "drain");
@@ -73,7 +86,7 @@ export class Migration {
         reply.kind === "draining";
         reply = await this.#lookAgain(shard, giveUpAtMs)
       ) {
-        if (clock.monotonicMs() > giveUpAtMs) throw new ShardsMovingError(this.#access.name, this.#to);
+        if (clock.monotonicMs() > giveUpAtMs) throw this.#stillRunning();
         await this.#reap(shard, reply.layout, giveUpAtMs, signal);
         await sleep(clock, lookAgainMs, signal);
       }
@@ -94,7 +107,11 @@ export class Migration {
   /** What accompanies each request. A copy counts when replicas have it, too: where it came from it is removed next. */
   get #call(): CallOptions {
     const { commandTimeoutMs: timeoutMs, durability, random } = this.#options;
-    return { operation: `timer.migrateShards ${this.#access.name}`, operationId: random.id(), timeoutMs, durability };
+    return { operation: this.#operation, operationId: random.id(), timeoutMs, durability };
+  }
+
+  get #operation(): string {
+    return `timer.migrateShards ${this.#access.name}`;
   }
 
   /** A request under an ambient deadline ends with it: when that is noticed first, it is still running firings that were waited for. */
@@ -103,8 +120,12 @@ export class Migration {
       return await this.#step(shard, "seal");
     } catch (error) {
       if (!cameLate(error) || this.#options.clock.monotonicMs() < giveUpAtMs) throw error;
-      throw new ShardsMovingError(this.#access.name, this.#to, { cause: error });
+      throw this.#stillRunning(error);
     }
+  }
+
+  #stillRunning(cause?: unknown): ShardsMovingError {
+    return new ShardsMovingError(this.#access.name, this.#to, { cause, effect: "possible" });
   }
 
   async #step(shard: number, step: Step): Promise<MoveReply> {

@@ -3,6 +3,7 @@
  * its own operation id and its own answer.
  */
 import { Coalescer, NotReplicatedError, underOwnId, UnexpectedReplyError } from "@holdfast/core";
+import { CallParts } from "./call-parts.ts";
 import { chunksOf } from "./chunks.ts";
 import type { Chunk } from "./chunks.ts";
 import { PendingLimitError, SupersededError } from "./errors.ts";
@@ -67,16 +68,19 @@ export class Scheduling {
     const { shards, name } = this.#access;
     const byShard = Array.from({ length: shards }, (): number[] => []);
     items.forEach(({ id }, index) => (byShard[shardOf(id, shards)] as number[]).push(index));
-    const failures: unknown[] = [];
+    const parts = new CallParts({ operation: `timer.scheduleMany ${name}`, operationId });
     const sendShard = async (indexes: readonly number[], shard: number): Promise<void> => {
       const flights = new Set<Promise<unknown>>();
       // What is looked at while others are on their way costs no time of the server's.
       for (const chunk of chunksOf(items, indexes, isNamed)) {
         if (chunk.repeats) await Promise.all(flights);
         else if (flights.size === bulkFlights) await Promise.race(flights);
-        if (failures.length > 0) break;
-        const flight: Promise<unknown> = this.#sendChunk(shard, chunk, results)
-          .catch((error: unknown) => failures.push(error))
+        if (parts.failed) {
+          parts.cutShort();
+          break;
+        }
+        const flight: Promise<unknown> = this.#sendChunk(shard, chunk, results, parts)
+          .catch((error: unknown) => parts.fail(error))
           .finally(() => flights.delete(flight));
         flights.add(flight);
       }
@@ -84,7 +88,7 @@ export class Scheduling {
     };
     await Promise.all(byShard.map(sendShard));
     // Only now, when nothing is under way any more.
-    if (failures.length > 0) throw underOwnId(failures[0], `timer.scheduleMany ${name}`, operationId);
+    if (parts.failed) throw parts.failure;
     return results;
   }
 
@@ -119,11 +123,19 @@ export class Scheduling {
   }
 
   /** Sends one script of scheduleMany; what was refused for a cancellation goes once more, as in `one`. */
-  async #sendChunk(shard: number, { items, indexes }: Chunk, results: ScheduleResult[]): Promise<void> {
+  async #sendChunk(
+    shard: number,
+    { items, indexes }: Chunk,
+    results: ScheduleResult[],
+    parts: CallParts,
+  ): Promise<void> {
     let answers = await this.#sendUnique(shard, items);
+    if (answers.some(hasEffect)) parts.begin();
     const refused = items.filter((_, place) => answers[place]?.startsWith("x"));
     if (refused.length > 0) {
-      const again = (await this.#sendUnique(shard, refused)).values();
+      const later = await this.#sendUnique(shard, refused);
+      if (later.some(hasEffect)) parts.begin();
+      const again = later.values();
       answers = answers.map((answer) => (answer.startsWith("x") ? (again.next().value as string) : answer));
     }
     const reader = new RecordReader();
@@ -179,6 +191,11 @@ export class Scheduling {
       }),
     );
   }
+}
+
+/** Whether an item has set something by its answer; one that is kept has not. */
+function hasEffect(answer: string): boolean {
+  return answer.startsWith("s") || answer.startsWith("r") || answer.startsWith("f");
 }
 
 /** As the scripts store and compare it. */
