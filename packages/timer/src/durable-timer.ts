@@ -188,7 +188,9 @@ export class DurableTimer<Payload = undefined> implements AsyncDisposable {
     requests: AsyncIterable<ScheduleRequest<Payload>> | Iterable<ScheduleRequest<Payload>>,
   ): AsyncGenerator<ScheduleItem> {
     for await (const request of requests) {
-      yield this.#item(request);
+      const item = this.#item(request);
+      if (this.#codec.checks) await this.#codec.validate(item.id, request.payload);
+      yield item;
     }
   }
 

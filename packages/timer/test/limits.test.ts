@@ -112,7 +112,7 @@ describe("limits and bad input", () => {
     }
   });
 
-  it("asks the schema when a timer is scheduled and when it fires", async () => {
+  it("asks the schema when a timer is scheduled or reconciled, and when it fires", async () => {
     await using desk = new Desk();
     const name = freshName();
     const schema = {
@@ -131,6 +131,10 @@ describe("limits and bad input", () => {
     expect(await failure(timer.scheduleMany([{ id: "a", afterMs: 0, payload: {} as never }]))).toBeInstanceOf(
       PayloadError,
     );
+    const asOf = { asOfMs: (await serverTimeMs(server)) - 1_000 };
+    expect(await failure(timer.reconcile([{ id: "a", afterMs: 0, payload: {} as never }], asOf))).toMatchObject({
+      reason: "invalid",
+    });
     await timer.schedule({ id: "good", afterMs: 0, payload: { n: 1 } });
     await desk.timer<{ n: string }>(server.url, name).schedule({ id: "bad", afterMs: 0, payload: { n: "1" } });
     const catcher = new Catcher<{ n: number }>();
