@@ -185,9 +185,9 @@ export class DurableTimer<Payload = undefined> implements AsyncDisposable {
   }
 
   async *#itemsOf(
-    requests: AsyncIterable<ScheduleRequest<Payload>> | Iterable<ScheduleRequest<Payload>>,
+    pending: AsyncIterable<ScheduleRequest<Payload>> | Iterable<ScheduleRequest<Payload>>,
   ): AsyncGenerator<ScheduleItem> {
-    for await (const request of requests) {
+    for await (const request of pending) {
       const item = this.#item(request);
       if (this.#codec.checks) await this.#codec.validate(item.id, request.payload);
       yield item;
