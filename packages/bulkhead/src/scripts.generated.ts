@@ -7,7 +7,7 @@ export const close = {
   args: ["notAfterUs", "operation", "token", "retentionMs", "publish"],
   rest: null,
   replies: ["closed", "open", "newer-format", "too-late"],
-  sha1: "8c002409b93acace6b4264ae70fa3b8ae65db4b9" as string,
+  sha1: "9bb61ed1f4ed9bd6cbae059b772e1dee56b1dbfe" as string,
   source: `local state = KEYS[1]
 local notAfterUs, operation, token = tonumber(ARGV[1]), ARGV[2], ARGV[3]
 local retentionMs, publish = tonumber(ARGV[4]), ARGV[5]
@@ -23,15 +23,15 @@ local function nextToken(last)
   end
   return nowText
 end
-local fields = redis.call("HMGET", state, "format", "state", "token", "untilUs", "openUs", "operation", "probe", "probeEndUs")
+local fields = redis.call("HMGET", state, "format", "state", "token", "untilUs", "openUs", "operation", "probe", "probeEndUs", "probeUs")
 local newerFormat = fields[1] and fields[1] ~= "1" and fields[1] or nil
 local word, lastToken, lastOperation = fields[2], fields[3], fields[6]
-local probe, probeEndUs = fields[7], tonumber(fields[8] or "0")
+local probe, probeEndUs, probeForUs = fields[7], tonumber(fields[8] or "0"), fields[9] and tonumber(fields[9])
 local untilUs, openedForUs = tonumber(fields[4] or "0"), tonumber(fields[5] or "0")
 local clockWentBack = untilUs - nowUs > openedForUs
 local leftUs = math.min(math.max(0, untilUs - nowUs), openedForUs)
 local function write(newWord, openUs, id, keepMs)
-  redis.call("HDEL", state, "probe", "probeEndUs")
+  redis.call("HDEL", state, "probe", "probeEndUs", "probeUs")
   local untilText, openText = string.format("%.0f", nowUs + openUs), string.format("%.0f", openUs)
   redis.call("HSET", state, "format", "1", "state", newWord, "token", lastToken, "operation", id)
   redis.call("HSET", state, "untilUs", untilText, "openUs", openText)
@@ -87,20 +87,20 @@ export const look = {
   args: [],
   rest: null,
   replies: ["open", "closed", "newer-format"],
-  sha1: "dc40b7809c2ef62b4529443988b6065506d42f12" as string,
+  sha1: "30847ec043df396ef3d030d80a7fdaea94090ea7" as string,
   source: `local state = KEYS[1]
 local time = redis.call("TIME")
 local nowUs = time[1] * 1000000 + time[2]
 local nowText = time[1] .. string.sub("00000" .. time[2], -6)
-local fields = redis.call("HMGET", state, "format", "state", "token", "untilUs", "openUs", "operation", "probe", "probeEndUs")
+local fields = redis.call("HMGET", state, "format", "state", "token", "untilUs", "openUs", "operation", "probe", "probeEndUs", "probeUs")
 local newerFormat = fields[1] and fields[1] ~= "1" and fields[1] or nil
 local word, lastToken, lastOperation = fields[2], fields[3], fields[6]
-local probe, probeEndUs = fields[7], tonumber(fields[8] or "0")
+local probe, probeEndUs, probeForUs = fields[7], tonumber(fields[8] or "0"), fields[9] and tonumber(fields[9])
 local untilUs, openedForUs = tonumber(fields[4] or "0"), tonumber(fields[5] or "0")
 local clockWentBack = untilUs - nowUs > openedForUs
 local leftUs = math.min(math.max(0, untilUs - nowUs), openedForUs)
 local function write(newWord, openUs, id, keepMs)
-  redis.call("HDEL", state, "probe", "probeEndUs")
+  redis.call("HDEL", state, "probe", "probeEndUs", "probeUs")
   local untilText, openText = string.format("%.0f", nowUs + openUs), string.format("%.0f", openUs)
   redis.call("HSET", state, "format", "1", "state", newWord, "token", lastToken, "operation", id)
   redis.call("HSET", state, "untilUs", untilText, "openUs", openText)
@@ -124,7 +124,7 @@ export const open = {
   args: ["notAfterUs", "operation", "seen", "openUs", "retentionMs", "publish"],
   rest: null,
   replies: ["open", "closed", "newer-format", "too-late"],
-  sha1: "2c90b995a12919763c0a52c56af5da2f9dd28071" as string,
+  sha1: "6e95b6a51b86abf9ec3d96470ff3226134e866c8" as string,
   source: `local state = KEYS[1]
 local notAfterUs, operation, seen, openUs = tonumber(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[4])
 local retentionMs, publish = tonumber(ARGV[5]), ARGV[6]
@@ -140,15 +140,15 @@ local function nextToken(last)
   end
   return nowText
 end
-local fields = redis.call("HMGET", state, "format", "state", "token", "untilUs", "openUs", "operation", "probe", "probeEndUs")
+local fields = redis.call("HMGET", state, "format", "state", "token", "untilUs", "openUs", "operation", "probe", "probeEndUs", "probeUs")
 local newerFormat = fields[1] and fields[1] ~= "1" and fields[1] or nil
 local word, lastToken, lastOperation = fields[2], fields[3], fields[6]
-local probe, probeEndUs = fields[7], tonumber(fields[8] or "0")
+local probe, probeEndUs, probeForUs = fields[7], tonumber(fields[8] or "0"), fields[9] and tonumber(fields[9])
 local untilUs, openedForUs = tonumber(fields[4] or "0"), tonumber(fields[5] or "0")
 local clockWentBack = untilUs - nowUs > openedForUs
 local leftUs = math.min(math.max(0, untilUs - nowUs), openedForUs)
 local function write(newWord, openUs, id, keepMs)
-  redis.call("HDEL", state, "probe", "probeEndUs")
+  redis.call("HDEL", state, "probe", "probeEndUs", "probeUs")
   local untilText, openText = string.format("%.0f", nowUs + openUs), string.format("%.0f", openUs)
   redis.call("HSET", state, "format", "1", "state", newWord, "token", lastToken, "operation", id)
   redis.call("HSET", state, "untilUs", untilText, "openUs", openText)
@@ -181,7 +181,7 @@ export const probe = {
   args: ["notAfterUs", "operation", "seen", "probeUs", "retentionMs", "publish"],
   rest: null,
   replies: ["granted", "open", "closed", "newer-format", "too-late"],
-  sha1: "6b0ea14be778148db07d56c7711c260c6c0ffbc8" as string,
+  sha1: "1ca95d17cf1207683dc172f4f4cd02f8fabf48e5" as string,
   source: `local state = KEYS[1]
 local notAfterUs, operation, seen, probeUs = tonumber(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[4])
 local retentionMs, publish = tonumber(ARGV[5]), ARGV[6]
@@ -197,15 +197,15 @@ local function nextToken(last)
   end
   return nowText
 end
-local fields = redis.call("HMGET", state, "format", "state", "token", "untilUs", "openUs", "operation", "probe", "probeEndUs")
+local fields = redis.call("HMGET", state, "format", "state", "token", "untilUs", "openUs", "operation", "probe", "probeEndUs", "probeUs")
 local newerFormat = fields[1] and fields[1] ~= "1" and fields[1] or nil
 local word, lastToken, lastOperation = fields[2], fields[3], fields[6]
-local probe, probeEndUs = fields[7], tonumber(fields[8] or "0")
+local probe, probeEndUs, probeForUs = fields[7], tonumber(fields[8] or "0"), fields[9] and tonumber(fields[9])
 local untilUs, openedForUs = tonumber(fields[4] or "0"), tonumber(fields[5] or "0")
 local clockWentBack = untilUs - nowUs > openedForUs
 local leftUs = math.min(math.max(0, untilUs - nowUs), openedForUs)
 local function write(newWord, openUs, id, keepMs)
-  redis.call("HDEL", state, "probe", "probeEndUs")
+  redis.call("HDEL", state, "probe", "probeEndUs", "probeUs")
   local untilText, openText = string.format("%.0f", nowUs + openUs), string.format("%.0f", openUs)
   redis.call("HSET", state, "format", "1", "state", newWord, "token", lastToken, "operation", id)
   redis.call("HSET", state, "untilUs", untilText, "openUs", openText)
@@ -232,11 +232,12 @@ if leftUs > 0 then
 end
 if probe and probe ~= operation then
   local busyUs = probeEndUs - nowUs
-  if busyUs > 0 and busyUs <= probeUs then
+  if busyUs > 0 and busyUs <= (probeForUs or probeUs) then
     return { "open", lastToken, busyUs }
   end
 end
-redis.call("HSET", state, "probe", operation, "probeEndUs", string.format("%.0f", nowUs + probeUs))
+local endText, probeText = string.format("%.0f", nowUs + probeUs), string.format("%.0f", probeUs)
+redis.call("HSET", state, "probe", operation, "probeEndUs", endText, "probeUs", probeText)
 return { "granted", lastToken }
 ` as string,
 } as const;

@@ -62,6 +62,9 @@ export class SharedBreaker implements AsyncDisposable {
   #probe: "none" | "asking" | "granted" = "none";
   #probeOperation = "";
   #probeUntilMs = 0;
+  /** Whether a call has gone as a probe by the right that was last asked for. */
+  #probed = false;
+  #askedOperation = "";
   #askAgainAtMs = 0;
   #failures = 0;
   #closed = false;
@@ -125,15 +128,31 @@ export class SharedBreaker implements AsyncDisposable {
     });
   }
 
-  /** Whether this process may probe now. Asks when it is not known; without Redis every process decides for itself. */
+  /**
+   * Whether this process may probe now. Asks when it is not known; without Redis every process decides for itself. A right that has ended
+   * before there was a call to use it is used by the next one, which asks for it anew: where calls are further apart than the right lasts, each
+   * would otherwise be refused for an answer that comes too late for the next (B4).
+   */
   mayProbe(): boolean {
     if (this.#closed) return true;
     const nowMs = this.#options.clock.monotonicMs();
     if (this.#probe === "granted") {
+      const unused = !this.#probed;
+      this.#probed = true;
       if (nowMs < this.#probeUntilMs) return true;
+      if (unused) {
+        // The id that Redis knows: the right is the same, and what this probe finds out counts when it was not given away meanwhile.
+        this.#probeOperation = this.#askedOperation;
+        this.#askToProbe(nowMs, this.#askedOperation);
+        this.#probe = "granted";
+        return true;
+      }
       this.#probe = "none";
     }
-    if (this.#probe === "none" && nowMs >= this.#askAgainAtMs) this.#askToProbe(nowMs);
+    if (this.#probe === "none" && nowMs >= this.#askAgainAtMs) {
+      this.#probed = false;
+      this.#askToProbe(nowMs, this.#options.random.id());
+    }
     return false;
   }
 
@@ -185,10 +204,10 @@ export class SharedBreaker implements AsyncDisposable {
     void this.look();
   }
 
-  #askToProbe(nowMs: number): void {
+  #askToProbe(nowMs: number, operation: string): void {
     this.#probe = "asking";
     this.#probeUntilMs = nowMs + this.#probeMs();
-    const operation = this.#options.random.id();
+    this.#askedOperation = operation;
     this.#background(
       async () => {
         const probeUs = Math.round(this.#probeMs() * 1_000);

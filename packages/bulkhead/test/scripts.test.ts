@@ -264,6 +264,25 @@ describe("a shared breaker's record", () => {
     expect((await probe("p2", 60_000_000)).kind).toBe("granted");
   });
 
+  it("B4 a right to probe lasts as long as it was given for, also for those whose own would be shorter", async () => {
+    await open("one", "0", 1_000);
+    await wait(5);
+    expect((await probe("slow", 20_000_000)).kind).toBe("granted");
+    expect(await probe("quick", 1_000_000)).toMatchObject({ kind: "open" });
+    // As an older version gives it, which does not say for how long.
+    await redis.hdel(keys.state, "probeUs");
+    expect(await probe("patient", 60_000_000)).toMatchObject({ kind: "open" });
+    expect((await probe("quick", 1_000_000)).kind).toBe("granted");
+  });
+
+  it("K8 a clock that went back leaves nobody the right to probe for longer than it was given for", async () => {
+    await open("one", "0", 1_000);
+    await wait(5);
+    await probe("p1", 1_000_000);
+    await redis.hset(keys.state, "probeEndUs", String(Number((await redis.time())[0]) * 1e6 + 3_600e6));
+    expect((await probe("p2", 60_000_000)).kind).toBe("granted");
+  });
+
   it("B4 nobody gets the right to probe a dependency that is well", async () => {
     const { token } = await open("one", "0", 1_000);
     await wait(5);

@@ -11,15 +11,16 @@ const place = testPlace();
 
 interface PodOptions extends Pick<SharedBreakerOptions, "commandTimeoutMs">, Pick<BulkheadOptions, "timeoutMs"> {
   readonly openMs?: number;
+  readonly probes?: number;
   readonly url?: string;
 }
 
 /** Of a process whose machine may stand still: it takes no request for lost, nor a probe for hung, for that. */
 async function pod(options: PodOptions = {}): Promise<Bulkhead> {
-  const { openMs = 400, timeoutMs = 60_000, commandTimeoutMs = 60_000, url = place.server.url } = options;
+  const { openMs = 400, timeoutMs = 60_000, commandTimeoutMs = 60_000, probes, url = place.server.url } = options;
   const breaker = new SharedBreaker(place.client(url), "payments", { pollMs: 100, commandTimeoutMs });
   place.closing(breaker);
-  const one = new Bulkhead("payments", { timeoutMs, breaker: { callsMin: 4, openMs, shared: breaker } });
+  const one = new Bulkhead("payments", { timeoutMs, breaker: { callsMin: 4, openMs, probes, shared: breaker } });
   await breaker.ready();
   return one;
 }
@@ -160,6 +161,21 @@ describe("a shared breaker", () => {
     await settled(() => hung.done, "the call that hung has ended");
     await stateIs(second, "closed");
   });
+
+  it.each([1, 2])(
+    "B4 closes also when its process calls so rarely that its right to probe has ended before the next call (probes: %i)",
+    async (probes) => {
+      const [first, second] = [await pod({ timeoutMs: 150, probes }), await pod()];
+      await fail(first);
+      await isNotClosed(second);
+      for (let call = 0; call < 12 && first.snapshot().state !== "closed"; call += 1) {
+        await new Promise((resolve) => setTimeout(resolve, 160));
+        await first.run(() => "well").catch(() => undefined);
+      }
+      expect(first.snapshot()).toMatchObject({ state: "closed", outcomes: { success: probes } });
+      await stateIs(second, "closed");
+    },
+  );
 
   it("without Redis every process has a breaker of its own", async () => {
     await using proxy = await FaultProxy.start(place.server.address);

@@ -3,7 +3,7 @@ open: tells all processes that a dependency is down. Evidence that is older than
 not heard that the dependency is well again.
 
 KEYS
-  state  HASH  format, state, token, untilUs, operation; probe, probeEndUs; its name is also the channel of the hints
+  state  HASH  format, state, token, untilUs, operation; probe, probeEndUs, probeUs; its name is also the channel of the hints
 ARGV
   notAfterUs   bound in server time (K1)
   operation    random id of this request

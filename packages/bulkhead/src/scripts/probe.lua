@@ -47,11 +47,12 @@ if leftUs > 0 then
   return { "open", lastToken, leftUs }
 end
 if probe and probe ~= operation then
-  -- The clock went back: nobody has the right for longer than it lasts (K8).
+  -- The clock went back: nobody has the right for longer than it lasts (K8). His right may be longer than that of whoever asks.
   local busyUs = probeEndUs - nowUs
-  if busyUs > 0 and busyUs <= probeUs then
+  if busyUs > 0 and busyUs <= (probeForUs or probeUs) then
     return { "open", lastToken, busyUs }
   end
 end
-redis.call("HSET", state, "probe", operation, "probeEndUs", string.format("%.0f", nowUs + probeUs))
+local endText, probeText = string.format("%.0f", nowUs + probeUs), string.format("%.0f", probeUs)
+redis.call("HSET", state, "probe", operation, "probeEndUs", endText, "probeUs", probeText)
 return { "granted", lastToken }
