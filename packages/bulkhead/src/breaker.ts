@@ -24,6 +24,8 @@ export interface Breaker {
   failed(generation: number, error: unknown, nowMs: number): void;
   /** A call ended without telling anything; a probe of this generation may be sent again. */
   inconclusive(generation: number, nowMs: number): void;
+  /** The work of a call that told nothing, since its caller gave it up, has ended. */
+  ended(generation: number): void;
   /** Whether an answer that took this long counts as slow. */
   isSlow(durationMs: number): boolean;
 }
@@ -37,5 +39,6 @@ export const noBreaker: Breaker = {
   succeeded: () => undefined,
   failed: () => undefined,
   inconclusive: () => undefined,
+  ended: () => undefined,
   isSlow: () => false,
 };

@@ -90,6 +90,8 @@ export class Call extends Deadline implements Waiter, WorkOwner {
   next: this | undefined = undefined;
   state: CallState = "idle";
   probe = false;
+  /** Whether its caller has given up its running work. */
+  cancelled = false;
   /** Whether its end is read from the clock. */
   timed = false;
   /** Monotonic milliseconds. */
@@ -146,6 +148,7 @@ export class Call extends Deadline implements Waiter, WorkOwner {
   clear(): void {
     this.state = "idle";
     this.probe = false;
+    this.cancelled = false;
     this.dispatchedMs = notDispatched;
     this.fn = nothing;
     this.classify = undefined;

@@ -90,6 +90,11 @@ export class Findings {
     this.#breaker.inconclusive(call.generation, nowMs);
   }
 
+  /** The work of a probe whose caller has given up has ended. */
+  cancelledEnded(call: Call): void {
+    this.#breaker.ended(call.generation);
+  }
+
   /** How long a call must have run for its timeout to speak against the dependency. */
   #conclusiveAfterMs(): number {
     const { breaker, timeoutMs } = this.#options;

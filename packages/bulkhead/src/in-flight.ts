@@ -158,6 +158,7 @@ export class InFlight implements CallWork {
   /** The caller has given up. */
   cancel(call: Call, reason: unknown): void {
     const nowMs = this.#clock.monotonicMs();
+    call.cancelled = true;
     this.findings.cancelled(call, nowMs);
     this.#abandon(call, "cancelled", reason, nowMs);
   }
@@ -220,8 +221,12 @@ export class InFlight implements CallWork {
   #giveBack(call: Call): void {
     call.held?.end();
     if (call === this.#marked) this.#marked = undefined;
-    if (call.probe) this.#probes -= 1;
-    else this.#ordinary -= 1;
+    if (call.probe) {
+      this.#probes -= 1;
+      if (call.cancelled) this.findings.cancelledEnded(call);
+    } else {
+      this.#ordinary -= 1;
+    }
     this.#owner.onFree();
   }
 }

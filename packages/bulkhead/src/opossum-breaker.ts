@@ -17,7 +17,10 @@ import type { SharedSide } from "./shared-breaker.ts";
 /** Told of every change of state. */
 export type OnBreakerState = (state: BreakerState, because: string) => void;
 
-/** So many probes that end without telling anything, per probe allotted, open the breaker again. */
+/**
+ * So many probes that end without telling anything, per probe allotted, open the breaker again. One whose caller has given it up counts
+ * only as long as its work goes on: aborts do not open it (B2), and probes that nobody waits for do not pile up.
+ */
 const inconclusiveMax = 10;
 /** opossum opens above its threshold, we at it. */
 const thresholdMargin = 1e-9;
@@ -156,6 +159,10 @@ export class OpossumBreaker implements Breaker, SharedSide {
     this.#probesOut -= 1;
     this.#inconclusive += 1;
     if (this.#inconclusive >= inconclusiveMax * this.#options.probes) this.#open(nowMs, "probes told nothing");
+  }
+
+  ended(generation: number): void {
+    if (generation === this.#generation && this.#state === "half-open") this.#inconclusive -= 1;
   }
 
   openFromElsewhere(leftMs: number): void {

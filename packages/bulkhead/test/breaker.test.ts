@@ -308,19 +308,6 @@ describe("B4 half-open", () => {
     expect(one.snapshot().state).toBe("closed");
   });
 
-  it("B4 probes that never tell anything open it again after a bounded number", async () => {
-    const one = await opened();
-    await clock.advance(1_000);
-    for (let probe = 0; probe < 10; probe += 1) {
-      const controller = new AbortController();
-      const cancelled = watch(one.run({ signal: controller.signal }, ({ signal }) => abortable(signal)));
-      controller.abort();
-      await turn();
-      expect(cancelled.done).toBe(true);
-    }
-    expect(one.snapshot().state).toBe("open");
-  });
-
   it("B4 results from before the opening are ignored", async () => {
     const one = bulkhead();
     const early = handWork();
