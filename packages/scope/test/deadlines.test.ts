@@ -18,6 +18,22 @@ it("there is no current deadline outside of a scope, and no header", () => {
   expect(deadlineHeaders()).toEqual({});
 });
 
+it("a scope that has no deadline is found by name, and its signal tells the work when it is cancelled", async () => {
+  const caller = new AbortController();
+  let found: ReturnType<typeof currentDeadline>;
+  const run = scope({ name: "report", signal: caller.signal, graceMs: 0 }, (s) =>
+    s.fork("reads", ({ signal }) => {
+      found = currentDeadline();
+      expect(found).toMatchObject({ scope: "report" });
+      expect([found?.remainingMs(), deadlineHeaders()]).toEqual([Infinity, {}]);
+      return untilAborted(signal);
+    }),
+  );
+  caller.abort(new Error("gone"));
+  await expect(run).rejects.toMatchObject({ code: "SCOPE_CALLER_CANCELLED" });
+  expect([found?.remainingMs(), found?.signal?.aborted]).toEqual([0, true]);
+});
+
 it("S1 the deadline travels in a header and is never longer at the other side", async () => {
   const clock = new ManualClock();
   const run = scope({ name: "client", timeoutMs: 350, clock }, async () => {
