@@ -51,7 +51,7 @@ const limitRange = { min: 0, max: 10_000_000 };
 const drainRangeMs = { min: 0, max: 86_400_000 };
 
 /** What a distributed bulkhead adds. */
-export type LimitSource = Pick<PermitSettings, "beforeGrant" | "onDemand" | "onReturn" | "refusal">;
+export type LimitSource = Pick<PermitSettings, "beforeGrant" | "onDemand" | "onReturn" | "limitSoon" | "refusal">;
 
 /** A bulkhead in this process. */
 export class Bulkhead {

@@ -84,6 +84,7 @@ export class DistributedBulkhead implements AsyncDisposable {
       beforeGrant: () => this.#share.check(),
       onDemand: () => this.#share.demand(),
       onReturn: () => this.#share.returned(),
+      limitSoon: () => this.#share.prospect,
       refusal: () => this.#refusal,
     };
     this.#bulkhead = new Bulkhead(name, { ...local, concurrencyMax: limit }, source);
@@ -127,7 +128,10 @@ export class DistributedBulkhead implements AsyncDisposable {
     const options = args.length === 1 ? undefined : args[0];
     const fn = args.length === 1 ? args[0] : args[1];
     if (typeof fn !== "function") throw new TypeError(`fn must be a function, got ${typeof fn}`);
-    return this.#bulkhead.run(options, (context) => fn(this.#fenced(context)));
+    return this.#bulkhead.run(options, (context) => {
+      this.#share.began();
+      return fn(this.#fenced(context));
+    });
   }
 
   /** The state in this process. */

@@ -18,10 +18,14 @@ export class PermitDemand {
   readonly #concurrencyMax: number;
   #held = 0;
   #share = 0;
-  /** The most that was in use or wanted since the last request. */
+  /** The most that was wanted since the last request. */
   #peak = 0;
+  /** The most that was in use at once since the last request. */
+  #mostUsed = 0;
   /** What it said that it wanted. */
   #asked = 0;
+  /** Whether it was given less than that. */
+  #isShort = false;
 
   /** @param concurrencyMax permits in all */
   constructor(concurrencyMax: number) {
@@ -43,6 +47,11 @@ export class PermitDemand {
     return this.#share >= this.#asked && this.#peak > this.#asked && this.#asked < this.#concurrencyMax;
   }
 
+  /** Permits that there may be after the next answer. */
+  get prospect(): number {
+    return this.#isShort ? this.#share : this.#concurrencyMax;
+  }
+
   /** Whether it has all that it is entitled to. */
   get hasItsShare(): boolean {
     return this.#held >= this.#share;
@@ -58,10 +67,19 @@ export class PermitDemand {
     if (calls > this.#peak) this.#peak = calls;
   }
 
-  /** What to ask for now; counts from zero afterwards. */
-  next(used: number): PermitRequest {
-    const wanted = Math.min(this.#peak, this.#concurrencyMax);
+  /** So many permits are in use, now that a call has begun. */
+  began(used: number): void {
+    if (used > this.#mostUsed) this.#mostUsed = used;
+  }
+
+  /**
+   * What to ask for now; counts from what is in use afterwards.
+   * @param spares whether it wants no more than it could use at this instant: somebody waits for what it gives
+   */
+  next(used: number, spares: boolean): PermitRequest {
+    const wanted = Math.min(spares ? this.#peak : Math.max(this.#peak, this.#mostUsed), this.#concurrencyMax);
     this.#peak = 0;
+    this.#mostUsed = used;
     this.#asked = wanted;
     return { keep: Math.max(used, Math.min(this.#held, wanted, Math.max(this.#share, used))), used, wanted };
   }
@@ -76,6 +94,7 @@ export class PermitDemand {
   /** The share of this process, as it was answered. */
   sharing(share: number): void {
     this.#share = share;
+    this.#isShort = share < this.#asked;
   }
 
   /** The permits of a lease that lasts. */

@@ -19,6 +19,8 @@ export interface PermitSettings {
   readonly onDemand?: (() => void) | undefined;
   /** Called when a permit has come back. */
   readonly onReturn?: (() => void) | undefined;
+  /** How many permits there may be once what was asked for is answered, where the limit comes from elsewhere. */
+  readonly limitSoon?: (() => number) | undefined;
   /** Why no call can wait for a permit although the queue has room; it becomes the cause of the rejection. */
   readonly refusal?: (() => Error | undefined) | undefined;
 }

@@ -57,6 +57,10 @@ export class PermitShare {
   #failure: Error | undefined;
   #exchange: Promise<Granted> | undefined;
   #subscription: WakeUpSubscription | undefined;
+  /** Another process has told that it waits. */
+  #isAwaited = false;
+  /** The last request has no answer, or none yet. */
+  #isUnanswered = false;
 
   constructor(connection: Connection, calls: LocalCalls, settings: PermitShareSettings) {
     this.#connection = connection;
@@ -99,6 +103,11 @@ export class PermitShare {
     return this.#pods;
   }
 
+  /** Permits that there may be once Redis has answered; while it does not answer, none come. */
+  get prospect(): number {
+    return this.#pace.failures > 0 ? 0 : this.#demand.prospect;
+  }
+
   /** Ends the lease when its time is over: a process that stood still may come to a call before it comes to its timers. */
   check(): void {
     if (this.#lease?.remainingMs() === 0) this.#lease.end("expired");
@@ -109,6 +118,11 @@ export class PermitShare {
     this.#listen();
     this.#demand.note(this.#calls.inUse() + this.#calls.waiting() + 1);
     if (this.#lease === undefined || this.#demand.mayGrow) this.#pace.soon();
+  }
+
+  /** A call has begun. */
+  began(): void {
+    this.#demand.began(this.#calls.inUse());
   }
 
   /** A permit came back: gives it to another process when this one has more than its share. */
@@ -154,7 +168,12 @@ export class PermitShare {
     if (from === this.pod) return;
     // Processes that lack permits themselves have nothing to give; they would only wake each other.
     const { held, hasItsShare } = this.#demand;
-    if (word === "give" ? held > 0 && hasItsShare : this.#calls.waiting() > 0) this.#pace.soon();
+    if (word === "give" && held > 0 && hasItsShare) {
+      this.#isAwaited = true;
+      this.#pace.soon();
+    } else if (word !== "give" && this.#calls.waiting() > 0) {
+      this.#pace.soon();
+    }
   }
 
   async #sync(): Promise<void> {
@@ -210,7 +229,11 @@ export class PermitShare {
   async #send(): Promise<Granted> {
     const used = this.#calls.inUse();
     this.#demand.note(used + this.#calls.waiting());
-    const request = this.#demand.next(used);
+    const asked = this.#demand.next(used, this.#isAwaited);
+    this.#isAwaited = false;
+    // Where Redis does not answer nobody gets what is given back, and this process would have no more than it used at the last attempt.
+    const request = this.#isUnanswered ? { ...asked, keep: Math.max(used, this.#demand.held) } : asked;
+    this.#isUnanswered = true;
     // No call may take what is being given back.
     if (this.#lease !== undefined && this.#demand.giveBack(request.keep)) {
       this.#calls.allow(request.keep, "permits go to other processes");
@@ -241,6 +264,7 @@ export class PermitShare {
   }
 
   #answered(reply: Granted): void {
+    this.#isUnanswered = false;
     this.#pods = reply.pods;
     this.#demand.sharing(reply.share);
     if (this.#lease?.token === reply.token) this.#apply(reply);

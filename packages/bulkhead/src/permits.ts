@@ -188,13 +188,14 @@ export class Permits implements CallOwner, ReturnedPermits {
     return undefined;
   }
 
-  /** B5: with so many ahead, would it start too late to finish? */
+  /** B5: with so many ahead, would it start too late to finish? Who could start on a permit that is being asked for has nobody ahead. */
   #missesDeadline(leftMs: number): boolean {
     const { medianMs, likelyMs } = this.#inFlight.findings;
     if (medianMs === undefined) return false;
-    const ahead = this.#options.queue === "fifo" ? this.#queue.length + 1 : 1;
-    const startsInMs = (ahead * medianMs) / Math.max(1, this.#limit);
-    return startsInMs + likelyMs > leftMs;
+    const limit = Math.max(1, this.#limit, this.#settings.limitSoon?.() ?? 0);
+    const free = Math.max(0, limit - this.#inFlight.ordinary);
+    const ahead = Math.max(0, (this.#options.queue === "fifo" ? this.#queue.length + 1 : 1) - free);
+    return (ahead * medianMs) / limit + likelyMs > leftMs;
   }
 
   #begin(call: Call, probe: boolean, nowMs: number): void {
@@ -219,6 +220,7 @@ export class Permits implements CallOwner, ReturnedPermits {
       this.#inFlight.ended(call, "cancelled", this.clock.monotonicMs());
       call.reject(reason);
       this.#calls.giveBack(call);
+      if (this.#closed) this.#drains.look();
     }
   }
 
@@ -269,6 +271,7 @@ export class Permits implements CallOwner, ReturnedPermits {
     this.#inFlight.ended(call, reason, this.clock.monotonicMs());
     call.reject(this.#rejection(reason, cause));
     this.#calls.giveBack(call);
+    if (this.#closed) this.#drains.look();
   }
 
   #refused(reason: RejectionReason, cause?: Error): Promise<never> {

@@ -274,6 +274,23 @@ describe("snapshot and drain", () => {
     await clock.advance(70_000);
   });
 
+  it.each<[string, (caller: AbortController, one: Bulkhead) => unknown]>([
+    ["its caller gives up", (caller) => caller.abort()],
+    ["its time is over", () => clock.advance(1_000)],
+    ["it is refused", (_, one) => one.refuseWaiting(new Error("Redis is away"))],
+  ])("drain ends with the last waiter, where no permit comes back, when %s", async (_, leaves) => {
+    const one = new Bulkhead("payments", { clock, timeoutMs: 1_000 }, { limit: 0 });
+    const caller = new AbortController();
+    const waiting = watch(one.run({ signal: caller.signal }, hang));
+    const drained = watch(one.drain({ graceMs: 60_000 }));
+    await turn();
+    expect(drained.done).toBe(false);
+    await leaves(caller, one);
+    await turn();
+    expect(waiting.done).toBe(true);
+    expect(drained.value).toEqual({ cancelled: 0, zombies: 0 });
+  });
+
   it("drain of an idle bulkhead ends at once", async () => {
     expect(await bulkhead().drain({ graceMs: 0 })).toEqual({ cancelled: 0, zombies: 0 });
   });

@@ -107,6 +107,8 @@ describe("B7 one limit over all processes", () => {
     await proxy.heal();
     // Back again, its three calls count: nobody gets a permit before the excess is gone.
     await settled(() => paused.snapshot().held === 3, "the cut-off process has told what it uses");
+    // Until then it may begin what was granted to it (B7 holds by the steps of the server).
+    await settled(() => other.snapshot().limit === 2, "the other has heard of it");
     const next = openCalls(other, 1);
     more.works[0]?.resolve("");
     more.works[1]?.resolve("");
@@ -171,6 +173,47 @@ describe("fairness", () => {
   });
 });
 
+describe("a process that was idle", () => {
+  it("B5 refuses no call for its deadline that could start as soon as Redis has answered", async () => {
+    const clock = new LeapClock();
+    const one = pod({ concurrencyMax: 64, clock, timeoutMs: 30_000, leaseMs: 600_000, commandTimeoutMs: 600_000 });
+    // The dependency takes 20 s.
+    for (let call = 0; call < 5; call += 1) {
+      await one.run(async () => clock.leap(20_000));
+    }
+    await pollUntil(
+      "it has given everything back",
+      async () => {
+        if (one.snapshot().held === 0) return true;
+        clock.leap(200_001);
+        return false;
+      },
+      { intervalMs: 100 },
+    );
+    const burst = openCalls(one, 20);
+    await settled(() => burst.running() === 20 || burst.runs.some(({ done }) => done), "all run, or are refused");
+    expect(burst.runs.map(({ error }) => error).filter((error) => error !== undefined)).toEqual([]);
+    for (const work of burst.works) work.resolve("");
+    await settled(() => burst.runs.every(({ done }) => done), "all done");
+  });
+
+  it("B5 counter-test: what its share does not hold is still refused at once", async () => {
+    const clock = new LeapClock();
+    const one = pod({ concurrencyMax: 2, clock, timeoutMs: 30_000, leaseMs: 600_000, commandTimeoutMs: 600_000 });
+    for (let call = 0; call < 5; call += 1) {
+      await one.run(async () => clock.leap(20_000));
+    }
+    const burst = openCalls(one, 3);
+    await settled(() => burst.running() === 2, "two run");
+    expect(burst.runs.map(({ error }) => (error as BulkheadRejectedError | undefined)?.reason)).toEqual([
+      undefined,
+      undefined,
+      "rejected-deadline",
+    ]);
+    for (const work of burst.works) work.resolve("");
+  });
+});
+
 describe("tokens", () => {
   it("every lease on permits has a higher token than those before", async () => {
     const tokens: number[] = [];
@@ -210,6 +253,27 @@ describe("without Redis", () => {
     await proxy.heal();
     await passes(one);
     open.works[1]?.resolve("");
+  });
+
+  it("while the lease lasts it keeps what it holds, however often it asks in vain", async () => {
+    await using proxy = await FaultProxy.start(place.server.address);
+    const clock = new LeapClock();
+    const one = pod({ clock, concurrencyMax: 8, commandTimeoutMs: 300 }, place.client(proxy.url));
+    await passes(one);
+    const open = openCalls(one, 8);
+    await settled(() => open.running() === 8, "all run");
+    proxy.blackhole();
+    for (const work of open.works) work.resolve("");
+    await settled(() => open.runs.every(({ done }) => done), "none is in use");
+    clock.leap(leaseMs / 3 + 1);
+    const endMs = performance.now() + 3_000;
+    while (performance.now() < endMs) {
+      await expect(one.run({ timeoutMs: 5_000 }, () => "on a permit it holds")).resolves.toBe("on a permit it holds");
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    expect(one.snapshot()).toMatchObject({ held: 8, limit: 8 });
+    await proxy.heal({ held: "drop" });
+    await pollUntil("it gives back what it has no use for", async () => one.snapshot().held < 8);
   });
 
   it("a process with a local share goes on with its part of the limit", async () => {
