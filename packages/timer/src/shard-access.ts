@@ -76,17 +76,16 @@ export class ShardAccess {
   ): Promise<Result> {
     const { clock } = this.connection;
     const { commandTimeoutMs } = this.#options;
-    const giveUpAtMs = clock.monotonicMs() + commandTimeoutMs;
+    // All requests of a call share its time.
+    const giveUpAtMs = clock.monotonicMs() + Math.min(commandTimeoutMs, ambientPatienceMs());
     for (let openings = 0; ;) {
       let open = this.#open[shard];
-      let timeoutMs = commandTimeoutMs;
       if (open === undefined || (open.movingTo !== undefined && !whileMoving)) {
-        open = await this.#openShard(shard, timeoutMs);
+        open = await this.#openShard(shard, giveUpAtMs);
         openings += 1;
-        timeoutMs = Math.max(1, Math.ceil(giveUpAtMs - clock.monotonicMs()));
       }
       if (open.movingTo !== undefined && !whileMoving) throw new ShardsMovingError(this.name, open.movingTo);
-      const result = await call(open, timeoutMs);
+      const result = await call(open, openings === 0 ? commandTimeoutMs : this.#leftMs(giveUpAtMs));
       if (result !== undefined) return result;
       if (this.#open[shard] === open) this.#open[shard] = undefined;
       if (openings === openingsMax) {
@@ -138,24 +137,32 @@ export class ShardAccess {
     return { shards: Number(from), moving: shards.includes(">"), to: Number(to) };
   }
 
-  #openShard(shard: number, timeoutMs: number): Promise<OpenShard> {
+  /** Milliseconds, for a request that is sent now. @throws RedisUnavailableError when none are left: it is not sent */
+  #leftMs(giveUpAtMs: number): number {
+    const leftMs = Math.ceil(giveUpAtMs - this.connection.clock.monotonicMs());
+    if (leftMs > 0) return leftMs;
+    const advice = "to open the shard took all the time there was; check the server's load and the network";
+    throw new RedisUnavailableError(`timer ${this.name}`, "UNREACHABLE", advice);
+  }
+
+  #openShard(shard: number, giveUpAtMs: number): Promise<OpenShard> {
     // Whoever must be done earlier than others opens for itself: its deadline is not theirs, and it does not wait as long as they do.
-    if (ambientPatienceMs() < timeoutMs) return this.#openInTurn(shard, timeoutMs);
+    if (ambientPatienceMs() < this.#options.commandTimeoutMs) return this.#openInTurn(shard, giveUpAtMs);
     const known = this.#opening[shard];
     if (known !== undefined) return known;
-    const opening = this.#openInTurn(shard, timeoutMs).finally(() => {
+    const opening = this.#openInTurn(shard, giveUpAtMs).finally(() => {
       if (this.#opening[shard] === opening) this.#opening[shard] = undefined;
     });
     this.#opening[shard] = opening;
     return opening;
   }
 
-  async #openInTurn(shard: number, timeoutMs: number): Promise<OpenShard> {
-    let reply = await this.#ask(shard, shard === 0, timeoutMs);
+  async #openInTurn(shard: number, giveUpAtMs: number): Promise<OpenShard> {
+    let reply = await this.#ask(shard, shard === 0, this.#leftMs(giveUpAtMs));
     if (reply.kind === "absent") {
       // Shard 0 says how many there are; it is asked anew before another one is founded.
-      this.#accept(0, await this.#ask(0, true, timeoutMs));
-      reply = await this.#ask(shard, true, timeoutMs);
+      this.#accept(0, await this.#ask(0, true, this.#leftMs(giveUpAtMs)));
+      reply = await this.#ask(shard, true, this.#leftMs(giveUpAtMs));
     }
     return this.#accept(shard, reply);
   }
