@@ -7,7 +7,7 @@ export const cancel = {
   args: ["layout", "notAfterUs"],
   rest: "items",
   replies: ["layout", "too-late", "cancelled"],
-  sha1: "0e284da007136ef5e2884ad402fcb8dbc9933e14" as string,
+  sha1: "9023e64b918c502ac8da1b7c18d9ceb8e808b7a8" as string,
   source: `local due, data, notes, later, state, memoryA, memoryB = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
 local layout, notAfterUs = ARGV[1], tonumber(ARGV[2])
 local itemsAt = 3
@@ -86,8 +86,8 @@ local function remember()
   elseif ageUs < 0 then
     redis.call("HSET", state, "sideUs", nowText)
   end
-  redis.call("HSET", inUse, unpack(memorized))
-  if ageUs >= keepUs then
+  local added = redis.call("HSET", inUse, unpack(memorized))
+  if ageUs >= keepUs or (added * 2 == memorizedCount and redis.call("HLEN", inUse) == added) then
     redis.call("PEXPIRE", inUse, string.format("%.0f", keepUs * 3 / 1000))
   end
 end
@@ -220,7 +220,7 @@ export const claim = {
   args: ["layout", "notAfterUs", "lane", "sequence", "limit", "leaseUs", "ackCount"],
   rest: "acks",
   replies: ["layout", "too-late", "outrun", "claimed"],
-  sha1: "58951cf4b04aeaec1772a562d23f75e98158f94b" as string,
+  sha1: "8e1b0d797574a3e358390358fb68f52ed5c7c604" as string,
   source: `local due, data, notes, later, state, memoryA, memoryB = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
 local layout, notAfterUs, lane, sequence = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
 local limit, leaseUs, ackCount = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
@@ -303,8 +303,8 @@ local function remember()
   elseif ageUs < 0 then
     redis.call("HSET", state, "sideUs", nowText)
   end
-  redis.call("HSET", inUse, unpack(memorized))
-  if ageUs >= keepUs then
+  local added = redis.call("HSET", inUse, unpack(memorized))
+  if ageUs >= keepUs or (added * 2 == memorizedCount and redis.call("HLEN", inUse) == added) then
     redis.call("PEXPIRE", inUse, string.format("%.0f", keepUs * 3 / 1000))
   end
 end
@@ -583,7 +583,7 @@ export const drop = {
   args: ["layout", "notAfterUs", "id", "operation"],
   rest: null,
   replies: ["layout", "too-late", "dropped"],
-  sha1: "b369666ee8d18abd318cbc2814ae4c0e69347481" as string,
+  sha1: "5b193542bc9f82309f2fc7f60916c6f33d8680b2" as string,
   source: `local state, memoryA, memoryB, dead, deadData = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local layout, notAfterUs, id, operation = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
 local time = redis.call("TIME")
@@ -661,8 +661,8 @@ local function remember()
   elseif ageUs < 0 then
     redis.call("HSET", state, "sideUs", nowText)
   end
-  redis.call("HSET", inUse, unpack(memorized))
-  if ageUs >= keepUs then
+  local added = redis.call("HSET", inUse, unpack(memorized))
+  if ageUs >= keepUs or (added * 2 == memorizedCount and redis.call("HLEN", inUse) == added) then
     redis.call("PEXPIRE", inUse, string.format("%.0f", keepUs * 3 / 1000))
   end
 end
@@ -828,7 +828,7 @@ export const hasten = {
   args: ["layout", "notAfterUs", "publish", "id", "operation"],
   rest: null,
   replies: ["layout", "too-late", "hastened"],
-  sha1: "e31855f25c61cee491af1b8884817bad8224206c" as string,
+  sha1: "5ee270d0314f6bfea1f8848e823fb44abf730e03" as string,
   source: `local due, notes, state, memoryA, memoryB, wake = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local layout, notAfterUs, publish, id, operation = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4], ARGV[5]
 local time = redis.call("TIME")
@@ -906,8 +906,8 @@ local function remember()
   elseif ageUs < 0 then
     redis.call("HSET", state, "sideUs", nowText)
   end
-  redis.call("HSET", inUse, unpack(memorized))
-  if ageUs >= keepUs then
+  local added = redis.call("HSET", inUse, unpack(memorized))
+  if ageUs >= keepUs or (added * 2 == memorizedCount and redis.call("HLEN", inUse) == added) then
     redis.call("PEXPIRE", inUse, string.format("%.0f", keepUs * 3 / 1000))
   end
 end
@@ -1147,7 +1147,7 @@ export const reap = {
   args: ["layout", "notAfterUs", "limit", "attemptsMax", "leaseUs", "error", "passedUs"],
   rest: null,
   replies: ["layout", "too-late", "reaped"],
-  sha1: "3b1ba833817e5ccef8d8b575308e7f51a5ac3ff8" as string,
+  sha1: "5d1e0ee2fcf5c0b8fdabfd8ca505b9773ad57aaa" as string,
   source: `local due, data, notes, later, state = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local memoryA, memoryB, dead, deadData = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local layout, notAfterUs, limit, attemptsMax = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -1224,8 +1224,8 @@ local function remember()
   elseif ageUs < 0 then
     redis.call("HSET", state, "sideUs", nowText)
   end
-  redis.call("HSET", inUse, unpack(memorized))
-  if ageUs >= keepUs then
+  local added = redis.call("HSET", inUse, unpack(memorized))
+  if ageUs >= keepUs or (added * 2 == memorizedCount and redis.call("HLEN", inUse) == added) then
     redis.call("PEXPIRE", inUse, string.format("%.0f", keepUs * 3 / 1000))
   end
 end
@@ -1444,7 +1444,7 @@ export const redrive = {
   args: ["layout", "notAfterUs", "publish", "id", "operation"],
   rest: null,
   replies: ["layout", "too-late", "redriven"],
-  sha1: "146a6cf8c115cd127afd5099e55081644eef60d3" as string,
+  sha1: "3d02cf206ae55ad6d37f5d6079bdc82330a2ca44" as string,
   source: `local due, data, notes, later, state = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local memoryA, memoryB, dead, deadData, wake = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local layout, notAfterUs, publish, id, operation = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4], ARGV[5]
@@ -1529,8 +1529,8 @@ local function remember()
   elseif ageUs < 0 then
     redis.call("HSET", state, "sideUs", nowText)
   end
-  redis.call("HSET", inUse, unpack(memorized))
-  if ageUs >= keepUs then
+  local added = redis.call("HSET", inUse, unpack(memorized))
+  if ageUs >= keepUs or (added * 2 == memorizedCount and redis.call("HLEN", inUse) == added) then
     redis.call("PEXPIRE", inUse, string.format("%.0f", keepUs * 3 / 1000))
   end
 end
@@ -1723,7 +1723,7 @@ export const remind = {
   args: ["layout", "notAfterUs", "leastUs"],
   rest: "items",
   replies: ["layout", "too-late", "reminded"],
-  sha1: "1f4d47ae9793952c56ccb734b5a89b23078967c9" as string,
+  sha1: "3013228562e2553917d7c6b9f732d07df6c49909" as string,
   source: `local state, memoryA, memoryB = KEYS[1], KEYS[2], KEYS[3]
 local layout, notAfterUs, leastUs = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local itemsAt = 4
@@ -1799,8 +1799,8 @@ local function remember()
   elseif ageUs < 0 then
     redis.call("HSET", state, "sideUs", nowText)
   end
-  redis.call("HSET", inUse, unpack(memorized))
-  if ageUs >= keepUs then
+  local added = redis.call("HSET", inUse, unpack(memorized))
+  if ageUs >= keepUs or (added * 2 == memorizedCount and redis.call("HLEN", inUse) == added) then
     redis.call("PEXPIRE", inUse, string.format("%.0f", keepUs * 3 / 1000))
   end
 end
@@ -1832,7 +1832,7 @@ export const restore = {
   args: ["layout", "notAfterUs", "publish", "asOfUs"],
   rest: "items",
   replies: ["layout", "too-late", "window", "restored"],
-  sha1: "2286197cea2f7928913e074a3eee18fdc66a6be0" as string,
+  sha1: "95e16206ed619fbabbe86f77beaf1bc531e5daa0" as string,
   source: `local due, data, notes, later, state, memoryA, memoryB, dead, wake =
   KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local layout, notAfterUs, publish, asOfUs = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
@@ -1918,8 +1918,8 @@ local function remember()
   elseif ageUs < 0 then
     redis.call("HSET", state, "sideUs", nowText)
   end
-  redis.call("HSET", inUse, unpack(memorized))
-  if ageUs >= keepUs then
+  local added = redis.call("HSET", inUse, unpack(memorized))
+  if ageUs >= keepUs or (added * 2 == memorizedCount and redis.call("HLEN", inUse) == added) then
     redis.call("PEXPIRE", inUse, string.format("%.0f", keepUs * 3 / 1000))
   end
 end
@@ -2115,7 +2115,7 @@ export const schedule = {
   args: ["layout", "sentUs", "knownUs", "notAfterUs", "publish", "pendingMax", "delayMaxMs"],
   rest: "items",
   replies: ["layout", "too-late", "scheduled"],
-  sha1: "926341999edca1bffd1305b15a828f65b454c8a8" as string,
+  sha1: "fa0adad911b44164210f4b6aefae51599d106f0c" as string,
   source: `local due, data, notes, later, state, memoryA, memoryB, wake =
   KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local layout, sentUs, knownUs, notAfterUs, publish = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
@@ -2202,8 +2202,8 @@ local function remember()
   elseif ageUs < 0 then
     redis.call("HSET", state, "sideUs", nowText)
   end
-  redis.call("HSET", inUse, unpack(memorized))
-  if ageUs >= keepUs then
+  local added = redis.call("HSET", inUse, unpack(memorized))
+  if ageUs >= keepUs or (added * 2 == memorizedCount and redis.call("HLEN", inUse) == added) then
     redis.call("PEXPIRE", inUse, string.format("%.0f", keepUs * 3 / 1000))
   end
 end
@@ -2453,7 +2453,7 @@ export const settle = {
   args: ["layout", "notAfterUs", "publish"],
   rest: "items",
   replies: ["layout", "too-late", "settled"],
-  sha1: "6de6c4204f021810bb820aa8910c356f82dfd2d3" as string,
+  sha1: "1a3bd4df8c8eb47f739ab4b1bd37d6e1b44ee40a" as string,
   source: `local due, data, notes, later, state = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local memoryA, memoryB, dead, deadData, wake = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local layout, notAfterUs, publish = ARGV[1], tonumber(ARGV[2]), ARGV[3]
@@ -2530,8 +2530,8 @@ local function remember()
   elseif ageUs < 0 then
     redis.call("HSET", state, "sideUs", nowText)
   end
-  redis.call("HSET", inUse, unpack(memorized))
-  if ageUs >= keepUs then
+  local added = redis.call("HSET", inUse, unpack(memorized))
+  if ageUs >= keepUs or (added * 2 == memorizedCount and redis.call("HLEN", inUse) == added) then
     redis.call("PEXPIRE", inUse, string.format("%.0f", keepUs * 3 / 1000))
   end
 end

@@ -255,6 +255,25 @@ describe("T11 shards", () => {
     });
   }
 
+  it("T11 what a shard remembers after a migration has carried all away expires, too", async () => {
+    await using desk = new Desk();
+    const name = freshName();
+    const ids = Array.from({ length: 20 }, (_, n) => `c${n}`);
+    const [here, away] = [0, 1].map((shard) => ids.find((id) => shardOf(id, 2) === shard) as string) as [
+      string,
+      string,
+    ];
+    await desk.timer(server.url, name).cancel(away);
+    const two = desk.timer(server.url, name, { shards: 2 });
+    await two.migrateShards();
+    const redis = desk.redis(server.url);
+    const { memoryA, memoryB } = shardKeys("holdfast", name, 0);
+    expect(await redis.exists(memoryA, memoryB)).toBe(0);
+    await two.cancel(here);
+    for (const key of [memoryA, memoryB]) expect(await redis.pttl(key)).not.toBe(-1);
+    expect(await redis.exists(memoryA, memoryB)).toBe(1);
+  });
+
   it("T11 a migration that an earlier version could not bring to its end is brought there now", async () => {
     await using desk = new Desk();
     const name = freshName();

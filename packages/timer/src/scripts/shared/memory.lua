@@ -94,8 +94,9 @@ local function remember()
     -- The clock went back: the turn begins anew, or it would last until the clock has caught up (K8).
     redis.call("HSET", state, "sideUs", nowText)
   end
-  redis.call("HSET", inUse, unpack(memorized))
-  if ageUs >= keepUs then
+  local added = redis.call("HSET", inUse, unpack(memorized))
+  -- Also in the midst of a turn the hash may be a new one: what was in it was carried away, or has expired and the clock went back.
+  if ageUs >= keepUs or (added * 2 == memorizedCount and redis.call("HLEN", inUse) == added) then
     redis.call("PEXPIRE", inUse, string.format("%.0f", keepUs * 3 / 1000))
   end
 end
