@@ -140,8 +140,12 @@ export class JobStore {
     return answer === "paused" ? "resumed" : answer;
   }
 
-  /** Adds an occurrence that was asked for by hand. */
-  enqueue(operationId: string, id: string, overlap: Definition["overlap"]): Promise<"queued" | "busy" | "absent"> {
+  /** Adds an occurrence that was asked for by hand. What is due is decided first. */
+  enqueue(
+    operationId: string,
+    id: string,
+    overlap: Definition["overlap"],
+  ): Promise<"queued" | "busy" | "absent" | "moved"> {
     const { state, waiting } = this.keys;
     const keys = { state, waiting, answer: this.keys.answer("runNow", operationId) };
     const args = { keepMs, id, overlap, waitingMax: catchUpMax };

@@ -11,6 +11,7 @@ import {
   optionsObject,
   OutcomeUnknownError,
   text,
+  underOwnId,
 } from "@holdfast/core";
 import type { RedisLike } from "@holdfast/core";
 import { DurableTimer } from "@holdfast/timer";
@@ -28,6 +29,7 @@ import { resolveSchedulerOptions } from "./options.ts";
 import type { ResolvedSchedulerOptions, SchedulerOptions } from "./options.ts";
 import { neverMs } from "./plan.ts";
 import { Planner } from "./planner.ts";
+import type { Standing } from "./planner.ts";
 import { recurrenceOf } from "./recurrence.ts";
 import type { RunHandler } from "./run.ts";
 import { ScheduledJob } from "./scheduled-job.ts";
@@ -43,7 +45,7 @@ export interface OperationOptions {
 /** What became of a runNow. */
 export type RunNowResult =
   | { readonly kind: "queued"; readonly occurrenceId: string }
-  /** A run is under way and `overlap` is `"skip"`, or 1,000 wait. */
+  /** A run is under way or about to begin and `overlap` is `"skip"`, or 1,000 wait. */
   | { readonly kind: "busy" }
   | { readonly kind: "absent" };
 
@@ -137,17 +139,16 @@ export class Scheduler implements AsyncDisposable {
   }
 
   /**
-   * Lets no occurrence begin until `resume`; those that pass meanwhile are neither run nor missed. A run under way goes on
-   * to its end; what waited, or was due before, goes on after `resume`.
+   * Lets no further occurrence of the plan begin until `resume`; those that pass meanwhile are neither run nor missed. One that has begun goes on to
+   * its end, through the attempts that it has left; what waited, or was due before, goes on after `resume`. `runNow` begins all the same.
    * @throws JobChangingError, TypeError, RangeError, and what every call of Redis throws
    */
   async pause(job: string, options: OperationOptions = {}): Promise<{ readonly kind: "paused" | "absent" }> {
     const operationId = this.#operationId(options);
     const parts = this.#partsOf(job);
-    const planner = new Planner({ ...parts, runner: this.#options.runner });
     for (let changes = 0; changes < changesMax; changes += 1) {
       // It may be that nobody ran: then `missed` decides what becomes of that, and not the pause (C2).
-      const view = (await planner.pass())?.view;
+      const view = (await this.#pass(parts, "pause", operationId))?.view;
       const isFull = view !== undefined && view.nextMs <= view.nowMs;
       const kind = await parts.store.pause(operationId, isFull ? view : undefined);
       if (kind !== "moved") return { kind };
@@ -174,21 +175,26 @@ export class Scheduler implements AsyncDisposable {
   }
 
   /**
-   * Runs a job now, also while it is paused, beside its plan and before what waits.
-   * @throws TypeError, RangeError, and what every call of Redis throws
+   * Runs a job now, also while it is paused, beside its plan and before what waits of it. Several run in the order in which they were asked for.
+   * @throws JobChangingError, TypeError, RangeError, and what every call of Redis throws
    */
   async runNow(job: string, options: OperationOptions = {}): Promise<RunNowResult> {
     const operationId = this.#operationId(options);
     const parts = this.#partsOf(job);
     const { store } = parts;
-    const view = await store.look();
-    // Without a job the script is asked all the same: it knows what a repeat was answered.
-    const overlap = view.kind === "job" ? definitionOf(store, view).overlap : "skip";
     const id = requestedId(operationId);
-    const kind = await store.enqueue(operationId, id, overlap);
-    if (kind !== "queued") return { kind };
-    await this.#setTimers(parts);
-    return { kind, occurrenceId: id };
+    for (let changes = 0; changes < changesMax; changes += 1) {
+      // What is due is about to begin, or was missed: that this one waits does not make it overlap (C2).
+      const standing = await this.#pass(parts, "runNow", operationId);
+      // Without a job the script is asked all the same: it knows what a repeat was answered.
+      const overlap = standing?.definition.overlap ?? "skip";
+      const kind = await store.enqueue(operationId, id, overlap);
+      if (kind === "moved") continue;
+      if (kind !== "queued") return { kind };
+      await this.#setTimers(parts);
+      return { kind, occurrenceId: id };
+    }
+    throw new JobChangingError(store.keys.resource);
   }
 
   /**
@@ -220,6 +226,15 @@ export class Scheduler implements AsyncDisposable {
       released: reports.reduce((sum, { released }) => sum + released, 0),
       told: reports.every(({ told }) => told),
     };
+  }
+
+  /** Decides what is due, for a call that comes after that: a repeat of that call does so, too, under its own id. */
+  async #pass(parts: JobParts, verb: string, operationId: string): Promise<Standing | null> {
+    try {
+      return await new Planner({ ...parts, runner: this.#options.runner }).pass();
+    } catch (error) {
+      throw underOwnId(error, `${parts.store.keys.resource} ${verb}`, operationId);
+    }
   }
 
   /** After a call that has had its effect, and so must not fail any more: what fails here, the next poll of any replica makes up for. */

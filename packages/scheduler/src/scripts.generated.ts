@@ -7,7 +7,7 @@ export const admit = {
   args: ["notAfterUs", "version", "expected", "cursor", "following", "waitingMax", "historyMax", "skipped", "missed"],
   rest: "runs",
   replies: ["format", "too-late", "admitted", "skipped", "full", "moved"],
-  sha1: "2f1387e027a5dd4a1359879e6e26ad87629cf0a3" as string,
+  sha1: "0d7b61a135bfa3f9d35c81582e728a0bf147ab97" as string,
   source: `local state, waiting, history = KEYS[1], KEYS[2], KEYS[3]
 local notAfterUs, version, expected, cursor, following = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local waitingMax, historyMax, skipped, missed = tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8], ARGV[9]
@@ -30,13 +30,18 @@ end
 if job.format and job.format ~= "1" then
   return { "format", job.format }
 end
+local heldUs, heldAnew = math.max(0, tonumber(job.held or 0) - nowUs), nil
+if heldUs > 0 and tonumber(job.started or 0) > nowUs then
+  heldUs = tonumber(job.held) - tonumber(job.started)
+  heldAnew = { "started", nowText, "held", string.format("%.0f", nowUs + heldUs) }
+end
 if job.version ~= version or job.next ~= expected or job.removed or job.paused then
   return { "moved" }
 end
 if tonumber(cursor) * 1000 > nowUs then
   return { "moved" }
 end
-local busy = job.open or redis.call("ZCARD", waiting) > 0 or tonumber(job.held or 0) > nowUs
+local busy = job.open or redis.call("ZCARD", waiting) > 0 or heldUs > 0
 local overlaps = busy and skipped ~= ""
 local runs = {}
 for at = runsAt, #ARGV, 2 do
@@ -48,6 +53,9 @@ if not overlaps and redis.call("ZCARD", waiting) + #runs / 2 > waitingMax then
 end
 redis.call("LLEN", history)
 redis.call("HSET", state, "next", following, "cursor", cursor)
+if heldAnew and not job.open then
+  redis.call("HSET", state, unpack(heldAnew))
+end
 if missed ~= "" then
   redis.call("LPUSH", history, missed)
 end
@@ -68,7 +76,7 @@ export const begin = {
   args: ["notAfterUs", "id", "token", "runner", "attemptsMax", "atLeastUs"],
   rest: null,
   replies: ["format", "too-late", "run", "exhausted", "held", "wait", "lost", "stale"],
-  sha1: "1728789ced8930f52be849f7542364beebbed845" as string,
+  sha1: "de31dec18d932c6041e3296715fd36902b3b1d55" as string,
   source: `local state, waiting = KEYS[1], KEYS[2]
 local notAfterUs, id, token, runner = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
 local attemptsMax, atLeastUs = tonumber(ARGV[5]), tonumber(ARGV[6])
@@ -95,6 +103,8 @@ if heldUs > 0 and tonumber(job.started or 0) > nowUs then
   heldUs = tonumber(job.held) - tonumber(job.started)
   heldAnew = { "started", nowText, "held", string.format("%.0f", nowUs + heldUs) }
 end
+local lastAsked = math.max(redis.call("ZCOUNT", waiting, "-inf", "(0") - 1, 0)
+local head = redis.call("ZRANGE", waiting, lastAsked, lastAsked, "WITHSCORES")
 if not job.format or job.removed then
   return { "stale" }
 elseif job.left == token then
@@ -113,7 +123,7 @@ if job.open == id then
   due, attempt = job.openDue, tonumber(job.attempts) + 1
 elseif not score then
   return { "stale" }
-elseif job.open or redis.call("ZRANGE", waiting, 0, 0)[1] ~= id then
+elseif job.open or head[1] ~= id then
   return { "wait" }
 elseif job.paused and tonumber(score) > 0 then
   return { "wait" }
@@ -189,14 +199,14 @@ return { "defined" }
 ` as string,
 } as const;
 
-/** Adds an occurrence that was asked for by hand; it goes before what waits. A repeat of the same operation gets the first answer. */
+/** Adds an occurrence that was asked for by hand; it goes before what waits of the plan, and after what was asked for before. A repeat of the same operation gets the first answer. */
 export const enqueue = {
   name: "scheduler.enqueue",
   keys: ["state", "waiting", "answer"],
   args: ["notAfterUs", "keepMs", "id", "overlap", "waitingMax"],
   rest: null,
-  replies: ["format", "too-late", "queued", "busy", "absent"],
-  sha1: "16b4944d3f0978a6097aff3e1dab11cbadeb6628" as string,
+  replies: ["format", "too-late", "queued", "busy", "absent", "moved"],
+  sha1: "9cbe93f182abbce5201bb16063c61ec1c7a656e5" as string,
   source: `local state, waiting, answer = KEYS[1], KEYS[2], KEYS[3]
 local notAfterUs, keepMs, id, overlap, waitingMax = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
 local time = redis.call("TIME")
@@ -232,6 +242,9 @@ if not job.format or job.removed then
   redis.call("SET", answer, "absent", "PX", keepMs)
   return { "absent" }
 end
+if not job.paused and count < waitingMax and tonumber(job.next) * 1000 <= nowUs then
+  return { "moved" }
+end
 local begins = count > 0 and (not job.paused or tonumber(first[2]) < 0)
 local busy = job.open or begins or heldUs > 0
 if count >= waitingMax or (busy and overlap == "skip") then
@@ -241,7 +254,8 @@ if count >= waitingMax or (busy and overlap == "skip") then
   redis.call("SET", answer, "busy", "PX", keepMs)
   return { "busy" }
 end
-redis.call("ZADD", waiting, string.format("%.0f", -math.floor(nowUs / 1000)), id)
+local due = math.max(math.floor(nowUs / 1000), 1 - tonumber(first[2] or 0))
+redis.call("ZADD", waiting, string.format("%.0f", -due), id)
 redis.call("SET", answer, "queued", "PX", keepMs)
 return { "queued" }
 ` as string,
@@ -254,7 +268,7 @@ export const finish = {
   args: ["notAfterUs", "id", "token", "verb", "record", "historyMax"],
   rest: null,
   replies: ["format", "too-late", "recorded", "lost"],
-  sha1: "0cf81ffa277c5584d4d213539517d94e70dd0a1b" as string,
+  sha1: "bfec5fdf4ba817ac7be602bfc0807e1b93fc4b1b" as string,
   source: `local state, waiting, history = KEYS[1], KEYS[2], KEYS[3]
 local notAfterUs, id, token, verb = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
 local record, historyMax = ARGV[5], tonumber(ARGV[6])
@@ -276,9 +290,11 @@ end
 if job.format and job.format ~= "1" then
   return { "format", job.format }
 end
-local head = redis.call("ZRANGE", waiting, 0, 0)[1] or ""
+local lastAsked = math.max(redis.call("ZCOUNT", waiting, "-inf", "(0") - 1, 0)
+local head = redis.call("ZRANGE", waiting, lastAsked, lastAsked, "WITHSCORES")
+local nextId = head[1] or ""
 if job.finished == token or (job.open ~= id and redis.call("LPOS", history, record)) then
-  return { "recorded", head }
+  return { "recorded", nextId }
 elseif job.open ~= id or job.removed then
   return { "lost" }
 elseif verb == "ended" and job.token ~= token then
@@ -291,7 +307,7 @@ redis.call("HDEL", state, "open", "openDue", "attempts", "runner", "failure")
 redis.call("HSET", state, "token", token, "finished", token)
 redis.call("LPUSH", history, record)
 redis.call("LTRIM", history, 0, historyMax - 1)
-return { "recorded", head }
+return { "recorded", nextId }
 ` as string,
 } as const;
 
@@ -344,7 +360,7 @@ export const look = {
   args: [],
   rest: null,
   replies: ["format", "absent", "removed", "job"],
-  sha1: "4fa180eb8decdf40e6479e3d9c627308d6de129b" as string,
+  sha1: "bc7b5a641022133a0a660fc2ce7fab90f7047f77" as string,
   source: `local state, waiting = KEYS[1], KEYS[2]
 local time = redis.call("TIME")
 local nowUs = time[1] * 1000000 + time[2]
@@ -366,12 +382,13 @@ if heldUs > 0 and tonumber(job.started or 0) > nowUs then
   heldUs = tonumber(job.held) - tonumber(job.started)
   heldAnew = { "started", nowText, "held", string.format("%.0f", nowUs + heldUs) }
 end
+local lastAsked = math.max(redis.call("ZCOUNT", waiting, "-inf", "(0") - 1, 0)
+local head = redis.call("ZRANGE", waiting, lastAsked, lastAsked, "WITHSCORES")
 if not job.format then
   return { "absent", nowText }
 elseif job.removed then
   return { "removed", nowText, job.version }
 end
-local head = redis.call("ZRANGE", waiting, 0, 0, "WITHSCORES")
 return {
   "job", nowText, job.version, job.definition, job.next, job.cursor, job.paused or "0",
   job.open or "", head[1] or "", head[2] or "0", redis.call("ZCARD", waiting),

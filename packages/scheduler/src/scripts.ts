@@ -152,9 +152,9 @@ export const steerScript: Script<typeof lua.steer, "paused" | "resumed" | "absen
 );
 
 /** Adds an occurrence that was asked for by hand. */
-export const enqueueScript: Script<typeof lua.enqueue, "queued" | "busy" | "absent"> = defineScript(
+export const enqueueScript: Script<typeof lua.enqueue, "queued" | "busy" | "absent" | "moved"> = defineScript(
   lua.enqueue,
-  words("queued", "busy", "absent"),
+  words("queued", "busy", "absent", "moved"),
 );
 
 /** What was there of a job that is removed. */

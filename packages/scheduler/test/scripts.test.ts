@@ -5,16 +5,10 @@ import type { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { catchUpMax } from "../src/plan.ts";
 import type { JobStore } from "../src/job-store.ts";
-import { enqueue } from "../src/scripts.generated.ts";
 import { Desk, freshName } from "./desk.ts";
-import { definitionOf, dueJob, liveView, storeOf } from "./stored.ts";
+import { admissionOf, dayMs, definitionOf, dueJob, farMs, liveView, pastMs, storeOf } from "./stored.ts";
 
-/** A time that the server's clock does not reach. */
-const farMs = 8_000_000_000_000;
 const definition = definitionOf();
-const dayMs = 86_400_000;
-/** A time that it has passed. */
-const pastMs = 20_000 * dayMs;
 
 let server: RedisServer;
 beforeAll(async () => {
@@ -28,11 +22,6 @@ async function stored(desk: Desk, nextMs = farMs): Promise<{ redis: Redis; store
   const store = storeOf(redis, freshName());
   await dueJob(redis, store, definition, nextMs);
   return { redis, store };
-}
-
-/** Decides the occurrence at `dueMs`, which runs under the id `id`. */
-function admissionOf(id: string, dueMs: number) {
-  return { runs: [{ id, dueMs }], cursorMs: dueMs, followingMs: dueMs + dayMs, skipped: "", missed: "" };
 }
 
 describe("admit", () => {
@@ -63,6 +52,30 @@ describe("admit", () => {
     expect(await store.admit(view, admissionOf("a", pastMs))).toBe("moved");
     await store.remove("remove");
     expect(await store.admit(view, admissionOf("a", pastMs))).toBe("moved");
+  });
+});
+
+describe("admit and the run before", () => {
+  const skip = { ...admissionOf("due", pastMs), followingMs: farMs, skipped: `"skipped"` };
+
+  it("K8 a hold from before the clock went back skips nothing for longer than its length", async () => {
+    await using desk = new Desk();
+    const laterUs = (Date.now() + 3_600_000) * 1_000;
+    for (const [heldUs, answer] of [
+      [0, "admitted"],
+      [200_000, "skipped"],
+    ] as const) {
+      const { redis, store } = await stored(desk, pastMs);
+      await redis.hset(store.keys.state, "started", laterUs, "held", laterUs + heldUs);
+      expect(await store.admit(await liveView(store), skip)).toBe(answer);
+      expect((await liveView(store)).heldMs).toBeLessThanOrEqual(200);
+      await redis.hset(store.keys.state, "next", pastMs + 1);
+      await pollUntil("it is over", async () => (await liveView(store)).heldMs === 0);
+      const view = await liveView(store);
+      expect(await store.admit(view, { ...skip, runs: [{ id: "later", dueMs: pastMs + 1 }] })).toBe(
+        heldUs === 0 ? "skipped" : "admitted",
+      );
+    }
   });
 });
 
@@ -102,7 +115,7 @@ describe("begin", () => {
   it("C1 lets nobody pass the one that goes first, and nothing begin that was never admitted", async () => {
     await using desk = new Desk();
     const { store } = await stored(desk, pastMs);
-    await store.admit(await liveView(store), admissionOf("due", pastMs));
+    await store.admit(await liveView(store), { ...admissionOf("due", pastMs), followingMs: farMs });
     await store.enqueue("op", "now-op", "queue");
     expect(await store.begin("due", 10, definition)).toEqual({ kind: "wait" });
     expect(await store.begin("nobody's", 10, definition)).toEqual({ kind: "stale" });
@@ -241,62 +254,6 @@ describe("steer", () => {
     await store.pause("three");
     expect(await store.resume("two", view, farMs)).toBe("resumed");
     expect((await liveView(store)).paused).toBe(true);
-  });
-});
-
-describe("enqueue", () => {
-  it("answers busy while as many wait as may, and K1 the same to a repeat when there is room", async () => {
-    await using desk = new Desk();
-    const { redis, store } = await stored(desk);
-    const crowd = Array.from({ length: catchUpMax }, (_, index) => [index + 1, `waiting-${index}`]).flat();
-    await redis.zadd(store.keys.waiting, ...crowd);
-    expect(await store.enqueue("one", "now-one", "queue")).toBe("busy");
-    await redis.del(store.keys.waiting);
-    expect(await store.enqueue("one", "now-one", "queue")).toBe("busy");
-    expect(await store.enqueue("two", "now-two", "queue")).toBe("queued");
-    expect(await store.enqueue("three", "now-three", "skip")).toBe("busy");
-    expect(await liveView(store)).toMatchObject({ head: "now-two", waitingCount: 1 });
-  });
-
-  it("answers busy for what is about to begin: while the job is paused, that is only what was asked for by hand", async () => {
-    await using desk = new Desk();
-    const { store } = await stored(desk, pastMs);
-    await store.admit(await liveView(store), admissionOf("due", pastMs));
-    expect(await store.enqueue("one", "now-one", "skip")).toBe("busy");
-    await store.pause("pause", await liveView(store));
-    expect(await store.enqueue("two", "now-two", "skip")).toBe("queued");
-    expect(await store.enqueue("three", "now-three", "skip")).toBe("busy");
-  });
-
-  it("K8 a hold that the clock going back would prolong counts from first sight, and one of no length not at all", async () => {
-    await using desk = new Desk();
-    const { redis, store } = await stored(desk);
-    await store.enqueue("a", "now-a", "queue");
-    await store.begin("now-a", 10, definition);
-    await store.finish("now-a", 10, "ended", "{}");
-    const laterUs = (Date.now() + 3_600_000) * 1_000;
-    await redis.hset(store.keys.state, "started", laterUs, "held", laterUs);
-    expect(await store.enqueue("b", "now-b", "skip")).toBe("queued");
-    expect(await store.begin("now-b", 11, definition)).toMatchObject({ kind: "run" });
-    await store.finish("now-b", 11, "ended", "{}");
-    await redis.hset(store.keys.state, "started", laterUs, "held", laterUs + 200_000);
-    expect(await store.enqueue("c", "now-c", "skip")).toBe("busy");
-    await pollUntil("it is over", async () => (await store.enqueue(freshName(), "now-d", "skip")) === "queued");
-    await redis.hset(store.keys.state, "started", laterUs, "held", laterUs + 200_000);
-    expect((await liveView(store)).heldMs).toBe(0);
-    expect(await store.begin("now-d", 12, definition)).toMatchObject({ kind: "held" });
-    expect((await liveView(store)).heldMs).toBeLessThanOrEqual(200);
-    await pollUntil("it may begin", async () => (await store.begin("now-d", 13, definition)).kind === "run");
-  });
-
-  it("K1 does nothing when it is executed after its bound", async () => {
-    await using desk = new Desk();
-    const { redis, store } = await stored(desk);
-    const keys = [store.keys.state, store.keys.waiting, store.keys.answer("runNow", "op")];
-    expect(enqueue.keys).toEqual(["state", "waiting", "answer"]);
-    const reply = await redis.eval(enqueue.source, keys.length, ...keys, 1, 60_000, "now-op", "queue", catchUpMax);
-    expect(reply).toEqual(["too-late", expect.any(String)]);
-    expect(await redis.exists(store.keys.waiting)).toBe(0);
   });
 });
 

@@ -4,9 +4,16 @@ import type { Redis } from "ioredis";
 import { resolveDefinition } from "../src/definition.ts";
 import type { Definition, JobOptions } from "../src/definition.ts";
 import { JobStore } from "../src/job-store.ts";
+import type { Admission } from "../src/job-store.ts";
 import { resolveSchedulerOptions } from "../src/options.ts";
 import type { LiveJobView } from "../src/scripts.ts";
 import { patientMs } from "./desk.ts";
+
+/** A time that the server's clock does not reach. */
+export const farMs = 8_000_000_000_000;
+export const dayMs = 86_400_000;
+/** A time that it has passed. */
+export const pastMs: number = 20_000 * dayMs;
 
 /** The store of the job named `job`. */
 export function storeOf(redis: Redis, name: string): JobStore {
@@ -39,4 +46,9 @@ export async function liveView(store: JobStore): Promise<LiveJobView> {
   const view = await store.look();
   if (view.kind !== "job") throw new Error(`the job is ${view.kind}`);
   return view;
+}
+
+/** Decides the occurrence at `dueMs`, which runs under the id `id`; the next one is a day later. */
+export function admissionOf(id: string, dueMs: number): Admission {
+  return { runs: [{ id, dueMs }], cursorMs: dueMs, followingMs: dueMs + dayMs, skipped: "", missed: "" };
 }

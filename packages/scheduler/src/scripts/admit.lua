@@ -32,6 +32,7 @@ local runsAt = 10
 -- @include time
 -- @include bound
 -- @include job
+-- @include held
 if job.version ~= version or job.next ~= expected or job.removed or job.paused then
   return { "moved" }
 end
@@ -39,7 +40,7 @@ end
 if tonumber(cursor) * 1000 > nowUs then
   return { "moved" }
 end
-local busy = job.open or redis.call("ZCARD", waiting) > 0 or tonumber(job.held or 0) > nowUs
+local busy = job.open or redis.call("ZCARD", waiting) > 0 or heldUs > 0
 local overlaps = busy and skipped ~= ""
 local runs = {}
 for at = runsAt, #ARGV, 2 do
@@ -51,6 +52,9 @@ if not overlaps and redis.call("ZCARD", waiting) + #runs / 2 > waitingMax then
 end
 redis.call("LLEN", history)
 redis.call("HSET", state, "next", following, "cursor", cursor)
+if heldAnew and not job.open then
+  redis.call("HSET", state, unpack(heldAnew))
+end
 if missed ~= "" then
   redis.call("LPUSH", history, missed)
 end

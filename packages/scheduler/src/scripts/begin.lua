@@ -30,6 +30,7 @@ local attemptsMax, atLeastUs = tonumber(ARGV[5]), tonumber(ARGV[6])
 -- @include bound
 -- @include job
 -- @include held
+-- @include head
 if not job.format or job.removed then
   return { "stale" }
 elseif job.left == token then
@@ -48,7 +49,7 @@ if job.open == id then
   due, attempt = job.openDue, tonumber(job.attempts) + 1
 elseif not score then
   return { "stale" }
-elseif job.open or redis.call("ZRANGE", waiting, 0, 0)[1] ~= id then
+elseif job.open or head[1] ~= id then
   return { "wait" }
 elseif job.paused and tonumber(score) > 0 then
   return { "wait" }

@@ -1,9 +1,10 @@
 --[[
-enqueue: adds an occurrence that was asked for by hand; it goes before what waits. A repeat of the same operation gets the first answer.
+enqueue: adds an occurrence that was asked for by hand; it goes before what waits of the plan, and after what was asked for before. A repeat of
+the same operation gets the first answer.
 
 KEYS
   state    HASH    the record
-  waiting  ZSET    occurrence id → when it was due in ms; negative here, so that it comes first
+  waiting  ZSET    occurrence id → when it was due in ms; negative here (shared/head.lua)
   answer   STRING  what this operation was answered
 ARGV
   notAfterUs  bound in server time
@@ -17,6 +18,7 @@ REPLIES
   {"queued"}
   {"busy"}   a run is under way and overlap is skip, or too many wait
   {"absent"}
+  {"moved"}  an occurrence is due and undecided: decide it first
 ]]
 local state, waiting, answer = KEYS[1], KEYS[2], KEYS[3]
 local notAfterUs, keepMs, id, overlap, waitingMax = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
@@ -34,6 +36,10 @@ if not job.format or job.removed then
   redis.call("SET", answer, "absent", "PX", keepMs)
   return { "absent" }
 end
+-- What is due is decided before this one waits: it would be skipped for a run that was not under way when it was due (C2).
+if not job.paused and count < waitingMax and tonumber(job.next) * 1000 <= nowUs then
+  return { "moved" }
+end
 -- While the job is paused, only what was asked for by hand is about to begin.
 local begins = count > 0 and (not job.paused or tonumber(first[2]) < 0)
 local busy = job.open or begins or heldUs > 0
@@ -44,6 +50,8 @@ if count >= waitingMax or (busy and overlap == "skip") then
   redis.call("SET", answer, "busy", "PX", keepMs)
   return { "busy" }
 end
-redis.call("ZADD", waiting, string.format("%.0f", -math.floor(nowUs / 1000)), id)
+-- Later than whatever was asked for before it, also when the clock went back: the lowest score was asked for last.
+local due = math.max(math.floor(nowUs / 1000), 1 - tonumber(first[2] or 0))
+redis.call("ZADD", waiting, string.format("%.0f", -due), id)
 redis.call("SET", answer, "queued", "PX", keepMs)
 return { "queued" }

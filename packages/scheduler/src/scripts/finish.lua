@@ -25,9 +25,10 @@ local record, historyMax = ARGV[5], tonumber(ARGV[6])
 -- @include time
 -- @include bound
 -- @include job
-local head = redis.call("ZRANGE", waiting, 0, 0)[1] or ""
+-- @include head
+local nextId = head[1] or ""
 if job.finished == token or (job.open ~= id and redis.call("LPOS", history, record)) then
-  return { "recorded", head }
+  return { "recorded", nextId }
 elseif job.open ~= id or job.removed then
   return { "lost" }
 elseif verb == "ended" and job.token ~= token then
@@ -40,4 +41,4 @@ redis.call("HDEL", state, "open", "openDue", "attempts", "runner", "failure")
 redis.call("HSET", state, "token", token, "finished", token)
 redis.call("LPUSH", history, record)
 redis.call("LTRIM", history, 0, historyMax - 1)
-return { "recorded", head }
+return { "recorded", nextId }

@@ -3,7 +3,7 @@ look: reads what is on record of a job.
 
 KEYS
   state    HASH  the record
-  waiting  ZSET  occurrence id → when it was due in ms; what was asked for by hand has the negative of that, and so comes first
+  waiting  ZSET  occurrence id → when it was due in ms; what was asked for by hand has the negative of that
 REPLIES
   {"format", format}
   {"absent", now}
@@ -16,12 +16,12 @@ local state, waiting = KEYS[1], KEYS[2]
 -- @include time
 -- @include job
 -- @include held
+-- @include head
 if not job.format then
   return { "absent", nowText }
 elseif job.removed then
   return { "removed", nowText, job.version }
 end
-local head = redis.call("ZRANGE", waiting, 0, 0, "WITHSCORES")
 return {
   "job", nowText, job.version, job.definition, job.next, job.cursor, job.paused or "0",
   job.open or "", head[1] or "", head[2] or "0", redis.call("ZCARD", waiting),
