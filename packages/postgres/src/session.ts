@@ -8,7 +8,7 @@ import type { Isolation, ResolvedTransactionOptions } from "./options.ts";
 import { patienceOf, waitFor, WaitOverError } from "./patience.ts";
 import type { Patience } from "./patience.ts";
 import type { PoolClientLike, PoolLike, Queryable } from "./pool.ts";
-import { endsConnection, isConflict, isIdleTimeout, leavesCommitOpen } from "./sql-state.ts";
+import { endsConnection, isConflict, isFailedTransaction, isIdleTimeout, leavesCommitOpen } from "./sql-state.ts";
 import { explainFailure } from "./statement.ts";
 import { Transaction } from "./transaction.ts";
 
@@ -133,10 +133,13 @@ export class Session {
       this.#lost ??= error;
       throw new CommitLostError(operation, this.#transactionId, { cause: error });
     }
-    if (command !== "COMMIT") {
-      if (isConflict(this.#failure)) throw this.#failure;
-      throw new TransactionAbortedError(operation, { cause: this.#failure });
-    }
+    if (command !== "COMMIT") throw this.#aborted();
+  }
+
+  /** What the error was that the body has caught, or that it has to run again. */
+  #aborted(): unknown {
+    if (isConflict(this.#failure)) return this.#failure;
+    return new TransactionAbortedError(this.#options.operation, { cause: this.#failure });
   }
 
   /** Rolls back, for as long as that makes sense. Never throws: what went wrong before is what counts. */
@@ -160,8 +163,13 @@ export class Session {
 
   async #beforeCommit(text: string, values?: readonly unknown[]): Promise<{ rows: unknown[] }> {
     const { clock, commitTimeoutMs: timeoutMs } = this.#options;
-    const answer = await this.#waited(this.#run(text, values), { clock, timeoutMs }, "connection-lost");
-    return answer as { rows: unknown[] };
+    try {
+      const answer = await this.#waited(this.#run(text, values), { clock, timeoutMs }, "connection-lost");
+      return answer as { rows: unknown[] };
+    } catch (error) {
+      // The body has caught an error, which fails this statement as it would have failed COMMIT.
+      throw isFailedTransaction(error) ? this.#aborted() : error;
+    }
   }
 
   async #behindOthers(text: string, values?: readonly unknown[]): Promise<{ rows: unknown[] }> {
@@ -196,7 +204,8 @@ export class Session {
       // A driver may write to the array; ours stays as it is.
       return await (values === undefined ? this.#client.query(text) : this.#client.query(text, [...values]));
     } catch (error) {
-      this.#failure = error;
+      // What is asked of a failed transaction fails, too, and says nothing of why.
+      if (this.#failure === undefined || !isFailedTransaction(error)) this.#failure = error;
       if (endsConnection(error)) this.#lost ??= error;
       throw this.#lost === undefined ? error : this.#gone(error);
     }

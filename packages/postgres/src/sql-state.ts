@@ -46,6 +46,11 @@ export function isConflict(error: unknown): boolean {
   return state === "40001" || state === "40P01";
 }
 
+/** Whether the transaction had failed before: it takes nothing but ROLLBACK. */
+export function isFailedTransaction(error: unknown): boolean {
+  return sqlErrorOf(error)?.state === "25P02";
+}
+
 /** Whether the session was idle in its transaction for longer than the fence allows. */
 export function isIdleTimeout(error: unknown): boolean {
   return sqlErrorOf(error)?.state === "25P03";

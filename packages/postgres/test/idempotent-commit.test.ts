@@ -5,7 +5,7 @@ import type { Clock } from "@holdfast/core";
 import { FaultProxy, pollUntil } from "@holdfast/testkit";
 import type { Pool } from "pg";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { idempotentTransaction, OutcomeUnknownError, type Transaction } from "../src/index.ts";
+import { idempotentTransaction, OutcomeUnknownError, type Transaction, TransactionAbortedError } from "../src/index.ts";
 import { beforeCommit, collector, Database, failure } from "./database.ts";
 
 let database: Database;
@@ -205,5 +205,40 @@ describe("a COMMIT whose answer is lost", () => {
     }
     expect(result).toMatchObject({ replayed: false });
     expect(await effects()).toBe(1);
+  });
+});
+
+describe("an error that the body has caught", () => {
+  it("P3 is told as what it was: nothing is committed, and a repeat runs", async () => {
+    const error = await failure(
+      idempotentTransaction(pool, { ...charge, key }, async (tx) => {
+        await write(tx);
+        await tx.query("SELECT 1 / 0").catch(() => undefined);
+        await tx.query("SELECT 1").catch(() => undefined);
+        return "charged";
+      }),
+    );
+    expect(error).toBeInstanceOf(TransactionAbortedError);
+    expect(error).toMatchObject({ effect: "none", cause: { code: "22012" } });
+    expect(await effects()).toBe(0);
+    expect(await idempotentTransaction(pool, { ...charge, key }, write)).toMatchObject({ replayed: false });
+  });
+
+  it("P3 runs the whole transaction again when it was a serialization failure", async () => {
+    await pool.query("CREATE TABLE counters (id text PRIMARY KEY, n int)");
+    await pool.query("INSERT INTO counters VALUES ($1, 0)", [key]);
+    const { events, onEvent } = collector();
+    const options = { ...charge, key, isolation: "serializable", onEvent } as const;
+    let runs = 0;
+    const result = await idempotentTransaction(pool, options, async (tx) => {
+      runs += 1;
+      await tx.query("SELECT n FROM counters WHERE id = $1", [key]);
+      if (runs === 1) await pool.query("UPDATE counters SET n = n + 100 WHERE id = $1", [key]);
+      await tx.query("UPDATE counters SET n = n + 1 WHERE id = $1", [key]).catch(() => undefined);
+      return runs;
+    });
+    expect(result).toEqual({ value: 2, replayed: false });
+    expect(events).toMatchObject([{ type: "retried", attempt: 1 }]);
+    expect(await database.value("SELECT n FROM counters WHERE id = $1", [key])).toBe(101);
   });
 });
