@@ -34,6 +34,12 @@ export interface RelayStopReport {
 /** The longest time from asking for rows to telling the timer. Far below the minute for which a timer remembers operations. */
 const freshMs = 2_000;
 
+/**
+ * What is given up at the end of a grace is over in a moment. A COMMIT that gets no answer is not; it ends by itself, nothing begins after it,
+ * and what it leaves is told again under its operation ids.
+ */
+const givingUpMs = 250;
+
 /** So many rows are remembered that were told and, for all that is known, not removed: ten passes of the largest size. */
 const toldMax = 10_000;
 
@@ -90,16 +96,20 @@ export class OutboxRelay<Payload> implements AsyncDisposable {
   }
 
   /**
-   * Stops: the pass that is under way has the grace to end.
+   * Stops: the pass that is under way has the grace to end, whoever does not answer.
    * @param options `graceMs` milliseconds, 0 to 86,400,000
    */
   async stop(options: { readonly graceMs: number } = { graceMs: 10_000 }): Promise<RelayStopReport> {
     const graceMs = integer("graceMs", options.graceMs, { min: 0, max: 86_400_000 });
     this.#stopping.abort();
     const { clock } = this.#options;
-    const grace = clock.setTimer(() => this.#abandoned.abort(new Error("the relay was stopped")), graceMs);
-    await this.#running;
-    clock.clearTimer(grace);
+    const over = Promise.withResolvers<void>();
+    let timer = clock.setTimer(() => {
+      this.#abandoned.abort(new Error("the relay was stopped"));
+      timer = clock.setTimer(() => over.resolve(), givingUpMs);
+    }, graceMs);
+    await Promise.race([this.#running, over.promise]);
+    clock.clearTimer(timer);
     return { finished: !this.#abandoned.signal.aborted };
   }
 

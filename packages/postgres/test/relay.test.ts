@@ -218,7 +218,7 @@ describe("trouble", () => {
 });
 
 describe("a connection that answers nothing and does not end", () => {
-  async function mute(): Promise<{
+  async function mute(statement = /outbox_claim/u): Promise<{
     relay: OutboxRelay<Payload>;
     proxy: FaultProxy;
     events: PostgresEvent[];
@@ -234,7 +234,7 @@ describe("a connection that answers nothing and does not end", () => {
         const client = await far.connect();
         return {
           query: (text, values) => {
-            if (falls && text.includes("outbox_claim")) {
+            if (falls && statement.test(text)) {
               falls = false;
               proxy.blackhole("down");
             }
@@ -281,6 +281,27 @@ describe("a connection that answers nothing and does not end", () => {
     } finally {
       await proxy.heal({ held: "drop" });
     }
+  });
+
+  it("is not waited for by a stop beyond its grace when it is COMMIT that gets no answer, and nothing begins after it", async () => {
+    const { relay, proxy, events, clock } = await mute(/^COMMIT$/u);
+    await using _ = proxy;
+    try {
+      const stopping = relay.stop({ graceMs: 50 });
+      expect(await Promise.race([stopping, delay(20_000, "it is still waited for", { ref: false })])).toEqual({
+        finished: false,
+      });
+      await pollUntil("the pass has ended by itself", () => {
+        clock.leap(10_000);
+        return events.some(({ type }) => type === "commit-lost");
+      });
+    } finally {
+      await proxy.heal({ held: "drop" });
+    }
+    await stage.schedule("after");
+    clock.leap(60_000);
+    await delay(100);
+    expect(await timer.get("after")).toBeNull();
   });
 });
 
