@@ -74,6 +74,8 @@ interface Session {
   readonly stopping: AbortController;
   /** True when the grace is over: what is read now is not begun, and comes again. */
   graceOver: boolean;
+  /** The group is there. */
+  started: Promise<void>;
   reading: Promise<void>;
 }
 
@@ -139,11 +141,29 @@ export class StreamConsumer implements AsyncDisposable {
    * @throws RedisUnavailableError, RedisRefusedError
    */
   async start(): Promise<void> {
-    if (this.#session !== undefined) return;
-    await this.#makeGroup();
-    if (this.#session !== undefined) return;
-    const session: Session = { stopping: new AbortController(), graceOver: false, reading: Promise.resolve() };
-    this.#session = session;
+    if (this.#session === undefined) {
+      const nothing = Promise.resolve();
+      const session: Session = {
+        stopping: new AbortController(),
+        graceOver: false,
+        started: nothing,
+        reading: nothing,
+      };
+      // Before the group is asked for, so that a stop meanwhile finds what it has to stop.
+      this.#session = session;
+      session.started = this.#begin(session);
+    }
+    await this.#session.started;
+  }
+
+  async #begin(session: Session): Promise<void> {
+    try {
+      await this.#makeGroup();
+    } catch (error) {
+      if (this.#session === session) this.#session = undefined;
+      throw error;
+    }
+    if (session.stopping.signal.aborted) return;
     session.reading = withoutAmbientDeadline(() => this.#run(session));
   }
 

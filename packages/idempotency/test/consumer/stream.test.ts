@@ -241,6 +241,49 @@ describe("Redis Streams", () => {
     expect(seen).toEqual(["m"]);
   });
 
+  it("a stop that comes while it starts is one: nothing is read after it, and it may start again", async () => {
+    const stream = uniqueName();
+    const { redis, proxy } = await bench.proxied();
+    const idempotency = bench.idempotency({ leaseMs: longLeaseMs }, undefined, stream);
+    const options = { stream, group: "g", consumer: "c", pollMs: 10, commandTimeoutMs: 600_000 };
+    const seen: string[] = [];
+    const consumer = new StreamConsumer(redis, idempotency, options, ({ id }) => void seen.push(id));
+    const held = proxy.hold("reply", "XGROUP");
+    const starting = consumer.start();
+    await held.hit;
+    expect(await consumer.stop({ graceMs: 0 })).toEqual({ drained: true, unfinished: 0 });
+    held.release();
+    await starting;
+    await add(stream, "m");
+    await pass(200);
+    expect(seen).toEqual([]);
+    await consumer.start();
+    await pollUntil("it is handled", () => seen.length === 1);
+    await consumer.stop();
+  });
+
+  it("a start that finds no Redis throws, also for whoever starts at the same time, and may be tried again", async () => {
+    const stream = uniqueName();
+    const { redis, proxy } = await bench.proxied({ maxRetriesPerRequest: 0 });
+    const idempotency = bench.idempotency({ leaseMs: longLeaseMs }, undefined, stream);
+    const options = { stream, group: "g", consumer: "c", pollMs: 10, commandTimeoutMs: 300 };
+    const consumer = new StreamConsumer(redis, idempotency, options, () => undefined);
+    await proxy.refuse();
+    proxy.reset();
+    const errors = await Promise.all([rejection(consumer.start()), rejection(consumer.start())]);
+    expect(errors).toMatchObject([{ name: expect.any(String) }, { name: expect.any(String) }]);
+    await proxy.heal();
+    await pollUntil("it has started", () =>
+      consumer.start().then(
+        () => true,
+        () => false,
+      ),
+    );
+    await add(stream, "m");
+    await pollUntil("it is handled", async () => (await pending(stream)) === 0);
+    expect(await consumer.stop()).toEqual({ drained: true, unfinished: 0 });
+  });
+
   it("stop ends within its grace, and says what is unfinished", async () => {
     const stream = uniqueName();
     const work = gate<void>();
