@@ -8,7 +8,7 @@ import {
   OutcomeUnknownError,
   RedisUnavailableError,
 } from "@holdfast/core";
-import type { EventSink, Instant } from "@holdfast/core";
+import type { Clock, EventSink, Instant } from "@holdfast/core";
 import { FingerprintMismatchError, InProgressError } from "./errors.ts";
 import type { IdempotencyEvent } from "./events.ts";
 import type { KeyPlace } from "./keys.ts";
@@ -31,6 +31,17 @@ export interface ClaimRequest {
   readonly fingerprint: string;
   readonly waitMs: number;
   readonly signal: AbortSignal | undefined;
+  /**
+   * The ambient deadline that was in force at the call, in monotonic milliseconds; Infinity for none, or one that had passed before. What its
+   * caller has given up does not begin later.
+   */
+  readonly deadlineMs: number;
+}
+
+/** The ambient deadline as a claim keeps it. */
+export function deadlineOfClaim(clock: Clock): number {
+  const remainingMs = ambientRemainingMs();
+  return remainingMs > 0 ? clock.monotonicMs() + remainingMs : Infinity;
 }
 
 /** The right to run. */
@@ -114,7 +125,7 @@ export class Claims {
       const sentAt = now(clock);
       let reply;
       try {
-        reply = await this.#store.claim({ place, owner }, fingerprint);
+        reply = await this.#store.claim({ place, owner }, fingerprint, request.deadlineMs);
       } catch (error) {
         throw this.#notClaimed(place, owner, error);
       }
@@ -138,15 +149,16 @@ export class Claims {
   }
 
   #read(
-    { place, signal }: ClaimRequest,
+    { place, signal, deadlineMs }: ClaimRequest,
     owner: string,
     answer: Awaited<ReturnType<AttemptStore["claim"]>>,
   ): Extract<ClaimReply, { readonly kind: "granted" }> | StoredOutcome | Busy {
     switch (answer.kind) {
       case "granted":
-        if (signal?.aborted !== true) return answer;
+        if (signal?.aborted !== true && this.#options.clock.monotonicMs() < deadlineMs) return answer;
         this.abandon(place, owner);
-        throw signal.reason;
+        if (signal?.aborted === true) throw signal.reason;
+        throw this.#deadlinePassed(place);
       case "stored":
       case "busy":
         return answer;
@@ -158,6 +170,11 @@ export class Claims {
           advice: "the key stays closed until `resolve` says what became of it",
         });
     }
+  }
+
+  #deadlinePassed({ resource }: KeyPlace): RedisUnavailableError {
+    const advice = "the ambient deadline passed while the key was claimed";
+    return new RedisUnavailableError(`idempotency.run ${resource}`, "DEADLINE", advice);
   }
 
   #mismatch({ resource }: KeyPlace): FingerprintMismatchError {

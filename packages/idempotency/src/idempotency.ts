@@ -17,7 +17,7 @@ import {
 import type { Effect, HoldfastError, RedisLike } from "@holdfast/core";
 import { UnguardedAttempt } from "./attempt.ts";
 import type { Attempt } from "./attempt.ts";
-import { Claims } from "./claims.ts";
+import { Claims, deadlineOfClaim } from "./claims.ts";
 import type { Grant } from "./claims.ts";
 import { jsonCodec } from "./codec.ts";
 import type { Codec } from "./codec.ts";
@@ -109,11 +109,15 @@ export class Idempotency implements AsyncDisposable {
     const options = resolveRunOptions(typeof optionsOrFn === "function" ? {} : optionsOrFn, this.#options);
     const place = this.#place(key);
     const fingerprint = fingerprintOf(place.resource, options.fingerprint);
+    const { clock } = this.#options;
+    const { waitMs, signal } = options;
+    const deadlineMs = deadlineOfClaim(clock);
     let claimed: Grant | StoredOutcome;
     try {
-      claimed = await this.#claims.claim({ place, fingerprint, waitMs: options.waitMs, signal: options.signal });
+      claimed = await this.#claims.claim({ place, fingerprint, waitMs, signal, deadlineMs });
     } catch (error) {
       if (this.#options.whenUnreachable !== "open" || !(error instanceof RedisUnavailableError)) throw error;
+      if (clock.monotonicMs() >= deadlineMs) throw error;
       this.#refuseClosed();
       return this.#runUnguarded(place, options.codec, fn as Handler<Value>, error);
     }

@@ -71,11 +71,18 @@ export class AttemptStore {
     });
   }
 
-  /** Asks for the next attempt. A lost answer is asked for again; a store that cannot be reached is reported at once. */
-  claim({ place, owner }: LeaseData, fingerprint: string): Promise<Exclude<ClaimReply, NewerFormat>> {
+  /**
+   * Asks for the next attempt. A lost answer is asked for again, but not from `untilMs` on, in monotonic milliseconds; a store that cannot be
+   * reached is reported at once.
+   */
+  claim(
+    { place, owner }: LeaseData,
+    fingerprint: string,
+    untilMs: number = Infinity,
+  ): Promise<Exclude<ClaimReply, NewerFormat>> {
     const item = { place, owner, fingerprint };
     const send = (alone: boolean): Promise<ClaimReply | Alone> => this.#claims.ask(item, alone);
-    return this.#insist(place, send, sendsMax.claim, unlessUnreachable);
+    return this.#insist(place, send, sendsMax.claim, unlessUnreachable, untilMs);
   }
 
   /** Prolongs a lease; once, since the lease keeper tries again by itself. */
@@ -226,6 +233,7 @@ export class AttemptStore {
     send: (alone: boolean) => Promise<Reply | Alone>,
     sends: number,
     repeatable: (error: unknown) => boolean = always,
+    untilMs = Infinity,
   ): Promise<Exclude<Reply, NewerFormat>> {
     const { clock, random } = this.#options;
     for (let sent = 1; ; sent += 1) {
@@ -235,7 +243,9 @@ export class AttemptStore {
         return this.#readable<Reply>(place, reply as Reply);
       } catch (error) {
         if (sent >= sends || !isTransient(error) || !repeatable(error)) throw error;
-        await sleep(clock, backoffMs(backoff, sent, random));
+        const pauseMs = backoffMs(backoff, sent, random);
+        if (clock.monotonicMs() + pauseMs >= untilMs) throw error;
+        await sleep(clock, pauseMs);
       }
     }
   }
