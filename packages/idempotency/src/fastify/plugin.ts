@@ -116,6 +116,8 @@ const plugin: FastifyPluginAsync<FastifyIdempotencyOptions> = async (
     };
     let held: HeldResponse | undefined;
     const handling = guard.handle(guarded, async (attempt) => {
+      // A time limit was faster than the claim, and Fastify runs no handler any more: it would be waited for until `attemptMaxMs`.
+      if (reply.sent) return { never: true };
       request.idempotency = attempt;
       held = new HeldResponse(reply.raw, guard.bodyBytesMax);
       done();

@@ -42,6 +42,8 @@ export interface GuardedRequest<Request> {
 export interface Handled {
   readonly produced?: Produced | undefined;
   readonly thrown?: { readonly error: unknown } | undefined;
+  /** True when the request was answered before its handler could begin, which then never does. */
+  readonly never?: boolean | undefined;
 }
 
 /** What the client is to be answered. */
@@ -136,7 +138,11 @@ export class HttpGuard<Request> {
   }
 
   /** What is stored of what the handler did; throws its error where that is what counts. */
-  #store(attempt: Attempt, { produced, thrown }: Handled): StoredResponse | undefined {
+  #store(attempt: Attempt, { produced, thrown, never: neverBegun = false }: Handled): StoredResponse | undefined {
+    if (neverBegun) {
+      attempt.skipStoring("none");
+      return undefined;
+    }
     const failure = thrown ?? this.#timedOut(attempt, produced);
     const decided = failure === undefined ? undefined : this.#idempotency.decide(failure.error, attempt);
     // Without a response of the framework's, the error itself is released, stored or held.
