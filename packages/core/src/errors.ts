@@ -143,15 +143,16 @@ export class NotReplicatedError extends HoldfastError {
   readonly replicasConfirmed: number;
   /** How long they were waited for, in milliseconds. */
   readonly timeoutMs: number;
+  readonly #reply: unknown;
 
-  /** @param options `cause`: what the server said instead of waiting for replicas */
+  /** @param options `cause`: what the server said instead of waiting for replicas; `reply`: what the script answered */
   constructor(
     operation: string,
     operationId: string,
     wanted: number,
     confirmed: number,
     timeoutMs: number,
-    options?: ErrorOptions,
+    options?: ErrorOptions & { readonly reply?: unknown },
   ) {
     const said = options?.cause instanceof Error ? ` (WAIT: ${options.cause.message})` : "";
     super(
@@ -162,6 +163,12 @@ export class NotReplicatedError extends HoldfastError {
     this.replicasWanted = wanted;
     this.replicasConfirmed = confirmed;
     this.timeoutMs = timeoutMs;
+    this.#reply = options?.reply;
+  }
+
+  /** What the script answered, not decoded: for who has sent it, where that decides whether anything was done. No property of its own, so it is in no log. */
+  get reply(): unknown {
+    return this.#reply;
   }
 }
 

@@ -207,6 +207,7 @@ export class ScriptCall<Result> implements WireRequest {
       const { replicas: wanted, timeoutMs } = durability;
       throw new NotReplicatedError(operation, this.#operationId ?? "none", wanted, replicas, timeoutMs, {
         cause: waitRefusal,
+        reply,
       });
     }
     return reply;

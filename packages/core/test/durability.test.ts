@@ -1,7 +1,7 @@
 /** Writes that count as done when replicas have them. */
 import { FaultProxy, pollUntil, RedisServer, Stopwatch } from "@holdfast/testkit";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { Connection } from "../src/index.ts";
+import { Connection, type NotReplicatedError } from "../src/index.ts";
 import { failure, openClients, patientMs } from "./clients.ts";
 import { apply } from "./test-script.ts";
 
@@ -62,7 +62,11 @@ describe("a durable write", () => {
     expect(await master.call("GET", "{k}count")).toBe("2");
     // A repeat only reads its first answer; it is confirmed no earlier than the write, also over another connection.
     await connection.close();
-    expect(await failure(add(connection, "1", hasty))).toMatchObject({ name: "NotReplicatedError" });
+    const again = (await failure(add(connection, "1", hasty))) as NotReplicatedError;
+    expect(again).toMatchObject({ name: "NotReplicatedError" });
+    // Its sender can tell from the reply whether anything was done; nobody stores or logs it with the error.
+    expect(again.reply).toEqual(["applied", "2", "1"]);
+    expect(Object.keys(again)).not.toContain("reply");
     replica.resume();
     expect(await add(connection, "1")).toEqual(["applied", "2", "1"]);
   });

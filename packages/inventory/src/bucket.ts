@@ -2,8 +2,14 @@
  * One bucket of an inventory: everything of one Cluster slot. Sends orders of one tick as one script (layouts of a hot sku and of a
  * thousand skus alike), turns refusals into errors, and tells observers of holds that were returned in passing.
  */
-import { Coalescer, NewerFormatError, UnexpectedReplyError } from "@holdfast/core";
-import type { CallOptions, Connection, EventSink } from "@holdfast/core";
+import {
+  Coalescer,
+  NewerFormatError,
+  NotReplicatedError,
+  RedisUnavailableError,
+  UnexpectedReplyError,
+} from "@holdfast/core";
+import type { CallOptions, Connection, EventSink, LuaSource, Script, ScriptArgs, ScriptKeys } from "@holdfast/core";
 import {
   asOneOrAlone,
   inParts,
@@ -36,8 +42,13 @@ import {
 } from "./scripts.ts";
 import type { Answers, ExtendReply, LevelsReply, OutcomeReply, Refusal, SweepReply } from "./scripts.ts";
 
+/** What was answered. `unconfirmed`: too few replicas have what the answer stands on, if it stands on anything. */
+export interface Unconfirmed {
+  readonly unconfirmed?: NotReplicatedError | undefined;
+}
+
 /** The answer to one order, a letter and what follows it, with the server's time. */
-export interface Answer {
+export interface Answer extends Unconfirmed {
   readonly answer: string;
   readonly nowMs: number;
 }
@@ -100,9 +111,13 @@ export class Bucket {
   }
 
   /** Lets a hold last longer. */
-  async extend(operation: CheckedId, reservation: CheckedId, holdMs: number): Promise<Exclude<ExtendReply, Refusal>> {
+  async extend(
+    operation: CheckedId,
+    reservation: CheckedId,
+    holdMs: number,
+  ): Promise<Exclude<ExtendReply, Refusal> & Unconfirmed> {
     const reply = this.accepted(
-      await this.connection.run(
+      await this.ran(
         extendScript,
         this.#stockKeys(),
         {
@@ -121,9 +136,9 @@ export class Bucket {
   }
 
   /** Tells what became of an id, and marks one that is absent: sealed, or forwarded to bucket 0. */
-  async outcome(id: CheckedId, seal: "s" | "f" = "s"): Promise<Exclude<OutcomeReply, Refusal>> {
+  async outcome(id: CheckedId, seal: "s" | "f" = "s"): Promise<Exclude<OutcomeReply, Refusal> & Unconfirmed> {
     const reply = this.accepted(
-      await this.connection.run(
+      await this.ran(
         outcomeScript,
         this.#stockKeys(),
         { ...this.common(), rememberMs: this.#options.rememberMs, id: id.word, bornMs: id.bornMs, seal },
@@ -137,8 +152,8 @@ export class Bucket {
   /** Agrees on the number of buckets; asked of bucket 0. */
   async open(): Promise<void> {
     const { stock } = this.keys;
-    const call = this.call("open", undefined, "none");
-    this.accepted(await this.connection.run(openScript, { stock }, { layout: this.#layout }, call));
+    // Every script compares the number again, so that a failover which takes it back does no harm.
+    this.accepted(await this.connection.run(openScript, { stock }, { layout: this.#layout }, this.#looking("open")));
   }
 
   /** Takes units out for another bucket. Resolves to the parcel that is to be delivered, or null when there is nothing to lend. */
@@ -205,6 +220,24 @@ export class Bucket {
     return reply;
   }
 
+  /**
+   * Runs a script, for whoever can tell from its reply whether anything was done. One with which too few replicas have what it has written is
+   * a reply like any other, and says so.
+   */
+  async ran<const Source extends LuaSource, Reply extends object>(
+    script: Script<Source, Reply>,
+    keys: ScriptKeys<Source>,
+    args: ScriptArgs<Source>,
+    call: CallOptions,
+  ): Promise<Reply & Unconfirmed> {
+    try {
+      return await this.connection.run(script, keys, args, call);
+    } catch (error) {
+      if (!(error instanceof NotReplicatedError)) throw error;
+      return { ...script.decode(error.reply, call.operation), unconfirmed: error };
+    }
+  }
+
   /** The options of a call, for messages too. */
   call(verb: string, id: string | undefined, operationId: string): CallOptions {
     const { commandTimeoutMs, durability } = this.#options;
@@ -256,16 +289,34 @@ export class Bucket {
     this.#events.emit(() => ({ type: "expired", inventory: this.#inventory, bucket: this.index, count: lapsed }));
   }
 
-  #answers(reply: Answers | Refusal, count: number): Answer[] {
-    const { nowUs, lapsed, answers } = this.accepted(reply);
+  #answers(reply: (Answers | Refusal) & Unconfirmed, count: number): Answer[] {
+    const { unconfirmed } = reply;
+    const { nowUs, lapsed, answers } = this.accepted<Answers>(reply);
     if (answers.length !== count) throw new UnexpectedReplyError(this.resource, `${count} answers`, answers);
     this.connection.observeTime(this.keys.stock, nowUs);
     this.#returned(lapsed);
     const nowMs = Math.floor(nowUs / 1_000);
-    return answers.map((answer) => ({ answer, nowMs }));
+    return answers.map((answer) => (unconfirmed === undefined ? { answer, nowMs } : { answer, nowMs, unconfirmed }));
+  }
+
+  /**
+   * The options of the scripts of one batch, of which each waits for the one before: all of them have the time that one call has, or its callers
+   * would wait for as often as there are scripts.
+   */
+  #inTurn(verb: string): (operationId: string) => CallOptions {
+    const { clock } = this.connection;
+    const startMs = clock.monotonicMs();
+    return (operationId) => {
+      const call = this.call(verb, undefined, operationId);
+      const timeoutMs = Math.ceil(call.timeoutMs - (clock.monotonicMs() - startMs));
+      if (timeoutMs > 0) return { ...call, timeoutMs };
+      const advice = "the scripts before it in its batch took all of its time; try again";
+      throw new RedisUnavailableError(call.operation, "UNREACHABLE", advice);
+    };
   }
 
   #applyAll(items: readonly Order[], final: boolean): Promise<readonly (Answer | Error)[]> {
+    const callOf = this.#inTurn("apply");
     return inParts(items, linesOfOrder, (part) =>
       asOneOrAlone(part, async (orders) => {
         const args = {
@@ -273,17 +324,18 @@ export class Bucket {
           rememberMs: this.#options.rememberMs,
           ...orderArguments(orders, final, this.#options.bucketCount > 1),
         };
-        const call = this.call("apply", undefined, (orders[0] as Order).id.given);
-        return this.#answers(await this.connection.run(applyScript, this.#stockKeys(), args, call), orders.length);
+        const call = callOf((orders[0] as Order).id.given);
+        return this.#answers(await this.ran(applyScript, this.#stockKeys(), args, call), orders.length);
       }),
     );
   }
 
   #settleAll(items: readonly Settlement[], final: boolean): Promise<readonly (Answer | Error)[]> {
+    const callOf = this.#inTurn("settle");
     const send = async (settlements: readonly Settlement[]): Promise<Answer[]> => {
       const args = { ...this.common(), ...settlementArguments(settlements, final) };
-      const call = this.call("settle", undefined, (settlements[0] as Settlement).operationId);
-      const reply = await this.connection.run(settleScript, this.#stockKeys(), args, call);
+      const call = callOf((settlements[0] as Settlement).operationId);
+      const reply = await this.ran(settleScript, this.#stockKeys(), args, call);
       return this.#answers(reply, settlements.length);
     };
     return inParts(items, linesOfSettlement, (part) => untilAll(part, notLookedAt, (some) => asOneOrAlone(some, send)));

@@ -4,8 +4,8 @@
  */
 import { checkLog } from "./movement-log.ts";
 import type { MovementLog } from "./movement-log.ts";
-import type { Bucket } from "./bucket.ts";
-import { ambientRemainingMs, UnexpectedReplyError } from "@holdfast/core";
+import type { Bucket, Unconfirmed } from "./bucket.ts";
+import { ambientRemainingMs, HoldfastError, UnexpectedReplyError } from "@holdfast/core";
 import type { CallOptions, EventSink } from "@holdfast/core";
 import type { InventoryEvent } from "./events.ts";
 import { checkCursor, entryStart, startCursor } from "./movement.ts";
@@ -122,7 +122,7 @@ export class MovementConsumer {
 
   async #commit(cursor: Cursor, mode: "f" | "r" | "d", was: string): Promise<CommitResult> {
     this.#assertOpen();
-    const { keys, resource, connection } = this.#bucket;
+    const { keys, resource } = this.#bucket;
     const { sequence, stamp } = cursor;
     const args = {
       consumer: this.name,
@@ -133,18 +133,26 @@ export class MovementConsumer {
       was,
       trimMax,
     };
-    const ask = (step: typeof args): Promise<CommitReply> =>
-      connection.run(
+    const ask = (step: typeof args): Promise<CommitReply & Unconfirmed> =>
+      this.#bucket.ran(
         commitScript,
         { stock: keys.stock, log: keys.log, positions: keys.positions },
         step,
         this.#call("commit"),
       );
     const reply = await ask(args);
+    if (reply.kind === "committed" && reply.unconfirmed !== undefined) throw reply.unconfirmed;
     // What one script leaves would add up: a reader may come further with one commit than a script cuts off. Whoever moves or removes the
     // consumer meanwhile is not to find that undone.
     const more = { ...args, mode: mode === "d" ? mode : "r", was: mode === "d" ? "" : `${sequence} ${stamp}` };
-    for (let last = reply; last.kind === "committed" && last.more && ambientRemainingMs() > 0;) last = await ask(more);
+    // It only frees memory: where it fails, what was asked for is done, and the next commit goes on with it.
+    const stopped = (error: unknown): undefined => {
+      if (!(error instanceof HoldfastError)) throw error;
+      return undefined;
+    };
+    let last: typeof reply | undefined = reply;
+    while (last?.kind === "committed" && last.more && last.unconfirmed === undefined && ambientRemainingMs() > 0)
+      last = await ask(more).catch(stopped);
     if (reply.kind === "elsewhere") {
       checkLog(resource, cursor, reply.form, reply.found === "" ? null : reply.found, reply.next);
       throw new TypeError(`cursor must be that of a movement, got ${JSON.stringify(cursor)}`);

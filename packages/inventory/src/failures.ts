@@ -1,5 +1,6 @@
 /** What a failure of a request means to a caller, where a call is several requests or several calls are one. */
 import { isTransient, OutcomeUnknownError } from "@holdfast/core";
+import type { NotReplicatedError } from "@holdfast/core";
 
 /** Whether a request has said that it did nothing, for now. */
 export function idle(error: unknown): boolean {
@@ -20,4 +21,17 @@ export function unfinished(
   advice?: string,
 ): unknown {
   return idle(error) ? new OutcomeUnknownError(operation, operationId, { cause: error, why, advice }) : error;
+}
+
+/**
+ * A "no" that too few replicas have. "Done on the master" is said of nothing but what was done: who takes it for an answer ships. Whoever
+ * repeats the call hears the "no" again, or what became of it after a failover that took it back.
+ */
+export function refusedUnconfirmed(
+  error: NotReplicatedError,
+  operation: string,
+  operationId: string,
+): OutcomeUnknownError {
+  const why = `it is refused, but too few replicas have that: ${error.message}`;
+  return new OutcomeUnknownError(operation, operationId, { cause: error, why });
 }

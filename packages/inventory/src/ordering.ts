@@ -14,8 +14,9 @@ import {
   outcomeOf,
   reserved,
 } from "./answers.ts";
-import type { Answer } from "./bucket.ts";
+import type { Answer, Unconfirmed } from "./bucket.ts";
 import { DifferentRequestError, IdForgottenError, StockOverflowError } from "./errors.ts";
+import { refusedUnconfirmed } from "./failures.ts";
 import { basket, linesOf } from "./lines.ts";
 import type { Line } from "./lines.ts";
 import type { ResolvedInventoryOptions } from "./options.ts";
@@ -49,6 +50,16 @@ export interface SettleRequest {
   readonly what: "c" | "k" | "r";
 }
 
+type ExtendReply = Awaited<ReturnType<Stockroom["extend"]>>;
+
+/** How a reservation was ended, or not. */
+interface Settled extends Unconfirmed {
+  readonly id: CheckedId;
+  readonly operationId: string;
+  readonly part: Line[] | undefined;
+  readonly answer: string;
+}
+
 const verbs = {
   d: "decrement",
   v: "reserve",
@@ -60,6 +71,13 @@ const verbs = {
   o: "outcome",
 } as const;
 const busy: Busy = { kind: "busy" };
+
+/** What an order came to, as far as it stands: a reservation that is over is nothing to build on. */
+function standing(applied: Applied): Applied["kind"] | "over" {
+  if (applied.kind !== "done" || applied.reservation === undefined) return applied.kind;
+  const { state } = applied.reservation;
+  return state === "held" || state === "confirmed" ? "done" : "over";
+}
 
 /** The orders of one inventory. */
 export class Ordering {
@@ -77,7 +95,12 @@ export class Ordering {
   apply(order: Order): Promise<Applied> {
     const { id, operation } = order;
     return this.#stockroom.apply(order).then(
-      (answer) => this.#applied(order, answer),
+      (answer) => {
+        const applied = this.#applied(order, answer);
+        if (answer.unconfirmed !== undefined)
+          this.#confirmed(answer, { kind: standing(applied) }, ["done"], operation, id, id.given);
+        return applied;
+      },
       (error: unknown) => {
         throw this.#named(error, operation, id, id.given);
       },
@@ -112,7 +135,14 @@ export class Ordering {
 
   /** Ends a reservation by confirming it. */
   async confirm(request: SettleRequest): Promise<ConfirmResult> {
-    const { id, part, answer } = await this.#settle(request);
+    const settled = await this.#settle(request);
+    const result = this.#confirmation(request, settled);
+    // Nothing is noted of a reservation that is not there: it may still come.
+    if (result.kind !== "absent") this.#settled(settled, result, ["confirmed", "already-confirmed"], "c");
+    return result;
+  }
+
+  #confirmation(request: SettleRequest, { id, part, answer }: Settled): ConfirmResult {
     if (answer.charAt(0) === "b") return busy;
     if (answer.charAt(0) === "a") return { kind: "absent" };
     const record = this.#record("c", answer);
@@ -140,7 +170,13 @@ export class Ordering {
 
   /** Ends a reservation by giving it back. */
   async release(request: SettleRequest): Promise<ReleaseResult> {
-    const { id, answer } = await this.#settle(request);
+    const settled = await this.#settle(request);
+    const result = this.#release(settled);
+    this.#settled(settled, result, ["released", "already-released"], "r");
+    return result;
+  }
+
+  #release({ id, answer }: Settled): ReleaseResult {
     if (answer.charAt(0) === "a") return { kind: "absent" };
     const record = this.#record("r", answer);
     switch (answer.charAt(0)) {
@@ -162,6 +198,12 @@ export class Ordering {
     const reply = await this.#stockroom.extend(operation, reservation, holdMs).catch((error: unknown) => {
       throw this.#named(error, "e", reservation, operation.given);
     });
+    const result = this.#extension(operation, reservation, holdMs, reply);
+    if (result.kind !== "absent") this.#confirmed(reply, result, ["extended"], "e", reservation, operation.given);
+    return result;
+  }
+
+  #extension(operation: CheckedId, reservation: CheckedId, holdMs: number, reply: ExtendReply): ExtendResult {
     switch (reply.kind) {
       case "forgotten":
         throw new IdForgottenError(this.#resource, operation.given, this.#options.rememberMs);
@@ -192,6 +234,8 @@ export class Ordering {
     const reply = await this.#stockroom.outcome(id).catch((error: unknown) => {
       throw this.#named(error, "o", id, id.given);
     });
+    if (reply.unconfirmed !== undefined && reply.kind !== "forgotten")
+      throw this.#named(reply.unconfirmed, "o", id, id.given);
     if (reply.kind === "sealed") return { kind: "absent" };
     if (reply.kind === "forgotten") return { kind: "forgotten" };
     const record = decodeRecord(this.#call("outcome", id), reply.record);
@@ -199,9 +243,7 @@ export class Ordering {
   }
 
   /** @returns the answer, and the part as it was sent: the caller's lines may have changed since */
-  async #settle(
-    request: SettleRequest,
-  ): Promise<{ readonly id: CheckedId; readonly part: Line[] | undefined; readonly answer: string }> {
+  async #settle(request: SettleRequest): Promise<Settled> {
     const id = checkId("reservationId", request.reservationId);
     const operationId =
       request.operationId === undefined ? this.#options.random.id() : checkId("operationId", request.operationId).given;
@@ -209,11 +251,30 @@ export class Ordering {
     const verb = request.what === "r" ? "r" : "c";
     const settlement = { id, what: request.what, operationId, part };
     try {
-      const { answer } = await this.#stockroom.settle(settlement);
-      return { id, part: part && linesOf(part.text.split(" ")), answer };
+      const { answer, unconfirmed } = await this.#stockroom.settle(settlement);
+      return { id, operationId, part: part && linesOf(part.text.split(" ")), answer, unconfirmed };
     } catch (error) {
       throw this.#named(error, verb, id, operationId);
     }
+  }
+
+  #settled(settled: Settled, result: { readonly kind: string }, done: readonly string[], verb: "c" | "r"): void {
+    this.#confirmed(settled, result, done, verb, settled.id, settled.operationId);
+  }
+
+  /** @throws NotReplicatedError, OutcomeUnknownError when too few replicas have what the result says */
+  #confirmed(
+    { unconfirmed }: Unconfirmed,
+    { kind }: { readonly kind: string },
+    done: readonly string[],
+    verb: keyof typeof verbs,
+    id: CheckedId,
+    operationId: string,
+  ): void {
+    if (unconfirmed === undefined || kind === "busy") return;
+    throw done.includes(kind)
+      ? this.#named(unconfirmed, verb, id, operationId)
+      : refusedUnconfirmed(unconfirmed, this.#call(verbs[verb], id), operationId);
   }
 
   #named(error: unknown, verb: keyof typeof verbs, id: CheckedId, operationId: string): unknown {

@@ -173,7 +173,7 @@ export class StockTaking {
   }
 
   async #seedPart(part: readonly (readonly [string, number])[], cursor: Cursor, id: CheckedId): Promise<SeedResult> {
-    const { keys, resource, connection } = this.bucket;
+    const { keys, resource } = this.bucket;
     const { keepMs, rememberMs } = this.#options;
     const content = markOf(part.map(([sku, onHand]) => `${sku} ${onHand}`).join(" "));
     const { stock, recordsA, recordsB, due, log } = keys;
@@ -190,10 +190,12 @@ export class StockTaking {
       lines: part.flat(),
     };
     const reply = this.bucket.accepted(
-      await connection.run(seedScript, { stock, recordsA, recordsB, due, log }, args, call).catch((error: unknown) => {
+      await this.bucket.ran(seedScript, { stock, recordsA, recordsB, due, log }, args, call).catch((error: unknown) => {
         throw underOwnId(error, call.operation, id.given);
       }),
     );
+    if (reply.unconfirmed !== undefined && (reply.kind === "seeded" || reply.kind === "known"))
+      throw underOwnId(reply.unconfirmed, call.operation, id.given);
     switch (reply.kind) {
       case "forgotten":
         throw new IdForgottenError(resource, id.given, rememberMs);

@@ -7,7 +7,7 @@ import { ambientRemainingMs, NotReplicatedError, OutcomeUnknownError } from "@ho
 import type { Connection, EventSink } from "@holdfast/core";
 import type { Settlement } from "./batch.ts";
 import { Bucket } from "./bucket.ts";
-import type { Answer } from "./bucket.ts";
+import type { Answer, Unconfirmed } from "./bucket.ts";
 import type { InventoryEvent } from "./events.ts";
 import { Gathering } from "./gathering.ts";
 import { bucketOf } from "./keys.ts";
@@ -19,6 +19,7 @@ import { decodeRecord } from "./record.ts";
 
 type ExtendReply = Awaited<ReturnType<Bucket["extend"]>>;
 type OutcomeReply = Awaited<ReturnType<Bucket["outcome"]>>;
+type Known = Extract<OutcomeReply, { kind: "known" }>;
 
 /** Says in a record that bucket 0 decides. */
 const forwarded = "f";
@@ -51,7 +52,7 @@ export class Stockroom {
   /** Makes sure that all clients agree on the number of buckets. Each caller asks, and waits for as long as it may, until one has heard. */
   async opened(): Promise<void> {
     if (this.#isOpen) return;
-    await preparing(this.main.open());
+    await this.main.open();
     this.#isOpen = true;
   }
 
@@ -71,10 +72,11 @@ export class Stockroom {
     const home = this.#homeOf(id);
     const wanted = takenBy(order);
     if (home !== this.main && !basket.skus.every((sku) => this.#hotSkus.has(sku))) {
-      const claim = await preparing(home.outcome(id, forwarded));
+      const claim = await home.outcome(id, forwarded);
+      if (claim.kind === "sealed" && claim.unconfirmed !== undefined) throw unprepared(claim.unconfirmed);
       // Bucket 0 knows best whether it is forgotten: a hold may live longer than what points to it.
       if (claim.kind === "known" && !claim.record.startsWith(forwarded)) {
-        return this.#unlessInMain(id, { answer: `=${claim.record}`, nowMs: Math.floor(claim.nowUs / 1_000) });
+        return this.#unlessInMain(id, answerOf(claim));
       }
       return this.#gathered(
         this.main,
@@ -103,7 +105,10 @@ export class Stockroom {
       this.#gathered(bucket, wantedBy, (final) => bucket.settle(settlement, final));
     const home = this.#homeOf(settlement.id);
     const answer = await at(home);
-    return home !== this.main && /^(a|wf)/u.test(answer.answer) ? at(this.main) : answer;
+    if (home === this.main || !/^(a|wf)/u.test(answer.answer)) return answer;
+    const there = await at(this.main);
+    // That nothing can be reserved any more under an id that is nowhere has to hold in both.
+    return there.answer.startsWith("a") ? alike(there, answer) : there;
   }
 
   /** Lets a hold last longer. */
@@ -121,14 +126,16 @@ export class Stockroom {
     const home = this.#homeOf(id);
     const reply = await home.outcome(id);
     const elsewhere = reply.kind !== "known" || /^[sf]/u.test(reply.record);
-    return home !== this.main && elsewhere ? this.main.outcome(id) : reply;
+    if (home === this.main || !elsewhere) return reply;
+    const there = await this.main.outcome(id);
+    return there.kind === "sealed" ? alike(there, reply) : there;
   }
 
   /** The answer, unless it is of an id that was sealed after its pointer was forgotten: then what bucket 0 knows of it (V8). */
   async #unlessInMain(id: CheckedId, answer: Answer): Promise<Answer> {
     if (!answer.answer.startsWith("=s") || this.#homeOf(id) === this.main) return answer;
     const reply = await this.main.outcome(id);
-    return reply.kind === "known" ? { answer: `=${reply.record}`, nowMs: Math.floor(reply.nowUs / 1_000) } : answer;
+    return reply.kind === "known" ? answerOf(reply) : answer;
   }
 
   #homeOf(id: CheckedId): Bucket {
@@ -157,9 +164,22 @@ export async function preparing<Result>(step: Promise<Result>): Promise<Result> 
   try {
     return await step;
   } catch (error) {
-    if (!(error instanceof NotReplicatedError)) throw error;
-    throw new OutcomeUnknownError("a step before it", error.operationId, { cause: error, why: error.message });
+    throw error instanceof NotReplicatedError ? unprepared(error) : error;
   }
+}
+
+function unprepared(error: NotReplicatedError): OutcomeUnknownError {
+  return new OutcomeUnknownError("a step before it", error.operationId, { cause: error, why: error.message });
+}
+
+/** A record as the answer of an order. */
+function answerOf({ record, nowUs, unconfirmed }: Known): Answer {
+  return { answer: `=${record}`, nowMs: Math.floor(nowUs / 1_000), unconfirmed };
+}
+
+/** An answer that stands on what two buckets have. */
+function alike<Result extends Unconfirmed>(one: Result, other: Unconfirmed): Result {
+  return { ...one, unconfirmed: one.unconfirmed ?? other.unconfirmed };
 }
 
 /** Quantities by escaped sku. */

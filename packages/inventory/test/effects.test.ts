@@ -1,6 +1,14 @@
 /** What an error says of the effect of its call, where a call is several requests or several calls are one. */
 import { beforeEach, describe, expect, it } from "vitest";
-import { confirmAcross, importStock, Inventory, reserveAcross, startCursor, type Line } from "../src/index.ts";
+import {
+  confirmAcross,
+  importStock,
+  Inventory,
+  reserveAcross,
+  startCursor,
+  type Cursor,
+  type Line,
+} from "../src/index.ts";
 import { bucketKeys, bucketOf } from "../src/keys.ts";
 import { endHolds, failure, openClients, patient, proxiedServer } from "./clients.ts";
 
@@ -47,6 +55,42 @@ describe("large baskets of one tick, which no script has room for together", () 
       stock.confirm({ reservationId: `cart ${name}`, lines: large(name, 1) }).catch((error: unknown) => error),
     );
     expect(await Promise.all(ends)).toMatchObject([{ kind: "confirmed" }, spoilt, { kind: "confirmed" }]);
+  });
+});
+
+describe("large baskets of one tick, while Redis is silent", () => {
+  const baskets = ["mug", "cup", "jug", "pot"];
+  const unknown = { name: "OutcomeUnknownError", effect: "possible" };
+  const unsent = { name: "RedisUnavailableError", effect: "none" };
+
+  async function silent(): Promise<Inventory> {
+    const hasty = new Inventory(open(place.proxy), "shop", { commandTimeoutMs: 1_000 });
+    // The server's time is known from here on.
+    await insist(() => hasty.outcome("first"));
+    place.proxy.blackhole("both");
+    return hasty;
+  }
+
+  /** Until the machine does not stand still. */
+  async function insist(ask: () => Promise<unknown>): Promise<void> {
+    while (
+      !(await ask().then(
+        () => true,
+        () => false,
+      ))
+    );
+  }
+
+  it("K1 are all given up within the time of one call; those whose turn did not come were not sent", async () => {
+    const hasty = await silent();
+    const orders = baskets.map((name) => failure(hasty.decrement({ operationId: name, lines: large(name, 1) })));
+    expect(await Promise.all(orders)).toMatchObject([unknown, unsent, unsent, unsent]);
+  });
+
+  it("K1 are all given up within the time of one call when they are confirmed", async () => {
+    const hasty = await silent();
+    const ends = baskets.map((name) => failure(hasty.confirm({ reservationId: name, lines: large(name, 1) })));
+    expect(await Promise.all(ends)).toMatchObject([unknown, unsent, unsent, unsent]);
   });
 });
 
@@ -239,5 +283,53 @@ describe("a spread inventory", () => {
     const plain = new Inventory(open(place.server), "shop", { ...patient, buckets });
     expect((await plain.level("cold")).onHand).toBe(0);
     expect((await plain.restock({ operationId, lines })).kind).toBe("restocked");
+  });
+});
+
+describe("a consumer that cuts off more of the log than one script does", () => {
+  const steps: readonly (readonly [string, object, (cursor: Cursor) => Promise<unknown>])[] = [
+    ["commit", { kind: "committed" }, (cursor) => through.consumer("ledger").commit(cursor)],
+    ["reset", { kind: "committed" }, (cursor) => through.consumer("ledger").reset(cursor)],
+    ["remove", { kind: "removed" }, () => through.consumer("ledger").remove()],
+  ];
+  let through: Inventory;
+  const told: string[] = [];
+
+  it.each(steps)("K1 says that a %s is done when Redis refuses to cut off the rest", async (what, done, step) => {
+    told.length = 0;
+    const onEvent = ({ type }: { readonly type: string }): number => told.push(type);
+    through = new Inventory(open(place.proxy), "shop", { ...patient, onEvent });
+    const many = Array.from({ length: 3_000 }, (_, index) => `k${index}`);
+    await Promise.all(many.map((operationId) => stock.restock({ operationId, lines: [line("mug", 1)] })));
+    const cursor = await stock.cursor();
+    // The server knows the script from here on: what follows is one request each.
+    await through.consumer("nobody").remove();
+    // A removal cuts off what others have behind them.
+    if (what === "remove") {
+      await place.server.call("HSET", keys.positions, "ledger", "0 ", "other", `${cursor.sequence} ${cursor.stamp}`);
+    }
+    let scripts = 0;
+    const second = place.proxy.hold("request", (words) => {
+      if (/^eval/iu.test(words[0] as string) && words.includes(keys.positions)) scripts += 1;
+      return scripts === 2;
+    });
+    const stepping = step(cursor);
+    await second.hit;
+    await place.server.call("CONFIG", "SET", "min-replicas-to-write", "1");
+    try {
+      second.release();
+      expect(await stepping).toMatchObject(done);
+    } finally {
+      await place.server.call("CONFIG", "SET", "min-replicas-to-write", "0");
+    }
+    const stored = await stock.consumer("ledger").position();
+    expect(stored).toEqual(what === "remove" ? startCursor : cursor);
+    expect(told.includes("committed")).toBe(what !== "remove");
+    // The rest is still there; the next commit cuts it off.
+    const lengthOf = async (): Promise<number> => Number(await place.server.call("XLEN", keys.log));
+    expect(await lengthOf()).toBeGreaterThan(500);
+    await stock.consumer("other").commit(cursor);
+    await stock.consumer("ledger").commit(cursor);
+    expect(await lengthOf()).toBeLessThan(500);
   });
 });

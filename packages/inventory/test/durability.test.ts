@@ -1,0 +1,139 @@
+/** What a call is told as that too few replicas have: done, refused, or a step before it. */
+import { beforeEach, describe, expect, it } from "vitest";
+import { Inventory, startCursor } from "../src/index.ts";
+import { bucketOf } from "../src/keys.ts";
+import { failure, openClients, patient, proxiedServer } from "./clients.ts";
+
+const line = (sku: string, quantity: number): { sku: string; quantity: number } => ({ sku, quantity });
+const open = openClients();
+const place = proxiedServer();
+const buckets = { hot: 2 };
+const durability = { replicas: 1, timeoutMs: 50 };
+
+describe("a spread inventory whose replicas are away", () => {
+  /** An id that bucket 1 decides. */
+  const inOne = (name: string): string =>
+    Array.from({ length: 64 }, (_, index) => `${name}-${index}`).find((id) => bucketOf(id, 2) === 1) as string;
+  let plain: Inventory;
+  let durable: Inventory;
+  beforeEach(async () => {
+    const client = open(place.server);
+    plain = new Inventory(client, "shop", { ...patient, buckets });
+    durable = new Inventory(client, "shop", { ...patient, buckets, durability });
+    await plain.restock({ operationId: "cold", lines: [line("cold", 9)] });
+  });
+
+  const ends: readonly (readonly [string, object, (reservationId: string) => Promise<unknown>])[] = [
+    ["a confirm", { state: "confirmed" }, (reservationId) => durable.confirm({ reservationId, operationId: "mine" })],
+    ["a release", { state: "released" }, (reservationId) => durable.release({ reservationId, operationId: "mine" })],
+    [
+      "an extension",
+      { state: "held" },
+      (reservationId) => durable.extend({ reservationId, operationId: "mine", holdMs: 3_600_000 }),
+    ],
+  ];
+
+  it.each(ends)("V9 says of %s that it stands on the master only where it does", async (_, state, end) => {
+    const reservationId = inOne("cart");
+    const lines = [line("cold", 2)];
+    const held = await plain.reserve({ reservationId, lines });
+    const standing = { name: "NotReplicatedError", operationId: "mine", effect: "possible" };
+    expect(await failure(end(reservationId))).toMatchObject(standing);
+    const outcome = await plain.outcome(reservationId);
+    expect(outcome).toMatchObject(state);
+    if (outcome.kind === "reserved" && outcome.state === "held")
+      expect(outcome.expiresAtMs).toBeGreaterThan((held as typeof outcome).expiresAtMs);
+  });
+
+  it("V9 fetches what another bucket has before it says that an order stands on the master", async () => {
+    const inZero = ["a", "b", "c", "d"].find((id) => bucketOf(id, 2) === 0) as string;
+    await plain.restock({ operationId: inZero, lines: [line("hot", 5)] });
+    const order = { operationId: inOne("order"), lines: [line("hot", 2)] };
+    const names: string[] = [];
+    while (names.at(-1) !== "NotReplicatedError" && names.length < 20)
+      names.push((await failure(durable.decrement(order))).name);
+    expect(new Set(names)).toEqual(new Set(["OutcomeUnknownError", "NotReplicatedError"]));
+    expect((await plain.level("hot")).onHand).toBe(3);
+    expect((await plain.decrement(order)).kind).toBe("decremented");
+  });
+
+  it("V9 is looked at and swept by a process that starts then", async () => {
+    const fresh = new Inventory(open(place.server), "shop", { ...patient, buckets, durability });
+    expect((await fresh.level("cold")).onHand).toBe(9);
+    expect(await fresh.sweep()).toMatchObject({ expired: 0 });
+  });
+
+  it("V9 does not promise that an id stays absent when the bucket that would decide it may forget that", async () => {
+    const error = await failure(durable.outcome(inOne("never")));
+    expect(error).toMatchObject({ name: "NotReplicatedError", operationId: inOne("never") });
+    expect(await failure(durable.release({ reservationId: inOne("nothing") }))).toMatchObject({
+      name: "OutcomeUnknownError",
+    });
+  });
+});
+
+describe("durability, while no replica is there", () => {
+  const lines = [line("mug", 2)];
+  let stock: Inventory;
+  let durable: Inventory;
+  beforeEach(async () => {
+    stock = new Inventory(open(place.server), "shop", patient);
+    durable = new Inventory(open(place.server), "shop", { ...patient, durability });
+    await stock.restock({ operationId: "k", lines: [line("mug", 5)] });
+    for (const reservationId of ["held", "sold", "free"])
+      await stock.reserve({ reservationId, lines: [line("mug", 1)] });
+    await stock.confirm({ reservationId: "sold" });
+    await stock.release({ reservationId: "free" });
+  });
+
+  it("V2 what was refused and leaves nothing behind is told as ever", async () => {
+    expect(await durable.confirm({ reservationId: "never" })).toEqual({ kind: "absent" });
+    const extension = { reservationId: "never", operationId: "e", holdMs: 1_000 };
+    expect(await durable.extend(extension)).toEqual({ kind: "absent" });
+    const others: Promise<unknown>[] = [
+      durable.decrement({ operationId: "k", lines }),
+      durable.confirm({ reservationId: "k" }),
+      durable.reserve({ reservationId: "held", lines }),
+    ];
+    for (const other of others) expect((await failure(other)).name).toBe("DifferentRequestError");
+    const tooMuch = durable.confirm({ reservationId: "held", lines });
+    expect((await failure(tooMuch)).name).toBe("ExceedsReservationError");
+    expect(await durable.seed({ mug: 1 }, { ifCursor: startCursor })).toMatchObject({ kind: "moved" });
+    const cursor = await durable.cursor();
+    await stock.consumer("ledger").commit(cursor);
+    expect(await durable.consumer("ledger").commit(startCursor)).toMatchObject({ kind: "behind", cursor });
+  });
+
+  it("V2 a refusal that is noted is not told as done on the master, nor as an answer that stays", async () => {
+    const refusals: (readonly [string, () => Promise<unknown>])[] = [
+      ["order", () => durable.decrement({ operationId: "order", lines: [line("mug", 50)] })],
+      ["cart", () => durable.reserve({ reservationId: "cart", lines: [line("mug", 50)] })],
+      ["free", () => durable.reserve({ reservationId: "free", lines: [line("mug", 1)] })],
+      ["c", () => durable.confirm({ reservationId: "free", operationId: "c" })],
+      ["r", () => durable.release({ reservationId: "sold", operationId: "r" })],
+      ["e", () => durable.extend({ reservationId: "free", operationId: "e", holdMs: 1_000 })],
+    ];
+    for (const [operationId, refused] of refusals) {
+      const unknown = { name: "OutcomeUnknownError", operationId, effect: "possible" };
+      expect(await failure(refused())).toMatchObject(unknown);
+    }
+    expect((await stock.decrement({ operationId: "order", lines: [line("mug", 50)] })).kind).toBe("insufficient");
+  });
+
+  it("V4 what was done before is told as standing on the master, as what is done now", async () => {
+    const done: (readonly [string, () => Promise<unknown>])[] = [
+      ["c", () => durable.confirm({ reservationId: "sold", operationId: "c" })],
+      ["r", () => durable.release({ reservationId: "free", operationId: "r" })],
+      ["held", () => durable.reserve({ reservationId: "held", lines: [line("mug", 1)] })],
+      ["e", () => durable.extend({ reservationId: "held", operationId: "e", holdMs: 1_000 })],
+    ];
+    for (const [operationId, call] of done)
+      expect(await failure(call())).toMatchObject({ name: "NotReplicatedError", operationId });
+    const cursor = await durable.cursor();
+    const seeding = durable.seed({ cup: 1 }, { ifCursor: cursor, operationId: "count" });
+    expect(await failure(seeding)).toMatchObject({ name: "NotReplicatedError", operationId: "count" });
+    expect((await stock.level("cup")).onHand).toBe(1);
+    const committing = durable.consumer("ledger").commit(cursor);
+    expect(await failure(committing)).toMatchObject({ name: "NotReplicatedError" });
+  });
+});
