@@ -19,6 +19,7 @@ export class ClockSkew implements AsyncDisposable {
   /** Start a server or a pod with these variables: `RedisServer.start({ env: skew.env })`. */
   readonly env: Readonly<Record<string, string>>;
   readonly #directory: string;
+  #removed = false;
   readonly #file: string;
   #current = 0;
 
@@ -68,8 +69,10 @@ export class ClockSkew implements AsyncDisposable {
     this.#current = offsetMs;
   }
 
-  /** Sets the clock right and removes the file. Processes that still run keep the right time. */
+  /** Sets the clock right and removes the file, once. Processes that still run keep the right time. */
   async remove(): Promise<void> {
+    if (this.#removed) return;
+    this.#removed = true;
     await this.set(0);
     await removeTemporaryDirectory(this.#directory);
   }

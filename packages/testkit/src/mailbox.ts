@@ -11,8 +11,14 @@ interface Waiter<T> {
 /** An inbox with selective receive. */
 export class Mailbox<T> {
   readonly #items: T[] = [];
+  readonly #itemsMax: number;
   readonly #waiters = new Set<Waiter<T>>();
   #closedBy: (() => Error) | undefined;
+
+  /** @param itemsMax of more that nobody takes the oldest go. Default none go. */
+  constructor(itemsMax: number = Number.POSITIVE_INFINITY) {
+    this.#itemsMax = itemsMax;
+  }
 
   /** Adds an item; the oldest waiter that accepts it gets it. */
   put(item: T): void {
@@ -22,7 +28,7 @@ export class Mailbox<T> {
       waiter.resolve(item);
       return;
     }
-    this.#items.push(item);
+    if (this.#items.push(item) > this.#itemsMax) this.#items.shift();
   }
 
   /** Nothing will arrive any more: waiters are rejected with `error`. Items that are there can still be taken. */

@@ -30,6 +30,8 @@ export interface PodTermination extends ProcessExit {
 }
 
 const outputLinesMax = 500;
+/** A program that logs for hours is no reason for its test to run out of memory. */
+const untakenLinesMax = 10_000;
 /** A process has to load its modules first, and a starved machine lets nobody run for seconds. */
 const defaultTimeoutMs = 30_000;
 
@@ -41,7 +43,7 @@ export class Pod implements AsyncDisposable {
   readonly #file: string;
   readonly #echo: boolean;
   readonly #messages = new Mailbox<unknown>();
-  readonly #lines = new Mailbox<string>();
+  readonly #lines = new Mailbox<string>(untakenLinesMax);
   readonly #replies = new Mailbox<PodMessage>();
   readonly #control = new Mailbox<string>();
   readonly #recent: string[] = [];
@@ -172,7 +174,7 @@ export class Pod implements AsyncDisposable {
     return this.#messages.take(accepts, `a message of ${this.#file}`, timeoutMs);
   }
 
-  /** Takes the oldest line of standard output that matches, like {@link waitForMessage}. */
+  /** Takes the oldest line of standard output that matches, like {@link waitForMessage}; of lines that nobody takes, the last 10 000 are kept. */
   waitForLine(pattern: RegExp, timeoutMs: number = defaultTimeoutMs): Promise<string> {
     return this.#lines.take((line) => pattern.test(line), `${this.#file} prints a line like ${pattern}`, timeoutMs);
   }

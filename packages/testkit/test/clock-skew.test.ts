@@ -55,6 +55,12 @@ describe("ClockSkew", () => {
       await expectAhead(server, -hourMs);
     }));
 
+  it("is removed once, however often that is asked for", () =>
+    withSkew(async (skew) => {
+      await skew.remove();
+      await skew.remove();
+    }));
+
   it("keeps its offset over a restart of the server", () =>
     withSkew(async (skew) => {
       await using server = await RedisServer.start({ env: skew.env });

@@ -25,6 +25,9 @@ servePod({
   longestTickMs: () => Math.max(...ticks),
   grandchild: () => spawn("sleep", ["1000"], { stdio: "ignore" }).pid,
   crash: () => process.exit(3),
+  chatter: (lines: number) => {
+    for (let line = 1; line <= lines; line += 1) console.log(`line ${line}`);
+  },
 });
 
 const server = createServer().listen(0, "127.0.0.1", () => {

@@ -49,6 +49,14 @@ describe("Pod", () => {
     }
   });
 
+  it("keeps no more than the last lines that nobody waits for, however much the program prints", async () => {
+    const pod = await startEcho();
+    await pod.request("chatter", 10_100);
+    expect(await pod.waitForLine(/^line 10100$/)).toBe("line 10100");
+    expect(await pod.waitForLine(/^line 5000$/)).toBe("line 5000");
+    await expect(pod.waitForLine(/^line 50$/, 20)).rejects.toThrow("Waited 20 ms in vain");
+  });
+
   it("is ended by SIGTERM within its grace period, with its own exit status", async () => {
     const pod = await startEcho({ env: { TIDY: "1" } });
     expect(await pod.term()).toMatchObject({ code: 7, signal: null, graceful: true });
