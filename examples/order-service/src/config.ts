@@ -2,6 +2,7 @@
  * Owns what the environment may say: every variable, its range and its default, read once at start.
  */
 import { Environment } from "./environment.ts";
+import { HOLD_LONGER_MS } from "./stock.ts";
 
 /** Where the payment timeouts live. */
 export type TimeoutsKind = "memory" | "durable";
@@ -102,6 +103,11 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
   if (config.drainDelayMs >= config.shutdownGraceMs)
     read.problem(
       `DRAIN_DELAY_MS (${config.drainDelayMs}) must be less than SHUTDOWN_GRACE_MS (${config.shutdownGraceMs})`,
+    );
+  // No hold is longer than a day.
+  if (config.stock !== undefined && config.paymentTimeoutMs > DAY_MS - HOLD_LONGER_MS)
+    read.problem(
+      `PAYMENT_TIMEOUT_MS (${config.paymentTimeoutMs}) must be at most ${DAY_MS - HOLD_LONGER_MS} with STOCK_NAME`,
     );
   read.finish();
   return config;

@@ -31,7 +31,7 @@ export interface StockOptions {
 }
 
 /** A payment at the last moment, or a timeout that another replica has to take over, finds its units still reserved. */
-const HOLD_LONGER_MS = 300_000;
+export const HOLD_LONGER_MS = 300_000;
 
 /** The stock of one warehouse. */
 export class Stock {

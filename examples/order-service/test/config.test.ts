@@ -83,6 +83,15 @@ describe("the configuration", () => {
     ]);
   });
 
+  it("refuses a time to pay that is longer than its units can be held", () => {
+    const env = { ...ENOUGH, PAYMENT_TIMEOUT_MS: "86100001" };
+    expect(problemsOf(env)).toEqual([]);
+    expect(problemsOf({ ...env, STOCK_NAME: "warehouse-1" })).toEqual([
+      "PAYMENT_TIMEOUT_MS (86100001) must be at most 86100000 with STOCK_NAME",
+    ]);
+    expect(problemsOf({ ...env, PAYMENT_TIMEOUT_MS: "86100000", STOCK_NAME: "warehouse-1" })).toEqual([]);
+  });
+
   it("refuses a drain delay that leaves no time to stop", () => {
     expect(problemsOf({ ...ENOUGH, DRAIN_DELAY_MS: "5000", SHUTDOWN_GRACE_MS: "5000" })).toEqual([
       "DRAIN_DELAY_MS (5000) must be less than SHUTDOWN_GRACE_MS (5000)",
