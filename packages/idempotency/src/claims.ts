@@ -4,6 +4,7 @@ import {
   cameLate,
   elapsedMs,
   leaseMarginMs,
+  NotReplicatedError,
   now,
   OutcomeUnknownError,
   RedisUnavailableError,
@@ -187,8 +188,12 @@ export class Claims {
     if (error instanceof RedisUnavailableError) return error;
     // The claim may stand: give it back, so that it blocks the key for no longer than Redis is away.
     this.abandon(place, owner);
-    if (!cameLate(error)) return error;
     const operation = `idempotency.run ${place.resource}`;
+    if (error instanceof NotReplicatedError) {
+      const advice = "too few replicas have confirmed the claim of the key; try again";
+      return new RedisUnavailableError(operation, "NOREPLICAS", advice, { cause: error });
+    }
+    if (!cameLate(error)) return error;
     return new RedisUnavailableError(operation, "UNREACHABLE", "the key could not be claimed; try again", {
       cause: error,
     });

@@ -10,6 +10,7 @@ import {
   Connection,
   EventSink,
   integerOr,
+  NotReplicatedError,
   optionsObject,
   RedisUnavailableError,
   text,
@@ -117,7 +118,8 @@ export class Idempotency implements AsyncDisposable {
       claimed = await this.#claims.claim({ place, fingerprint, waitMs, signal, deadlineMs });
     } catch (error) {
       if (this.#options.whenUnreachable !== "open" || !(error instanceof RedisUnavailableError)) throw error;
-      if (clock.monotonicMs() >= deadlineMs) throw error;
+      // Redis is there, only its replicas are not: to run without protection would be beside those who are protected.
+      if (error.cause instanceof NotReplicatedError || clock.monotonicMs() >= deadlineMs) throw error;
       this.#refuseClosed();
       return this.#runUnguarded(place, options.codec, fn as Handler<Value>, error);
     }

@@ -3,8 +3,25 @@
  * anybody hears "unknown".
  */
 import { isAscii } from "node:buffer";
-import { backoffMs, isCluster, isTransient, NewerFormatError, RedisUnavailableError, sleep } from "@holdfast/core";
-import type { Backoff, CallOptions, Connection, Effect } from "@holdfast/core";
+import {
+  backoffMs,
+  isCluster,
+  isTransient,
+  NewerFormatError,
+  NotReplicatedError,
+  RedisUnavailableError,
+  sleep,
+} from "@holdfast/core";
+import type {
+  Backoff,
+  CallOptions,
+  Connection,
+  Effect,
+  LuaSource,
+  Script,
+  ScriptArgs,
+  ScriptKeys,
+} from "@holdfast/core";
 import type { LeaseData } from "./attempt.ts";
 import { Batches } from "./batches.ts";
 import type { Alone, Replies } from "./batches.ts";
@@ -113,7 +130,7 @@ export class AttemptStore {
     const { retentionMs } = this.#options;
     const args = { owner: encodePart(owner), effect, retentionMs, publish: this.#connection.publishCommand };
     const send = (): Promise<EndReply> =>
-      this.#connection.run(scripts.release, endKeys(place), args, this.#call("release", place, owner));
+      this.#run(scripts.release, endKeys(place), args, this.#call("release", place, owner));
     return this.#insist(place, send, sendsMax.end);
   }
 
@@ -122,7 +139,7 @@ export class AttemptStore {
     const { retentionMs } = this.#options;
     const args = { owner: encodePart(owner), retentionMs, publish: this.#connection.publishCommand };
     const send = (): Promise<EndReply> =>
-      this.#connection.run(scripts.hold, { record: place.record }, args, this.#call("hold", place, owner));
+      this.#run(scripts.hold, { record: place.record }, args, this.#call("hold", place, owner));
     return this.#insist(place, send, sendsMax.end);
   }
 
@@ -133,7 +150,7 @@ export class AttemptStore {
     decision: EncodedResolution,
   ): Promise<Exclude<ResolveReply, NewerFormat>> {
     const { bytes, codecId, outcome, effect } = decision;
-    const reply = await this.#connection.run(
+    const reply = await this.#run(
       scripts.resolve,
       endKeys(place),
       {
@@ -193,7 +210,7 @@ export class AttemptStore {
       claims.push(`${fingerprint}:${encodePart(owner)}`);
     }
     const args = { leaseUs: leaseMs * 1_000, keepMs, indexMs: attemptMaxMs + keepMs, onUnknown, claims };
-    return this.#connection.run(scripts.claim, { places }, args, call);
+    return this.#run(scripts.claim, { places }, args, call);
   }
 
   #finish(items: readonly OutcomeItem[], call: CallOptions): Promise<Replies<EndReply>> {
@@ -207,7 +224,28 @@ export class AttemptStore {
       outcomes.push(attempt, outcome.outcome, resultArgument(outcome.codecId, outcome.bytes));
     }
     const args = { retentionMs, publish: this.#connection.publishCommand, outcomes };
-    return this.#connection.run(scripts.finish, { places }, args, call);
+    return this.#run(scripts.finish, { places }, args, call);
+  }
+
+  /**
+   * Runs a script. Only what it has written for its caller needs replicas: a refusal, and what is read of others, is the answer also when
+   * too few have it, and no outcome of the caller's that stands on the master (I2, I3).
+   */
+  #run<const Source extends LuaSource, Reply extends Answer | readonly Answer[]>(
+    script: Script<Source, Reply>,
+    keys: ScriptKeys<Source>,
+    args: ScriptArgs<Source>,
+    call: CallOptions,
+  ): Promise<Reply> {
+    const answer = this.#connection.run(script, keys, args, call);
+    if (call.durability === undefined) return answer;
+    return answer.catch((error: unknown) => {
+      if (!(error instanceof NotReplicatedError) || error.reply === undefined) throw error;
+      const reply = script.decode(error.reply, call.operation);
+      const answers: readonly Answer[] = "kind" in reply ? [reply] : reply;
+      if (answers.some(({ kind }) => written.has(kind))) throw error;
+      return reply;
+    });
   }
 
   #call(verb: string, place: KeyPlace, operationId?: string): CallOptions {
@@ -250,6 +288,14 @@ export class AttemptStore {
     }
   }
 }
+
+/** Any answer, by its kind. */
+interface Answer {
+  readonly kind: string;
+}
+
+/** The answers with which a script says that it has written what it was asked to, now or when it was asked before. */
+const written: ReadonlySet<string> = new Set(["granted", "ended", "resolved"]);
 
 const always = (): boolean => true;
 const unlessUnreachable = (error: unknown): boolean => !(error instanceof RedisUnavailableError);

@@ -76,7 +76,8 @@ describe("calls of one tick", () => {
     await warm(name);
     const durable = bench.idempotency({ durability: { replicas: 1, timeoutMs: 20 } }, undefined, name);
     const errors = await Promise.all(["e", "f"].map((key) => rejection(durable.run(key, () => expect.unreachable()))));
-    expect(errors).toMatchObject([{ name: "NotReplicatedError" }, { name: "NotReplicatedError" }]);
+    const unreplicated = { name: "RedisUnavailableError", cause: { name: "NotReplicatedError" } };
+    expect(errors).toMatchObject([unreplicated, unreplicated]);
     expect(errors.map((error) => (error as Error).message)).toEqual([
       expect.stringContaining(`${name}::e`),
       expect.stringContaining(`${name}::f`),
