@@ -2,8 +2,10 @@
  * A TCP proxy between a client and a server that does to their conversation what networks do: delay it, swallow it, cut it, deliver
  * it twice. It understands Redis, so a fault can be aimed at one command.
  */
+import { once } from "node:events";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { freePort, loopback, releasePort } from "./loopback-port.ts";
+import { pollUntil } from "./poll.ts";
 import { ProxyConnection, type ProxyShared } from "./proxy-connection.ts";
 import { type FaultCounts, noFaults } from "./proxy-counts.ts";
 import type { LinkWeather } from "./proxy-link.ts";
@@ -138,9 +140,13 @@ export class FaultProxy implements AsyncDisposable {
     if (this.#refusal === "closed") this.#server.close();
   }
 
-  /** Takes new connections again. */
+  /** Takes new connections again. Waits for its port when another process has it, as one that looks for a free one does for an instant. */
   async accept(): Promise<void> {
-    if (this.#refusal === "closed") await listen(this.#server, this.port);
+    if (this.#refusal === "closed")
+      await pollUntil(`port ${this.port} is free again`, async () => {
+        if (!this.#server.listening) await listen(this.#server, this.port);
+        return true;
+      });
     this.#refusal = undefined;
   }
 
@@ -217,12 +223,7 @@ async function listenAnywhere(server: Server): Promise<number> {
   }
 }
 
-function listen(server: Server, port: number): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once("error", reject);
-    server.listen({ port, host: loopback, exclusive: true }, () => {
-      server.off("error", reject);
-      resolve();
-    });
-  });
+async function listen(server: Server, port: number): Promise<void> {
+  server.listen({ port, host: loopback, exclusive: true });
+  await once(server, "listening");
 }

@@ -1,5 +1,6 @@
 import { once } from "node:events";
-import { connect } from "node:net";
+import { connect, createServer } from "node:net";
+import { setTimeout as delay } from "node:timers/promises";
 import { Redis } from "ioredis";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { FaultProxy, pollUntil, RedisServer } from "../src/index.ts";
@@ -126,6 +127,18 @@ describe("FaultProxy", () => {
     expect(await once(reset, "error")).toMatchObject([{ code: "ECONNRESET" }]);
     expect(proxy.counts.refused).toBe(1);
     await proxy.accept();
+    expect(await open().ping()).toBe("PONG");
+  });
+
+  it("takes connections again also when another process had its port for a while", async () => {
+    await proxy.refuse();
+    const other = createServer().listen({ port: proxy.port, host: proxy.host });
+    await once(other, "listening");
+    const accepted = proxy.accept();
+    const early = await Promise.race([accepted.then(() => "accepted"), delay(100, "waits")]);
+    other.close();
+    await accepted;
+    expect(early).toBe("waits");
     expect(await open().ping()).toBe("PONG");
   });
 
