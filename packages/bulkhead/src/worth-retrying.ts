@@ -2,7 +2,7 @@
  * What is repeated when nobody says otherwise: what is known to have had no effect, and answers that a repetition cannot make worse. An
  * unknown outcome looks different with every client, so that a list of those would never be complete; this is a list of the others.
  */
-import { ClosedError, propertyOf, saysNoEffect } from "@holdfast/core";
+import { ClosedError, httpStatusesOf, propertyOf, saysNoEffect } from "@holdfast/core";
 import { BulkheadRejectedError, DrainedError, ReentrantCallError } from "./errors.ts";
 
 /** A failed attempt. */
@@ -39,21 +39,12 @@ function wasNeverSent(error: unknown): boolean {
   return false;
 }
 
-function hasStatus(value: unknown): boolean {
-  return typeof propertyOf(value, "status") === "number" || typeof propertyOf(value, "statusCode") === "number";
-}
-
-/** A `Response`, what other clients make of one (undici, got and Node's http say `statusCode`), or what holds one as `response`. */
-function isResponse(value: unknown): boolean {
-  return hasStatus(value) || hasStatus(propertyOf(value, "response"));
-}
-
 /**
  * The default rule. Repeats an error that says `effect: "none"`, and a value that was classified as a failure; an HTTP response, and an
  * error from before a request was sent, only when the call is idempotent. Never a refusal of the bulkhead's own.
  */
 export function worthRetrying({ error, value, idempotent }: FailedAttempt): boolean {
-  if (error === undefined) return value !== undefined && (idempotent === true || !isResponse(value));
+  if (error === undefined) return value !== undefined && (idempotent === true || httpStatusesOf(value).length === 0);
   if (error instanceof BulkheadRejectedError || error instanceof ReentrantCallError) return false;
   if (error instanceof ClosedError || error instanceof DrainedError) return false;
   return saysNoEffect(error) || (idempotent === true && wasNeverSent(error));

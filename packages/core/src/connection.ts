@@ -12,6 +12,7 @@ import type { Clock } from "./clock.ts";
 import { slotOwner } from "./cluster-nodes.ts";
 import { DurableWire } from "./durable-wire.ts";
 import type { Durability } from "./durable-wire.ts";
+import { NotReplicatedError } from "./errors.ts";
 import { checkClient, isCluster } from "./redis-like.ts";
 import type { CommandArgument, RedisLike } from "./redis-like.ts";
 import type { LuaSource, Script, ScriptArgs, ScriptKeys } from "./script.ts";
@@ -115,6 +116,27 @@ export class Connection {
       const { askedAtMs = deadline.startMs, operationId, durability } = options;
       const terms = { script, keys, args, deadline, askedAtMs, operationId, durability };
       new ScriptCall(this.#route, terms, resolve, reject).start();
+    });
+  }
+
+  /**
+   * Runs a script, for whoever can tell from its reply whether anything was done: that too few replicas have what it wrote is no failure of
+   * its own then.
+   * @param judge gets the reply and the error; what it returns is the result, and it throws the error where that is what counts
+   * @throws as `run`
+   */
+  runJudged<const Source extends LuaSource, Result, Judged>(
+    script: Script<Source, Result>,
+    keys: ScriptKeys<Source>,
+    args: ScriptArgs<Source>,
+    options: CallOptions,
+    judge: (reply: Result, error: NotReplicatedError) => Judged,
+  ): Promise<Result | Judged> {
+    const answer = this.run(script, keys, args, options);
+    if (options.durability === undefined) return answer;
+    return answer.catch((error: unknown) => {
+      if (!(error instanceof NotReplicatedError)) throw error;
+      return judge(script.decode(error.reply, options.operation), error);
     });
   }
 

@@ -70,6 +70,6 @@ export {
   type ScriptKeys,
 } from "./script.ts";
 export { slotOf } from "./slot.ts";
-export { propertyOf, saysNoEffect, warn, wordsOf } from "./thrown.ts";
+export { httpStatusesOf, propertyOf, saysNoEffect, warn, wordsOf } from "./thrown.ts";
 export { callback, integer, integerOr, leaseRangeMs, oneOf, optionsObject, signal, text } from "./validate.ts";
 export type { WakeUpListener, WakeUps, WakeUpSubscription } from "./wake-ups.ts";

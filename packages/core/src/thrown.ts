@@ -5,6 +5,13 @@ export function propertyOf(thrown: unknown, name: string): unknown {
   return typeof thrown === "object" && thrown !== null ? (thrown as Record<string, unknown>)[name] : undefined;
 }
 
+/** The HTTP statuses of an answer, of an error that is one, or of what holds one as `response`: clients say `status` or `statusCode`. */
+export function httpStatusesOf(value: unknown): number[] {
+  const holders = [value, propertyOf(value, "response")];
+  const said = holders.flatMap((holder) => [propertyOf(holder, "status"), propertyOf(holder, "statusCode")]);
+  return said.filter((status) => typeof status === "number");
+}
+
 /** Whether an error says itself that what failed with it had no effect. */
 export function saysNoEffect(thrown: unknown): boolean {
   return propertyOf(thrown, "effect") === "none";

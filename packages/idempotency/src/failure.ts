@@ -1,5 +1,5 @@
 /** What an attempt's error says of its effect, and the default decision on it. */
-import { propertyOf, saysNoEffect } from "@holdfast/core";
+import { httpStatusesOf, propertyOf, saysNoEffect } from "@holdfast/core";
 import type { Effect } from "@holdfast/core";
 import type { Attempt } from "./attempt.ts";
 
@@ -40,15 +40,8 @@ export function effectOf(error: unknown): Effect {
 }
 
 /** Whether an HTTP status says that a time limit has answered in place of whoever may still be at work. */
-export function saysTimedOut(status: unknown): boolean {
+export function saysTimedOut(status: number): boolean {
   return status === 408 || status === 504;
-}
-
-/** Whether an error is one of HTTP, of its own or of an answer that it carries, that says so. */
-function isTimedOutAnswer(error: unknown): boolean {
-  return [error, propertyOf(error, "response")].some(
-    (holder) => saysTimedOut(propertyOf(holder, "status")) || saysTimedOut(propertyOf(holder, "statusCode")),
-  );
 }
 
 /**
@@ -64,7 +57,7 @@ export function decideByError(error: unknown): FailureDecision {
     if (
       unknownNames.has(String(propertyOf(current, "name"))) ||
       unknownCodes.has(String(propertyOf(current, "code"))) ||
-      isTimedOutAnswer(current)
+      httpStatusesOf(current).some(saysTimedOut)
     ) {
       return "unknown";
     }

@@ -3,15 +3,7 @@
  * anybody hears "unknown".
  */
 import { isAscii } from "node:buffer";
-import {
-  backoffMs,
-  isCluster,
-  isTransient,
-  NewerFormatError,
-  NotReplicatedError,
-  RedisUnavailableError,
-  sleep,
-} from "@holdfast/core";
+import { backoffMs, isCluster, isTransient, NewerFormatError, RedisUnavailableError, sleep } from "@holdfast/core";
 import type {
   Backoff,
   CallOptions,
@@ -237,11 +229,7 @@ export class AttemptStore {
     args: ScriptArgs<Source>,
     call: CallOptions,
   ): Promise<Reply> {
-    const answer = this.#connection.run(script, keys, args, call);
-    if (call.durability === undefined) return answer;
-    return answer.catch((error: unknown) => {
-      if (!(error instanceof NotReplicatedError) || error.reply === undefined) throw error;
-      const reply = script.decode(error.reply, call.operation);
+    return this.#connection.runJudged(script, keys, args, call, (reply, error) => {
       const answers: readonly Answer[] = "kind" in reply ? [reply] : reply;
       if (answers.some(({ kind }) => written.has(kind))) throw error;
       return reply;

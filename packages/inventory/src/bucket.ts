@@ -2,14 +2,17 @@
  * One bucket of an inventory: everything of one Cluster slot. Sends orders of one tick as one script (layouts of a hot sku and of a
  * thousand skus alike), turns refusals into errors, and tells observers of holds that were returned in passing.
  */
-import {
-  Coalescer,
-  NewerFormatError,
+import { Coalescer, NewerFormatError, RedisUnavailableError, UnexpectedReplyError } from "@holdfast/core";
+import type {
+  CallOptions,
+  Connection,
+  EventSink,
+  LuaSource,
   NotReplicatedError,
-  RedisUnavailableError,
-  UnexpectedReplyError,
+  Script,
+  ScriptArgs,
+  ScriptKeys,
 } from "@holdfast/core";
-import type { CallOptions, Connection, EventSink, LuaSource, Script, ScriptArgs, ScriptKeys } from "@holdfast/core";
 import {
   asOneOrAlone,
   inParts,
@@ -224,18 +227,13 @@ export class Bucket {
    * Runs a script, for whoever can tell from its reply whether anything was done. One with which too few replicas have what it has written is
    * a reply like any other, and says so.
    */
-  async ran<const Source extends LuaSource, Reply extends object>(
+  ran<const Source extends LuaSource, Reply extends object>(
     script: Script<Source, Reply>,
     keys: ScriptKeys<Source>,
     args: ScriptArgs<Source>,
     call: CallOptions,
   ): Promise<Reply & Unconfirmed> {
-    try {
-      return await this.connection.run(script, keys, args, call);
-    } catch (error) {
-      if (!(error instanceof NotReplicatedError)) throw error;
-      return { ...script.decode(error.reply, call.operation), unconfirmed: error };
-    }
+    return this.connection.runJudged(script, keys, args, call, (reply, unconfirmed) => ({ ...reply, unconfirmed }));
   }
 
   /** The options of a call, for messages too. */
