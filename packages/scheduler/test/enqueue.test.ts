@@ -1,12 +1,10 @@
 /** enqueue.lua: what is asked for by hand, among what waits. */
 import { pollUntil, RedisServer } from "@holdfast/testkit";
-import type { Redis } from "ioredis";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { catchUpMax } from "../src/plan.ts";
-import type { JobStore } from "../src/job-store.ts";
 import { enqueue } from "../src/scripts.generated.ts";
 import { Desk, freshName, patientMs } from "./desk.ts";
-import { admissionOf, definitionOf, dueJob, farMs, liveView, pastMs, storeOf } from "./stored.ts";
+import { admissionOf, definitionOf, farMs, liveView, pastMs, storedJob } from "./stored.ts";
 
 const definition = definitionOf();
 
@@ -16,13 +14,8 @@ beforeAll(async () => {
 });
 afterAll(() => server.stop());
 
-/** A record whose next occurrence is at `nextMs`. */
-async function stored(desk: Desk, nextMs = farMs): Promise<{ redis: Redis; store: JobStore }> {
-  const redis = desk.redis(server.url);
-  const store = storeOf(redis, freshName());
-  await dueJob(redis, store, definition, nextMs);
-  return { redis, store };
-}
+const stored = (desk: Desk, nextMs?: number): ReturnType<typeof storedJob> =>
+  storedJob(desk.redis(server.url), freshName(), definition, nextMs);
 
 it("answers busy while as many wait as may, and K1 the same to a repeat when there is room", async () => {
   await using desk = new Desk();

@@ -1,12 +1,10 @@
 /** What each script refuses to do with a job's record, asked of it directly. */
 import { NewerFormatError } from "@holdfast/core";
 import { pollUntil, RedisServer } from "@holdfast/testkit";
-import type { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { catchUpMax } from "../src/plan.ts";
-import type { JobStore } from "../src/job-store.ts";
 import { Desk, freshName } from "./desk.ts";
-import { admissionOf, dayMs, definitionOf, dueJob, farMs, liveView, pastMs, storeOf } from "./stored.ts";
+import { admissionOf, dayMs, definitionOf, farMs, liveView, pastMs, storedJob, storeOf } from "./stored.ts";
 
 const definition = definitionOf();
 
@@ -16,13 +14,8 @@ beforeAll(async () => {
 });
 afterAll(() => server.stop());
 
-/** A record whose next occurrence is at `nextMs`. */
-async function stored(desk: Desk, nextMs = farMs): Promise<{ redis: Redis; store: JobStore }> {
-  const redis = desk.redis(server.url);
-  const store = storeOf(redis, freshName());
-  await dueJob(redis, store, definition, nextMs);
-  return { redis, store };
-}
+const stored = (desk: Desk, nextMs?: number): ReturnType<typeof storedJob> =>
+  storedJob(desk.redis(server.url), freshName(), definition, nextMs);
 
 describe("admit", () => {
   it("C1 decides nothing before the server's clock says that it is due, whatever a replica's clock says", async () => {

@@ -52,3 +52,15 @@ export async function liveView(store: JobStore): Promise<LiveJobView> {
 export function admissionOf(id: string, dueMs: number): Admission {
   return { runs: [{ id, dueMs }], cursorMs: dueMs, followingMs: dueMs + dayMs, skipped: "", missed: "" };
 }
+
+/** A record of its own whose next occurrence is at `nextMs`. */
+export async function storedJob(
+  redis: Redis,
+  name: string,
+  definition: Definition,
+  nextMs: number = farMs,
+): Promise<{ redis: Redis; store: JobStore }> {
+  const store = storeOf(redis, name);
+  await dueJob(redis, store, definition, nextMs);
+  return { redis, store };
+}
