@@ -30,7 +30,12 @@ export { type FaultCounts } from "./proxy-counts.ts";
 export { type CommandMatch, type FaultRule, type HoldRule, type RuleOptions } from "./proxy-rule.ts";
 export { slotOfKey } from "./cluster-slot.ts";
 export { RedisCluster, type RedisClusterOptions } from "./redis-cluster.ts";
-export { RedisSentinel, type RedisSentinelOptions, type SentinelClientOptions } from "./redis-sentinel.ts";
+export {
+  type FollowingClient,
+  RedisSentinel,
+  type RedisSentinelOptions,
+  type SentinelClientOptions,
+} from "./redis-sentinel.ts";
 export { type MoveOptions, type MoveStep } from "./slot-move.ts";
 export { PostgresServer, type PostgresServerOptions } from "./postgres-server.ts";
 export { ClockSkew } from "./clock-skew.ts";

@@ -34,6 +34,13 @@ export interface SentinelClientOptions {
   readonly retryStrategy: () => number;
 }
 
+/** What {@link RedisSentinel.waitForClient} needs of a client of ioredis. */
+export interface FollowingClient {
+  readonly status: string;
+  connect(): Promise<unknown>;
+  info(): Promise<string>;
+}
+
 const readyTimeoutMs = 60_000;
 const retryMs = 50;
 const downAfterDefaultMs = 1_000;
@@ -143,6 +150,19 @@ export class RedisSentinel implements AsyncDisposable {
       timeoutMs,
       intervalMs: 20,
     });
+  }
+
+  /**
+   * Waits until `client` talks to the server that the Sentinels call the master and that is one. Right after a failover it may still talk
+   * to the old one, which loses what it is told. ioredis ends a client that hears of the failover while it connects: it is connected again.
+   */
+  async waitForClient(client: FollowingClient, timeoutMs: number = readyTimeoutMs): Promise<void> {
+    const isThere = async (): Promise<boolean> => {
+      if (client.status === "end") await client.connect();
+      const [info, master] = await Promise.all([client.info(), this.currentMaster()]);
+      return /^role:master/m.test(info) && new RegExp(`^tcp_port:${master.port}\\b`, "m").test(info);
+    };
+    await pollUntil("the client talks to the master", isThere, { timeoutMs, intervalMs: 20 });
   }
 
   /** Asks the Sentinels for a failover without a fault. Returns the new master. */

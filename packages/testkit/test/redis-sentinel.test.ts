@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { pollUntil, RedisSentinel } from "../src/index.ts";
@@ -28,7 +29,8 @@ describe("RedisSentinel", () => {
     await old.kill();
     const promoted = await group.waitForFailover(old);
     expect(promoted).not.toBe(old);
-    await pollUntil("the client writes again", () => client.set("b", "2"));
+    await group.waitForClient(client);
+    expect(await client.set("b", "2")).toBe("OK");
     expect(await promoted.call("GET", "b")).toBe("2");
     await old.restart();
     await group.ready();
@@ -40,11 +42,26 @@ describe("RedisSentinel", () => {
     old.pause();
     const promoted = await group.waitForFailover(old);
     expect(promoted).not.toBe(old);
+    await group.waitForClient(client);
+    expect(await client.set("c", "3")).toBe("OK");
     old.resume();
     await group.ready();
     // Whether the new one is still the master is up to the Sentinels: on a starved machine they may have failed over again.
     expect([await old.call("ROLE")].flat()[0]).toBe("slave");
   }, 120_000);
+
+  it("connects a client again that ended when it heard of the failover while it connected", async () => {
+    await group.waitForClient(client);
+    // What the failover detector of ioredis does then.
+    const { connector } = client as unknown as { connector: { disconnect(): void } };
+    const connecting = once(client, "connecting");
+    client.disconnect(true);
+    await connecting;
+    connector.disconnect();
+    await pollUntil("the client has ended", () => client.status === "end");
+    await group.waitForClient(client);
+    expect(client.status).toBe("ready");
+  });
 
   it("fails over on request", async () => {
     const old = await group.currentMaster();
