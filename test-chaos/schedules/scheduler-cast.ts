@@ -15,7 +15,7 @@ import { readClock } from "./read-clock.ts";
 const leaseMs = 10_000;
 const pollMs = 1_000;
 /** What is under way when the schedule is over has so long in real time. */
-const settlesWithinMs = 10_000;
+const settlesWithinMs = 60_000;
 
 const settings = {
   missed: "all",
