@@ -16,7 +16,7 @@ import type { Bench, ScenarioModule } from "../scenarios/scenario.ts";
 import { ContainerFleet } from "./fleet.ts";
 import type { Member } from "./fleet.ts";
 import { workCalmly } from "../world/calm.ts";
-import { watchLoop } from "../world/loop-watch.ts";
+import { WatchedHistory } from "../world/loop-watch.ts";
 import { freeLoopbackPort } from "./free-port.ts";
 
 /** What a round in containers is. */
@@ -140,9 +140,7 @@ export async function playInContainers(
   const modules = await Promise.all(plan.modules.map((url) => import(url) as Promise<ScenarioModule>));
   const scenarios = modules.map(({ scenario }) => scenario);
   const runnerPath = join(plan.folder, "runner.jsonl");
-  using history = new History<ChaosEvent>({ path: runnerPath, process: "runner" });
-  const over = new AbortController();
-  watchLoop(history, over.signal);
+  using history = new WatchedHistory({ path: runnerPath, process: "runner" });
   await using fleet = await ContainerFleet.make(client, image, { ...plan, conditions });
   const ports = { redis: await freeLoopbackPort(), ledger: await freeLoopbackPort() };
   const server = await fleet.startRedis("redis", ports.redis);
@@ -186,7 +184,6 @@ export async function playInContainers(
     const verdicts = [...scenarios.flatMap((scenario) => scenario.check(record)), checkProcesses(record)];
     return { record, verdicts, struck };
   } finally {
-    over.abort();
     redis.disconnect();
     ledger.disconnect();
   }

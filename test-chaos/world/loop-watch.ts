@@ -3,24 +3,48 @@
  * again.
  */
 import { setTimeout as delay } from "node:timers/promises";
-import type { History, RedisServer } from "@holdfast/testkit";
-import type { ChaosEvent } from "../history/event.ts";
+import { History } from "@holdfast/testkit";
+import type { HistoryOptions, RedisServer } from "@holdfast/testkit";
+import type { ChaosEntry, ChaosEvent } from "../history/event.ts";
 
 const lookEveryMs = 20;
 const askEveryMs = 200;
 /** What is shorter is nothing to write down. */
 const gapMs = 120;
 
-/** Watches the loop of this process, for as long as it lives or until the signal aborts. */
-export function watchLoop(history: History<ChaosEvent>, signal?: AbortSignal): void {
-  let lastMs = performance.now();
-  const timer = setInterval(() => {
+/**
+ * The history of a process that notices when its own loop stands still. It looks before each entry, too: what is killed right after it stood
+ * still does not live to see its next timer.
+ */
+export class WatchedHistory extends History<ChaosEvent> {
+  #lastMs = performance.now();
+  readonly #timer: NodeJS.Timeout;
+
+  constructor(options: HistoryOptions) {
+    super(options);
+    this.#timer = setInterval(() => {
+      this.#look();
+      this.#lastMs = performance.now();
+    }, lookEveryMs).unref();
+  }
+
+  override record(event: ChaosEvent): ChaosEntry {
+    this.#look();
+    return super.record(event);
+  }
+
+  override close(): void {
+    clearInterval(this.#timer);
+    super.close();
+  }
+
+  #look(): void {
     const nowMs = performance.now();
-    const forMs = nowMs - lastMs;
-    lastMs = nowMs;
-    if (forMs > gapMs) history.record({ kind: "stood", forMs });
-  }, lookEveryMs).unref();
-  signal?.addEventListener("abort", () => clearInterval(timer), { once: true });
+    const forMs = nowMs - this.#lastMs;
+    if (forMs <= gapMs) return;
+    this.#lastMs = nowMs;
+    super.record({ kind: "stood", forMs });
+  }
 }
 
 /** Watches servers until the signal aborts. Resolves when nothing is asked any more. */

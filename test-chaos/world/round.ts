@@ -21,7 +21,7 @@ import { workCalmly } from "./calm.ts";
 import { connect } from "./client.ts";
 import { Place } from "./fleet.ts";
 import type { FleetOrder } from "./fleet.ts";
-import { watchLoop, watchServers } from "./loop-watch.ts";
+import { WatchedHistory, watchServers } from "./loop-watch.ts";
 import { startTopology } from "./topology.ts";
 import type { Topology } from "./topology.ts";
 import { World } from "./world.ts";
@@ -75,7 +75,7 @@ class Round {
     this.report = report;
     this.signal = signal;
     this.runnerPath = join(plan.folder, "runner.jsonl");
-    this.history = new History<ChaosEvent>({ path: this.runnerPath, process: "runner" });
+    this.history = new WatchedHistory({ path: this.runnerPath, process: "runner" });
   }
 
   async run(): Promise<RoundResult> {
@@ -242,10 +242,9 @@ class Round {
     this.history.record({ kind: "phase", phase: "healed" });
   }
 
-  /** What the machine does belongs into the history, as what is done to it: this process carries all that is said, the servers answer it. */
+  /** What the machine does belongs into the history, as what is done to it: each process notices itself, the servers are asked. */
   private watch(stack: AsyncDisposableStack, servers: readonly RedisServer[]): void {
     const over = new AbortController();
-    watchLoop(this.history, over.signal);
     const watching = watchServers(this.history, servers, over.signal);
     stack.defer(() => {
       over.abort();

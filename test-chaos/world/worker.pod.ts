@@ -1,17 +1,16 @@
 /** The program of every pod: loads the scenarios it is told, works, and says when it is quiet. */
 import { setTimeout as delay } from "node:timers/promises";
-import { History, random, reportReady, servePod } from "@holdfast/testkit";
+import { random, reportReady, servePod } from "@holdfast/testkit";
 import { Redis } from "ioredis";
-import type { ChaosEvent } from "../history/event.ts";
 import type { ScenarioModule } from "../scenarios/scenario.ts";
 import { Workplace } from "../scenarios/workplace.ts";
 import { connect } from "./client.ts";
 import { collectFor } from "./long-collection.ts";
-import { watchLoop } from "./loop-watch.ts";
+import { WatchedHistory } from "./loop-watch.ts";
 import type { PodOrder } from "./pod-order.ts";
 
 const order = JSON.parse(process.env["CHAOS_POD"] ?? "") as PodOrder;
-const history = new History<ChaosEvent>({ path: order.historyPath, process: order.pod });
+const history = new WatchedHistory({ path: order.historyPath, process: order.pod });
 const quiet = new AbortController();
 const stopping = new AbortController();
 /** Whoever asks it to end kills it after less; this is for a pod that nobody waits for. */
@@ -71,6 +70,5 @@ process.on("unhandledRejection", (error) => {
     values: { error: error instanceof Error ? (error.stack ?? error.message).slice(0, 500) : String(error) },
   });
 });
-watchLoop(history);
 await work();
 process.exit(0);
