@@ -179,6 +179,16 @@ function generationsAreKept(
   return [one.verdict, effect.verdict, last.verdict];
 }
 
+function toldOf(notes: readonly Note[]): string {
+  const [first] = notes;
+  return notes
+    .map((note) => {
+      const afterMs = note.atMs - (first?.atMs ?? 0);
+      return `attempt ${number(note, "attempt")} in ${note.process} after ${afterMs.toFixed(0)} ms`;
+    })
+    .join(", ");
+}
+
 /** When nothing fails any more: in time, and each plain timer exactly once. */
 function calmAgain(round: RoundRecord, schedules: readonly Operation[], { byId }: Deliveries): Verdict[] {
   const late = new Rule(scenario, `T8 after the healing no timer is more than ${lateMaxMs} ms late`);
@@ -198,9 +208,14 @@ function calmAgain(round: RoundRecord, schedules: readonly Operation[], { byId }
         () => `${resource}: ${lateMs.toFixed(0)} ms late, nothing stood still for more than ${stoodMs.toFixed(0)} ms`,
       );
     }
-    // Who stands still for as long as a lease may be renewed late is taken for dead, and its timers are delivered again.
-    if (stood.longestIn(askedAtMs, notes.at(-1)?.atMs ?? askedAtMs) > stillMaxMs) continue;
-    once.check(notes.length <= 1, () => `${resource}: delivered ${notes.length} times`);
+    // Whose request waits for as long as a lease may be renewed late, for itself, the network or the server, is taken for dead, and its timers
+    // are delivered again.
+    const stoodMs = stood.totalIn(askedAtMs, notes.at(-1)?.atMs ?? askedAtMs);
+    if (stoodMs > stillMaxMs) continue;
+    once.check(
+      notes.length <= 1,
+      () => `${resource}: ${toldOf(notes)}, while ${stoodMs.toFixed(0)} ms were stood still`,
+    );
   }
   return [late.verdict, once.verdict];
 }

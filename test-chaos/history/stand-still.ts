@@ -45,7 +45,16 @@ export class StandStill {
 
   /** The longest time for which anything stood still that did so at some moment of the span; 0 when nothing did. */
   longestIn(fromMs: number, toMs: number): number {
+    return Math.max(0, ...this.lengthsIn(fromMs, toMs));
+  }
+
+  /** How long all together stood still that did so in the span: whoever waits for one after the other waits for all of them. */
+  totalIn(fromMs: number, toMs: number): number {
+    return this.lengthsIn(fromMs, toMs).reduce((sum, forMs) => sum + forMs, 0);
+  }
+
+  private lengthsIn(fromMs: number, toMs: number): number[] {
     const gaps = [...this.gaps.values()].flat().filter((gap) => gap.fromMs < toMs && gap.toMs > fromMs);
-    return Math.max(0, ...gaps.map((gap) => gap.toMs - gap.fromMs));
+    return gaps.map((gap) => gap.toMs - gap.fromMs);
   }
 }
