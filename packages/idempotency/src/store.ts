@@ -3,7 +3,15 @@
  * anybody hears "unknown".
  */
 import { isAscii } from "node:buffer";
-import { backoffMs, isCluster, isTransient, NewerFormatError, RedisUnavailableError, sleep } from "@holdfast/core";
+import {
+  backoffMs,
+  isCluster,
+  isTransient,
+  NewerFormatError,
+  RedisUnavailableError,
+  saysNoEffect,
+  sleep,
+} from "@holdfast/core";
 import type {
   Backoff,
   CallOptions,
@@ -262,15 +270,19 @@ export class AttemptStore {
     untilMs = Infinity,
   ): Promise<Exclude<Reply, NewerFormat>> {
     const { clock, random } = this.#options;
+    let unanswered: unknown;
     for (let sent = 1; ; sent += 1) {
       try {
         let reply = await send(false);
         if (reply.kind === "alone") reply = await send(true);
         return this.#readable<Reply>(place, reply as Reply);
       } catch (error) {
-        if (sent >= sends || !isTransient(error) || !repeatable(error)) throw error;
+        // That nothing was done is said of the last request alone.
+        const failure = saysNoEffect(error) ? (unanswered ?? error) : error;
+        if (sent >= sends || !isTransient(error) || !repeatable(error)) throw failure;
         const pauseMs = backoffMs(backoff, sent, random);
-        if (clock.monotonicMs() + pauseMs >= untilMs) throw error;
+        if (clock.monotonicMs() + pauseMs >= untilMs) throw failure;
+        if (!saysNoEffect(error)) unanswered = error;
         await sleep(clock, pauseMs);
       }
     }

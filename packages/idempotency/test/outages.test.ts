@@ -92,6 +92,25 @@ describe("a reply that is lost", () => {
     }
   });
 
+  it("of a claim that nobody can be asked again for: what it may have got is given back, and the next call does not wait for a lease", async () => {
+    const { proxy, redis } = await bench.proxied({ autoResendUnfulfilledCommands: false, maxRetriesPerRequest: 0 });
+    const name = uniqueName();
+    const idempotency = bench.idempotency({ leaseMs: 600_000, commandTimeoutMs: 2_000 }, redis, name);
+    // Redis has the script from here on.
+    await idempotency.run("warm-up", () => "done");
+    // Open connections go on: until the reply is swallowed, and the connection cut.
+    await proxy.refuse();
+    const rule = proxy.swallowReply((words) => lost.test(words.join(" ")) && words.join(" ").includes("recover"));
+    expect(await rejection(idempotency.run("k", () => expect.unreachable()))).toMatchObject({
+      name: "RedisUnavailableError",
+      effect: "none",
+    });
+    expect(rule.hits).toBe(1);
+    await proxy.accept();
+    const other = bench.idempotency({}, undefined, name);
+    expect(await other.run("k", { waitMs: 300_000 }, () => "done")).toMatchObject({ value: "done", replayed: false });
+  });
+
   it("I9 of a complete: it is repeated, and the caller hears its result", async () => {
     for (const options of [{}, { autoResendUnfulfilledCommands: false, maxRetriesPerRequest: 0 }]) {
       const { proxy, redis } = await bench.proxied(options);
