@@ -814,8 +814,8 @@ export const resetFence = {
   keys: ["fence", "first"],
   args: ["notAfterUs", "repeatWithinMs"],
   rest: null,
-  replies: ["reset", "absent", "too-late"],
-  sha1: "e1e8f274488d1645cf47ea6cc9b3d591083bb333" as string,
+  replies: ["reset", "absent", "newer-format", "too-late"],
+  sha1: "5f36d4e8a8234d4c462d15985f8f120ec83c5628" as string,
   source: `local fence, first = KEYS[1], KEYS[2]
 local notAfterUs, repeatWithinMs = tonumber(ARGV[1]), ARGV[2]
 local time = redis.call("TIME")
@@ -826,7 +826,11 @@ if nowUs > notAfterUs then
 end
 local highest = redis.call("GET", first)
 if not highest then
-  highest = string.sub(redis.call("GET", fence) or "", 2)
+  local fenced = redis.call("GET", fence)
+  if fenced and string.sub(fenced, 1, 1) ~= "1" then
+    return { "newer-format", string.sub(fenced, 1, 8) }
+  end
+  highest = string.sub(fenced or "", 2)
   redis.call("DEL", fence)
   redis.call("SET", first, highest, "PX", repeatWithinMs)
 end

@@ -65,6 +65,12 @@ it("K3 forgets when memory is out, and remembers that it did", async () => {
   expect(answers).toEqual([value(token), value(null), value(token)]);
 });
 
+it("K3 leaves a fence of a newer format alone, and says so", async () => {
+  await real.redis.set("holdfast:{user:v}:guard:lock:a", "2x", "PX", 10_000);
+  await expect(resetFence(real.redis, "user:v", "lock:a")).rejects.toMatchObject({ code: "NEWER_FORMAT", found: 2 });
+  expect(await real.redis.get("holdfast:{user:v}:guard:lock:a")).toBe("2x");
+});
+
 it("K1 does nothing after its bound", async () => {
   const fence = "holdfast:{user:v}:guard:lock:a";
   const keys = { fence, first: "holdfast:{user:v}:guard:first:1" };

@@ -6,6 +6,7 @@ import {
   fencedSet as fencedSetSource,
   resetFence as resetFenceSource,
 } from "../scripts.generated.ts";
+import { refuseFormat } from "../newer-format.ts";
 import { fenceKeys } from "./fence-keys.ts";
 import { guardedCall, guardScript } from "./guarded-call.ts";
 import { checkFenced, resolveGuardOptions, tokenText } from "./options.ts";
@@ -21,7 +22,11 @@ const yearMs = 366 * 86_400_000;
 const setScript = guardScript(fencedSetSource, () => undefined);
 const advanceScript = guardScript(advanceFenceSource, () => undefined);
 const resetScript = defineScript(resetFenceSource, (reply, operation) =>
-  decodeTagged<number | null>(operation, reply, { reset: (fields) => fields.integer(), absent: () => null }),
+  decodeTagged<number | null>(operation, reply, {
+    reset: (fields) => fields.integer(),
+    absent: () => null,
+    "newer-format": (fields) => refuseFormat(operation, fields.text()),
+  }),
 );
 
 /**
@@ -82,6 +87,7 @@ export async function advanceFence(
  * @param resource what the tokens belong to: `lock:invoice:42`
  * @returns the token that was forgotten, null when there was none; a repeat under its `operationId` within `repeatWithinMs` gets the same
  *   answer, and makes nothing forgotten that was written since
+ * @throws NewerFormatError: a newer version wrote it, and it stays
  */
 export async function resetFence(
   redis: RedisLike,

@@ -42,7 +42,12 @@ export async function guardedCall<const Source extends LuaSource, Result>(
   const { clock, operationId, commandTimeoutMs: timeoutMs, durability } = options;
   const operation = `guard.${verb} ${fenced.resource}`;
   const connection = Connection.of(redis, clock);
-  const verdict = await connection.run(script, keys, args, { operation, operationId, timeoutMs, durability });
+  const call = { operation, operationId, timeoutMs, durability };
+  const verdict = await connection.runJudged(script, keys, args, call, (unconfirmed, error) => {
+    // A refusal has written nothing that replicas could lack (decision 083).
+    if (unconfirmed.kind === "done" || unconfirmed.kind === "failed") throw error;
+    return unconfirmed;
+  });
   if (verdict.kind === "done") return verdict.result;
   if (verdict.kind === "failed") {
     const { error } = verdict;

@@ -9,9 +9,10 @@ ARGV
   notAfterUs      bound in server time (K1)
   repeatWithinMs  how long the first answer is remembered
 REPLIES
-  {"reset", highest}  the token that was forgotten
-  {"absent"}          there was none
-  {"too-late", now}   nothing was done
+  {"reset", highest}   the token that was forgotten
+  {"absent"}           there was none
+  {"newer-format", n}  the fence is of a newer version
+  {"too-late", now}    nothing was done
 ]]
 local fence, first = KEYS[1], KEYS[2]
 local notAfterUs, repeatWithinMs = tonumber(ARGV[1]), ARGV[2]
@@ -20,7 +21,11 @@ local notAfterUs, repeatWithinMs = tonumber(ARGV[1]), ARGV[2]
 -- @include bound
 local highest = redis.call("GET", first)
 if not highest then
-  highest = string.sub(redis.call("GET", fence) or "", 2)
+  local fenced = redis.call("GET", fence)
+  if fenced and string.sub(fenced, 1, 1) ~= "1" then
+    return { "newer-format", string.sub(fenced, 1, 8) }
+  end
+  highest = string.sub(fenced or "", 2)
   -- Also where there is none: after it the next write passes when memory is out (K3).
   redis.call("DEL", fence)
   redis.call("SET", first, highest, "PX", repeatWithinMs)

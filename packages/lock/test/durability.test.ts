@@ -1,0 +1,67 @@
+/** What is answered where too few replicas confirm: "done on the master" is said of what was done there, and of nothing else. */
+import { pollUntil, RedisServer } from "@holdfast/testkit";
+import { expect, it } from "vitest";
+import { advanceFence, defineFencedScript, fencedSet } from "../src/guard/index.ts";
+import { LockLostError, LockTimeoutError } from "../src/index.ts";
+import { leaseOf } from "./lease-fixture.ts";
+import { useRealServer } from "./real-server.ts";
+
+const real = useRealServer({ config: { "repl-diskless-sync-delay": "0" } });
+/** The server has no replica, so nobody ever confirms. */
+const durability = { replicas: 1, timeoutMs: 10 };
+const notReplicated = { code: "NOT_REPLICATED" };
+
+it("a stale writer is refused, and not told that its write is done on the master", async () => {
+  const incr = defineFencedScript({ name: "x", keys: ["key"], source: 'return redis.call("INCR", KEYS[1])' });
+  const token = await real.nowUs();
+  await fencedSet(real.redis, "user:v", "5", { resource: "lock:a", token: token + 1 });
+  // One that was overtaken, and one that is older than the guard remembers.
+  for (const stale of [token, 1].map((number) => ({ resource: "lock:a", token: number }))) {
+    const answers = await Promise.allSettled([
+      fencedSet(real.redis, "user:v", "6", stale, { durability }),
+      advanceFence(real.redis, "user:v", stale, { durability }),
+      incr(real.redis, stale, { key: "user:v" }, {}, { durability }),
+    ]);
+    for (const answer of answers) expect(answer).toMatchObject({ reason: { name: "StaleTokenError", effect: "none" } });
+  }
+  expect(await real.redis.get("user:v")).toBe("5");
+});
+
+it("a write that was let through is done on the master, and so is a script that failed: both may have written", async () => {
+  const fail = defineFencedScript({ name: "x", keys: ["key"], source: 'return redis.error_reply("NO")' });
+  const fenced = { resource: "lock:a", token: await real.nowUs() };
+  await expect(fencedSet(real.redis, "user:v", "5", fenced, { durability })).rejects.toMatchObject(notReplicated);
+  await expect(fail(real.redis, fenced, { key: "user:v" }, {}, { durability })).rejects.toMatchObject(notReplicated);
+  expect(await real.redis.get("user:v")).toBe("5");
+});
+
+it("a lock that another one holds is just that, for who asks once and for who waits", async () => {
+  const lock = real.lock({ durability });
+  const hold = await real.lock().acquire("a");
+  expect(await lock.tryAcquire("a")).toBeNull();
+  await expect(lock.acquire("a", { waitMs: 1_000 })).rejects.toBeInstanceOf(LockTimeoutError);
+  const waiting = lock.acquire("a", { waitMs: 60_000 });
+  await pollUntil("it waits", async () => (await leaseOf(real.redis).waiters()).length === 1);
+  await hold.release();
+  // That it has the lock now is what replicas have to know.
+  await expect(waiting).rejects.toMatchObject(notReplicated);
+  await pollUntil("it is free", async () => (await real.lock().inspect("a")) === null);
+});
+
+it("L3 an operation whose lock was released before hears that", async () => {
+  const once = { operationId: "pay-7" };
+  await (await real.lock().acquire("a", once)).release();
+  await expect(real.lock({ durability }).acquire("a", once)).rejects.toBeInstanceOf(LockLostError);
+});
+
+it("L4 a holder whose lease is gone is told by its next renewal, though no replica confirms", async () => {
+  const replica = await RedisServer.start({ config: { replicaof: `${real.server.host} ${real.server.address.port}` } });
+  await pollUntil("the replica is linked", async () => (await real.redis.info("replication")).includes("state=online"));
+  const lock = real.lock({ durability: { replicas: 1, timeoutMs: 5_000 }, ttlMs: 600_000 });
+  const hold = await lock.acquire("a");
+  await hold.renew();
+  await replica.stop();
+  await real.lock().forceRelease("a");
+  await expect(hold.renew()).rejects.toMatchObject({ name: "LockLostError", reason: "lost" });
+  expect(hold.signal.aborted).toBe(true);
+});
