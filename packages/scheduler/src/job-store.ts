@@ -1,5 +1,13 @@
 /** One job's record on the server: the calls of its scripts, by name. Knows keys, timeouts and limits; decides nothing. */
-import type { Connection } from "@holdfast/core";
+import type {
+  CallOptions,
+  Connection,
+  LuaSource,
+  NotReplicatedError,
+  Script,
+  ScriptArgs,
+  ScriptKeys,
+} from "@holdfast/core";
 import type { Definition } from "./definition.ts";
 import { encodeDefinition } from "./definition.ts";
 import { encodeFailure } from "./history.ts";
@@ -37,13 +45,11 @@ export interface Admission {
 const keepMs = 3_600_000;
 /** A replica that is older than this, and still knows a removed job, brings it back. */
 const buriedMs = 30 * 86_400_000;
+/** The replies of a script that has done what it was asked for: only these need replicas (decision 083). */
+const done: ReadonlySet<string> = new Set(["run", "left", "recorded", "paused", "resumed", "queued"]);
 
-interface CallOfJob {
-  readonly operation: string;
-  readonly operationId: string;
-  readonly timeoutMs: number;
-  readonly durability: ResolvedSchedulerOptions["durability"];
-}
+/** What was there of a job that was removed, and the error when too few replicas have heard of it. */
+export type RemovalOnMaster = Removal & { readonly unconfirmed?: NotReplicatedError };
 
 /** The record of one job. */
 export class JobStore {
@@ -82,7 +88,7 @@ export class JobStore {
       from: fromMs,
       waitingMax: catchUpMax,
     };
-    return this.#connection.run(defineJobScript, { state, waiting }, args, this.#call("define"));
+    return this.#connection.run(defineJobScript, { state, waiting }, args, this.#planning("define"));
   }
 
   /** Decides what is due, when the record is as `view` says. */
@@ -100,35 +106,35 @@ export class JobStore {
       missed,
       runs: runs.flatMap(({ id, dueMs }) => [id, dueMs]),
     };
-    return this.#connection.run(admitScript, { state, waiting, history }, args, this.#call("admit"));
+    return this.#connection.run(admitScript, { state, waiting, history }, args, this.#planning("admit"));
   }
 
   /** Begins an attempt for a delivery. */
   begin(id: string, token: number, { attemptsMax, atLeastMs }: Definition): Promise<Beginning> {
     const { state, waiting } = this.keys;
     const args = { id, token, runner: this.#options.runner, attemptsMax, atLeastUs: atLeastMs * 1_000 };
-    return this.#connection.run(beginScript, { state, waiting }, args, this.#call(`begin ${id}`));
+    return this.#run(beginScript, { state, waiting }, args, this.#call(`begin ${id}`));
   }
 
   /** Ends an attempt whose occurrence goes on: with its failure, or as one that never began and is not spent. */
   async leave(id: string, token: number, failure: AttemptFailure | null): Promise<void> {
     const { state } = this.keys;
     const args = { id, token, failure: failure === null ? "" : encodeFailure(failure) };
-    await this.#connection.run(leaveScript, { state }, args, this.#call(`leave ${id}`));
+    await this.#run(leaveScript, { state }, args, this.#call(`leave ${id}`));
   }
 
   /** Records that an occurrence has ended. */
   finish(id: string, token: number, verb: "ended" | "exhausted", record: string): Promise<Ending> {
     const { state, waiting, history } = this.keys;
     const args = { id, token, verb, record, historyMax: this.#options.historyMax };
-    return this.#connection.run(finishScript, { state, waiting, history }, args, this.#call(`finish ${id}`));
+    return this.#run(finishScript, { state, waiting, history }, args, this.#call(`finish ${id}`));
   }
 
   /** Stops admitting. What is due is decided first, unless `full` is a look at it: then too many wait, and it is passed over. */
   async pause(operationId: string, full?: LiveJobView): Promise<"paused" | "absent" | "moved"> {
     const keys = { state: this.keys.state, answer: this.keys.answer("pause", operationId) };
     const args = { keepMs, verb: "pause", expected: full?.nextMs ?? "", next: "" };
-    const answer = await this.#connection.run(steerScript, keys, args, this.#call("pause", operationId));
+    const answer = await this.#run(steerScript, keys, args, this.#call("pause", operationId));
     return answer === "resumed" ? "paused" : answer;
   }
 
@@ -136,7 +142,7 @@ export class JobStore {
   async resume(operationId: string, view: JobView, nextMs: number): Promise<"resumed" | "absent" | "moved"> {
     const keys = { state: this.keys.state, answer: this.keys.answer("resume", operationId) };
     const args = { keepMs, verb: "resume", expected: expectedOf(view), next: nextMs };
-    const answer = await this.#connection.run(steerScript, keys, args, this.#call("resume", operationId));
+    const answer = await this.#run(steerScript, keys, args, this.#call("resume", operationId));
     return answer === "paused" ? "resumed" : answer;
   }
 
@@ -149,14 +155,17 @@ export class JobStore {
     const { state, waiting } = this.keys;
     const keys = { state, waiting, answer: this.keys.answer("runNow", operationId) };
     const args = { keepMs, id, overlap, waitingMax: catchUpMax };
-    return this.#connection.run(enqueueScript, keys, args, this.#call("runNow", operationId));
+    return this.#run(enqueueScript, keys, args, this.#call("runNow", operationId));
   }
 
-  /** Takes the job out. */
-  remove(operationId: string): Promise<Removal> {
+  /** Takes the job out. That too few replicas have heard of it is told, and no failure here: its run has to be told all the same. */
+  remove(operationId: string): Promise<RemovalOnMaster> {
     const { state, waiting, history } = this.keys;
     const keys = { state, waiting, history, answer: this.keys.answer("remove", operationId) };
-    return this.#connection.run(removeScript, keys, { keepMs, buriedMs }, this.#call("remove", operationId));
+    const call = this.#call("remove", operationId);
+    return this.#connection.runJudged(removeScript, keys, { keepMs, buriedMs }, call, (removal, unconfirmed) =>
+      removal.kind === "absent" ? removal : { ...removal, unconfirmed },
+    );
   }
 
   /** Reads definition and history; null when there is no such job. */
@@ -170,7 +179,28 @@ export class JobStore {
     );
   }
 
-  #call(what: string, operationId: string = this.#options.random.id()): CallOfJob {
+  /** Runs a script. That it did nothing, since it may not, or another one was first, is the answer also when too few replicas confirm. */
+  #run<const Source extends LuaSource, Reply extends string | { readonly kind: string }>(
+    script: Script<Source, Reply>,
+    keys: ScriptKeys<Source>,
+    args: ScriptArgs<Source>,
+    call: CallOptions,
+  ): Promise<Reply> {
+    return this.#connection.runJudged(script, keys, args, call, (reply, error) => {
+      if (done.has(typeof reply === "string" ? reply : reply.kind)) throw error;
+      return reply;
+    });
+  }
+
+  /**
+   * Of a step that promises nobody anything: what comes of it, a run that begins or what an operator asks for, is executed after it, and
+   * waits for replicas for both. Should a failover take it back, it is planned again.
+   */
+  #planning(what: string): CallOptions {
+    return { ...this.#call(what), durability: undefined };
+  }
+
+  #call(what: string, operationId: string = this.#options.random.id()): CallOptions {
     const { commandTimeoutMs, durability } = this.#options;
     return { operation: `${this.keys.resource} ${what}`, operationId, timeoutMs: commandTimeoutMs, durability };
   }

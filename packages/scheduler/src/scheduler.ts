@@ -8,6 +8,7 @@ import {
   Connection,
   EventSink,
   integer,
+  NotReplicatedError,
   optionsObject,
   OutcomeUnknownError,
   text,
@@ -208,13 +209,16 @@ export class Scheduler implements AsyncDisposable {
     const operationId = this.#operationId(options);
     const removal = await store.remove(operationId);
     if (removal.kind === "absent") return { kind: "absent" };
-    try {
-      if (removal.nextMs > 0) await timers.cancel(occurrenceId(removal.nextMs));
-      if (removal.open !== "") await timers.cancel(removal.open);
-    } catch (cause) {
-      const why = "the job is out, and its run may not have been told";
-      throw new OutcomeUnknownError(`${store.keys.resource} remove`, operationId, { cause, why });
-    }
+    const ids = [removal.nextMs > 0 ? occurrenceId(removal.nextMs) : "", removal.open].filter((id) => id !== "");
+    const answers = await Promise.allSettled(ids.map((id) => timers.cancel(id)));
+    const failures = answers.flatMap((answer) => (answer.status === "rejected" ? [answer.reason as unknown] : []));
+    const cause = failures.find((failure) => !(failure instanceof NotReplicatedError));
+    const operation = `${store.keys.resource} remove`;
+    const why = "the job is out, and its run may not have been told";
+    if (cause !== undefined) throw new OutcomeUnknownError(operation, operationId, { cause, why });
+    // All of it is done on the master.
+    const [short = removal.unconfirmed] = failures;
+    if (short !== undefined) throw underOwnId(short, operation, operationId);
     return { kind: "removed" };
   }
 
