@@ -325,7 +325,7 @@ export const forceRelease = {
   args: ["notAfterUs", "operationId", "retentionMs", "rules"],
   rest: null,
   replies: ["burned", "newer-format", "too-late"],
-  sha1: "030754291a5d98d2900708f38eb0f6d8e97351cb" as string,
+  sha1: "bf02e2bf1c9c4c9fae367b2804807542038cff97" as string,
   source: `local lease, queue, seen, forced = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local notAfterUs, operationId, retentionMs, rules = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local time = redis.call("TIME")
@@ -365,7 +365,8 @@ end
 if newerFormat then
   return { "newer-format", newerFormat }
 end
-local burnedBefore = redis.call("GET", forced) or (holder == operationId and since == none and token)
+local releaser = "!" .. operationId
+local burnedBefore = redis.call("GET", forced) or (holder == releaser and since == none and token)
 if burnedBefore then
   return { "burned", burnedBefore }
 end
@@ -421,7 +422,7 @@ local function handTo(head, untilUs)
 end
 local head = liveHead()
 local burned = nextToken(token)
-write(burned, none, terms, flag, operationId)
+write(burned, none, terms, flag, releaser)
 redis.pcall("SET", forced, burned, "PX", retentionMs)
 if head then
   redis.pcall(publishCommand, channelOf(head), "*")

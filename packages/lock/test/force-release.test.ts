@@ -110,3 +110,12 @@ it("ends the lease also when the operator calls the release by the owner's own i
   expect(await lease.record()).toMatchObject({ sinceUs: 0, token: Number(burned) });
   expect(await lease.forceRelease("ann")).toEqual(["burned", burned]);
 });
+
+it("K1 L1 an id that an acquire has used names another operation: it burns a token of its own, and a later acquire under it is granted", async () => {
+  const lease = leaseOf(real.redis);
+  const held = tokenOf(await lease.acquire("request-7"));
+  await lease.release("request-7");
+  const [, burned] = await lease.forceRelease("request-7");
+  expect(Number(burned)).toBeGreaterThan(held);
+  expect(tokenOf(await lease.acquire("request-7"))).toBeGreaterThan(Number(burned));
+});

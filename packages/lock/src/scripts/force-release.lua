@@ -27,14 +27,16 @@ local notAfterUs, operationId, retentionMs, rules = tonumber(ARGV[1]), ARGV[2], 
 if newerFormat then
   return { "newer-format", newerFormat }
 end
-local burnedBefore = redis.call("GET", forced) or (holder == operationId and since == none and token)
+-- Like a sealed owner: an acquire under the same id is another operation.
+local releaser = "!" .. operationId
+local burnedBefore = redis.call("GET", forced) or (holder == releaser and since == none and token)
 if burnedBefore then
   return { "burned", burnedBefore }
 end
 -- @include hand-off
 local head = liveHead()
 local burned = nextToken(token)
-write(burned, none, terms, flag, operationId)
+write(burned, none, terms, flag, releaser)
 -- When memory is out, the record alone knows the operation, until the next grant.
 redis.pcall("SET", forced, burned, "PX", retentionMs)
 if head then

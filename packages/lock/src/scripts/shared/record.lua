@@ -7,7 +7,7 @@ record: reads and writes the lease, a text of fixed width so that fields are cut
   34-41  length of the lease in ms
   42-49  how long others are kept out when it ends without a release, in ms
   50     "q" when waiters or sealed owners may exist, "-" when nobody needs to look
-  51-    owner: who holds it, or held it last
+  51-    owner: who holds it, or held it last; "!" and an operation id when that released it by force
 
 Needs
   lease, nowUs, nowText
