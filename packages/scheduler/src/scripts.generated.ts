@@ -318,7 +318,7 @@ export const leave = {
   args: ["notAfterUs", "id", "token", "failure"],
   rest: null,
   replies: ["format", "too-late", "left"],
-  sha1: "dac857f412989bc85585edaf4e47429b0daddc72" as string,
+  sha1: "89640abd349de0903470f0dd42d253c45044565d" as string,
   source: `local state = KEYS[1]
 local notAfterUs, id, token, failure = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
 local time = redis.call("TIME")
@@ -343,6 +343,7 @@ if not job.format or job.removed or job.left == token then
   return { "left" }
 end
 local isOpen = job.open == id and job.token == token
+redis.call("HDEL", state, "left")
 redis.call("HSET", state, "left", token)
 if isOpen and failure == "" then
   redis.call("HSET", state, "attempts", tonumber(job.attempts) - 1)

@@ -193,6 +193,22 @@ describe("leave", () => {
     expect(await redis.exists(store.keys.state)).toBe(0);
   });
 
+  it("K3 C1 takes an attempt back, and keeps a failure, when memory is out", async () => {
+    await using desk = new Desk();
+    const { redis, store } = await stored(desk);
+    await store.enqueue("op", "now-op", "queue");
+    await store.begin("now-op", 10, definition);
+    await redis.config("SET", "maxmemory", "1");
+    try {
+      await store.leave("now-op", 10, null);
+      expect(await store.begin("now-op", 11, definition)).toMatchObject({ kind: "run", attempt: 1 });
+      await store.leave("now-op", 11, failure);
+    } finally {
+      await redis.config("SET", "maxmemory", "0");
+    }
+    expect(await redis.hget(store.keys.state, "failure")).toBe(JSON.stringify(failure));
+  });
+
   it("keeps the failure of an attempt for whoever finds none left, and forgets it with the occurrence", async () => {
     await using desk = new Desk();
     const { store } = await stored(desk);

@@ -23,6 +23,8 @@ if not job.format or job.removed or job.left == token then
   return { "left" }
 end
 local isOpen = job.open == id and job.token == token
+-- A first write that needs no memory, so that the others pass when it is out (K3).
+redis.call("HDEL", state, "left")
 redis.call("HSET", state, "left", token)
 if isOpen and failure == "" then
   redis.call("HSET", state, "attempts", tonumber(job.attempts) - 1)
