@@ -7,7 +7,7 @@ export const admit = {
   args: ["notAfterUs", "version", "expected", "cursor", "following", "waitingMax", "historyMax", "skipped", "missed"],
   rest: "runs",
   replies: ["format", "too-late", "admitted", "skipped", "full", "moved"],
-  sha1: "0d7b61a135bfa3f9d35c81582e728a0bf147ab97" as string,
+  sha1: "ae6d77ca694641bbcde8ab257e60e278c170f493" as string,
   source: `local state, waiting, history = KEYS[1], KEYS[2], KEYS[3]
 local notAfterUs, version, expected, cursor, following = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local waitingMax, historyMax, skipped, missed = tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8], ARGV[9]
@@ -21,7 +21,7 @@ end
 local unpack = table.unpack or unpack
 local jobFields = {
   "format", "version", "definition", "next", "cursor", "paused", "removed",
-  "open", "openDue", "attempts", "token", "runner", "started", "held", "finished", "left", "failure",
+  "open", "openDue", "attempts", "token", "runner", "started", "held", "finished", "left", "failure", "returned",
 }
 local job = {}
 for index, value in ipairs(redis.call("HMGET", state, unpack(jobFields))) do
@@ -76,7 +76,7 @@ export const begin = {
   args: ["notAfterUs", "id", "token", "runner", "attemptsMax", "atLeastUs"],
   rest: null,
   replies: ["format", "too-late", "run", "exhausted", "held", "wait", "lost", "stale"],
-  sha1: "de31dec18d932c6041e3296715fd36902b3b1d55" as string,
+  sha1: "96e353c2fdc72f0a2e2f7a183da047711038a0ea" as string,
   source: `local state, waiting = KEYS[1], KEYS[2]
 local notAfterUs, id, token, runner = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
 local attemptsMax, atLeastUs = tonumber(ARGV[5]), tonumber(ARGV[6])
@@ -89,7 +89,7 @@ end
 local unpack = table.unpack or unpack
 local jobFields = {
   "format", "version", "definition", "next", "cursor", "paused", "removed",
-  "open", "openDue", "attempts", "token", "runner", "started", "held", "finished", "left", "failure",
+  "open", "openDue", "attempts", "token", "runner", "started", "held", "finished", "left", "failure", "returned",
 }
 local job = {}
 for index, value in ipairs(redis.call("HMGET", state, unpack(jobFields))) do
@@ -153,7 +153,7 @@ export const define = {
   args: ["notAfterUs", "version", "definition", "expected", "next", "from", "waitingMax"],
   rest: null,
   replies: ["format", "too-late", "defined", "kept", "moved"],
-  sha1: "51f56df2baa70cde92e6c7e830d9c3669eff7c07" as string,
+  sha1: "301096c1aac96ff10de6eefe5f7cf6ed790d50d1" as string,
   source: `local state, waiting = KEYS[1], KEYS[2]
 local notAfterUs, version, definition, expected, next = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local from, waitingMax = tonumber(ARGV[6]), tonumber(ARGV[7])
@@ -166,7 +166,7 @@ end
 local unpack = table.unpack or unpack
 local jobFields = {
   "format", "version", "definition", "next", "cursor", "paused", "removed",
-  "open", "openDue", "attempts", "token", "runner", "started", "held", "finished", "left", "failure",
+  "open", "openDue", "attempts", "token", "runner", "started", "held", "finished", "left", "failure", "returned",
 }
 local job = {}
 for index, value in ipairs(redis.call("HMGET", state, unpack(jobFields))) do
@@ -206,7 +206,7 @@ export const enqueue = {
   args: ["notAfterUs", "keepMs", "id", "overlap", "waitingMax"],
   rest: null,
   replies: ["format", "too-late", "queued", "busy", "absent", "moved"],
-  sha1: "9cbe93f182abbce5201bb16063c61ec1c7a656e5" as string,
+  sha1: "7761e0f0476c44b930c31ca3fc2553fb77079650" as string,
   source: `local state, waiting, answer = KEYS[1], KEYS[2], KEYS[3]
 local notAfterUs, keepMs, id, overlap, waitingMax = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
 local time = redis.call("TIME")
@@ -218,7 +218,7 @@ end
 local unpack = table.unpack or unpack
 local jobFields = {
   "format", "version", "definition", "next", "cursor", "paused", "removed",
-  "open", "openDue", "attempts", "token", "runner", "started", "held", "finished", "left", "failure",
+  "open", "openDue", "attempts", "token", "runner", "started", "held", "finished", "left", "failure", "returned",
 }
 local job = {}
 for index, value in ipairs(redis.call("HMGET", state, unpack(jobFields))) do
@@ -268,7 +268,7 @@ export const finish = {
   args: ["notAfterUs", "id", "token", "verb", "record", "historyMax"],
   rest: null,
   replies: ["format", "too-late", "recorded", "lost"],
-  sha1: "bfec5fdf4ba817ac7be602bfc0807e1b93fc4b1b" as string,
+  sha1: "fd599fdc81d8256733bbb41ee5e850028c51c59c" as string,
   source: `local state, waiting, history = KEYS[1], KEYS[2], KEYS[3]
 local notAfterUs, id, token, verb = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
 local record, historyMax = ARGV[5], tonumber(ARGV[6])
@@ -281,7 +281,7 @@ end
 local unpack = table.unpack or unpack
 local jobFields = {
   "format", "version", "definition", "next", "cursor", "paused", "removed",
-  "open", "openDue", "attempts", "token", "runner", "started", "held", "finished", "left", "failure",
+  "open", "openDue", "attempts", "token", "runner", "started", "held", "finished", "left", "failure", "returned",
 }
 local job = {}
 for index, value in ipairs(redis.call("HMGET", state, unpack(jobFields))) do
@@ -311,14 +311,14 @@ return { "recorded", nextId }
 ` as string,
 } as const;
 
-/** Ends an attempt whose occurrence goes on. One that never began is taken back, so that none is spent (C1); of one that failed the failure is kept, for the history should no other attempt follow. Safe to repeat; a begin of the same delivery that arrives later begins nothing. */
+/** Ends an attempt whose occurrence goes on. One that never began is taken back, so that none is spent (C1); of one that failed the failure is kept, for the history should no other attempt follow. Safe to repeat, also after others have left; a begin of the same delivery that arrives later begins nothing. */
 export const leave = {
   name: "scheduler.leave",
   keys: ["state"],
   args: ["notAfterUs", "id", "token", "failure"],
   rest: null,
   replies: ["format", "too-late", "left"],
-  sha1: "89640abd349de0903470f0dd42d253c45044565d" as string,
+  sha1: "bcc2eee450929ecc222895e5b724adde8ab0911e" as string,
   source: `local state = KEYS[1]
 local notAfterUs, id, token, failure = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
 local time = redis.call("TIME")
@@ -330,7 +330,7 @@ end
 local unpack = table.unpack or unpack
 local jobFields = {
   "format", "version", "definition", "next", "cursor", "paused", "removed",
-  "open", "openDue", "attempts", "token", "runner", "started", "held", "finished", "left", "failure",
+  "open", "openDue", "attempts", "token", "runner", "started", "held", "finished", "left", "failure", "returned",
 }
 local job = {}
 for index, value in ipairs(redis.call("HMGET", state, unpack(jobFields))) do
@@ -345,9 +345,9 @@ end
 local isOpen = job.open == id and job.token == token
 redis.call("HDEL", state, "left")
 redis.call("HSET", state, "left", token)
-if isOpen and failure == "" then
-  redis.call("HSET", state, "attempts", tonumber(job.attempts) - 1)
-elseif isOpen then
+if isOpen and failure == "" and job.returned ~= token then
+  redis.call("HSET", state, "attempts", tonumber(job.attempts) - 1, "returned", token)
+elseif isOpen and failure ~= "" then
   redis.call("HSET", state, "failure", failure)
 end
 return { "left" }
@@ -361,7 +361,7 @@ export const look = {
   args: [],
   rest: null,
   replies: ["format", "absent", "removed", "job"],
-  sha1: "bc7b5a641022133a0a660fc2ce7fab90f7047f77" as string,
+  sha1: "fd5d111a32bfa9b2fb46d32b03d5720bd9a78743" as string,
   source: `local state, waiting = KEYS[1], KEYS[2]
 local time = redis.call("TIME")
 local nowUs = time[1] * 1000000 + time[2]
@@ -369,7 +369,7 @@ local nowText = time[1] .. string.sub("00000" .. time[2], -6)
 local unpack = table.unpack or unpack
 local jobFields = {
   "format", "version", "definition", "next", "cursor", "paused", "removed",
-  "open", "openDue", "attempts", "token", "runner", "started", "held", "finished", "left", "failure",
+  "open", "openDue", "attempts", "token", "runner", "started", "held", "finished", "left", "failure", "returned",
 }
 local job = {}
 for index, value in ipairs(redis.call("HMGET", state, unpack(jobFields))) do
@@ -405,13 +405,13 @@ export const recall = {
   args: ["limit"],
   rest: null,
   replies: ["format", "absent", "history"],
-  sha1: "0aa0bd863e7fb53be900a0f356f0b820b07c6355" as string,
+  sha1: "08aa453e54658d60747c5885670a12ccb5654b76" as string,
   source: `local state, history = KEYS[1], KEYS[2]
 local limit = tonumber(ARGV[1])
 local unpack = table.unpack or unpack
 local jobFields = {
   "format", "version", "definition", "next", "cursor", "paused", "removed",
-  "open", "openDue", "attempts", "token", "runner", "started", "held", "finished", "left", "failure",
+  "open", "openDue", "attempts", "token", "runner", "started", "held", "finished", "left", "failure", "returned",
 }
 local job = {}
 for index, value in ipairs(redis.call("HMGET", state, unpack(jobFields))) do
@@ -434,7 +434,7 @@ export const remove = {
   args: ["notAfterUs", "keepMs", "buriedMs"],
   rest: null,
   replies: ["format", "too-late", "removed", "absent"],
-  sha1: "90c27e1342a74f3ea297906a7e3ff684acfb87ce" as string,
+  sha1: "36e2e91219aaec711bacb258c9499e73f9c9403e" as string,
   source: `local state, waiting, history, answer = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local notAfterUs, keepMs, buriedMs = tonumber(ARGV[1]), ARGV[2], ARGV[3]
 local time = redis.call("TIME")
@@ -446,7 +446,7 @@ end
 local unpack = table.unpack or unpack
 local jobFields = {
   "format", "version", "definition", "next", "cursor", "paused", "removed",
-  "open", "openDue", "attempts", "token", "runner", "started", "held", "finished", "left", "failure",
+  "open", "openDue", "attempts", "token", "runner", "started", "held", "finished", "left", "failure", "returned",
 }
 local job = {}
 for index, value in ipairs(redis.call("HMGET", state, unpack(jobFields))) do
@@ -478,7 +478,7 @@ export const steer = {
   args: ["notAfterUs", "keepMs", "verb", "expected", "next"],
   rest: null,
   replies: ["format", "too-late", "paused", "resumed", "absent", "moved"],
-  sha1: "392a413a657fab2fa35b0519fd3b99a723d363b4" as string,
+  sha1: "135ee5030ce1cb4b2e7aa46b6ad3554d18c1a70b" as string,
   source: `local state, answer = KEYS[1], KEYS[2]
 local notAfterUs, keepMs, verb, expected, next = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local time = redis.call("TIME")
@@ -490,7 +490,7 @@ end
 local unpack = table.unpack or unpack
 local jobFields = {
   "format", "version", "definition", "next", "cursor", "paused", "removed",
-  "open", "openDue", "attempts", "token", "runner", "started", "held", "finished", "left", "failure",
+  "open", "openDue", "attempts", "token", "runner", "started", "held", "finished", "left", "failure", "returned",
 }
 local job = {}
 for index, value in ipairs(redis.call("HMGET", state, unpack(jobFields))) do

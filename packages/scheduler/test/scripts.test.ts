@@ -167,6 +167,17 @@ describe("leave", () => {
     expect(await store.begin("now-op", 12, definition)).toMatchObject({ kind: "run", attempt: 2 });
   });
 
+  it("K1 C1 takes it back once also when another delivery has left between a request and its repeat", async () => {
+    await using desk = new Desk();
+    const { store } = await stored(desk);
+    await store.enqueue("op", "now-op", "queue");
+    await store.begin("now-op", 10, definition);
+    await store.leave("now-op", 10, null);
+    await store.leave("now-other", 11, null);
+    await store.leave("now-op", 10, null);
+    expect(await store.begin("now-op", 12, definition)).toMatchObject({ kind: "run", attempt: 1 });
+  });
+
   it("K1 a begin that arrives after its delivery has left begins nothing", async () => {
     await using desk = new Desk();
     const { store } = await stored(desk);

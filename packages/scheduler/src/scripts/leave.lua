@@ -1,6 +1,7 @@
 --[[
 leave: ends an attempt whose occurrence goes on. One that never began is taken back, so that none is spent (C1); of one that failed the
-failure is kept, for the history should no other attempt follow. Safe to repeat; a begin of the same delivery that arrives later begins nothing.
+failure is kept, for the history should no other attempt follow. Safe to repeat, also after others have left; a begin of the same delivery that
+arrives later begins nothing.
 
 KEYS
   state  HASH  the record
@@ -26,9 +27,9 @@ local isOpen = job.open == id and job.token == token
 -- A first write that needs no memory, so that the others pass when it is out (K3).
 redis.call("HDEL", state, "left")
 redis.call("HSET", state, "left", token)
-if isOpen and failure == "" then
-  redis.call("HSET", state, "attempts", tonumber(job.attempts) - 1)
-elseif isOpen then
+if isOpen and failure == "" and job.returned ~= token then
+  redis.call("HSET", state, "attempts", tonumber(job.attempts) - 1, "returned", token)
+elseif isOpen and failure ~= "" then
   redis.call("HSET", state, "failure", failure)
 end
 return { "left" }

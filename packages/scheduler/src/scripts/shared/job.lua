@@ -9,7 +9,7 @@ Gives
 local unpack = table.unpack or unpack
 local jobFields = {
   "format", "version", "definition", "next", "cursor", "paused", "removed",
-  "open", "openDue", "attempts", "token", "runner", "started", "held", "finished", "left", "failure",
+  "open", "openDue", "attempts", "token", "runner", "started", "held", "finished", "left", "failure", "returned",
 }
 local job = {}
 for index, value in ipairs(redis.call("HMGET", state, unpack(jobFields))) do
