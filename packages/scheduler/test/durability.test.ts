@@ -2,7 +2,7 @@
 import { pollUntil, RedisServer } from "@holdfast/testkit";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import type { Run } from "../src/index.ts";
-import { Desk, freshName } from "./desk.ts";
+import { Catcher, Desk, freshName } from "./desk.ts";
 import { admissionOf, definitionOf, dueJob, farMs, liveView, storeOf } from "./stored.ts";
 
 /** The server has no replica, so nobody ever confirms. */
@@ -10,7 +10,7 @@ const durability = { replicas: 1, timeoutMs: 10 };
 
 let server: RedisServer;
 beforeAll(async () => {
-  server = await RedisServer.start();
+  server = await RedisServer.start({ config: { "repl-diskless-sync-delay": 0 } });
 });
 afterAll(() => server.stop());
 
@@ -64,4 +64,29 @@ it("remove tells the run under way, though no replica confirms", async () => {
   const operator = desk.scheduler(server.url, name, { durability });
   await expect(operator.remove("job", { operationId: "gone" })).rejects.toMatchObject(doneOnMaster("gone"));
   await pollUntil("the run was told", () => runs[0]?.signal.aborted === true);
+});
+
+it("C1 begins no run that no replica knows of, and begins it in its first attempt once one does", async () => {
+  await using desk = new Desk();
+  const name = freshName();
+  const store = storeOf(desk.redis(server.url), name);
+  const catcher = new Catcher();
+  const careful = { replicas: 1, timeoutMs: 500 };
+  await desk
+    .scheduler(server.url, name, { durability: careful })
+    .job("job", { cron: "0 0 * * *" }, catcher.handle)
+    .start();
+  expect(await desk.scheduler(server.url, name).runNow("job", { operationId: "one" })).toMatchObject({
+    kind: "queued",
+  });
+  await desk.event("trouble", ({ during }) => during === "begin");
+  expect(await liveView(store)).toMatchObject({ open: "now-one" });
+  expect(catcher.runs).toEqual([]);
+  const replica = await RedisServer.start({ config: { replicaof: `${server.host} ${server.address.port}` } });
+  try {
+    expect(await catcher.caught(1)).toMatchObject([{ occurrenceId: "now-one", attempt: 1 }]);
+    await desk.event("completed");
+  } finally {
+    await replica.stop();
+  }
 });
