@@ -99,6 +99,11 @@ export class Connection {
     return this.#state.epoch;
   }
 
+  /** The same of what is written with `durability`, which goes over connections of its own. */
+  get durableEpoch(): number {
+    return this.#durableWire?.epoch ?? 0;
+  }
+
   /**
    * Runs a script.
    * @returns the decoded reply

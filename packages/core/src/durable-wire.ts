@@ -156,10 +156,16 @@ export interface DurableCaller {
 export class DurableWire {
   readonly #redis: RedisLike;
   readonly #connections = new Map<string, DurableConnection>();
+  #epoch = 0;
 
   constructor(redis: RedisLike) {
     this.#redis = redis;
     redis.on("end", () => this.close());
+  }
+
+  /** Another number after each loss of one of the connections: a write under way then may have been sent twice. */
+  get epoch(): number {
+    return this.#epoch;
   }
 
   /**
@@ -210,6 +216,9 @@ export class DurableWire {
     if (connection === undefined || connection.client.status === "end") {
       connection?.client.disconnect();
       connection = new DurableConnection(client);
+      connection.client.on("close", () => {
+        this.#epoch += 1;
+      });
       this.#connections.set(name, connection);
     }
     return connection;

@@ -105,7 +105,7 @@ export class Acquisition implements Waiter {
     this.owner = settings.owned.owner;
     this.#settings = settings;
     this.#startedAt = settings.first?.sentAt ?? now(settings.clock);
-    this.#epoch = settings.first?.epoch ?? settings.store.connection.epoch;
+    this.#epoch = settings.first?.epoch ?? settings.store.epoch;
   }
 
   /** Resolves to the grant, or to null when it is held and the caller does not wait. Rejects with the reason of giving up. */
@@ -153,7 +153,7 @@ export class Acquisition implements Waiter {
   }
 
   get #mayArrive(): boolean {
-    return this.#underWay > 0 || this.#epoch !== this.#settings.store.connection.epoch;
+    return this.#underWay > 0 || this.#epoch !== this.#settings.store.epoch;
   }
 
   #begin(): void {

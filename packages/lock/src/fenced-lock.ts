@@ -190,7 +190,7 @@ export class FencedLock implements AsyncDisposable {
       // Closed meanwhile: whatever was granted has been given back.
       if (this.#closed !== undefined) throw this.#closedError();
     }
-    if (first?.reply?.kind === "granted" && first.epoch === this.#store.connection.epoch) {
+    if (first?.reply?.kind === "granted" && first.epoch === this.#store.epoch) {
       const { reply, sentAt } = first;
       const spentMs = elapsedMs(clock, sentAt);
       if (spentMs < ttlMs - leaseMarginMs(ttlMs)) {
@@ -204,7 +204,7 @@ export class FencedLock implements AsyncDisposable {
   async #ask({ owned, ttlMs, sentAt }: Asking, waits: boolean): Promise<FirstRequest> {
     const { ttlMs: usualTtlMs, durability } = this.#options;
     const { keys } = owned;
-    const { epoch } = this.#store.connection;
+    const { epoch } = this.#store;
     try {
       const usual = !keys.crowded && ttlMs === usualTtlMs && durability === undefined;
       const reply = await (usual ? this.#turnstile.take(owned) : this.#store.acquire(owned, ttlMs, waits));

@@ -34,6 +34,11 @@ export class LeaseStore {
     this.#delayMs = digits(options.lockDelayMs);
   }
 
+  /** Another number after each loss of a connection over which leases are asked for: a request under way then may be executed later, too. */
+  get epoch(): number {
+    return this.#options.durability === undefined ? this.connection.epoch : this.connection.durableEpoch;
+  }
+
   /** Asks for a lease; `waits` puts the owner into the queue when it is not free. */
   acquire({ keys, owner }: Owned, ttlMs: number, waits: boolean): Promise<AcquireReply> {
     return this.connection.runJudged(

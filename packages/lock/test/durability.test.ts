@@ -1,5 +1,7 @@
 /** What is answered where too few replicas confirm: "done on the master" is said of what was done there, and of nothing else. */
-import { pollUntil, RedisServer } from "@holdfast/testkit";
+import { setTimeout as sleepMs } from "node:timers/promises";
+import { FaultProxy, pollUntil, RedisServer } from "@holdfast/testkit";
+import type { Redis } from "ioredis";
 import { expect, it } from "vitest";
 import { advanceFence, defineFencedScript, fencedSet } from "../src/guard/index.ts";
 import { LockLostError, LockTimeoutError } from "../src/index.ts";
@@ -54,9 +56,43 @@ it("L3 an operation whose lock was released before hears that", async () => {
   await expect(real.lock({ durability }).acquire("a", once)).rejects.toBeInstanceOf(LockLostError);
 });
 
-it("L4 a holder whose lease is gone is told by its next renewal, though no replica confirms", async () => {
+/** A replica of the server, linked. */
+async function linkedReplica(): Promise<RedisServer> {
   const replica = await RedisServer.start({ config: { replicaof: `${real.server.host} ${real.server.address.port}` } });
   await pollUntil("the replica is linked", async () => (await real.redis.info("replication")).includes("state=online"));
+  return replica;
+}
+
+it("L3 an acquire that the connection for replicas has sent twice: the first copy grants nothing when it arrives after the release", async () => {
+  const replica = await linkedReplica();
+  await using proxy = await FaultProxy.start(real.server.address);
+  const redis = real.client({}, proxy.url);
+  const forReplicas: Redis[] = [];
+  const duplicate = redis.duplicate.bind(redis);
+  redis.duplicate = (options) => {
+    const client = duplicate(options);
+    forReplicas.push(client);
+    return client;
+  };
+  const lock = real.lock({ redis, durability: { replicas: 1, timeoutMs: 5_000 } });
+  await (await lock.acquire("warm-up")).release();
+  const first = proxy.hold("request", /lock:a/);
+  const acquiring = lock.acquire("a");
+  await first.hit;
+  forReplicas[0]?.disconnect(true);
+  const hold = await acquiring;
+  await hold.release();
+  await (await real.lock().acquire("a")).release();
+  first.release();
+  // Whatever the server has read before this has been executed.
+  await redis.ping();
+  await sleepMs(100);
+  expect(await lock.inspect("a")).toBeNull();
+  await replica.stop();
+});
+
+it("L4 a holder whose lease is gone is told by its next renewal, though no replica confirms", async () => {
+  const replica = await linkedReplica();
   const lock = real.lock({ durability: { replicas: 1, timeoutMs: 5_000 }, ttlMs: 600_000 });
   const hold = await lock.acquire("a");
   await hold.renew();
