@@ -59,7 +59,7 @@ async function runDeployment(kind: TimeoutsKind, course: Course, stage: Stage, p
   });
   await deployment.scaleTo(REPLICAS);
   say(`${REPLICAS} replicas are ready`);
-  const client = new ServiceClient(() => deployment.urls());
+  const client = new ServiceClient(() => deployment.urls(), { knowsKeys: kind === "durable" });
   const traffic = new Traffic(client);
   const database = new pg.Pool({ connectionString: databaseUrl, max: 2 });
   database.on("error", (error) => say(`a connection to PostgreSQL was lost: ${error.message}`));

@@ -10,7 +10,7 @@ export interface Answer {
   readonly body: unknown;
 }
 
-/** The request was sent and its answer never came: it may have been done, so it is not sent again. */
+/** The request was sent, and no answer says what became of it: it may have been done, so it is not sent again. */
 export class AnswerLostError extends Error {
   override readonly name = "AnswerLostError";
 }
@@ -28,17 +28,23 @@ export class ServiceClient {
   /** Requests that had to go to another replica. */
   retries = 0;
   private readonly endpoints: () => readonly string[];
+  private readonly knowsKeys: boolean;
   private turn = 0;
 
-  /** @param endpoints the base URLs of the replicas that get traffic now. */
-  constructor(endpoints: () => readonly string[]) {
+  /**
+   * @param endpoints the base URLs of the replicas that get traffic now.
+   * @param options `knowsKeys`: whether the service does what is asked twice under one key once.
+   */
+  constructor(endpoints: () => readonly string[], { knowsKeys = true }: { readonly knowsKeys?: boolean } = {}) {
     this.endpoints = endpoints;
+    this.knowsKeys = knowsKeys;
   }
 
   /**
-   * Sends one request. What the service asks to be repeated is repeated, under the same key: only a service that knows keys asks.
+   * Sends one request. What a service that knows keys asks to be repeated is repeated, under the same key; one that does not may have done
+   * what it could not answer, and would do it again.
    *
-   * @throws AnswerLostError when the connection broke, or no answer came in time; Error when no replica took it.
+   * @throws AnswerLostError when the connection broke, no answer came in time, or it says nothing; Error when no replica took it.
    */
   async post(path: string, body?: object): Promise<Answer> {
     // One for all replicas that are asked, so that none of them does what another one has done.
@@ -52,6 +58,8 @@ export class ServiceClient {
         refusals += 1;
         this.retries += 1;
         await sleep(PAUSE_MS);
+      } else if (answer.status === 500 && !this.knowsKeys) {
+        throw new AnswerLostError(`POST ${path}: the service could not say what it has done`);
       } else if (isToBeRepeated(answer) && repeats < REPEATS_MAX) {
         repeats += 1;
         await sleep(REPEAT_AFTER_MS);

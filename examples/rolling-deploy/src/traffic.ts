@@ -11,7 +11,7 @@ export interface TrafficCounts {
   paid: number;
   /** Payments that were answered with 409: too late. */
   tooLate: number;
-  /** Requests whose answer never came, since their replica was killed. */
+  /** Requests whose answer never came, since their replica was killed, or said nothing, from a service that knows no keys. */
   answersLost: number;
 }
 

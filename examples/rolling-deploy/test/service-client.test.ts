@@ -62,6 +62,17 @@ describe("a request", () => {
     expect(hits).toBe(1);
   });
 
+  it("is sent once when a service that knows no keys could not answer: it may have been done", async () => {
+    let hits = 0;
+    const url = await listen((_request, response) => {
+      hits += 1;
+      response.writeHead(500).end('{"error":"the service could not answer; try again"}');
+    });
+    const client = new ServiceClient(() => [url], { knowsKeys: false });
+    await expect(client.post("/orders")).rejects.toBeInstanceOf(AnswerLostError);
+    expect(hits).toBe(1);
+  });
+
   it.each([
     ["does not know what became of it", 504, { type: "https://service.example#outcome-unknown" }],
     ["could not answer", 500, { error: "the service could not answer; try again" }],
