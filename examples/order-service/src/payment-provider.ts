@@ -61,9 +61,11 @@ export class PaymentProvider {
     return { kind: status === 409 ? "voided" : "charged" };
   }
 
-  /** Gives the money back, or sees to it that it is never taken. @throws as `charge` */
+  /** Gives the money back, or sees to it that it is never taken. @throws ProviderFailedError also when it refuses; else as `charge` */
   async void(key: string): Promise<void> {
-    await this.call("DELETE", `/charges/${key}`, key);
+    const { status } = await this.call("DELETE", `/charges/${key}`, key);
+    if (status >= 300)
+      throw new ProviderFailedError(`the payment provider did not void a charge: it answered ${status}`);
   }
 
   /**
@@ -119,7 +121,8 @@ export class PaymentProvider {
         headers: { "content-type": "application/json", "idempotency-key": key },
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       });
-      answer = { status: response.status, body: (await response.json()) as Record<string, unknown> };
+      const text = await response.text();
+      answer = { status: response.status, body: text === "" ? {} : (JSON.parse(text) as Record<string, unknown>) };
     } catch (error) {
       signal.throwIfAborted();
       throw new ProviderFailedError("the payment provider did not answer", { cause: error });

@@ -4,7 +4,7 @@
 import { openScope, ScopeShutdownError } from "@holdfast/scope";
 import { pollUntil } from "@holdfast/testkit";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { PaymentProvider, ProviderNotAskedError } from "../src/payment-provider.ts";
+import { PaymentProvider, ProviderFailedError, ProviderNotAskedError } from "../src/payment-provider.ts";
 import { TestProvider } from "./provider.ts";
 import { WAIT } from "./wait.ts";
 
@@ -73,5 +73,22 @@ describe("a charge that waits for a permit", () => {
     expect(await failureOf(payments.charge("key-3", "order-3", 100))).toBeInstanceOf(ProviderNotAskedError);
     expect(await first).toMatchObject({ name: "DrainedError", effect: "possible" });
     expect(provider.requests).toBe(1);
+  });
+});
+
+describe("a void", () => {
+  function payments(): PaymentProvider {
+    return new PaymentProvider({ url: provider.url, concurrencyMax: 1, queueMax: 10, timeoutMs: 60_000 });
+  }
+  beforeEach(() => answers.resolve());
+
+  it("is done with an answer that has no body", async () => {
+    await expect(payments().void("key-1")).resolves.toBeUndefined();
+    await expect(payments().charge("key-1", "order-1", 100)).resolves.toEqual({ kind: "voided" });
+  });
+
+  it("is not done when the provider refuses it: it has the customer's money", async () => {
+    provider.refusesVoids = true;
+    await expect(payments().void("key-1")).rejects.toBeInstanceOf(ProviderFailedError);
   });
 });

@@ -35,6 +35,8 @@ export class TestProvider implements AsyncDisposable {
   beforePayout: (path: string) => Promise<void> = () => Promise.resolve();
   /** Refuses payouts. */
   refusesPayouts = false;
+  /** Refuses to give money back. */
+  refusesVoids = false;
   requests = 0;
   private readonly server: Server;
 
@@ -80,7 +82,7 @@ export class TestProvider implements AsyncDisposable {
   private async answer(
     { method, url = "", headers }: IncomingMessage,
     body: Asked,
-  ): Promise<{ status: number; answer: object }> {
+  ): Promise<{ status: number; answer: object | undefined }> {
     const key = String(headers["idempotency-key"]);
     if (url.endsWith("/payouts")) {
       await this.beforePayout(url);
@@ -90,10 +92,11 @@ export class TestProvider implements AsyncDisposable {
       return { status: 201, answer: { payout: `po_${[...this.paidOutCents.keys()].indexOf(key) + 1}` } };
     }
     if (method === "DELETE") {
+      if (this.refusesVoids) return { status: 409, answer: { error: "settled already" } };
       const charge = this.charges.get(key) ?? { orderId: null, taken: 0, voided: true };
       charge.voided = true;
       this.charges.set(key, charge);
-      return { status: 200, answer: {} };
+      return { status: 204, answer: undefined };
     }
     if (this.declines) return { status: 402, answer: { error: "declined" } };
     const known = this.charges.get(key);
