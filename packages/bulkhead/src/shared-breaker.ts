@@ -108,6 +108,8 @@ export class SharedBreaker implements AsyncDisposable {
     if (this.#closed) return;
     const operation = this.#options.random.id();
     this.#probe = "none";
+    // The opening ends the right to probe, also one whose answer is still on its way.
+    this.#askedOperation = "";
     this.#background(async () => {
       const openUs = Math.round(this.#openMs() * 1_000);
       const args = { operation, seen: this.#token, openUs, retentionMs, publish: this.#connection.publishCommand };
@@ -214,13 +216,16 @@ export class SharedBreaker implements AsyncDisposable {
         const publish = this.#connection.publishCommand;
         const args = { operation, seen: this.#token, probeUs, retentionMs, publish };
         const reply = await this.#connection.run(probeScript, this.#keys, args, this.#call("probe", operation));
-        this.#probe = "none";
+        const isAwaited = this.#askedOperation === operation;
+        if (isAwaited) this.#probe = "none";
         // Refused, the right that it may have had before is still the one to close with.
-        if (reply.kind === "granted") this.#probeOperation = operation;
-        this.#take(reply);
+        if (isAwaited && reply.kind === "granted") this.#probeOperation = operation;
+        if (isAwaited || reply.kind !== "granted") this.#take(reply);
       },
       () => {
-        // Better all processes probe than none.
+        if (this.#askedOperation !== operation) return;
+        // Better all processes probe than none. Redis may have given it the right, and only the answer was lost.
+        this.#probeOperation = operation;
         this.#probe = "granted";
         this.#probeUntilMs = this.#options.clock.monotonicMs() + this.#probeMs();
       },

@@ -1,5 +1,5 @@
 /** What a shared breaker does when Redis was not told, has forgotten, or was asked too early: it must neither stay open nor forget. */
-import { FaultProxy, pollUntil } from "@holdfast/testkit";
+import { FaultProxy, LeapClock, pollUntil } from "@holdfast/testkit";
 import { describe, expect, it } from "vitest";
 import { Bulkhead, SharedBreaker } from "../src/index.ts";
 import type { BreakerOptions } from "../src/index.ts";
@@ -84,6 +84,34 @@ describe("a shared breaker whose Redis was not told or has forgotten", () => {
     gate.resolve("");
     for (const one of [first, second]) await passes(one);
     await settled(() => calls.every(({ done }) => done), "all calls have ended");
+  });
+
+  it("B4 a probe that succeeds closes for all, also when the answer that it may be sent is lost", async () => {
+    await using proxy = await FaultProxy.start(place.server);
+    const clock = new LeapClock();
+    const redis = place.client(proxy.url);
+    const options = { clock, commandTimeoutMs: 600_000, pollMs: 600_000 };
+    const breaker = place.closing(new SharedBreaker(redis, "payments", options));
+    const first = new Bulkhead("payments", { clock, breaker: { callsMin: 4, openMs: 100, shared: breaker } });
+    await breaker.ready();
+    const second = await pod();
+    await fail(first);
+    await settled(() => second.snapshot().state !== "closed", "the second process has heard");
+    await pollUntil("Redis would give the right to probe", async () => {
+      const [seconds, micros] = (await place.server.call("TIME")) as [string, string];
+      return Number(seconds) * 1e6 + Number(micros) > Number(await place.server.call("HGET", stateKey, "untilUs"));
+    });
+    await redis.ping();
+    clock.leap(1_000);
+    const held = proxy.hold("reply", "evalsha");
+    await expect(first.run(() => 1)).rejects.toMatchObject({ reason: "rejected-open" });
+    await held.hit;
+    clock.leap(600_001);
+    await pollUntil("it waits for the answer no longer", async () => first.run(() => true).catch(() => false));
+    held.release();
+    expect(first.snapshot().state).toBe("closed");
+    await settled(() => second.snapshot().state === "closed", "closed without a call of its own");
+    expect(second.snapshot().outcomes.success).toBe(0);
   });
 
   it("B4 counter-test: what was closed by others is not probed but closed", async () => {

@@ -1,13 +1,14 @@
 import { Connection } from "@holdfast/core";
-import { FaultProxy, pollUntil } from "@holdfast/testkit";
+import { FaultProxy, LeapClock, pollUntil } from "@holdfast/testkit";
 import { describe, expect, it } from "vitest";
 import { Bulkhead, SharedBreaker } from "../src/index.ts";
 import type { BulkheadOptions, SharedBreakerOptions } from "../src/index.ts";
 import { breakerKey } from "../src/keys.ts";
 import { testPlace } from "./place.ts";
-import { settled, watch } from "./work.ts";
+import { hang, settled, watch } from "./work.ts";
 
 const place = testPlace();
+const stateKey = breakerKey("holdfast", "payments").key;
 
 interface PodOptions extends Pick<SharedBreakerOptions, "commandTimeoutMs">, Pick<BulkheadOptions, "timeoutMs"> {
   readonly openMs?: number;
@@ -51,9 +52,7 @@ describe("a shared breaker", () => {
     place.closing(breaker);
     const second = new Bulkhead("payments", { breaker: { openMs: 60_000, shared: breaker } });
     const heard = new Set<string | null>();
-    const listening = Connection.of(redis).wakeUps.listen(breakerKey("holdfast", "payments").key, (hint) =>
-      heard.add(hint),
-    );
+    const listening = Connection.of(redis).wakeUps.listen(stateKey, (hint) => heard.add(hint));
     await pollUntil("the subscription stands", async () => heard.has(null));
     await breaker.ready();
     const held = proxy.hold("reply", "evalsha");
@@ -71,10 +70,7 @@ describe("a shared breaker", () => {
     const first = await pod({ openMs: 60_000 });
     await fail(first);
     await stateIs(first, "open");
-    await pollUntil(
-      "Redis knows",
-      async () => (await place.server.call("HGET", "holdfast:{breaker:payments}:state", "state")) === "open",
-    );
+    await pollUntil("Redis knows", async () => (await place.server.call("HGET", stateKey, "state")) === "open");
     const late = await pod();
     expect(late.snapshot().state).toBe("open");
   });
@@ -152,7 +148,7 @@ describe("a shared breaker", () => {
     });
     place.clients[0]?.disconnect();
     const [seconds, micros] = (await place.server.call("TIME")) as [string, string];
-    const rightEndsUs = Number(await place.server.call("HGET", breakerKey("holdfast", "payments").key, "probeEndUs"));
+    const rightEndsUs = Number(await place.server.call("HGET", stateKey, "probeEndUs"));
     // Its calls take no longer, and so it is no longer in the way.
     expect(rightEndsUs - (Number(seconds) * 1e6 + Number(micros))).toBeLessThanOrEqual(1_000_000);
     await pollUntil("the second process probes", async () => second.run(() => true).catch(() => false), {
@@ -176,6 +172,46 @@ describe("a shared breaker", () => {
       await stateIs(second, "closed");
     },
   );
+
+  it("B4 has no right to probe any more once its probe has failed, also when the answer about the right comes later", async () => {
+    await using proxy = await FaultProxy.start(place.server);
+    const clock = new LeapClock();
+    const redis = place.client(proxy.url);
+    const breaker = place.closing(new SharedBreaker(redis, "payments", { clock, commandTimeoutMs: 600_000 }));
+    const first = new Bulkhead("payments", {
+      timeoutMs: 60_000,
+      clock,
+      breaker: { callsMin: 4, openMs: 100, shared: breaker },
+    });
+    await breaker.ready();
+    await fail(first);
+    const field = (name: string): Promise<unknown> => place.server.call("HGET", stateKey, name);
+    await pollUntil("Redis knows that it has been open long enough", async () => {
+      const [seconds, micros] = (await place.server.call("TIME")) as [string, string];
+      const untilUs = await field("untilUs");
+      return untilUs !== null && Number(seconds) * 1e6 + Number(micros) > Number(untilUs);
+    });
+    await redis.ping();
+    clock.leap(1_000);
+    await expect(first.run(() => 1)).rejects.toMatchObject({ reason: "rejected-open" });
+    await pollUntil("it has the right to probe", async () => (await field("probe")) !== null);
+    await redis.ping();
+    // There was no call to use it in time, so that the next one asks for it anew and goes.
+    clock.leap(60_001);
+    const before = await field("token");
+    const held = proxy.hold("reply", "evalsha");
+    await expect(first.run(() => Promise.reject(new Error("down")))).rejects.toThrow("down");
+    await pollUntil("Redis knows that its probe has failed", async () => (await field("token")) !== before);
+    held.release();
+    await redis.ping();
+    const second = await pod();
+    await pollUntil("another process probes", async () => {
+      void watch(second.run(hang));
+      return second.snapshot().inFlight === 1;
+    });
+    await stateIs(first, "half-open");
+    await expect(first.run(() => "beside the other's probe")).rejects.toMatchObject({ reason: "rejected-open" });
+  });
 
   it("without Redis every process has a breaker of its own", async () => {
     await using proxy = await FaultProxy.start(place.server.address);
@@ -202,7 +238,7 @@ describe("a shared breaker", () => {
     expect(one.snapshot().state).toBe("open");
     // On the same connection: what it has sent before would be done.
     await breaker.look();
-    expect(await place.server.call("EXISTS", breakerKey("holdfast", "payments").key)).toBe(0);
+    expect(await place.server.call("EXISTS", stateKey)).toBe(0);
   });
 
   it("serves one bulkhead", async () => {
