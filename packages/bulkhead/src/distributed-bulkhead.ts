@@ -16,6 +16,7 @@ import { Bulkhead } from "./bulkhead.ts";
 import type { DrainReport, RunOptions } from "./bulkhead.ts";
 import type { CallContext } from "./call.ts";
 import type { BulkheadEvent } from "./events.ts";
+import { noDurability } from "./options.ts";
 import type { BulkheadOptions } from "./options.ts";
 import { PermitShare } from "./permit-share.ts";
 import type { BulkheadSnapshot } from "./snapshot.ts";
@@ -70,6 +71,7 @@ export class DistributedBulkhead implements AsyncDisposable {
         "adaptive must be left out: a distributed bulkhead gets its limit from Redis, got a limit of its own",
       );
     }
+    noDurability(options);
     const { leaseMs, pollMs, podsMax, whenUnreachable, prefix, commandTimeoutMs, concurrencyMax, ...local } = options;
     const limit = integer("concurrencyMax", concurrencyMax, { min: 1, max: 1_000_000 });
     const mode = oneOf("whenUnreachable", whenUnreachable ?? "reject", ["local-share", "reject"]);

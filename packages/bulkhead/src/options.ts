@@ -138,6 +138,16 @@ function optionalDurationMs(field: string, value: unknown): number | undefined {
   return value === undefined ? undefined : durationMs(field, value);
 }
 
+/**
+ * For what processes share: no call waits for what they tell Redis, so nobody could hear that too few replicas have it (decision 094).
+ * @throws TypeError for whoever passes it by a cast or in an object of more options
+ */
+export function noDurability(options: object): void {
+  const { durability } = options as { readonly durability?: unknown };
+  if (durability === undefined) return;
+  throw new TypeError(`durability must be left out: no call waits for what processes share, got ${typeof durability}`);
+}
+
 /** @throws TypeError, RangeError naming the field, the allowed range and the value got */
 export function resolveBulkheadOptions(name: string, options: BulkheadOptions): ResolvedBulkheadOptions {
   optionsObject("options", options);

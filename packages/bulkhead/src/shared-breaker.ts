@@ -23,11 +23,12 @@ import type {
 } from "@holdfast/core";
 import { breakerKey } from "./keys.ts";
 import type { SharedKey } from "./keys.ts";
+import { noDurability } from "./options.ts";
 import { closeScript, lookScript, openScript, probeScript } from "./scripts.ts";
 import type { BreakerReply } from "./scripts.ts";
 
 /** Options of a shared breaker. */
-export interface SharedBreakerOptions extends CommonOptions<never> {
+export interface SharedBreakerOptions extends Omit<CommonOptions<never>, "durability" | "onEvent"> {
   /** How often it looks by itself, in milliseconds, 100 to 600,000. Default 2,000. */
   readonly pollMs?: number | undefined;
 }
@@ -74,7 +75,8 @@ export class SharedBreaker implements AsyncDisposable {
 
   /** @throws TypeError, RangeError naming the field, the allowed range and the value got */
   constructor(redis: RedisLike, name: string, options: SharedBreakerOptions = {}) {
-    this.#options = resolveCommonOptions(options);
+    this.#options = resolveCommonOptions<never>(options);
+    noDurability(options);
     this.#pollMs = integerOr(2_000, "pollMs", options.pollMs, { min: 100, max: 600_000 });
     this.#backoff = resolveBackoff({ baseMs: 100, delayMaxMs: 1_000 });
     this.#key = breakerKey(this.#options.prefix, name);

@@ -49,6 +49,12 @@ expectTypeOf(shared.run(undefined, () => 7)).toEqualTypeOf<Promise<number>>();
 expectTypeOf<DistributedCallContext>().toExtend<Fenced>();
 // @ts-expect-error a limit of all processes does not follow what one of them sees
 void (() => new DistributedBulkhead(redis, "payments", { concurrencyMax: 4, adaptive: {} }));
+// @ts-expect-error no call waits for what processes tell Redis about their permits
+void (() => new DistributedBulkhead(redis, "payments", { concurrencyMax: 4, durability: {} }));
+// @ts-expect-error nor for what they tell it about a breaker
+void (() => new SharedBreaker(redis, "payments", { durability: { replicas: 1, timeoutMs: 100 } }));
+// @ts-expect-error the events are those of the bulkhead that it serves
+void (() => new SharedBreaker(redis, "payments", { onEvent: () => undefined }));
 // @ts-expect-error it has no default
 void (() => new DistributedBulkhead(redis, "payments", {}));
 

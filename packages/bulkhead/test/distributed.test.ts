@@ -323,6 +323,7 @@ it.each([
   [{ concurrencyMax: 1, prefix: "a{b" }, RangeError],
   // B7 its limit would take the place of the share.
   [{ concurrencyMax: 1, adaptive: { concurrencyMax: 64 } }, TypeError],
+  [{ concurrencyMax: 1, durability: { replicas: 1, timeoutMs: 100 } }, TypeError],
 ])("%j is refused by the constructor", (options, kind) => {
   const redis = place.client();
   expect(() => new DistributedBulkhead(redis, "x", options as never)).toThrow(kind);

@@ -241,6 +241,12 @@ describe("a shared breaker", () => {
     expect(await place.server.call("EXISTS", stateKey)).toBe(0);
   });
 
+  it("refuses a durability that it could tell nobody about", () => {
+    const options = { durability: { replicas: 1, timeoutMs: 100 } } as SharedBreakerOptions;
+    expect(() => new SharedBreaker(place.client(), "payments", options)).toThrow(TypeError);
+    expect(() => new SharedBreaker(place.client(), "payments", options)).toThrow("durability must be left out");
+  });
+
   it("serves one bulkhead", async () => {
     const breaker = place.closing(new SharedBreaker(place.client(), "payments"));
     const options = { breaker: { shared: breaker } };
