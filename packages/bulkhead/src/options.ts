@@ -51,7 +51,8 @@ export interface RetryOptions {
   readonly budgetPercent?: number | undefined;
   /**
    * Takes the place of the rule that decides what is worth another attempt. Default `worthRetrying`: what is known to have had no effect,
-   * and answers that may be repeated; never an unknown outcome, nor an error that says nothing of its effect.
+   * and answers that may be repeated; never an unknown outcome, nor an error that says nothing of its effect. What it throws becomes a
+   * warning of the process, and nothing is repeated then.
    */
   readonly when?: RetryWhen | undefined;
 }
@@ -210,8 +211,14 @@ function resolveRetryOptions(retry: RetryOptions): ResolvedRetryOptions {
   if (retry.when !== undefined) callback("retry.when", retry.when);
   return {
     attemptsMax: integerOr(3, "retry.attemptsMax", retry.attemptsMax, { min: 2, max: 100 }),
-    backoff: resolveBackoff({ baseMs: 50, delayMaxMs: 2_000, ...retry.backoff }),
+    backoff: resolveRetryBackoff(retry.backoff),
     budgetPercent: integerOr(10, "retry.budgetPercent", retry.budgetPercent, percentRange),
     when: retry.when,
   };
+}
+
+function resolveRetryBackoff(backoff: BackoffOptions = {}): Backoff {
+  optionsObject("retry.backoff", backoff);
+  const { baseMs = 50, delayMaxMs = 2_000, jitter } = backoff;
+  return resolveBackoff({ baseMs, delayMaxMs, jitter });
 }

@@ -3,7 +3,7 @@
  * are load on a dependency that has just failed. What may have had an effect is not repeated unless the caller says so.
  */
 import { Readable } from "node:stream";
-import { backoffMs, propertyOf, saysNoEffect } from "@holdfast/core";
+import { backoffMs, propertyOf, saysNoEffect, warn } from "@holdfast/core";
 import type { Clock, EventSink, Random } from "@holdfast/core";
 import { AttemptsFailedError } from "./errors.ts";
 import type { BulkheadEvent } from "./events.ts";
@@ -12,7 +12,7 @@ import type { Classify, Verdict } from "./outcome.ts";
 import type { RetriedCalls } from "./retried-calls.ts";
 import { retryAfterMs } from "./retry-after.ts";
 import { worthRetrying } from "./worth-retrying.ts";
-import type { FailedAttempt } from "./worth-retrying.ts";
+import type { FailedAttempt, RetryWhen } from "./worth-retrying.ts";
 
 /** Most retries saved up. */
 const savedMax = 10;
@@ -128,10 +128,21 @@ function delayBeforeNext(
   ended: FailedAttempt,
 ): number | undefined {
   if (ended.attempt >= options.attemptsMax || calls.isOver || signal?.aborted === true) return undefined;
-  if (!(options.when ?? worthRetrying)(ended)) return undefined;
+  if (!isWorthAnother(options.when ?? worthRetrying, ended)) return undefined;
   const askedMs = retryAfterMs(ended.error ?? ended.value, clock.wallMs());
   const delayMs = Math.max(askedMs, backoffMs(options.backoff, ended.attempt, random));
   return clock.monotonicMs() + delayMs >= deadlineMs || !budget.spend() ? undefined : delayMs;
+}
+
+/** A rule that throws, or answers with a promise, allows nothing; its error does not take the place of what the attempt ended with. */
+function isWorthAnother(when: RetryWhen, ended: FailedAttempt): boolean {
+  try {
+    const answer: unknown = when(ended);
+    return answer === true;
+  } catch (error) {
+    warn(error);
+    return false;
+  }
 }
 
 /** What the caller gets: an error that says that there was no effect speaks for its own attempt, and not for those before it. */
@@ -140,11 +151,14 @@ function failure(bulkhead: string, made: number, effective: FailedAttempt | unde
   return new AttemptsFailedError(bulkhead, made, last, effective.error);
 }
 
-/** A response whose body nobody will read holds its connection. Node's http answers with a stream, undici's request with one as `body`. */
+/**
+ * A response whose body nobody will read holds its connection. `fetch` has a web stream as `body`, whosever it is; Node's http answers with a
+ * stream of its own, undici's request with one as `body`.
+ */
 function discard(value: unknown): void {
-  if (value instanceof Response) value.body?.cancel().catch(() => undefined);
   for (const stream of [value, propertyOf(value, "body")]) {
     // What it says of its end is for nobody.
+    if (stream instanceof ReadableStream) stream.cancel().catch(() => undefined);
     if (stream instanceof Readable) stream.on("error", () => undefined).destroy();
   }
 }

@@ -1,4 +1,5 @@
 /** `fetch` through a bulkhead: one of the two places where people put it first. */
+import { httpStatusesOf } from "@holdfast/core";
 import type { Bulkhead } from "./bulkhead.ts";
 import type { Classify } from "./outcome.ts";
 
@@ -26,7 +27,8 @@ const idempotentMethods = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE"]);
 /** The default rule for responses. */
 export const classifyResponse: Classify = ({ value, error }) => {
   if (error !== undefined) return "failure";
-  const status = value instanceof Response ? value.status : 200;
+  // Not by its class: that of another `fetch` is not the global one.
+  const [status = 200] = httpStatusesOf(value);
   if (status === 429) return "ignore";
   return status >= 500 ? "failure" : "success";
 };

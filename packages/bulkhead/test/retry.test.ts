@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { ClosedError, OutcomeUnknownError, TooLateError } from "@holdfast/core";
 import { ManualClock, SeededRandom } from "@holdfast/testkit";
 import { beforeEach, describe, expect, it } from "vitest";
@@ -141,6 +142,8 @@ describe("retries", () => {
     ).toBe(1);
     expect(await count({}, new TooLateError("x", 1))).toBe(3);
     expect(await count({ when: () => true }, unknown)).toBe(3);
+    // A promise is no answer, whatever it will be.
+    expect(await count({ when: (async () => false) as never }, unknown)).toBe(1);
     expect(await count({}, Object.assign(new Error("refused"), { code: "ECONNREFUSED" }))).toBe(1);
     const oneRequest = (failed: FailedAttempt): boolean => worthRetrying({ ...failed, idempotent: true });
     expect(await count({ when: oneRequest }, Object.assign(new Error("refused"), { code: "ECONNREFUSED" }))).toBe(3);
@@ -170,6 +173,27 @@ describe("retries", () => {
     await turn();
     expect(run.error).toMatchObject({ message: "gone" });
     expect(clock.pendingTimers).toBeLessThanOrEqual(1);
+  });
+
+  it("are not made where the rule that decides about them throws: the caller gets what the attempt ended with", async () => {
+    const warned = once(process, "warning");
+    const broken = new Error("the rule is broken");
+    const one = retrying({
+      when: () => {
+        throw broken;
+      },
+    });
+    const unknown = new OutcomeUnknownError("charge", "op-1", { why: "reset" });
+    await expect(one.run(() => Promise.reject(unknown))).rejects.toBe(unknown);
+    expect(await warned).toEqual([broken]);
+  });
+
+  it("wait as long as by default where an option of the backoff is undefined", async () => {
+    const one = retrying({ backoff: { baseMs: undefined, delayMaxMs: undefined, jitter: 0 } });
+    let attempts = 0;
+    const run = watch(one.run(() => ((attempts += 1) < 3 ? Promise.reject(busy()) : "third time")));
+    await clock.advance(50 + 100);
+    expect(run.value).toBe("third time");
   });
 
   it("are off for a call that says so", async () => {

@@ -49,6 +49,18 @@ async function serve(answers: readonly Answer[], calls: string[] = [], bodies: s
   };
 }
 
+/** What another implementation of `fetch` answers with: the global class is not its own. */
+class OtherResponse {
+  readonly headers = new Headers();
+  readonly body: ReadableStream;
+  readonly status: number;
+
+  constructor(status: number, onCancel: () => void = () => undefined) {
+    this.status = status;
+    this.body = new ReadableStream({ cancel: onCancel });
+  }
+}
+
 describe("wrapFetch", () => {
   it("counts 5xx as failures and hands the response on; 429 says nothing about health", async () => {
     const calls: string[] = [];
@@ -61,6 +73,16 @@ describe("wrapFetch", () => {
     expect(one.snapshot()).toMatchObject({ state: "closed", outcomes: { failed: 1, success: 2 } });
     expect((await get(server.url)).status).toBe(503);
     await expect(get(server.url)).rejects.toMatchObject({ reason: "rejected-open" });
+  });
+
+  it("counts the failures of another fetch, whose responses are of a class of their own", async () => {
+    const one = new Bulkhead("api", { timeoutMs: 60_000, breaker: { callsMin: 3 } });
+    const answer = (status: number): Response => new OtherResponse(status) as unknown as Response;
+    const answers = [answer(503), answer(429), answer(200), answer(500)];
+    const get = wrapFetch(one, { fetch: () => Promise.resolve(answers.shift() as Response) });
+    const statuses = [await get("x:"), await get("x:"), await get("x:"), await get("x:")].map(({ status }) => status);
+    expect(statuses).toEqual([503, 429, 200, 500]);
+    expect(one.snapshot()).toMatchObject({ state: "open", outcomes: { failed: 2, success: 2 } });
   });
 
   it("repeats GET after Retry-After, and never POST", async () => {
@@ -201,18 +223,24 @@ describe("wrapFetch repeats", () => {
     expect(calls).toHaveLength(1);
   });
 
-  it("and reads no more of the answer that it drops, so that its connection is free", async () => {
-    let cancelled = 0;
-    const answer = (status: number): Response =>
-      new Response(new ReadableStream({ cancel: () => void (cancelled += 1) }), { status });
-    const answers = [answer(503), answer(200)];
-    const get = wrapFetch(new Bulkhead("api", { timeoutMs: 60_000, retry: { backoff: { baseMs: 0 } } }), {
-      fetch: () => Promise.resolve(answers.shift() as Response),
-    });
-    const last = await get("http://dependency.invalid/");
-    expect([last.status, cancelled]).toEqual([200, 1]);
-    await last.body?.cancel();
-  });
+  it.each(["the global", "another"])(
+    "and reads no more of what it drops of %s fetch: its connection is free",
+    async (whose) => {
+      let cancelled = 0;
+      const cancel = (): void => void (cancelled += 1);
+      const answer = (status: number): Response =>
+        whose === "another"
+          ? (new OtherResponse(status, cancel) as unknown as Response)
+          : new Response(new ReadableStream({ cancel }), { status });
+      const answers = [answer(503), answer(200)];
+      const get = wrapFetch(new Bulkhead("api", { timeoutMs: 60_000, retry: { backoff: { baseMs: 0 } } }), {
+        fetch: () => Promise.resolve(answers.shift() as Response),
+      });
+      const last = await get("http://dependency.invalid/");
+      expect([last.status, cancelled]).toEqual([200, 1]);
+      await last.body?.cancel();
+    },
+  );
 });
 
 function abortable(): { readonly signal: AbortSignal; readonly abort: (reason: Error) => void } {
