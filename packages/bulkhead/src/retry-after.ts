@@ -3,7 +3,7 @@
 const name = "retry-after";
 
 interface HeadersLike {
-  get(name: string): string | null;
+  get(name: string): unknown;
 }
 
 /** The header, from web-standard `Headers` or from an object as Node's http module makes it. */
@@ -11,8 +11,8 @@ function headerOf(carrier: unknown): string | undefined {
   const { headers, response } = carrier as { headers?: unknown; response?: { headers?: unknown } };
   const found = headers ?? response?.headers;
   if (typeof found !== "object" || found === null) return undefined;
-  if (typeof (found as Partial<HeadersLike>).get === "function") return (found as HeadersLike).get(name) ?? undefined;
-  const value = (found as Readonly<Record<string, unknown>>)[name];
+  const isHeaders = typeof (found as Partial<HeadersLike>).get === "function";
+  const value = isHeaders ? (found as HeadersLike).get(name) : (found as Readonly<Record<string, unknown>>)[name];
   return typeof value === "string" ? value : undefined;
 }
 

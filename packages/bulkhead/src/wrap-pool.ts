@@ -73,8 +73,11 @@ function connectThrough<Client extends PoolClientLike>(
         const release = client.release.bind(client);
         client.release = (destroy) => {
           client.release = release;
-          release(destroy);
-          done();
+          try {
+            release(destroy);
+          } finally {
+            done();
+          }
         };
         resolve(client);
       });

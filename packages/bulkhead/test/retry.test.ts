@@ -116,6 +116,7 @@ describe("retries", () => {
     ["a date that has passed", { headers: { "retry-after": "Tue, 01 Jan 2019 00:00:00 GMT" } }],
     ["more of them", { headers: { "retry-after": ["2", "3"] } }],
     ["headers that are none", { headers: "retry-after: 2" }],
+    ["a header that is no text", { headers: new Map([["retry-after", 2]]) }],
     ["no object", "2"],
   ])("take %s for nothing asked", (_, carrier) => {
     expect(retryAfterMs(carrier, clock.wallMs())).toBe(0);

@@ -64,6 +64,22 @@ it("a transaction holds its permit from the connection to the release", async ()
   expect((outside.value as pg.QueryResult).rows).toEqual([{ count: 1 }]);
 });
 
+it("a connection whose release fails gives its permit back", async () => {
+  const one = bulkhead({ concurrencyMax: 1 });
+  const broken = {
+    query: () => Promise.resolve(),
+    connect: async () => ({
+      release: (): void => {
+        throw new Error("the pool is broken");
+      },
+    }),
+  };
+  const client = await wrapPool(one, broken).connect();
+  expect(() => client.release()).toThrow("the pool is broken");
+  await turn();
+  expect(one.snapshot().inFlight).toBe(0);
+});
+
 it("a connection that was handed out and released can be used and released again, each time under a permit", async () => {
   const one = bulkhead({ concurrencyMax: 1 });
   const wrapped = wrapPool(one, pool);
