@@ -118,6 +118,8 @@ export class PaymentProvider {
       const response = await cancellableFetch(this.url + path, {
         method,
         signal,
+        // A POST that is sent on comes as a GET, and the page that it gets is no answer to a charge.
+        redirect: "manual",
         headers: { "content-type": "application/json", "idempotency-key": key },
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       });

@@ -76,6 +76,16 @@ describe("a charge that waits for a permit", () => {
   });
 });
 
+describe("a charge that is answered with a redirect", () => {
+  it("was not made: the page that it leads to is no answer to it", async () => {
+    answers.resolve();
+    provider.hasMoved = true;
+    const payments = new PaymentProvider({ url: provider.url, concurrencyMax: 1, queueMax: 10, timeoutMs: 60_000 });
+    await expect(payments.charge("key-1", "order-1", 100)).rejects.toBeInstanceOf(ProviderFailedError);
+    expect(provider.requests).toBe(1);
+  });
+});
+
 describe("a void", () => {
   function payments(): PaymentProvider {
     return new PaymentProvider({ url: provider.url, concurrencyMax: 1, queueMax: 10, timeoutMs: 60_000 });

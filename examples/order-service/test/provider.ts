@@ -18,6 +18,9 @@ interface Asked {
   readonly amountCents?: number;
 }
 
+/** The page that is there for people. */
+const welcome = { status: 200, answer: { welcome: true } };
+
 /** A provider on a free port of this machine. */
 export class TestProvider implements AsyncDisposable {
   readonly charges: Map<string, Charge> = new Map<string, Charge>();
@@ -35,6 +38,8 @@ export class TestProvider implements AsyncDisposable {
   beforePayout: (path: string) => Promise<void> = () => Promise.resolve();
   /** Refuses payouts. */
   refusesPayouts = false;
+  /** Has moved to another place, and books nothing here. */
+  hasMoved = false;
   /** Refuses to give money back. */
   refusesVoids = false;
   requests = 0;
@@ -74,7 +79,11 @@ export class TestProvider implements AsyncDisposable {
     const body = JSON.parse(Buffer.concat(chunks).toString() || "{}") as Asked;
     this.requests += 1;
     const number = this.requests;
-    const { status, answer } = await this.answer(request, body);
+    if (this.hasMoved && request.method === "POST") {
+      response.writeHead(302, { location: "/welcome" }).end();
+      return;
+    }
+    const { status, answer } = request.method === "GET" ? welcome : await this.answer(request, body);
     await this.beforeAnswer(number);
     response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(answer));
   }
