@@ -87,7 +87,7 @@ export function withDeadlineFrom<Value>(
   third?: () => Value,
 ): Value {
   const fn = typeof second === "function" ? second : third;
-  const options = typeof second === "object" ? second : {};
+  const options = second === undefined || typeof second === "function" ? {} : second;
   optionsObject("options", options);
   callback("fn", fn);
   const givenMs = timeoutMsOf(headers);

@@ -123,7 +123,7 @@ export class Scope extends Cancellable {
   ): Promise<Value> {
     const fn = typeof second === "function" ? second : third;
     if (typeof fn !== "function") throw new TypeError(`fn must be a function, got ${typeof fn}`);
-    const timeoutMs = typeof second === "object" ? resolveForkTimeoutMs(second) : Infinity;
+    const timeoutMs = second === undefined || typeof second === "function" ? Infinity : resolveForkTimeoutMs(second);
     if (typeof name !== "string" || name === "")
       throw new TypeError(`name must be a string that is not empty, got ${name === "" ? '""' : typeof name}`);
     if (this.#ended) throw new ScopeEndedError(this.name, name);

@@ -51,8 +51,11 @@ describe("bad input", () => {
   it("options that are no object, and an allowance that is no time, are refused by name", async () => {
     const open = openScope({ name: "x" });
     expect(() => open.fork("a", null as never, () => 1)).toThrow(/options must be an object, got null/u);
+    // A number in their place is no time limit that is silently none.
+    expect(() => open.fork("a", 200 as never, () => 1)).toThrow(TypeError);
     await open.close();
     expect(() => withDeadlineFrom({}, null as never, () => 1)).toThrow(/options must be an object, got null/u);
+    expect(() => withDeadlineFrom({}, 200 as never, () => 1)).toThrow(TypeError);
     for (const allowanceMs of [Number.NaN, -1, "soon" as never]) {
       expect(() => deadlineHeaders(allowanceMs)).toThrow(/allowanceMs must be 0 or more/u);
     }
