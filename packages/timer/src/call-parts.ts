@@ -66,6 +66,8 @@ export class CallParts {
 /** What a call ends with when one part of it failed and another was carried out. */
 export function inPart(error: unknown, call: WholeCall): unknown {
   if (!(error instanceof HoldfastError)) return error;
+  // It says that what it carried is done, which is not the whole call.
+  if (error instanceof NotReplicatedError) return unfinished(error, call);
   return error.effect === "possible" ? unknownAs(error, call) : (refusalInPart(error) ?? unfinished(error, call));
 }
 

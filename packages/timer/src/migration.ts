@@ -4,7 +4,7 @@
  * is remembered of them, so that a repeat finds its answer (K1). No copy can fire before all shards have the new layout. Whoever dies on the
  * way is followed by the next caller: each step may be repeated, and two may do it at once.
  */
-import { ambientRemainingMs, cameLate, sleep } from "@holdfast/core";
+import { ambientRemainingMs, cameLate, saysNoEffect, sleep } from "@holdfast/core";
 import type { CallOptions } from "@holdfast/core";
 import { inPart } from "./call-parts.ts";
 import { ShardsMismatchError, ShardsMovingError } from "./errors.ts";
@@ -71,8 +71,9 @@ export class Migration {
     } catch (error) {
       const isReason = signal?.aborted === true && error === signal.reason;
       const call = { operation: this.#operation, operationId: this.#options.random.id(), advice };
-      // From the first drain on nothing fires, and nobody is to hear that nothing was done.
-      throw this.#layouts.length === 0 || isReason ? error : inPart(error, call);
+      // From the first drain on nothing fires, and nobody is to hear that nothing was done, or all of it.
+      const isBegun = this.#layouts.length > 0 || !saysNoEffect(error);
+      throw isReason || !isBegun ? error : inPart(error, call);
     }
   }
 
@@ -100,7 +101,11 @@ export class Migration {
       await this.#carryMemory(shard, "old");
     }
     // Shard 0 last: as long as it is sealed, whoever comes knows that something is left to do.
-    for (const shard of [...this.#keys.keys()].toReversed()) await this.#step(shard, "finish");
+    for (const shard of [...this.#keys.keys()].toReversed()) {
+      const { kind } = await this.#step(shard, "finish");
+      // A failover has taken back that it was sealed, or lost it: what was not carried over yet is seen by the next call.
+      if (kind !== "finished") throw this.#stillRunning();
+    }
     return { from: this.#from, to: this.#to, moved: this.#moved };
   }
 

@@ -997,14 +997,14 @@ return { "dead", letters }
 ` as string,
 } as const;
 
-/** Takes one shard through a change of the number of shards (T11): first nothing new is leased or changed, then, when no lease is left, nothing is accepted at all while timers are carried over, then the new layout begins. Each step may be repeated. A shard beyond the number so far holds nothing. What its layout says is left from an earlier move, which may have been between any numbers, so it is taken as it was found; it is found before shard 0 is sealed and changes before shard 0 does, so a caller that others have overtaken meanwhile does not take a shard that is in use by then for one. */
+/** Takes one shard through a change of the number of shards (T11): first nothing new is leased or changed, then, when no lease is left, nothing is accepted at all while timers are carried over, then the new layout begins. Each step may be repeated. A shard beyond the number so far holds nothing. What its layout says is left from an earlier move, which may have been between any numbers, so it is taken as it was found; it is found before shard 0 is sealed and changes before shard 0 does, so a caller that others have overtaken meanwhile does not take a shard that is in use by then for one. Nor does he begin a move anew that they have taken back: only drain begins one, and only what was sealed is finished. */
 export const move = {
   name: "timer.move",
   keys: ["due", "state"],
   args: ["notAfterUs", "step", "from", "to", "floor", "unused"],
   rest: null,
   replies: ["too-late", "draining", "sealed", "finished", "other"],
-  sha1: "be5c43452852b522cbb6c95270344990bee04e34" as string,
+  sha1: "0d83785ec0cd7f6719284a1b0317d839ae2e5ecd" as string,
   source: `local due, state = KEYS[1], KEYS[2]
 local notAfterUs, step, from, to, floor, unused = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local time = redis.call("TIME")
@@ -1037,7 +1037,7 @@ elseif layout and unused ~= "-" then
   layout = sealed .. nowText
   redis.call("HSET", state, "layout", layout, "moving", to)
   return { "sealed", layout, kept[4] }
-elseif layout and string.sub(layout, 1, #before) ~= before then
+elseif layout and (string.sub(layout, 1, #before) ~= before or step == "finish" or (step == "seal" and moving ~= to)) then
   return { "other", layout }
 elseif not layout then
   layout = sealed .. nowText

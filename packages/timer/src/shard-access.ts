@@ -23,6 +23,13 @@ export interface OpenShard {
   readonly movingTo: number | undefined;
 }
 
+/** In how many shards timers are kept: while they are moving, in how many so far. */
+export interface StoredShards {
+  readonly shards: number;
+  readonly moving: boolean;
+  readonly to: number;
+}
+
 /** Formats of layouts that this version reads. */
 const formatSupported = 1;
 /** A shard whose layout changes more often than this during one call is being moved. */
@@ -123,13 +130,28 @@ export class ShardAccess {
     sighted(keys.state, layout, nowUs);
   }
 
-  /** In how many shards the timers are kept, or between which numbers they are on their way. */
-  async shardsStored(): Promise<{ readonly shards: number; readonly moving: boolean; readonly to: number }> {
-    const reply = await this.#ask(0, true, this.#options.commandTimeoutMs);
+  /**
+   * In how many shards the timers are kept, or between which numbers they are on their way. Shard 0 knows, unless a failover has taken back on
+   * another one what the last move did there.
+   */
+  async shardsStored(): Promise<StoredShards> {
+    const { commandTimeoutMs } = this.#options;
+    const first = await this.#ask(0, true, commandTimeoutMs);
+    if (first.kind === "absent") throw new RedisUnavailableError(`timer ${this.name}`, "LAYOUT", "try again");
+    const stored = this.#storedBy(first);
+    if (stored.moving || stored.shards !== this.shards) return stored;
+    const others = this.#keys.map((_, shard) => shard).slice(1);
+    const replies = await Promise.all(others.map((shard) => this.#ask(shard, false, commandTimeoutMs)));
+    const left = replies.find(
+      (reply) => reply.kind === "other" || (reply.kind === "opened" && reply.movingTo !== undefined),
+    );
+    return left === undefined || left.kind === "absent" ? stored : this.#storedBy(left);
+  }
+
+  #storedBy(reply: Exclude<OpenReply, { kind: "absent" }>): StoredShards {
     if (reply.kind === "opened") {
       return { shards: this.shards, moving: reply.movingTo !== undefined, to: reply.movingTo ?? this.shards };
     }
-    if (reply.kind === "absent") throw new RedisUnavailableError(`timer ${this.name}`, "LAYOUT", "try again");
     const [format, shards = ""] = reply.layout.split(":");
     if (Number(format) !== formatSupported)
       throw new NewerFormatError(`timer ${this.name}`, Number(format), formatSupported);

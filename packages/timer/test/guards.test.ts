@@ -38,7 +38,9 @@ describe("a shard whose timers move", () => {
 
   it("T11 goes one way at a time, and every step may be repeated", async () => {
     expect((await move("drain", 3, 2))[0]).toBe("other");
+    for (const step of ["seal", "finish"]) expect((await move(step))[0]).toBe("other");
     expect((await move("drain"))[0]).toBe("draining");
+    expect((await move("finish"))[0]).toBe("other");
     expect((await move("drain", 1, 4))[0]).toBe("other");
     const [, layout] = await move("seal");
     for (const step of ["seal", "drain"]) expect((await move(step)).slice(0, 2)).toEqual(["sealed", layout]);

@@ -4,7 +4,8 @@ nothing is accepted at all while timers are carried over, then the new layout be
 
 A shard beyond the number so far holds nothing. What its layout says is left from an earlier move, which may have been between any numbers, so
 it is taken as it was found; it is found before shard 0 is sealed and changes before shard 0 does, so a caller that others have
-overtaken meanwhile does not take a shard that is in use by then for one.
+overtaken meanwhile does not take a shard that is in use by then for one. Nor does he begin a move anew that they have taken back: only drain
+begins one, and only what was sealed is finished.
 
 KEYS
   due    ZSET  timer id → deadline or end of lease in microseconds
@@ -52,7 +53,7 @@ elseif layout and unused ~= "-" then
   layout = sealed .. nowText
   redis.call("HSET", state, "layout", layout, "moving", to)
   return { "sealed", layout, kept[4] }
-elseif layout and string.sub(layout, 1, #before) ~= before then
+elseif layout and (string.sub(layout, 1, #before) ~= before or step == "finish" or (step == "seal" and moving ~= to)) then
   return { "other", layout }
 elseif not layout then
   layout = sealed .. nowText
