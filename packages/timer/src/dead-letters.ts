@@ -10,6 +10,7 @@ import { checkOperationId } from "./schedule-request.ts";
 import type { OperationOptions } from "./schedule-request.ts";
 import { dropScript, listDeadScript, redriveScript } from "./scripts.ts";
 import type { ShardAccess } from "./shard-access.ts";
+import { refuseUnconfirmed } from "./unconfirmed.ts";
 
 /** A timer that was given up. */
 export interface DeadLetter {
@@ -82,11 +83,12 @@ export class DeadLetters {
     const { connection, name } = this.#access;
     const call = { operation: `timer.dead.redrive ${name}`, operationId };
     const [kind] = await this.#access.runAs(shardOf(id, this.#access.shards), call, ({ keys, layout }, callOptions) =>
-      connection.run(
+      connection.runJudged(
         redriveScript,
         keys,
         { layout, publish: connection.publishCommand, id, operation: operationId },
         callOptions,
+        (words, error) => refuseUnconfirmed(words, ["redriven"], error, call),
       ),
     );
     return { kind: kind as "redriven" | "absent" | "exists" };

@@ -35,6 +35,7 @@ import { getScript, hastenScript, statsScript } from "./scripts.ts";
 import { ShardAccess } from "./shard-access.ts";
 import { storedTimer, totalStats } from "./stored-timer.ts";
 import type { StoredTimer, TimerStats } from "./stored-timer.ts";
+import { refuseUnconfirmed } from "./unconfirmed.ts";
 import { TimerWorker } from "./worker.ts";
 
 /** What became of a cancel. */
@@ -129,11 +130,12 @@ export class DurableTimer<Payload = undefined> implements AsyncDisposable {
     const { connection, shards } = this.#access;
     const call = { operation: `timer.fireNow ${text("id", id)}`, operationId };
     const [kind] = await this.#access.runAs(shardOf(id, shards), call, ({ keys, layout }, callOptions) =>
-      connection.run(
+      connection.runJudged(
         hastenScript,
         keys,
         { layout, publish: connection.publishCommand, id, operation: operationId },
         callOptions,
+        (words, error) => refuseUnconfirmed(words, ["due", "firing"], error, call),
       ),
     );
     return { kind: kind as FireNowResult["kind"] };
@@ -196,7 +198,7 @@ export class DurableTimer<Payload = undefined> implements AsyncDisposable {
 
   /**
    * Moves all timers to this client's number of shards. Meanwhile every other call answers ShardsMovingError; running firings end first.
-   * A caller that died half-way is followed by the next one.
+   * A caller that died half-way is followed by the next one; so is a move of which a failover has taken back what it did on one of the shards.
    * @param options waitMs: longest wait for running firings to end, in milliseconds; default 60,000. signal: ends that wait
    * @throws ShardsMovingError when they did not, the signal's reason, what every call of Redis throws (as OutcomeUnknownError, with it as
    *   cause, where it had no effect): the move has begun, call it again. ShardsMismatchError when it is on its way elsewhere

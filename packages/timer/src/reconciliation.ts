@@ -89,7 +89,7 @@ export class Reconciliation {
     const { connection, name } = this.#access;
     const { operationId } = batch[0] as ScheduleItem;
     const answer = await this.#access.run(shard, ({ keys, layout }, timeoutMs) =>
-      connection.run(
+      connection.runJudged(
         restoreScript,
         keys,
         {
@@ -99,6 +99,10 @@ export class Reconciliation {
           items: batch.flatMap((item) => [item.id, item.when, bodyOf(item)]),
         },
         { operation: `timer.reconcile ${name}`, operationId, timeoutMs, durability: this.#options.durability },
+        (reply, error) => {
+          if (reply?.kind === "window") return reply;
+          throw error;
+        },
       ),
     );
     if (answer.kind === "window") {

@@ -2,7 +2,8 @@
  * Sends schedules and cancellations: those of one tick share a script per shard, `scheduleMany` goes out in large scripts. Each item has
  * its own operation id and its own answer.
  */
-import { Coalescer, NotReplicatedError, underOwnId, UnexpectedReplyError } from "@holdfast/core";
+import { Coalescer, underOwnId, UnexpectedReplyError } from "@holdfast/core";
+import type { NotReplicatedError } from "@holdfast/core";
 import { CallParts } from "./call-parts.ts";
 import { chunksOf } from "./chunks.ts";
 import type { Chunk } from "./chunks.ts";
@@ -15,6 +16,7 @@ import { runsOf } from "./runs.ts";
 import type { ScheduleItem, ScheduleResult } from "./schedule-request.ts";
 import { cancelScript, scheduleScript } from "./scripts.ts";
 import type { ShardAccess } from "./shard-access.ts";
+import { unconfirmed } from "./unconfirmed.ts";
 
 interface CancelItem {
   readonly id: string;
@@ -131,16 +133,19 @@ export class Scheduling {
   ): Promise<void> {
     let answers = await this.#sendUnique(shard, items);
     if (answers.some(hasEffect)) parts.begin();
-    const refused = items.filter((_, place) => answers[place]?.startsWith("x"));
+    const refused = items.filter((_, place) => isOvertaken(answers[place]));
     if (refused.length > 0) {
       const later = await this.#sendUnique(shard, refused);
       if (later.some(hasEffect)) parts.begin();
       const again = later.values();
-      answers = answers.map((answer) => (answer.startsWith("x") ? (again.next().value as string) : answer));
+      answers = answers.map((answer) => (isOvertaken(answer) ? (again.next().value as string | Error) : answer));
     }
+    const unheard = answers.find((answer) => typeof answer !== "string");
+    if (unheard !== undefined) parts.fail(unheard);
     const reader = new RecordReader();
     for (let place = 0; place < items.length; place += 1) {
-      const answer = answers[place] as string;
+      const answer = answers[place] as string | Error;
+      if (typeof answer !== "string") continue;
       results[indexes[place] as number] = this.#result(items[place] as ScheduleItem, answer, reader.readAnswer(answer));
     }
   }
@@ -150,7 +155,7 @@ export class Scheduling {
   }
 
   /** Sends items of which no two have one id. */
-  #sendUnique(shard: number, items: readonly ScheduleItem[]): Promise<readonly string[]> {
+  #sendUnique(shard: number, items: readonly ScheduleItem[]): Promise<readonly (string | Error)[]> {
     let askedAtMs = Infinity;
     for (const item of items) if (item.askedAtMs < askedAtMs) askedAtMs = item.askedAtMs;
     const list = inRuns(items);
@@ -168,7 +173,11 @@ export class Scheduling {
         items: list,
       };
       const call = { operation: `timer.schedule ${name}`, operationId, timeoutMs, askedAtMs, durability };
-      const reply = await connection.run(scheduleScript, keys, args, call);
+      const reply = await connection.runJudged(scheduleScript, keys, args, call, (judged, error) => {
+        // A refusal is the answer, since nothing is noted of it.
+        const told = (answer: string): string | Error => (isRefusal(answer) ? answer : error);
+        return judged && { nowUs: judged.nowUs, answers: judged.answers.map(told) };
+      });
       if (reply !== undefined) this.#access.answered(open, reply.nowUs);
       return reply?.answers;
     });
@@ -180,11 +189,15 @@ export class Scheduling {
         const { keys, layout } = open;
         const { connection, name } = this.#access;
         const { operationId } = part[0] as CancelItem;
-        const reply = await connection.run(
+        const reply = await connection.runJudged(
           cancelScript,
           keys,
           { layout, items: part.flatMap((item) => [item.id, item.operationId]) },
           { operation: `timer.cancel ${name}`, operationId, timeoutMs, durability: this.#options.durability },
+          (judged, error) => {
+            const told = (answer: string, index: number): Error => cancelUnconfirmed(answer, error, part[index]);
+            return judged && { nowUs: judged.nowUs, answers: judged.answers.map(told) };
+          },
         );
         if (reply !== undefined) this.#access.answered(open, reply.nowUs);
         return reply?.answers;
@@ -194,8 +207,24 @@ export class Scheduling {
 }
 
 /** Whether an item has set something by its answer; one that is kept has not. */
-function hasEffect(answer: string): boolean {
-  return answer.startsWith("s") || answer.startsWith("r") || answer.startsWith("f");
+function hasEffect(answer: string | Error): boolean {
+  return typeof answer === "string" && /^[srf]/u.test(answer);
+}
+
+/** Whether nothing was done for an item, and nothing is noted of that. */
+function isRefusal(answer: string): boolean {
+  return /^[xpdu]/u.test(answer);
+}
+
+/** Whether an item is refused for a cancellation. */
+function isOvertaken(answer: string | Error | undefined): boolean {
+  return typeof answer === "string" && answer.startsWith("x");
+}
+
+/** A delivery that may be running is not taken back. */
+function cancelUnconfirmed(answer: string, error: NotReplicatedError, item: CancelItem | undefined): Error {
+  const { id, operationId } = item as CancelItem;
+  return unconfirmed(answer, ["cancelled", "absent"], error, { operation: `timer.cancel ${id}`, operationId });
 }
 
 /** As the scripts store and compare it. */
@@ -242,11 +271,11 @@ function partsOf<Item extends { readonly id: string }>(items: readonly Item[]): 
 
 /**
  * Sends items so that no script sees an id twice, each part after the one before it. What has failed fails what would have come after it,
- * which is not sent; what went before has its answers (K1).
+ * which is not sent; what went before has its answers (K1). What no replica has confirmed is done, or refused, and the next part may follow.
  */
 async function inOrderOnce<Item extends { readonly id: string }>(
   items: readonly Item[],
-  send: (part: readonly Item[]) => Promise<readonly string[]>,
+  send: (part: readonly Item[]) => Promise<readonly (string | Error)[]>,
 ): Promise<readonly (string | Error)[]> {
   const answers: (string | Error)[] = [];
   let failure: Error | undefined;
@@ -259,8 +288,7 @@ async function inOrderOnce<Item extends { readonly id: string }>(
       answers.push(...(await send(part)));
     } catch (error) {
       for (const _ of part) answers.push(error as Error);
-      // What no replica has confirmed is done, and the next part may follow.
-      if (!(error instanceof NotReplicatedError)) failure = error as Error;
+      failure = error as Error;
     }
   }
   return answers;

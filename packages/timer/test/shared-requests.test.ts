@@ -3,10 +3,10 @@ import { NotReplicatedError, OutcomeUnknownError, RedisUnavailableError } from "
 import { FaultProxy, pollUntil, RedisServer } from "@holdfast/testkit";
 import type { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { ShardsMovingError } from "../src/index.ts";
+import { ShardsMovingError, SupersededError } from "../src/index.ts";
 import type { DurableTimer } from "../src/index.ts";
 import { cancel, open, schedule } from "../src/scripts.generated.ts";
-import { Catcher, Desk, failure, freshName } from "./client.ts";
+import { Catcher, Desk, failure, freshName, Gate, serverTimeMs } from "./client.ts";
 
 const durability = { replicas: 1, timeoutMs: 50 };
 
@@ -77,6 +77,83 @@ describe("a write that no replica confirms", () => {
       expect(error).toMatchObject({ name: "NotReplicatedError", operationId: "own", effect: "possible" });
     });
   }
+});
+
+describe("a refusal, while no replica confirms anything", () => {
+  it("K1 is told as it is where nothing is noted of it: no room, overtaken, too far", async () => {
+    await using desk = new Desk();
+    const name = freshName();
+    const plain = desk.timer(server.url, name);
+    await plain.schedule({ id: "there", afterMs: 60_000 });
+    const full = desk.timer(server.url, name, { durability, pendingMax: 1 });
+    expect(await failure(full.schedule({ id: "more", afterMs: 60_000 }))).toMatchObject({
+      name: "PendingLimitError",
+      effect: "none",
+    });
+    expect(await failure(full.scheduleMany([{ id: "more", afterMs: 60_000 }]))).toMatchObject({
+      name: "PendingLimitError",
+      effect: "none",
+    });
+    expect(await failure(full.schedule({ id: "there", afterMs: 60_000 }))).toBeInstanceOf(NotReplicatedError);
+    await using proxy = await FaultProxy.start(server);
+    const slow = desk.timer(proxy.url, name, { durability, delayMaxMs: 1_000 });
+    const at = (await serverTimeMs(server)) + 3_600_000;
+    expect(await failure(slow.schedule({ id: "far", at }))).toBeInstanceOf(RangeError);
+    const held = proxy.hold("request", new RegExp(schedule.sha1, "u"));
+    const overtaken = failure(slow.schedule({ id: "gone", afterMs: 500 }));
+    await held.hit;
+    await plain.cancel("gone");
+    held.release();
+    expect(await overtaken).toBeInstanceOf(SupersededError);
+    expect(await plain.stats()).toMatchObject({ pending: 1 });
+  });
+
+  it("K1 is told to its own caller of the tick, while another one hears that it is done on the master", async () => {
+    await using desk = new Desk();
+    const timer = desk.timer(server.url, freshName(), { durability, pendingMax: 1 });
+    const many = ["a", "b"].map((id) => ({ id, afterMs: 60_000 }));
+    const [done, refused] = await Promise.all(many.map((request) => failure(timer.schedule(request))));
+    expect(done).toBeInstanceOf(NotReplicatedError);
+    expect(refused).toMatchObject({ name: "PendingLimitError", effect: "none" });
+    const other = desk.timer(server.url, freshName(), { durability, pendingMax: 1 });
+    const error = await failure(other.scheduleMany(many, { operationId: "own" }));
+    expect(error).toMatchObject({ name: "OutcomeUnknownError", operationId: "own" });
+    expect(error.cause).toBeInstanceOf(NotReplicatedError);
+  });
+
+  it("T5 is not told as done on the master where it is noted: a cancel of what is firing, a redrive of what is not dead", async () => {
+    await using desk = new Desk();
+    const name = freshName();
+    const plain = desk.timer(server.url, name);
+    await plain.schedule({ id: "running", afterMs: 0 });
+    const gate = new Gate();
+    const worker = plain.worker(() => gate.opened);
+    await worker.start();
+    await pollUntil("it runs", () => worker.counts().running === 1);
+    const timer = desk.timer(server.url, name, { durability });
+    const refusals = [
+      timer.dead.redrive("none", { operationId: "own" }),
+      timer.fireNow("none", { operationId: "own" }),
+      timer.cancel("running", { operationId: "own" }),
+    ];
+    for (const refused of refusals)
+      expect(await failure(refused)).toMatchObject({ name: "OutcomeUnknownError", operationId: "own" });
+    expect(await plain.cancel("running", { operationId: "own" })).toEqual({ kind: "firing" });
+    gate.open();
+    await worker.stop({ graceMs: 2_000 });
+  });
+
+  it("T2 is told as it is by reconcile, which restores nothing then", async () => {
+    await using desk = new Desk();
+    const timer = desk.timer(server.url, freshName(), { durability });
+    const pending = [{ id: "a", afterMs: 60_000 }];
+    expect(await failure(timer.reconcile(pending, { asOfMs: 1 }))).toMatchObject({
+      name: "ReconcileWindowError",
+      effect: "none",
+    });
+    const asOfMs = (await serverTimeMs(server)) - 1_000;
+    expect(await failure(timer.reconcile(pending, { asOfMs }))).toBeInstanceOf(NotReplicatedError);
+  });
 });
 
 describe("a call that has to open the shard first, whose answer to that is lost", () => {
