@@ -6,11 +6,18 @@
  * behind expires. Confirm: first all holds are extended, then all are confirmed, so that none expires between the first and the last.
  * Both are resumed by calling them again with the same ids.
  */
-import { ambientRemainingMs, integerOr, leaseRangeMs, optionsObject, systemRandom } from "@holdfast/core";
+import {
+  ambientRemainingMs,
+  integerOr,
+  leaseRangeMs,
+  NotReplicatedError,
+  optionsObject,
+  systemRandom,
+} from "@holdfast/core";
 import type { Inventory } from "./inventory.ts";
 import { checkId, reserveOrder } from "./order.ts";
 import type { ReserveRequest } from "./order.ts";
-import { idle, unfinished } from "./failures.ts";
+import { halfway, idle, unfinished } from "./failures.ts";
 import type { ConfirmResult, ExtendResult, Reserved, Shortage } from "./results.ts";
 
 /** One place of a reservation. */
@@ -76,15 +83,20 @@ function checkParts(parts: readonly { readonly stock: Inventory; readonly reserv
 /** How often a place that is busy is asked again: each time it returns a hundred holds. */
 const busyMax = 50;
 
-function goOn(call: "reserveAcross" | "confirmAcross", reservationId: string, error: unknown): unknown {
+type Call = "reserveAcross" | "confirmAcross";
+
+function adviceOf(call: Call): string {
+  return `call ${call} again with the same parts to go on`;
+}
+
+function goOn(call: Call, reservationId: string, error: unknown): unknown {
   const why = "another place has, or may have, done its part";
-  return unfinished(
-    error,
-    `${call} ${reservationId}`,
-    reservationId,
-    why,
-    `call ${call} again with the same parts to go on`,
-  );
+  return unfinished(error, `${call} ${reservationId}`, reservationId, why, adviceOf(call));
+}
+
+/** A place that has done its part says nothing of the others. */
+function notAll(call: Call, reservationId: string, error: unknown): unknown {
+  return halfway(error, `${call} ${reservationId}`, reservationId, adviceOf(call));
 }
 
 /**
@@ -106,7 +118,9 @@ export async function reserveAcross(parts: readonly ReservePart[]): Promise<Rese
     const stopped = (error: unknown): never => {
       throw step === 0 ? error : goOn("reserveAcross", request.reservationId, error);
     };
-    const result = await stock.reserve(request).catch(stopped);
+    const halted = (error: unknown): never => stopped(notAll("reserveAcross", request.reservationId, error));
+    const isLast = step === order.length - 1;
+    const result = await stock.reserve(request).catch(isLast ? stopped : halted);
     const inventory = stock.name;
     if (result.kind === "reserved" && result.state !== "released" && result.state !== "expired") {
       done[index] = result;
@@ -114,7 +128,7 @@ export async function reserveAcross(parts: readonly ReservePart[]): Promise<Rese
     }
     const sold = done.findIndex((part) => part?.state === "confirmed");
     const asking = sold < 0 && result.kind === "reserved";
-    const confirmed = asking ? await soldIn(order.slice(step + 1)).catch(stopped) : parts[sold]?.stock;
+    const confirmed = asking ? await soldIn(order.slice(step + 1)).catch(halted) : parts[sold]?.stock;
     if (confirmed !== undefined) return { kind: "ended", inventory: confirmed.name, state: "confirmed" };
     // What ended may have been given back by a process that died before it came to the places behind.
     await undo(result.kind === "reserved" ? order.toSpliced(step, 1) : order.slice(0, step));
@@ -155,7 +169,10 @@ export async function confirmAcross(
   const holdMs = integerOr(60_000, "extendMs", options.extendMs, leaseRangeMs);
   const extended = await Promise.all(
     parts.map(async ({ stock, reservationId }): Promise<PartOutcome> => {
-      const { kind } = await stock.extend({ reservationId, holdMs, operationId: systemRandom.id() });
+      const extending = stock.extend({ reservationId, holdMs, operationId: systemRandom.id() });
+      const { kind } = await extending.catch((error: unknown) => {
+        throw notAll("confirmAcross", reservationId, error);
+      });
       return { inventory: stock.name, reservationId, kind };
     }),
   );
@@ -176,13 +193,20 @@ export async function confirmAcross(
   );
   const confirmed: PartOutcome[] = [];
   const allIdle = ends.every((end) => end.status === "rejected" && idle(end.reason));
+  const allDone = ends.every((end) =>
+    end.status === "rejected" ? end.reason instanceof NotReplicatedError : isSold(end.value),
+  );
   for (const [index, end] of ends.entries()) {
     if (end.status === "rejected") {
       const { reservationId } = parts[index] as ConfirmPart;
-      throw allIdle ? end.reason : goOn("confirmAcross", reservationId, end.reason);
+      if (allIdle || allDone) throw end.reason;
+      throw goOn("confirmAcross", reservationId, notAll("confirmAcross", reservationId, end.reason));
     }
     confirmed.push(end.value);
   }
-  const all = confirmed.every(({ kind }) => kind === "confirmed" || kind === "already-confirmed");
-  return { kind: all ? "confirmed" : "incomplete", parts: confirmed };
+  return { kind: confirmed.every(isSold) ? "confirmed" : "incomplete", parts: confirmed };
+}
+
+function isSold({ kind }: PartOutcome): boolean {
+  return kind === "confirmed" || kind === "already-confirmed";
 }

@@ -1,6 +1,5 @@
 /** What a failure of a request means to a caller, where a call is several requests or several calls are one. */
-import { isTransient, OutcomeUnknownError } from "@holdfast/core";
-import type { NotReplicatedError } from "@holdfast/core";
+import { isTransient, NotReplicatedError, OutcomeUnknownError } from "@holdfast/core";
 
 /** Whether a request has said that it did nothing, for now. */
 export function idle(error: unknown): boolean {
@@ -21,6 +20,13 @@ export function unfinished(
   advice?: string,
 ): unknown {
   return idle(error) ? new OutcomeUnknownError(operation, operationId, { cause: error, why, advice }) : error;
+}
+
+/** What a call ends with of which more was to come than a step that too few replicas have: "done on the master" is said of the whole call. */
+export function halfway(error: unknown, operation: string, operationId: string, advice?: string): unknown {
+  if (!(error instanceof NotReplicatedError)) return error;
+  const why = `a step is done, but too few replicas have it, and others are to come: ${error.message}`;
+  return new OutcomeUnknownError(operation, operationId, { cause: error, why, advice });
 }
 
 /**

@@ -11,7 +11,7 @@ import { quantityMax } from "./lines.ts";
 import type { Line } from "./lines.ts";
 import type { Cursor } from "./movement.ts";
 import { choice } from "./order.ts";
-import { unfinished } from "./failures.ts";
+import { halfway, unfinished } from "./failures.ts";
 import type { SeedOptions } from "./requests.ts";
 import type { SeedResult } from "./results.ts";
 
@@ -182,9 +182,11 @@ export async function importStock(
   const stopped = (error: unknown): never => {
     const { applied } = progress;
     const call = `importStock ${stock.name} ${operationId}`;
+    // Whether it was the last step is known only when the file is read to its end; it is called again in either case.
+    const ended = halfway(error, call, operationId);
     throw applied === 0
-      ? error
-      : unfinished(error, call, operationId, `${applied} rows are applied, the others are not`);
+      ? ended
+      : unfinished(ended, call, operationId, `${applied} rows are applied, the others are not`);
   };
   const flush = async (): Promise<void> => {
     if (batch.length > 0 && !dryRun) {

@@ -16,7 +16,7 @@ import { escapeWord, unescapeWord } from "./packed-text.ts";
 import { decodeRecord } from "./record.ts";
 import type { Level, SeedResult } from "./results.ts";
 import { seedScript } from "./scripts.ts";
-import { unfinished } from "./failures.ts";
+import { halfway, unfinished } from "./failures.ts";
 
 /** What is on hand, by sku: an object, or entries. */
 export type Snapshot = Readonly<Record<string, number>> | Iterable<{ readonly sku: string; readonly onHand: number }>;
@@ -116,7 +116,9 @@ export class StockTaking {
       const result = await this.#seedPart(part, cursor, id).catch((error: unknown) => {
         const { given } = operation;
         const call = this.bucket.call("seed", given, given).operation;
-        throw from === 0 ? error : unfinished(error, call, given, `${from} skus are set, the others are not`);
+        const isLast = from + skusMax >= all.length;
+        const ended = isLast ? error : halfway(error, call, given);
+        throw from === 0 ? ended : unfinished(ended, call, given, `${from} skus are set, the others are not`);
       });
       if (result.kind !== "seeded") return result;
       ({ cursor } = result);

@@ -1,8 +1,8 @@
 /** What a call is told as that too few replicas have: done, refused, or a step before it. */
 import { beforeEach, describe, expect, it } from "vitest";
-import { Inventory, startCursor } from "../src/index.ts";
+import { confirmAcross, importStock, Inventory, reserveAcross, startCursor } from "../src/index.ts";
 import { bucketOf } from "../src/keys.ts";
-import { failure, openClients, patient, proxiedServer } from "./clients.ts";
+import { endHolds, failure, openClients, patient, proxiedServer } from "./clients.ts";
 
 const line = (sku: string, quantity: number): { sku: string; quantity: number } => ({ sku, quantity });
 const open = openClients();
@@ -135,5 +135,61 @@ describe("durability, while no replica is there", () => {
     expect((await stock.level("cup")).onHand).toBe(1);
     const committing = durable.consumer("ledger").commit(cursor);
     expect(await failure(committing)).toMatchObject({ name: "NotReplicatedError" });
+  });
+});
+
+describe("a call of several steps, while no replica is there", () => {
+  const named = (name: string, options: object): Inventory =>
+    new Inventory(open(place.server), name, { ...patient, ...options });
+  const mug = [line("mug", 1)];
+  let east: Inventory;
+  let west: Inventory;
+  beforeEach(async () => {
+    [east, west] = [named("east", {}), named("west", {})];
+    for (const stock of [east, west]) await stock.restock({ operationId: "k", lines: [line("mug", 5)] });
+  });
+  const unknown = { name: "OutcomeUnknownError", effect: "possible", cause: { name: "NotReplicatedError" } };
+
+  it("V3 reserveAcross is done on the master only when all places have reserved", async () => {
+    const parts = (first: Inventory, second: Inventory): Parameters<typeof reserveAcross>[0] =>
+      [first, second].map((stock) => ({ stock, reservationId: "cart", lines: mug }));
+    const error = await failure(reserveAcross(parts(named("east", { durability }), west)));
+    expect(error).toMatchObject({ ...unknown, message: /call reserveAcross again/u });
+    expect(await west.level("mug")).toMatchObject({ reserved: 0 });
+    const last = await failure(reserveAcross(parts(east, named("west", { durability }))));
+    expect(last).toMatchObject({ name: "NotReplicatedError" });
+    expect(await reserveAcross(parts(east, west))).toMatchObject({ kind: "reserved" });
+  });
+
+  it("V3 confirmAcross is done on the master only when all places have confirmed", async () => {
+    const parts = [east, west].map((stock) => ({ stock, reservationId: "cart", lines: mug }));
+    await reserveAcross(parts);
+    const durable = [{ stock: named("east", { durability }), reservationId: "cart" }, parts[1] as (typeof parts)[1]];
+    // Its first step only prolongs the holds.
+    expect(await failure(confirmAcross(durable))).toMatchObject({ ...unknown, message: /call confirmAcross again/u });
+    expect(await east.outcome("cart")).toMatchObject({ state: "held" });
+    // Sold in one place and gone in the other, which is a matter for a person.
+    await east.confirm({ reservationId: "cart" });
+    await endHolds(place.server, ["cart"], "west");
+    await west.decrement({ operationId: "others", lines: [line("mug", 5)] });
+    // The replicas go away in between.
+    Object.assign(durable[0]?.stock as Inventory, { extend: async () => ({ kind: "already-confirmed" }) });
+    expect(await failure(confirmAcross(durable))).toMatchObject(unknown);
+    expect(await confirmAcross(parts)).toMatchObject({ kind: "incomplete" });
+  });
+
+  it("V2 a seed or an import of several steps is done on the master only when its last step is", async () => {
+    const counts = Object.fromEntries(Array.from({ length: 1_001 }, (_, index) => [`s${index}`, 1]));
+    const durable = named("east", { durability });
+    const ifCursor = await east.cursor();
+    const seeding = { ifCursor, operationId: "count" };
+    expect(await failure(durable.seed(counts, seeding))).toMatchObject({ ...unknown, operationId: "count" });
+    expect((await east.level("s1000")).onHand).toBe(0);
+    expect(await east.seed(counts, seeding)).toMatchObject({ kind: "seeded" });
+    const rows = { format: "csv", operationId: "delivery", rowsMax: 1 } as const;
+    const file = "sku,quantity\na,1\nb,1\n";
+    expect(await failure(importStock(durable, file, rows))).toMatchObject({ ...unknown, operationId: "delivery" });
+    expect((await east.level("b")).onHand).toBe(0);
+    expect(await importStock(east, file, rows)).toMatchObject({ kind: "imported" });
   });
 });
