@@ -51,11 +51,11 @@ export class Migration {
   #floor = "0";
   #moved = 0;
 
-  constructor(access: ShardAccess, options: ResolvedTimerOptions<unknown>, from: number) {
+  constructor(access: ShardAccess, options: ResolvedTimerOptions<unknown>, from: number, to: number = access.shards) {
     this.#access = access;
     this.#options = options;
     this.#from = from;
-    this.#to = access.shards;
+    this.#to = to;
     const count = Math.max(this.#from, this.#to);
     this.#keys = Array.from({ length: count }, (_, shard) => shardKeys(options.prefix, access.name, shard));
   }

@@ -399,6 +399,33 @@ describe("T11 shards", () => {
     for (const { id, payload } of requests(20, 0)) expect(await ofShards(2).get(id)).toMatchObject({ payload });
   });
 
+  for (const [step, to] of [
+    ["finish", 3],
+    ["finish", 4],
+    ["seal", 3],
+  ] as const) {
+    it(`T11 a migration to ${to} first ends the one before it where a failover has taken that back on a shard that was given up: ${step}`, async () => {
+      await using desk = new Desk();
+      const name = freshName();
+      const ofShards = (shards: number): DurableTimer<{ n: number }> => desk.timer(server.url, name, { shards });
+      await ofShards(3).scheduleMany(requests(20, 60_000));
+      const { state } = shardKeys("holdfast", name, 2);
+      const admin = desk.redis(server.url);
+      const redis = desk.redis(server.url);
+      const call = redis.call.bind(redis) as (command: string, args: unknown[]) => Promise<unknown>;
+      let kept: Record<string, string> = {};
+      const watched = async (command: string, args: unknown[]): Promise<unknown> => {
+        if (args[0] === move.sha1 && args.includes(step) && args.includes(state)) kept = await admin.hgetall(state);
+        return call(command, args);
+      };
+      await desk.timerOn(Object.assign(redis, { call: watched }), name, { shards: 1 }).migrateShards();
+      await admin.hset(state, kept);
+      expect(await ofShards(to).migrateShards()).toMatchObject({ from: 1, to });
+      expect(await ofShards(to).stats()).toMatchObject({ pending: 20 });
+      for (const { id, payload } of requests(20, 0)) expect(await ofShards(to).get(id)).toMatchObject({ payload });
+    });
+  }
+
   it("T11 a migration waits for running firings, whose acknowledgements still count, and refuses the rest meanwhile", async () => {
     await using desk = new Desk();
     const { before, after, worker, gate } = await running(desk, 60_000);
