@@ -2,7 +2,7 @@
  * Counting over all buckets: what each has of a sku is summed, so that callers see one place however many slots it is spread over. Counting in
  * one bucket is in stock-taking.ts.
  */
-import { integerOr, underOwnId } from "@holdfast/core";
+import { integerOr, NotReplicatedError, underOwnId } from "@holdfast/core";
 import type { ResolvedInventoryOptions } from "./options.ts";
 import { SpreadStockError } from "./errors.ts";
 import type { Cursor } from "./movement.ts";
@@ -36,8 +36,10 @@ export class Census {
     const words = [...new Set(skus.map((sku) => escapeWord(sku)))];
     if (this.#counting.length > 1) {
       await this.#stockroom.opened();
-      // Units on their way would be counted nowhere.
-      await this.#stockroom.gathering.deliverAll();
+      // Units on their way would be counted nowhere. Where too few replicas have that they have arrived, they have.
+      await this.#stockroom.gathering.deliverAll().catch((error: unknown) => {
+        if (!(error instanceof NotReplicatedError)) throw error;
+      });
     }
     const counts = await Promise.all(this.#counting.map((bucket) => bucket.levels(words)));
     const sum = new Map<string, Level>();

@@ -5,7 +5,7 @@
  * Units travel as parcels that both sides have on record; a process that dies in between loses nothing, since whoever looks next delivers
  * what it finds.
  */
-import { UnexpectedReplyError } from "@holdfast/core";
+import { NotReplicatedError, UnexpectedReplyError } from "@holdfast/core";
 import type { EventSink } from "@holdfast/core";
 import type { Bucket } from "./bucket.ts";
 import type { InventoryEvent } from "./events.ts";
@@ -90,21 +90,33 @@ export class Gathering {
     return parcel.sku === sku ? Number(parcel.quantity) : 0;
   }
 
+  /** @throws NotReplicatedError when all have arrived, and too few replicas have one of them: it is delivered again by whoever looks next */
   async #deliver(parcels: readonly Parcel[]): Promise<void> {
+    let unconfirmed: NotReplicatedError | undefined;
     for (const parcel of parcels) {
-      const { from, to, sku, quantity, text } = parcel;
-      const bucket = this.#buckets[to];
-      if (bucket === undefined) throw new UnexpectedReplyError(`inventory.deliver to bucket ${to}`, "a parcel", text);
-      await bucket.receive(parcel);
-      await (this.#buckets[from] as Bucket).clear(parcel);
-      this.#events.emit(() => ({
-        type: "gathered",
-        inventory: this.#inventory,
-        sku: unescapeWord(sku),
-        from,
-        to,
-        quantity: Number(quantity),
-      }));
+      try {
+        await this.#deliverOne(parcel);
+      } catch (error) {
+        if (!(error instanceof NotReplicatedError)) throw error;
+        unconfirmed ??= error;
+      }
     }
+    if (unconfirmed !== undefined) throw unconfirmed;
+  }
+
+  async #deliverOne(parcel: Parcel): Promise<void> {
+    const { from, to, sku, quantity, text } = parcel;
+    const bucket = this.#buckets[to];
+    if (bucket === undefined) throw new UnexpectedReplyError(`inventory.deliver to bucket ${to}`, "a parcel", text);
+    await bucket.receive(parcel);
+    await (this.#buckets[from] as Bucket).clear(parcel);
+    this.#events.emit(() => ({
+      type: "gathered",
+      inventory: this.#inventory,
+      sku: unescapeWord(sku),
+      from,
+      to,
+      quantity: Number(quantity),
+    }));
   }
 }

@@ -1,5 +1,8 @@
 /** What a call is told as that too few replicas have: done, refused, or a step before it. */
+import { Connection, EventSink } from "@holdfast/core";
 import { beforeEach, describe, expect, it } from "vitest";
+import { Bucket } from "../src/bucket.ts";
+import { resolveInventoryOptions } from "../src/options.ts";
 import { confirmAcross, importStock, Inventory, reserveAcross, startCursor } from "../src/index.ts";
 import { bucketOf } from "../src/keys.ts";
 import { endHolds, failure, openClients, patient, proxiedServer } from "./clients.ts";
@@ -7,7 +10,7 @@ import { endHolds, failure, openClients, patient, proxiedServer } from "./client
 const line = (sku: string, quantity: number): { sku: string; quantity: number } => ({ sku, quantity });
 const open = openClients();
 const place = proxiedServer();
-const buckets = { hot: 2 };
+const buckets = { hot: 2, warm: 2 };
 const durability = { replicas: 1, timeoutMs: 50 };
 
 describe("a spread inventory whose replicas are away", () => {
@@ -61,6 +64,18 @@ describe("a spread inventory whose replicas are away", () => {
     const fresh = new Inventory(open(place.server), "shop", { ...patient, buckets, durability });
     expect((await fresh.level("cold")).onHand).toBe(9);
     expect(await fresh.sweep()).toMatchObject({ expired: 0 });
+  });
+
+  it("V9 is looked at while units are on their way between buckets, which are counted where they arrive", async () => {
+    const inZero = ["a", "b", "c", "d"].find((id) => bucketOf(id, 2) === 0) as string;
+    await plain.restock({ operationId: inZero, lines: [line("hot", 5), line("warm", 5)] });
+    const options = resolveInventoryOptions({ ...patient, buckets });
+    const lender = new Bucket(Connection.of(open(place.server)), "shop", 0, options, new EventSink("test"));
+    for (const sku of ["hot", "warm"]) await lender.lend(1, sku, 2);
+    const onHand = async (from: Inventory): Promise<number[]> =>
+      [...(await from.levels(["hot", "warm"])).values()].map((level) => level.onHand);
+    expect(await onHand(durable)).toEqual([5, 5]);
+    expect(await onHand(plain)).toEqual([5, 5]);
   });
 
   it("V9 does not promise that an id stays absent when the bucket that would decide it may forget that", async () => {
