@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ShardsMismatchError, ShardsMovingError } from "../src/index.ts";
 import type { DurableTimer, TimerWorker } from "../src/index.ts";
 import { shardKeys, shardOf } from "../src/keys.ts";
-import { claim, discard, forget, move, open, pack, remind, store } from "../src/scripts.generated.ts";
+import { claim, discard, forget, move, open, remind, store } from "../src/scripts.generated.ts";
 import { withAlteredLua } from "../../../scripts/lua/altered.ts";
 import { Catcher, Desk, failure, freshName, Gate, requests } from "./client.ts";
 
@@ -326,105 +326,6 @@ describe("T11 shards", () => {
     expect(error.cause).toBeInstanceOf(NotReplicatedError);
     expect(await desk.redis(server.url).zcard(`holdfast:{timer:${name}}:due`)).toBe(20);
   });
-
-  for (const step of ["seal", "finish"]) {
-    it(`T11 a migration that others have carried out and taken back meanwhile begins nothing anew: overtaken before ${step}`, async () => {
-      await using desk = new Desk();
-      const name = freshName();
-      const ofShards = (shards: number): DurableTimer<{ n: number }> => desk.timer(server.url, name, { shards });
-      await ofShards(2).scheduleMany(requests(20, 60_000));
-      const redis = desk.redis(server.url);
-      const call = redis.call.bind(redis) as (command: string, args: unknown[]) => Promise<unknown>;
-      let isOvertaken = false;
-      const overtaken = async (command: string, args: unknown[]): Promise<unknown> => {
-        if (!isOvertaken && args[0] === move.sha1 && args.includes(step)) {
-          isOvertaken = true;
-          await ofShards(1).migrateShards();
-          await ofShards(2).migrateShards();
-        }
-        return call(command, args);
-      };
-      const stale = desk.timerOn(Object.assign(redis, { call: overtaken }), name, { shards: 1 });
-      expect(await failure(stale.migrateShards())).toMatchObject({ name: "ShardsMismatchError", effect: "possible" });
-      expect(await ofShards(2).schedule({ id: "new", afterMs: 60_000, payload: { n: 0 } })).toMatchObject({
-        kind: "scheduled",
-      });
-      expect(await ofShards(2).stats()).toMatchObject({ pending: 21 });
-    });
-  }
-
-  it("T11 a migration says that it has not come to its end when a failover has taken back that a shard was sealed", async () => {
-    await using desk = new Desk();
-    const name = freshName();
-    const ofShards = (shards: number): DurableTimer<{ n: number }> => desk.timer(server.url, name, { shards });
-    await ofShards(2).scheduleMany(requests(20, 60_000));
-    const admin = desk.redis(server.url);
-    const { state } = shardKeys("holdfast", name, 1);
-    const layout = (await admin.hget(state, "layout")) as string;
-    const redis = desk.redis(server.url);
-    const call = redis.call.bind(redis) as (command: string, args: unknown[]) => Promise<unknown>;
-    let isTakenBack = false;
-    const takenBack = async (command: string, args: unknown[]): Promise<unknown> => {
-      if (!isTakenBack && args[0] === pack.sha1 && args.includes(shardKeys("holdfast", name, 1).due)) {
-        isTakenBack = true;
-        await admin.hset(state, "layout", layout);
-      }
-      return call(command, args);
-    };
-    const unlucky = desk.timerOn(Object.assign(redis, { call: takenBack }), name, { shards: 1 });
-    expect(await failure(unlucky.migrateShards())).toMatchObject({ effect: "possible" });
-    await ofShards(1).migrateShards();
-    expect(await ofShards(1).stats()).toMatchObject({ pending: 20 });
-  });
-
-  it("T11 a shard of which a failover has taken back the end of a migration is brought there by the next call", async () => {
-    await using desk = new Desk();
-    const name = freshName();
-    const ofShards = (shards: number): DurableTimer<{ n: number }> => desk.timer(server.url, name, { shards });
-    await ofShards(1).scheduleMany(requests(20, 60_000));
-    const { state } = shardKeys("holdfast", name, 1);
-    const admin = desk.redis(server.url);
-    const redis = desk.redis(server.url);
-    const call = redis.call.bind(redis) as (command: string, args: unknown[]) => Promise<unknown>;
-    let sealed: Record<string, string> = {};
-    const watched = async (command: string, args: unknown[]): Promise<unknown> => {
-      if (args[0] === move.sha1 && args.includes("finish") && args.includes(state)) sealed = await admin.hgetall(state);
-      return call(command, args);
-    };
-    await desk.timerOn(Object.assign(redis, { call: watched }), name, { shards: 2 }).migrateShards();
-    await admin.hset(state, sealed);
-    expect(await failure(ofShards(2).stats())).toBeInstanceOf(ShardsMovingError);
-    expect(await ofShards(2).migrateShards()).toMatchObject({ from: 1, to: 2 });
-    expect(await ofShards(2).stats()).toMatchObject({ pending: 20 });
-    for (const { id, payload } of requests(20, 0)) expect(await ofShards(2).get(id)).toMatchObject({ payload });
-  });
-
-  for (const [step, to] of [
-    ["finish", 3],
-    ["finish", 4],
-    ["seal", 3],
-  ] as const) {
-    it(`T11 a migration to ${to} first ends the one before it where a failover has taken that back on a shard that was given up: ${step}`, async () => {
-      await using desk = new Desk();
-      const name = freshName();
-      const ofShards = (shards: number): DurableTimer<{ n: number }> => desk.timer(server.url, name, { shards });
-      await ofShards(3).scheduleMany(requests(20, 60_000));
-      const { state } = shardKeys("holdfast", name, 2);
-      const admin = desk.redis(server.url);
-      const redis = desk.redis(server.url);
-      const call = redis.call.bind(redis) as (command: string, args: unknown[]) => Promise<unknown>;
-      let kept: Record<string, string> = {};
-      const watched = async (command: string, args: unknown[]): Promise<unknown> => {
-        if (args[0] === move.sha1 && args.includes(step) && args.includes(state)) kept = await admin.hgetall(state);
-        return call(command, args);
-      };
-      await desk.timerOn(Object.assign(redis, { call: watched }), name, { shards: 1 }).migrateShards();
-      await admin.hset(state, kept);
-      expect(await ofShards(to).migrateShards()).toMatchObject({ from: 1, to });
-      expect(await ofShards(to).stats()).toMatchObject({ pending: 20 });
-      for (const { id, payload } of requests(20, 0)) expect(await ofShards(to).get(id)).toMatchObject({ payload });
-    });
-  }
 
   it("T11 a migration waits for running firings, whose acknowledgements still count, and refuses the rest meanwhile", async () => {
     await using desk = new Desk();

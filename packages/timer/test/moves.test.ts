@@ -1,0 +1,113 @@
+/** T11: moves of shards that others overtake, or of which a failover takes back a part. */
+import { RedisServer } from "@holdfast/testkit";
+import type { Redis } from "ioredis";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { ShardsMovingError } from "../src/index.ts";
+import type { DurableTimer } from "../src/index.ts";
+import { shardKeys } from "../src/keys.ts";
+import { move, pack } from "../src/scripts.generated.ts";
+import { Desk, failure, freshName, requests } from "./client.ts";
+
+let server: RedisServer;
+beforeAll(async () => {
+  server = await RedisServer.start();
+});
+afterAll(() => server.stop());
+
+/** A client that does something else before its first request with a script and all of some arguments. */
+function interrupted(
+  redis: Redis,
+  { sha1 }: { readonly sha1: string },
+  words: readonly string[],
+  meanwhile: () => Promise<unknown>,
+): Redis {
+  const call = redis.call.bind(redis) as (command: string, args: unknown[]) => Promise<unknown>;
+  let isDone = false;
+  const counted = async (command: string, args: unknown[]): Promise<unknown> => {
+    if (!isDone && args[0] === sha1 && words.every((word) => args.includes(word))) {
+      isDone = true;
+      await meanwhile();
+    }
+    return call(command, args);
+  };
+  return Object.assign(redis, { call: counted });
+}
+
+describe("T11 moves of shards", () => {
+  for (const step of ["seal", "finish"]) {
+    it(`T11 a migration that others have carried out and taken back meanwhile begins nothing anew: overtaken before ${step}`, async () => {
+      await using desk = new Desk();
+      const name = freshName();
+      const ofShards = (shards: number): DurableTimer<{ n: number }> => desk.timer(server.url, name, { shards });
+      await ofShards(2).scheduleMany(requests(20, 60_000));
+      const redis = interrupted(desk.redis(server.url), move, [step], async () => {
+        await ofShards(1).migrateShards();
+        await ofShards(2).migrateShards();
+      });
+      const stale = desk.timerOn(redis, name, { shards: 1 });
+      expect(await failure(stale.migrateShards())).toMatchObject({ name: "ShardsMismatchError", effect: "possible" });
+      expect(await ofShards(2).schedule({ id: "new", afterMs: 60_000, payload: { n: 0 } })).toMatchObject({
+        kind: "scheduled",
+      });
+      expect(await ofShards(2).stats()).toMatchObject({ pending: 21 });
+    });
+  }
+
+  it("T11 a migration says that it has not come to its end when a failover has taken back that a shard was sealed", async () => {
+    await using desk = new Desk();
+    const name = freshName();
+    const ofShards = (shards: number): DurableTimer<{ n: number }> => desk.timer(server.url, name, { shards });
+    await ofShards(2).scheduleMany(requests(20, 60_000));
+    const admin = desk.redis(server.url);
+    const { state, due } = shardKeys("holdfast", name, 1);
+    const layout = (await admin.hget(state, "layout")) as string;
+    const redis = interrupted(desk.redis(server.url), pack, [due], () => admin.hset(state, "layout", layout));
+    const unlucky = desk.timerOn(redis, name, { shards: 1 });
+    expect(await failure(unlucky.migrateShards())).toMatchObject({ effect: "possible" });
+    await ofShards(1).migrateShards();
+    expect(await ofShards(1).stats()).toMatchObject({ pending: 20 });
+  });
+
+  it("T11 a shard of which a failover has taken back the end of a migration is brought there by the next call", async () => {
+    await using desk = new Desk();
+    const name = freshName();
+    const ofShards = (shards: number): DurableTimer<{ n: number }> => desk.timer(server.url, name, { shards });
+    await ofShards(1).scheduleMany(requests(20, 60_000));
+    const { state } = shardKeys("holdfast", name, 1);
+    const admin = desk.redis(server.url);
+    let sealed: Record<string, string> = {};
+    const redis = interrupted(desk.redis(server.url), move, ["finish", state], async () => {
+      sealed = await admin.hgetall(state);
+    });
+    await desk.timerOn(redis, name, { shards: 2 }).migrateShards();
+    await admin.hset(state, sealed);
+    expect(await failure(ofShards(2).stats())).toBeInstanceOf(ShardsMovingError);
+    expect(await ofShards(2).migrateShards()).toMatchObject({ from: 1, to: 2 });
+    expect(await ofShards(2).stats()).toMatchObject({ pending: 20 });
+    for (const { id, payload } of requests(20, 0)) expect(await ofShards(2).get(id)).toMatchObject({ payload });
+  });
+
+  for (const [step, to] of [
+    ["finish", 3],
+    ["finish", 4],
+    ["seal", 3],
+  ] as const) {
+    it(`T11 a migration to ${to} first ends the one before it where a failover has taken that back on a shard that was given up: ${step}`, async () => {
+      await using desk = new Desk();
+      const name = freshName();
+      const ofShards = (shards: number): DurableTimer<{ n: number }> => desk.timer(server.url, name, { shards });
+      await ofShards(3).scheduleMany(requests(20, 60_000));
+      const { state } = shardKeys("holdfast", name, 2);
+      const admin = desk.redis(server.url);
+      let kept: Record<string, string> = {};
+      const redis = interrupted(desk.redis(server.url), move, [step, state], async () => {
+        kept = await admin.hgetall(state);
+      });
+      await desk.timerOn(redis, name, { shards: 1 }).migrateShards();
+      await admin.hset(state, kept);
+      expect(await ofShards(to).migrateShards()).toMatchObject({ from: 1, to });
+      expect(await ofShards(to).stats()).toMatchObject({ pending: 20 });
+      for (const { id, payload } of requests(20, 0)) expect(await ofShards(to).get(id)).toMatchObject({ payload });
+    });
+  }
+});
