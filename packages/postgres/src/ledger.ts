@@ -123,6 +123,7 @@ async function applyBatch(
     return await runTransaction(pool, settings, {
       // Others wait for the cursor's row until it is over.
       first: () => idleLimitSql(settings.idleMs),
+      answerMs: settings.commitTimeoutMs,
       async body(_tx, _attempt, { waiting }) {
         const [row] = await ask<{ outcome: "applied" | "moved" }>(
           waiting,

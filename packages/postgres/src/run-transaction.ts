@@ -24,6 +24,11 @@ export interface Opened {
 export interface Work<Value> {
   /** Asked before each attempt for a statement that goes with BEGIN. */
   readonly first?: (() => string) | undefined;
+  /**
+   * The longest wait for a connection, and for BEGIN with that statement, in milliseconds. Without it nothing but the signal and the ambient
+   * deadline ends them, since the statement may have to wait for others.
+   */
+  readonly answerMs?: number | undefined;
   /** May run several times. */
   readonly body: (tx: Transaction, attempt: number, opened: Opened) => Promise<Value>;
 }
@@ -66,12 +71,12 @@ export async function pause(
 async function attemptOnce<Value>(
   pool: PoolLike,
   options: ResolvedTransactionOptions,
-  { first, body }: Work<Value>,
+  { first, answerMs = Infinity, body }: Work<Value>,
   attempt: number,
 ): Promise<Value> {
-  const session = await Session.open(pool, options);
+  const session = await Session.open(pool, options, answerMs);
   try {
-    const rows = await session.begin(first?.());
+    const rows = await session.begin(first?.(), answerMs);
     const value = await body(session.tx, attempt, { rows, own: session.own, waiting: session.waiting });
     await session.commit();
     return value;

@@ -2,7 +2,6 @@
  * One connection for one transaction: taken, watched while it is out, given back or thrown away. The only place that decides what a lost
  * connection means: before COMMIT was sent nothing was committed, after it nobody knows.
  */
-import { ambientRemainingMs } from "@holdfast/core";
 import { PostgresUnavailableError, TransactionAbortedError, TransactionIdleError } from "./errors.ts";
 import type { Isolation, ResolvedTransactionOptions } from "./options.ts";
 import { patienceOf, waitFor, WaitOverError } from "./patience.ts";
@@ -49,7 +48,12 @@ export class Session {
   /** For statements of this package's own between the body and COMMIT: an answer is waited for as long as that of COMMIT. */
   readonly own: Queryable = { query: (text, values) => this.#beforeCommit(text, values) };
   /** For one that may have to wait for others: the signal and the ambient deadline end its wait, too, and nothing was committed. */
-  readonly waiting: Queryable = { query: (text, values) => this.#behindOthers(text, values) };
+  readonly waiting: Queryable = {
+    query: async (text, values) => {
+      const answer = await this.#behindOthers(this.#run(text, values), this.#options.commitTimeoutMs);
+      return answer as { rows: unknown[] };
+    },
+  };
   readonly #client: PoolClientLike;
   readonly #options: ResolvedTransactionOptions;
   readonly #onError = (error: Error): void => {
@@ -71,14 +75,17 @@ export class Session {
 
   /**
    * Takes a connection.
+   * @param answerMs the longest wait; the signal and the ambient deadline end it, too
    * @throws PostgresUnavailableError, or the signal's reason
    */
-  static async open(pool: PoolLike, options: ResolvedTransactionOptions): Promise<Session> {
+  static async open(pool: PoolLike, options: ResolvedTransactionOptions, answerMs: number): Promise<Session> {
     const { operation, clock, signal } = options;
     signal?.throwIfAborted();
+    const patience = patienceOf(clock, signal);
+    const timeoutMs = Math.min(patience.timeoutMs, answerMs);
     const connecting = pool.connect();
     try {
-      return new Session(await waitFor(connecting, patienceOf(clock, signal)), options);
+      return new Session(await waitFor(connecting, { ...patience, timeoutMs }), options);
     } catch (error) {
       // One that comes too late goes back unused.
       connecting.then(
@@ -86,7 +93,7 @@ export class Session {
         () => undefined,
       );
       signal?.throwIfAborted();
-      const reason = error instanceof WaitOverError ? "deadline" : "unreachable";
+      const reason = error instanceof WaitOverError && patience.timeoutMs <= answerMs ? "deadline" : "unreachable";
       throw new PostgresUnavailableError(operation, reason, { cause: error });
     }
   }
@@ -95,16 +102,17 @@ export class Session {
    * Begins the transaction.
    * @param first a statement without parameters that goes with BEGIN, so that it costs no round trip of its own, and nobody waits longer
    *   for it; it may answer the transaction's number as `xid`
+   * @param answerMs as for `open`
    * @returns what it answers
    * @throws what the statement throws; PostgresUnavailableError at the ambient deadline, the signal's reason
    */
-  async begin(first?: string): Promise<readonly unknown[]> {
-    const { isolation, clock, signal } = this.#options;
+  async begin(first: string | undefined, answerMs: number): Promise<readonly unknown[]> {
+    const { isolation } = this.#options;
     const begin = isolation === undefined ? "BEGIN" : begins[isolation];
     let answer: unknown;
     try {
       const begun = this.#run(first === undefined ? begin : `${begin}; ${first}`);
-      answer = await this.#waited(begun, patienceOf(clock, signal), "deadline");
+      answer = await this.#behindOthers(begun, answerMs);
     } catch (error) {
       this.#options.signal?.throwIfAborted();
       throw explainFailure(error, { operation: this.#options.operation, standing: "in-transaction" });
@@ -172,12 +180,11 @@ export class Session {
     }
   }
 
-  async #behindOthers(text: string, values?: readonly unknown[]): Promise<{ rows: unknown[] }> {
-    const { clock, signal, commitTimeoutMs } = this.#options;
-    const remainingMs = ambientRemainingMs();
-    const reason = remainingMs < commitTimeoutMs ? "deadline" : "connection-lost";
-    const patience = { clock, signal, timeoutMs: Math.min(commitTimeoutMs, remainingMs) };
-    return (await this.#waited(this.#run(text, values), patience, reason)) as { rows: unknown[] };
+  /** Waits for a statement that may have to wait for others; the signal and the ambient deadline end that, too. */
+  #behindOthers<Value>(statement: Promise<Value>, answerMs: number): Promise<Value> {
+    const patience = patienceOf(this.#options.clock, this.#options.signal);
+    const reason = patience.timeoutMs <= answerMs ? "deadline" : "connection-lost";
+    return this.#waited(statement, { ...patience, timeoutMs: Math.min(patience.timeoutMs, answerMs) }, reason);
   }
 
   /** Waits for a statement that may have to wait for others, such as the fence, or gets no answer at all. */

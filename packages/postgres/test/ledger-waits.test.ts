@@ -128,6 +128,7 @@ describe("one that is frozen before its COMMIT", () => {
 describe("a connection that falls mute", () => {
   it.each([
     ["where the ledger stands is asked", /ledger_cursor/u],
+    ["a batch is begun", /^BEGIN/u],
     ["a batch is applied", /ledger_apply/u],
   ])("P5 when %s is given up after a time, and another one is taken", async (_, statement) => {
     await using proxy = await FaultProxy.start(database.server, { protocol: "tcp" });
@@ -166,5 +167,25 @@ describe("a connection that falls mute", () => {
       async () => (await applyMovements(database.pool, stock)).cursors[0]?.sequence === 1,
     );
     expect(await rows(stock)).toBe(1);
+  });
+
+  it("P5 and one that is not to be had is not waited for without end, either", async () => {
+    const clock = new LeapClock();
+    let asked = false;
+    const asking = {
+      connect: () => {
+        asked = true;
+        return new Promise<PoolClient>(() => undefined);
+      },
+      query: async (text: string, values?: unknown[]) => database.pool.query(text, values),
+    };
+    let error: unknown;
+    void failure(applyMovements(asking, oneMovement(), { clock })).then((value) => (error = value));
+    await pollUntil("it asks for one", () => asked);
+    await pollUntil("it is given up", () => {
+      clock.leap(1_000);
+      return error !== undefined;
+    });
+    expect(error).toMatchObject({ name: "PostgresUnavailableError", reason: "unreachable", effect: "none" });
   });
 });
