@@ -1,4 +1,5 @@
 /** An attempt as its handler sees it: who it is, whether it still holds its key, and what must not be stored. */
+import { oneOf } from "@holdfast/core";
 import type { Effect, Fenced, RenewedLease } from "@holdfast/core";
 import type { KeyPlace } from "./keys.ts";
 
@@ -23,6 +24,7 @@ export interface Attempt extends Fenced {
   /**
    * Says that what the handler returns must not be stored: the next call runs again.
    * @param effect `"none"` when this attempt has provably had none; then the key takes another payload, too
+   * @throws TypeError for anything else than `"none"` and `"possible"`
    */
   skipStoring(effect: Effect): void;
 }
@@ -52,7 +54,7 @@ abstract class NamedAttempt {
   }
 
   skipStoring(effect: Effect): void {
-    this.#skipped = effect;
+    this.#skipped = oneOf("effect", effect, ["none", "possible"]);
   }
 }
 

@@ -216,4 +216,17 @@ describe("errors of the handler", () => {
       value: false,
     });
   });
+
+  it.each([undefined, "no", true])(
+    "I8 skipStoring takes no effect %j: the handler has thrown, and the next attempt is told",
+    async (effect) => {
+      const idempotency = bench.idempotency();
+      const first = idempotency.run("k", (attempt) => attempt.skipStoring(effect as "none"));
+      expect(await rejection(first)).toMatchObject({
+        name: "TypeError",
+        message: expect.stringMatching(/effect must be one of "none", "possible"/u) as string,
+      });
+      expect(await idempotency.run("k", ({ recovered }) => recovered)).toMatchObject({ value: true, replayed: false });
+    },
+  );
 });
