@@ -98,6 +98,8 @@ export function idempotent(idempotency: Idempotency, options: ExpressOptions): M
     };
     let held: HeldResponse | undefined;
     const handling = guard.handle(guarded, async (attempt) => {
+      // A time limit was faster than the claim. A handler would have its effect, and then fail on a response that is gone.
+      if (response.headersSent) return { never: true };
       state.attempt = attempt;
       held = new HeldResponse(response, guard.bodyBytesMax);
       next();
@@ -106,6 +108,8 @@ export function idempotent(idempotency: Idempotency, options: ExpressOptions): M
     });
     handling
       .then((verdict) => {
+        // Somebody else has answered meanwhile.
+        if (held === undefined && response.headersSent) return;
         const headOnly = method === "HEAD";
         switch (verdict.kind) {
           case "handled":

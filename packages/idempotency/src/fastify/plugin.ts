@@ -117,7 +117,7 @@ const plugin: FastifyPluginAsync<FastifyIdempotencyOptions> = async (
     let held: HeldResponse | undefined;
     const handling = guard.handle(guarded, async (attempt) => {
       // A time limit was faster than the claim, and Fastify runs no handler any more: it would be waited for until `attemptMaxMs`.
-      if (reply.sent) return { never: true };
+      if (reply.sent || reply.raw.headersSent) return { never: true };
       request.idempotency = attempt;
       held = new HeldResponse(reply.raw, guard.bodyBytesMax);
       done();

@@ -7,6 +7,7 @@ import type { AddressInfo } from "node:net";
 import { serve } from "@hono/node-server";
 import type { ServerType } from "@hono/node-server";
 import express from "express";
+import type { RequestHandler } from "express";
 import { fastify } from "fastify";
 import type { FastifyRequest } from "fastify";
 import { Hono } from "hono";
@@ -57,27 +58,31 @@ const onHono: StartServer = async (idempotency, options, handler) => {
   };
 };
 
-const onExpress: StartServer = async (idempotency, options, handler) => {
-  const app = express();
-  app.use(expressIdempotent(idempotency, { ...options, tenant: () => "acme" }));
-  // What connect-timeout does.
-  app.use((_request, _response, next) => {
-    const late = Object.assign(new Error("Response timeout"), { code: "ETIMEDOUT", status: 503, timeout: limitMs });
-    setTimeout(() => next(late), limitMs);
-    next();
-  });
-  app.post(path, (_request, response) => {
-    const call = { method: "POST", path, query: new URLSearchParams(), body: Buffer.alloc(0), attempt: undefined };
-    void handler(call).then(() => !response.headersSent && response.send("done"));
-  });
-  app.use(idempotencyErrors());
-  const server = app.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  return {
-    port: (server.address() as AddressInfo).port,
-    close: () => new Promise((resolve) => server.close(() => resolve())),
+/** @param place where the limit stands: either way it answers on the response that the handler has */
+const onExpress =
+  (place: "before" | "behind"): StartServer =>
+  async (idempotency, options, handler) => {
+    const app = express();
+    const guard = expressIdempotent(idempotency, { ...options, tenant: () => "acme" });
+    // What connect-timeout does.
+    const limit: RequestHandler = (_request, _response, next) => {
+      const late = Object.assign(new Error("Response timeout"), { code: "ETIMEDOUT", status: 503, timeout: limitMs });
+      setTimeout(() => next(late), limitMs);
+      next();
+    };
+    for (const middleware of place === "before" ? [limit, guard] : [guard, limit]) app.use(middleware);
+    app.post(path, (_request, response) => {
+      const call = { method: "POST", path, query: new URLSearchParams(), body: Buffer.alloc(0), attempt: undefined };
+      void handler(call).then(() => !response.headersSent && response.send("done"));
+    });
+    app.use(idempotencyErrors());
+    const server = app.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    return {
+      port: (server.address() as AddressInfo).port,
+      close: () => new Promise((resolve) => server.close(() => resolve())),
+    };
   };
-};
 
 function limited(framework: string, http: HttpBench): void {
   describe(framework, () => {
@@ -92,28 +97,33 @@ function limited(framework: string, http: HttpBench): void {
   });
 }
 
+/** A limit that is over before the key is claimed. */
+function overBefore(framework: string, http: HttpBench): void {
+  describe(`${framework}, when it is over before the key is claimed`, () => {
+    it("I4 leaves the key free: its handler never begins, and the retry runs", async () => {
+      const { redis, proxy } = await http.bench.proxied();
+      const idempotency = http.bench.idempotency({ leaseMs: longLeaseMs, waitMs: 60_000 }, redis);
+      await idempotency.run("warm", () => 1);
+      await http.serve(idempotency);
+      const held = proxy.hold("reply", "EVALSHA");
+      expect((await http.send(path)).status).toBe(503);
+      held.release();
+      await pollUntil("the claim is given back", async () => {
+        return (await idempotency.inspect({ key: "k", tenant: "acme" }))?.kind === "released";
+      });
+      expect(http.effects).toEqual([]);
+      http.slow.open("done");
+      expect((await http.send(path)).status).toBe(200);
+      expect(http.effects).toEqual([path]);
+    });
+  });
+}
+
 const onFastifyBench = useHttpBench(onFastify);
 limited("Fastify's handlerTimeout", onFastifyBench);
-
-describe("Fastify's handlerTimeout, when it is over before the key is claimed", () => {
-  it("I4 leaves the key free: its handler never begins, and the retry runs", async () => {
-    const http = onFastifyBench;
-    const { redis, proxy } = await http.bench.proxied();
-    const idempotency = http.bench.idempotency({ leaseMs: longLeaseMs, waitMs: 60_000 }, redis);
-    await idempotency.run("warm", () => 1);
-    await http.serve(idempotency);
-    const held = proxy.hold("reply", "EVALSHA");
-    expect((await http.send(path)).status).toBe(503);
-    held.release();
-    await pollUntil("the claim is given back", async () => {
-      return (await idempotency.inspect({ key: "k", tenant: "acme" }))?.kind === "released";
-    });
-    expect(http.effects).toEqual([]);
-    http.slow.open("done");
-    expect((await http.send(path)).status).toBe(200);
-    expect(http.effects).toEqual([path]);
-  });
-});
-
+overBefore("Fastify's handlerTimeout", onFastifyBench);
 limited("Hono's timeout", useHttpBench(onHono));
-limited("Express, with what connect-timeout does", useHttpBench(onExpress));
+limited("Express, with what connect-timeout does", useHttpBench(onExpress("behind")));
+const beforeGuard = useHttpBench(onExpress("before"));
+limited("Express, with what connect-timeout does before the guard", beforeGuard);
+overBefore("Express, with what connect-timeout does before the guard", beforeGuard);
