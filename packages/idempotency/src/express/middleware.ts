@@ -65,8 +65,9 @@ export function keepRawBody(request: IncomingMessage, _response: ServerResponse,
 
 /** Tells the guard of errors. Put it after the routes and before your own error handlers. */
 export function idempotencyErrors(): ErrorMiddleware {
-  return (error, request, _response, next) => {
-    stateOf(request).thrown = { error };
+  return (error, request, response, next) => {
+    // What is thrown behind an answer does not change it: the client has it, or gets it when it repeats its request.
+    if (!response.writableEnded) stateOf(request).thrown = { error };
     next(error);
   };
 }

@@ -115,6 +115,7 @@ export class HttpGuard<Request> {
     }
     if (header.kind === "malformed")
       return this.problem("idempotency-key-malformed", `Idempotency-Key: ${header.why}.`);
+    let begun = false;
     let handled: Handled | undefined;
     try {
       const tenant = await tenantOf(request);
@@ -127,13 +128,14 @@ export class HttpGuard<Request> {
         { key: header.key, tenant },
         { fingerprint, waitMs, signal, codec: responseCodec },
         async (attempt) => {
+          begun = true;
           handled = await handle(attempt);
           return this.#store(attempt, handled);
         },
       );
       return replayed ? this.#replay(value) : { kind: "handled" };
     } catch (error) {
-      return this.#verdictOn(error, handled, signal);
+      return this.#verdictOn(error, begun, handled, signal);
     }
   }
 
@@ -192,7 +194,7 @@ export class HttpGuard<Request> {
     return this.problem("response-not-stored", detail);
   }
 
-  #verdictOn(error: unknown, handled: Handled | undefined, signal: AbortSignal): Verdict {
+  #verdictOn(error: unknown, begun: boolean, handled: Handled | undefined, signal: AbortSignal): Verdict {
     if (error === handled?.thrown?.error && handled !== undefined) return { kind: "handled" };
     // It is stored; a client that were told to repeat it would run it again if a failover took it back meanwhile.
     if (error instanceof NotReplicatedError && handled !== undefined) return { kind: "handled" };
@@ -225,7 +227,7 @@ export class HttpGuard<Request> {
         retryMs,
       );
     }
-    if (error instanceof HoldfastError && handled === undefined) {
+    if (error instanceof HoldfastError && !begun) {
       return this.problem("store-unavailable", "The request was not processed. Send the same request again.", retryMs);
     }
     return { kind: "error", error };

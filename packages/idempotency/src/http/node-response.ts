@@ -88,6 +88,9 @@ function methodsOf(response: ServerResponse): Methods {
   };
 }
 
+/** What throws once the head was sent. HTTP/2 does not have all of them. */
+const headMethods = ["writeHead", "setHeader", "setHeaders", "appendHeader", "removeHeader"] as const;
+
 /** What frameworks and pipes ask about a response: while it is held the answer is not the connection's. */
 const states = ["writableEnded", "headersSent", "destroyed", "_closed"] as const;
 
@@ -168,7 +171,7 @@ export class HeldResponse {
       if (value !== undefined) response.setHeader(name, value);
     response.statusMessage = "";
     writeWhole(response, answer, headOnly, this.#originals.end);
-    // A handler that is still writing would end the process with a write after the end.
+    // A handler that is still writing would end the process with a write after the end, or with headers after the head.
     const drop =
       <Answer>(value: Answer) =>
       (...args: unknown[]): Answer => {
@@ -176,6 +179,13 @@ export class HeldResponse {
         return value;
       };
     Object.assign(response, { write: drop(true), end: drop(response) });
+    for (const name of headMethods) {
+      const method = Reflect.get(response, name) as Method | undefined;
+      if (method === undefined) continue;
+      // Until the head is out it is whoever compresses our answer that calls them.
+      const late: Method = (...args) => (response.headersSent ? response : Reflect.apply(method, response, args));
+      Object.assign(response, { [name]: late });
+    }
     this.#tellGone();
   }
 

@@ -5,9 +5,10 @@ import type { ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { pipeline, Readable } from "node:stream";
 import { createGzip, gunzipSync } from "node:zlib";
+import { UnexpectedReplyError } from "@holdfast/core";
 import { afterEach, describe, expect, it } from "vitest";
 import { LeapClock, pollUntil } from "@holdfast/testkit";
-import { idempotent } from "../../src/express/index.ts";
+import { idempotencyErrors, idempotent } from "../../src/express/index.ts";
 import type { ExpressRequest } from "../../src/express/index.ts";
 import type { Idempotency, IdempotencyOptions } from "../../src/index.ts";
 import { gate, longLeaseMs, renewedBy, useBench } from "../fixture.ts";
@@ -172,6 +173,15 @@ describe("a handler that gives its response up", () => {
     expect((await send()).status).toBe(200);
   });
 
+  it("is not told as not processed when it destroys it with an error of ours", async () => {
+    const { send } = await serve(
+      nothing,
+      (response) => void response.destroy(new UnexpectedReplyError("a call of its own", "a reply", "another")),
+      { onError: () => "release" },
+    );
+    await expect(send()).rejects.toThrow();
+  });
+
   it("to a pipeline of which the client has heard nothing looks open, and what it writes is kept", async () => {
     const work = gate<string>();
     const { idempotency, open, send } = await serve(nothing, (response) => {
@@ -193,6 +203,19 @@ describe("a handler that gives its response up", () => {
       async () => (await idempotency.inspect({ key: "k", tenant: "acme" }))?.kind === "completed",
     );
     expect((await send()).body.toString()).toBe("all of it");
+  });
+
+  it("I2 or throws behind its answer has answered: a repetition gets it, and runs nothing", async () => {
+    let calls = 0;
+    const { send } = await serve(nothing, (response) => {
+      calls += 1;
+      response.end("an answer");
+      // As Express tells of what a handler throws.
+      idempotencyErrors()(new Error("behind it"), response.req as ExpressRequest, response, () => undefined);
+    });
+    expect((await send()).body.toString()).toBe("an answer");
+    expect((await send()).headers["idempotency-replayed"]).toBe("true");
+    expect(calls).toBe(1);
   });
 
   it("I4 and that does not answer keeps its key for no longer than attemptMaxMs", async () => {
@@ -234,6 +257,24 @@ describe("a handler that writes more than is kept", () => {
     expect((await send()).body.toString()).toBe("x".repeat(3_000));
     expect(asked).toEqual([true, false, false]);
     expect((await send()).status).toBe(409);
+  });
+});
+
+describe("a handler that goes on behind a time limit", () => {
+  it("ends no process with the head and the body that come too late", async () => {
+    let late: ServerResponse | undefined;
+    const { send } = await serve(nothing, (response) => {
+      late = response;
+      response.writeHead(504).end();
+    });
+    const { status, headers } = await send();
+    expect({ status, headers }).toMatchObject({ status: 504, headers: { "content-type": "application/problem+json" } });
+    expect(() => {
+      late?.setHeader("x", "y");
+      late?.setHeaders(new Map([["x", "y"]]));
+      late?.appendHeader("x", "z").removeHeader("x");
+      late?.writeHead(201, { x: "y" }).end("late");
+    }).not.toThrow();
   });
 });
 
