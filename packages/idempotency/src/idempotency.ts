@@ -105,14 +105,15 @@ export class Idempotency implements AsyncDisposable {
     optionsOrFn: RunOptions | Handler<Value>,
     maybeFn?: Handler<Value>,
   ): Promise<RunResult<Value>> {
+    const { clock } = this.#options;
+    // Before the payload is read, which takes as long as it is.
+    const deadlineMs = deadlineOfClaim(clock);
     const fn = typeof optionsOrFn === "function" ? optionsOrFn : maybeFn;
     callback("fn", fn);
     const options = resolveRunOptions(typeof optionsOrFn === "function" ? {} : optionsOrFn, this.#options);
     const place = this.#place(key);
     const fingerprint = fingerprintOf(place.resource, options.fingerprint);
-    const { clock } = this.#options;
     const { waitMs, signal } = options;
-    const deadlineMs = deadlineOfClaim(clock);
     let claimed: Grant | StoredOutcome;
     try {
       claimed = await this.#claims.claim({ place, fingerprint, waitMs, signal, deadlineMs });
