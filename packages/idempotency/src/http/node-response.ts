@@ -252,8 +252,7 @@ export class HeldResponse {
   #write(call: HeldCall): boolean {
     if (this.#ended) return false;
     this.#length += call.chunk.length;
-    const announced = Number(this.#response.getHeader("content-length") ?? Number.NaN);
-    const whole = announced <= this.#bytesMax && this.#length <= this.#bytesMax && !this.#settled;
+    const whole = this.#announced <= this.#bytesMax && this.#length <= this.#bytesMax && !this.#settled;
     // A handler that waits for each write before the next would never come to the end that is waited for here.
     this.#calls.push(whole ? { chunk: call.chunk, done: undefined } : call);
     if (whole) callLater(call.done);
@@ -269,8 +268,35 @@ export class HeldResponse {
     this.#ended = true;
     this.#calls.push(call);
     this.#length += call.chunk.length;
+    this.#dropWhatWasBegun();
     this.#settle(this.#length > this.#bytesMax ? undefined : Buffer.concat(this.#calls.map(({ chunk }) => chunk)));
     return response;
+  }
+
+  /**
+   * An error in the middle of a body is answered anew, since nothing was sent yet, with a length of its own. What was written before is no
+   * part of that answer. More than the head says is never sent: the rest would be taken for the connection's next answer.
+   */
+  #dropWhatWasBegun(): void {
+    let tooMany = this.#length - this.#announced;
+    if (!(tooMany > 0)) return;
+    const kept = this.#calls.findIndex(({ chunk }) => {
+      if (tooMany === 0) return true;
+      tooMany -= chunk.length;
+      return false;
+    });
+    if (kept === -1) this.#response.setHeader("content-length", this.#length);
+    else {
+      for (const { chunk, done } of this.#calls.splice(0, kept)) {
+        this.#length -= chunk.length;
+        callLater(done);
+      }
+    }
+  }
+
+  /** What the head says of the body's length; NaN when it says nothing. */
+  get #announced(): number {
+    return Number(this.#response.getHeader("content-length") ?? Number.NaN);
   }
 
   #settle(body: Buffer | undefined): void {

@@ -260,6 +260,48 @@ describe("a handler that writes more than is kept", () => {
   });
 });
 
+describe("a handler that fails in the middle of its body", () => {
+  it.each([
+    ["that is as long as it says", 10],
+    ["that is a stream", undefined],
+  ])("%s is answered as its error is, and nothing of the body is left for the next answer", async (_, length) => {
+    const { send } = await serve(nothing, (response) => {
+      if (length !== undefined) response.setHeader("content-length", length);
+      response.write("one,");
+      response.write("two,");
+      // As frameworks answer an error while nothing was sent.
+      response.writeHead(500, { "content-length": 5 }).end("wrong");
+    });
+    const { status, headers, body } = await send();
+    expect([status, headers["content-length"], body.toString()]).toEqual([500, "5", "wrong"]);
+  });
+
+  it("and ends it with more than its head says has all of it in this answer", async () => {
+    const { send } = await serve(nothing, (response) => {
+      response.setHeader("content-length", 10);
+      response.write("one,");
+      response.statusCode = 500;
+      response.end("all went wrong");
+    });
+    const { status, body } = await send();
+    expect([status, body.toString()]).toEqual([500, "one,all went wrong"]);
+  });
+
+  it.each(["in one piece", "in pieces"])("I6 and is answered %s is stored as it was answered", async (pieces) => {
+    const { send } = await serve(nothing, (response) => {
+      response.setHeader("content-length", 10);
+      response.write("one,");
+      response.writeHead(422, { "content-length": 5 });
+      if (pieces === "in pieces") response.write("wro");
+      response.end(pieces === "in pieces" ? "ng" : "wrong");
+    });
+    for (const replayed of [undefined, "true"]) {
+      const { status, headers, body } = await send();
+      expect([status, body.toString(), headers["idempotency-replayed"]]).toEqual([422, "wrong", replayed]);
+    }
+  });
+});
+
 describe("a handler that goes on behind a time limit", () => {
   it("ends no process with the head and the body that come too late", async () => {
     let late: ServerResponse | undefined;
