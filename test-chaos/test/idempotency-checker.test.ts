@@ -143,7 +143,7 @@ describe("the checker of idempotency keys", () => {
       { error: "RedisUnavailableError" },
       { outcome: "refused" },
     );
-    story.call("run", "k", "k", { error: "InProgressError" }, { outcome: "refused" }, "pod-3.1");
+    story.call("run", "k", "k", { error: "InProgressError" }, { outcome: "refused", process: "pod-3.1" });
     const rule = "I1 nobody hears that a key is in progress while it is nobody's";
     expect(broken(checkIdempotency(story.record(one, { ...solid, stepsClock: true })))).not.toContain(rule);
     expect(broken(checkIdempotency(story.record(one)))).toContain(rule);

@@ -197,14 +197,14 @@ describe("the checker of timers", () => {
   });
 
   it("lets a timer be delivered again whose worker can have lost its lease to the machine", () => {
-    const twice = (...gaps: readonly (readonly [who: string, forMs: number])[]): readonly string[] => {
+    const twice = (...gaps: readonly (readonly [process: string, forMs: number])[]): readonly string[] => {
       const story = delivered(new Story("timer").healed().call("schedule", "t", "s1", granted, { asked }).wait(300));
-      for (const [who, forMs] of gaps) story.add({ kind: "stood", forMs, who }, "runner");
+      for (const [process, forMs] of gaps) story.add({ kind: "stood", forMs }, process);
       return broken(checkTimer(delivered(story, { token: 8, attempt: 2 }).record(atRest)));
     };
     expect(twice(["pod-1.1", 300])).toEqual([]);
     expect(twice(["pod-1.1", 200])).toEqual(["T2 after the healing a timer that succeeds is delivered once"]);
     // One after the other they have the request wait for as long.
-    expect(twice(["pod-1.1", 130], ["redis", 130])).toEqual([]);
+    expect(twice(["pod-1.1", 130], ["runner", 130])).toEqual([]);
   });
 });
