@@ -211,7 +211,7 @@ export class Scheduler implements AsyncDisposable {
     if (removal.kind === "absent") return { kind: "absent" };
     const ids = [removal.nextMs > 0 ? occurrenceId(removal.nextMs) : "", removal.open].filter((id) => id !== "");
     const answers = await Promise.allSettled(ids.map((id) => timers.cancel(id)));
-    const failures = answers.flatMap((answer) => (answer.status === "rejected" ? [answer.reason as unknown] : []));
+    const failures = answers.flatMap((answer) => (answer.status === "rejected" ? [unconfirmedOr(answer.reason)] : []));
     const cause = failures.find((failure) => !(failure instanceof NotReplicatedError));
     const operation = `${store.keys.resource} remove`;
     const why = "the job is out, and its run may not have been told";
@@ -297,4 +297,9 @@ function definitionOf({ keys }: JobStore, { version, definitionText }: LiveJobVi
 /** The first occurrence after now, and after what was decided. */
 function nextOf(store: JobStore, view: LiveJobView): number {
   return recurrenceOf(definitionOf(store, view).rule).after(Math.max(view.nowMs, view.cursorMs)) ?? neverMs;
+}
+
+/** That a timer was firing is told as unknown where too few replicas have it (decision 074); that its run is to be told is done all the same. */
+function unconfirmedOr(error: unknown): unknown {
+  return error instanceof OutcomeUnknownError && error.cause instanceof NotReplicatedError ? error.cause : error;
 }
