@@ -217,7 +217,9 @@ export class Acquisition implements Waiter {
         this.#lastToken = reply.lastToken;
         if (this.#channel === undefined) {
           this.#channel = hintChannel(owned.keys, this.owner);
-          room.enter(this.#channel, this);
+          room.enter(this.#channel, this, sentAt.monotonicMs);
+          // It may have been told more than that it waits.
+          if (this.#settled || this.#asking) return;
         }
         // Half the lapse leaves room for one request that comes late.
         const pollMs = (lapseMs / 2) * (1 - 0.2 * random.unit());

@@ -18,21 +18,43 @@ export interface Waiter {
 }
 
 const lingerMs = 2_000;
+/** Hand-offs kept for those who are not here yet. */
+const earlyMax = 64;
 const hintForm = /^(.+) (\d{16})$/su;
 
 class Room {
   readonly waiters = new Map<string, Waiter>();
   subscription: WakeUpSubscription | undefined;
   lingering: DeadlineEntry | undefined;
+  /** Hints have a connection of their own, so one may come before the answer that its owner waits. The oldest of them go first. */
+  readonly #early = new Map<string, number>();
+  #lookAtMs = -Infinity;
 
   /** `hint` is null after the subscription was made anew. */
-  hear(hint: string | null): void {
+  hear(hint: string | null, nowMs: number): void {
     const [, owner, token] = hintForm.exec(hint ?? "") ?? [];
-    if (owner !== undefined) {
-      this.waiters.get(owner)?.onHandOff(Number(token));
+    if (owner === undefined) {
+      this.#lookAtMs = nowMs;
+      for (const waiter of this.waiters.values()) waiter.onHint();
       return;
     }
-    for (const waiter of this.waiters.values()) waiter.onHint();
+    const waiter = this.waiters.get(owner);
+    if (waiter !== undefined) {
+      waiter.onHandOff(Number(token));
+      return;
+    }
+    this.#early.set(owner, Number(token));
+    const [oldest] = this.#early.keys();
+    if (this.#early.size > earlyMax && oldest !== undefined) this.#early.delete(oldest);
+  }
+
+  /** Takes a waiter in, and tells it what it would have heard since it asked. */
+  enter(waiter: Waiter, askedAtMs: number): void {
+    this.waiters.set(waiter.owner, waiter);
+    const token = this.#early.get(waiter.owner);
+    this.#early.delete(waiter.owner);
+    if (token !== undefined) waiter.onHandOff(token);
+    else if (this.#lookAtMs >= askedAtMs) waiter.onHint();
   }
 }
 
@@ -47,18 +69,21 @@ export class WaitingRoom {
     this.#wakeUps = wakeUps;
   }
 
-  /** Takes a waiter in; hints on the channel reach it until it leaves. */
-  enter(channel: string, waiter: Waiter): void {
+  /**
+   * Takes a waiter in; hints on the channel reach it until it leaves, and those that came since it asked reach it now.
+   * @param askedAtMs when the request was sent by which it waits, in monotonic milliseconds
+   */
+  enter(channel: string, waiter: Waiter, askedAtMs: number): void {
     let room = this.#rooms.get(channel);
     if (room === undefined) {
       const opened = new Room();
       this.#rooms.set(channel, opened);
-      opened.subscription = this.#wakeUps.listen(channel, (hint) => opened.hear(hint));
+      opened.subscription = this.#wakeUps.listen(channel, (hint) => opened.hear(hint, this.#clock.monotonicMs()));
       room = opened;
     }
     room.lingering?.cancel();
     room.lingering = undefined;
-    room.waiters.set(waiter.owner, waiter);
+    room.enter(waiter, askedAtMs);
   }
 
   /** Lets a waiter go; one that is not there is ignored. */
