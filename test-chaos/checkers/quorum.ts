@@ -17,7 +17,7 @@ export function checkQuorum(round: RoundRecord): Verdict[] {
   const calls = round.operations.filter((each) => each.scenario === scenario);
   const grants = calls.filter(({ call, outcome }) => call === "acquire" && outcome === "ok");
   const accepted = calls.filter(({ call, outcome }) => call === "append" && outcome === "ok");
-  const after = grants.filter(({ askedAtMs }) => askedAtMs > round.calmAtMs);
+  const after = grants.filter(({ answeredAtMs }) => answeredAtMs > round.calmAtMs);
   return [
     enough(scenario, {
       "locks granted": [grants.length, 15],
