@@ -211,14 +211,8 @@ function resolveRetryOptions(retry: RetryOptions): ResolvedRetryOptions {
   if (retry.when !== undefined) callback("retry.when", retry.when);
   return {
     attemptsMax: integerOr(3, "retry.attemptsMax", retry.attemptsMax, { min: 2, max: 100 }),
-    backoff: resolveRetryBackoff(retry.backoff),
+    backoff: resolveBackoff(retry.backoff, { baseMs: 50, delayMaxMs: 2_000 }),
     budgetPercent: integerOr(10, "retry.budgetPercent", retry.budgetPercent, percentRange),
     when: retry.when,
   };
-}
-
-function resolveRetryBackoff(backoff: BackoffOptions = {}): Backoff {
-  optionsObject("retry.backoff", backoff);
-  const { baseMs = 50, delayMaxMs = 2_000, jitter } = backoff;
-  return resolveBackoff({ baseMs, delayMaxMs, jitter });
 }

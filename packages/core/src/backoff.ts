@@ -21,16 +21,20 @@ export interface Backoff {
 
 const dayMs = 86_400_000;
 
-/** @throws TypeError, RangeError naming the field */
-export function resolveBackoff(options: BackoffOptions = {}): Backoff {
+/**
+ * @param defaults what stands for a field that is left out or undefined, in place of the defaults of `BackoffOptions`
+ * @throws TypeError, RangeError naming the field
+ */
+export function resolveBackoff(options: BackoffOptions = {}, defaults: Omit<Partial<Backoff>, "jitter"> = {}): Backoff {
   optionsObject("backoff", options);
+  const { baseMs = 1_000, delayMaxMs = 300_000 } = defaults;
   const { jitter = 0.5 } = options;
   const allowed = "backoff.jitter must be a number from 0 to 1";
   if (typeof jitter !== "number") throw new TypeError(`${allowed}, got ${String(jitter)}`);
   if (!(jitter >= 0 && jitter <= 1)) throw new RangeError(`${allowed}, got ${jitter}`);
   return {
-    baseMs: integerOr(1_000, "backoff.baseMs", options.baseMs, { min: 0, max: dayMs }),
-    delayMaxMs: integerOr(300_000, "backoff.delayMaxMs", options.delayMaxMs, { min: 0, max: dayMs }),
+    baseMs: integerOr(baseMs, "backoff.baseMs", options.baseMs, { min: 0, max: dayMs }),
+    delayMaxMs: integerOr(delayMaxMs, "backoff.delayMaxMs", options.delayMaxMs, { min: 0, max: dayMs }),
     jitter,
   };
 }

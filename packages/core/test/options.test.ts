@@ -162,6 +162,12 @@ describe("a backoff", () => {
   it("has defaults and takes explicit undefined", () => {
     expect(resolveBackoff()).toEqual({ baseMs: 1_000, delayMaxMs: 300_000, jitter: 0.5 });
     expect(resolveBackoff({ baseMs: undefined, delayMaxMs: undefined, jitter: undefined })).toEqual(resolveBackoff());
+    const defaults = { baseMs: 20, delayMaxMs: 500 };
+    expect(resolveBackoff({ baseMs: undefined, delayMaxMs: 900 }, defaults)).toMatchObject({
+      baseMs: 20,
+      delayMaxMs: 900,
+    });
+    expect(resolveBackoff(undefined, defaults)).toMatchObject(defaults);
   });
 
   it.each<[object, string]>([

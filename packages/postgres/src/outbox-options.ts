@@ -31,6 +31,6 @@ export function resolveRelayOptions(options: RelayOptions): ResolvedRelayOptions
     pollMs: integerOr(250, "pollMs", options.pollMs, { min: 10, max: 60_000 }),
     rowsMax: integerOr(100, "rowsMax", options.rowsMax, { min: 1, max: 1_000 }),
     claimMs: integerOr(30_000, "claimMs", options.claimMs, { min: 1_000, max: 600_000 }),
-    backoff: resolveBackoff({ baseMs: 100, delayMaxMs: 10_000, ...options.backoff }),
+    backoff: resolveBackoff(options.backoff, { baseMs: 100, delayMaxMs: 10_000 }),
   };
 }
