@@ -145,6 +145,25 @@ export class Connection {
     });
   }
 
+  /**
+   * Runs a script whose refusals need no replicas: that too few have what it wrote is a failure of those replies that wrote for their caller,
+   * and any other is the answer (decision 083).
+   * @param wrote whether a reply says so
+   * @throws as `run`
+   */
+  runConfirmed<const Source extends LuaSource, Result>(
+    script: Script<Source, Result>,
+    keys: ScriptKeys<Source>,
+    args: ScriptArgs<Source>,
+    options: CallOptions,
+    wrote: (reply: Result) => boolean,
+  ): Promise<Result> {
+    return this.runJudged(script, keys, args, options, (reply, error) => {
+      if (wrote(reply)) throw error;
+      return reply;
+    });
+  }
+
   /** Takes over a server time, in microseconds, that has just arrived in the reply of a script on this key. */
   observeTime(slotKey: string, serverUs: number): void {
     this.serverClock.observe(this.#nodeOf(slotKey), serverUs);

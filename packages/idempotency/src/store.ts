@@ -237,10 +237,9 @@ export class AttemptStore {
     args: ScriptArgs<Source>,
     call: CallOptions,
   ): Promise<Reply> {
-    return this.#connection.runJudged(script, keys, args, call, (reply, error) => {
+    return this.#connection.runConfirmed(script, keys, args, call, (reply) => {
       const answers: readonly Answer[] = "kind" in reply ? [reply] : reply;
-      if (answers.some(({ kind }) => written.has(kind))) throw error;
-      return reply;
+      return answers.some(({ kind }) => written.has(kind));
     });
   }
 

@@ -41,7 +41,7 @@ export class LeaseStore {
 
   /** Asks for a lease; `waits` puts the owner into the queue when it is not free. */
   acquire({ keys, owner }: Owned, ttlMs: number, waits: boolean): Promise<AcquireReply> {
-    return this.connection.runJudged(
+    return this.connection.runConfirmed(
       acquireScript,
       { lease: keys.lease, queue: keys.queue, seen: keys.seen },
       {
@@ -53,25 +53,19 @@ export class LeaseStore {
         rules: this.#rules,
       },
       this.#call("acquire", keys, owner, true),
-      // Replicas have to know who holds it, not who waits (decision 083).
-      (reply, error) => {
-        if (reply.kind === "granted") throw error;
-        return reply;
-      },
+      // Replicas have to know who holds it, not who waits.
+      ({ kind }) => kind === "granted",
     );
   }
 
   /** Counts the owner's lease anew. */
   renew({ keys, owner }: Owned, ttlMs: number): Promise<RenewalOutcome> {
-    return this.connection.runJudged(
+    return this.connection.runConfirmed(
       renewScript,
       { lease: keys.lease },
       { owner, newTerms: digits(ttlMs) + this.#delayMs, retentionMs: this.#options.fenceRetentionMs },
       this.#call("renew", keys, owner, true),
-      (outcome, error) => {
-        if (outcome === "renewed") throw error;
-        return outcome;
-      },
+      (outcome) => outcome === "renewed",
     );
   }
 

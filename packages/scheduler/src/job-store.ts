@@ -186,10 +186,8 @@ export class JobStore {
     args: ScriptArgs<Source>,
     call: CallOptions,
   ): Promise<Reply> {
-    return this.#connection.runJudged(script, keys, args, call, (reply, error) => {
-      if (done.has(typeof reply === "string" ? reply : reply.kind)) throw error;
-      return reply;
-    });
+    const wrote = (reply: Reply): boolean => done.has(typeof reply === "string" ? reply : reply.kind);
+    return this.#connection.runConfirmed(script, keys, args, call, wrote);
   }
 
   /**

@@ -89,7 +89,7 @@ export class Reconciliation {
     const { connection, name } = this.#access;
     const { operationId } = batch[0] as ScheduleItem;
     const answer = await this.#access.run(shard, ({ keys, layout }, timeoutMs) =>
-      connection.runJudged(
+      connection.runConfirmed(
         restoreScript,
         keys,
         {
@@ -99,10 +99,7 @@ export class Reconciliation {
           items: batch.flatMap((item) => [item.id, item.when, bodyOf(item)]),
         },
         { operation: `timer.reconcile ${name}`, operationId, timeoutMs, durability: this.#options.durability },
-        (reply, error) => {
-          if (reply?.kind === "window") return reply;
-          throw error;
-        },
+        (reply) => reply?.kind !== "window",
       ),
     );
     if (answer.kind === "window") {

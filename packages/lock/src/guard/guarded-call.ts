@@ -43,11 +43,9 @@ export async function guardedCall<const Source extends LuaSource, Result>(
   const operation = `guard.${verb} ${fenced.resource}`;
   const connection = Connection.of(redis, clock);
   const call = { operation, operationId, timeoutMs, durability };
-  const verdict = await connection.runJudged(script, keys, args, call, (unconfirmed, error) => {
-    // A refusal has written nothing that replicas could lack (decision 083).
-    if (unconfirmed.kind === "done" || unconfirmed.kind === "failed") throw error;
-    return unconfirmed;
-  });
+  // A refusal has written nothing that replicas could lack.
+  const wrote = ({ kind }: Verdict<Result>): boolean => kind === "done" || kind === "failed";
+  const verdict = await connection.runConfirmed(script, keys, args, call, wrote);
   if (verdict.kind === "done") return verdict.result;
   if (verdict.kind === "failed") {
     const { error } = verdict;
