@@ -1,11 +1,11 @@
 /** A hold that a release handed over: how long it counts, and what becomes of a request that the hand-off overtook. */
 import { once } from "node:events";
 import { leaseMarginMs } from "@holdfast/core";
-import { FaultProxy, pollUntil } from "@holdfast/testkit";
+import { FaultProxy, pollUntil, Stopwatch } from "@holdfast/testkit";
 import type { Redis } from "ioredis";
 import { afterEach, expect, it } from "vitest";
 import { LockLostError } from "../src/index.ts";
-import type { FencedLock } from "../src/index.ts";
+import type { FencedLock, Hold, LockEvent } from "../src/index.ts";
 import { acquire, renew } from "../src/scripts.generated.ts";
 import { leaseOf } from "./lease-fixture.ts";
 import { eventLog, useRealServer } from "./real-server.ts";
@@ -121,7 +121,14 @@ it("L3 a request that the hand-off overtook is granted nothing after the hold's 
   expect(await real.lock().inspect("a")).toBeNull();
 });
 
-it("L6 whoever is handed the lock before it hears that it waits has it then, and not by its next poll", async () => {
+/** A holder, and a waiter that listens and is asking, whose answer is held up until it is let go. */
+async function asksWhileItListens(): Promise<{
+  readonly holder: Hold;
+  readonly waiting: Promise<Hold>;
+  readonly events: readonly LockEvent[];
+  /** Lets the answer go once the hint of `act` has come. */
+  readonly hintFirst: (act: () => Promise<unknown>) => Promise<void>;
+}> {
   const { proxy, redis } = await proxied();
   const { events, onEvent } = eventLog();
   const [ann, bob] = [real.lock(), real.lock({ redis, waiterLapseMs: 60_000, onEvent })];
@@ -138,16 +145,34 @@ it("L6 whoever is handed the lock before it hears that it waits has it then, and
   const answer = proxy.hold("reply", new RegExp(acquire.sha1, "u"));
   const waiting = bob.acquire("a", { waitMs: 600_000 });
   await answer.hit;
-  const told = once(subscriber, "message");
-  await holder.release();
-  await told;
-  // By the same way as the hint, after it.
-  const beside = real.client({}, proxy.url);
-  for (let times = 0; times < 3; times += 1) await beside.ping();
-  answer.release();
+  const hintFirst = async (act: () => Promise<unknown>): Promise<void> => {
+    const told = once(subscriber, "message");
+    await act();
+    await told;
+    // By the same way as the hint, after it.
+    const beside = real.client({}, proxy.url);
+    for (let times = 0; times < 3; times += 1) await beside.ping();
+    answer.release();
+  };
+  return { holder, waiting, events, hintFirst };
+}
+
+it("L6 whoever is handed the lock before it hears that it waits has it then, and not by its next poll", async () => {
+  const { holder, waiting, events, hintFirst } = await asksWhileItListens();
+  await hintFirst(() => holder.release());
   const hold = await waiting;
   expect(events.filter(({ type }) => type === "acquired").at(-1)).toMatchObject({ handedOver: true });
   expect(await hold.release()).toEqual({ kind: "released" });
+});
+
+it("L6 whoever shall look before it hears that it waits looks then", async () => {
+  const { waiting, hintFirst } = await asksWhileItListens();
+  using watch = Stopwatch.start();
+  await hintFirst(() => real.lock().forceRelease("a"));
+  const hold = await waiting;
+  // Its next poll would come after 24 s at the earliest.
+  expect(watch.ranMs).toBeLessThan(20_000);
+  await hold.release();
 });
 
 it("others are kept out for lockDelayMs after a holder that was handed the lock and died before it renewed", async () => {
