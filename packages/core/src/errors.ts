@@ -185,6 +185,21 @@ export function underOwnId(error: unknown, operation: string, operationId: strin
   return new OutcomeUnknownError(operation, operationId, { cause: error, why: "the request that carried it was lost" });
 }
 
+/**
+ * An answer that is noted under its operation, and that too few replicas have, where what was asked for is not done by it. "Done on the master" is
+ * said of nothing but what was done: who takes it for an answer ships. Whoever repeats the call hears this answer again, or what became of it
+ * after a failover that took it back.
+ */
+export function unconfirmedAnswer(
+  answer: string,
+  error: NotReplicatedError,
+  operation: string,
+  operationId: string,
+): OutcomeUnknownError {
+  const why = `it is answered "${answer}", but too few replicas have that: ${error.message}`;
+  return new OutcomeUnknownError(operation, operationId, { cause: error, why });
+}
+
 /** The instance was closed. */
 export class ClosedError extends HoldfastError {
   override readonly name = "ClosedError";

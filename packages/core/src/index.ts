@@ -43,6 +43,7 @@ export {
   UnsafeServerError,
   type Effect,
   underOwnId,
+  unconfirmedAnswer,
 } from "./errors.ts";
 export { EventSink } from "./events.ts";
 export type { Fenced } from "./fenced.ts";

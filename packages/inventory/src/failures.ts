@@ -28,16 +28,3 @@ export function halfway(error: unknown, operation: string, operationId: string, 
   const why = `a step is done, but too few replicas have it, and others are to come: ${error.message}`;
   return new OutcomeUnknownError(operation, operationId, { cause: error, why, advice });
 }
-
-/**
- * A "no" that too few replicas have. "Done on the master" is said of nothing but what was done: who takes it for an answer ships. Whoever
- * repeats the call hears the "no" again, or what became of it after a failover that took it back.
- */
-export function refusedUnconfirmed(
-  error: NotReplicatedError,
-  operation: string,
-  operationId: string,
-): OutcomeUnknownError {
-  const why = `it is refused, but too few replicas have that: ${error.message}`;
-  return new OutcomeUnknownError(operation, operationId, { cause: error, why });
-}

@@ -2,7 +2,7 @@
  * What orders do: sends them to the bucket that decides, and turns answers into results. The id decides first (V2): an answer that begins
  * with "=" is a record, of this request or of an earlier one under the same id, and tells.
  */
-import { underOwnId } from "@holdfast/core";
+import { unconfirmedAnswer, underOwnId } from "@holdfast/core";
 import {
   checkConfirmed,
   checkOperation,
@@ -16,7 +16,6 @@ import {
 } from "./answers.ts";
 import type { Answer, Unconfirmed } from "./bucket.ts";
 import { DifferentRequestError, IdForgottenError, StockOverflowError } from "./errors.ts";
-import { refusedUnconfirmed } from "./failures.ts";
 import { basket, linesOf } from "./lines.ts";
 import type { Line } from "./lines.ts";
 import type { ResolvedInventoryOptions } from "./options.ts";
@@ -274,7 +273,7 @@ export class Ordering {
     if (unconfirmed === undefined || kind === "busy") return;
     throw done.includes(kind)
       ? this.#named(unconfirmed, verb, id, operationId)
-      : refusedUnconfirmed(unconfirmed, this.#call(verbs[verb], id), operationId);
+      : unconfirmedAnswer(kind, unconfirmed, this.#call(verbs[verb], id), operationId);
   }
 
   #named(error: unknown, verb: keyof typeof verbs, id: CheckedId, operationId: string): unknown {

@@ -2,7 +2,7 @@
  * What a caller hears of an answer that too few replicas have: that it stands on the master only where what was asked for does. A refusal of
  * which nothing is noted needs no replicas, and is the answer.
  */
-import { OutcomeUnknownError } from "@holdfast/core";
+import { unconfirmedAnswer } from "@holdfast/core";
 import type { NotReplicatedError } from "@holdfast/core";
 
 /** How the call is named, and repeated. */
@@ -21,9 +21,7 @@ export function unconfirmed(
   error: NotReplicatedError,
   { operation, operationId }: OneCall,
 ): Error {
-  if (done.includes(answer)) return error;
-  const why = `it is answered "${answer}", but too few replicas have that: ${error.message}`;
-  return new OutcomeUnknownError(operation, operationId, { cause: error, why });
+  return done.includes(answer) ? error : unconfirmedAnswer(answer, error, operation, operationId);
 }
 
 /** For a call of its own. @throws as `unconfirmed` */
