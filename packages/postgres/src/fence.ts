@@ -59,17 +59,14 @@ function operationOf(call: string, holds: readonly FencedHold[]): string {
   return `${call} ${holds.map(({ resource }) => resource).join(", ")}`;
 }
 
-/** The transaction's number and its beginning in µs: what `commitOutcome` is asked with. */
-const andItsTime = "|| '@' || (extract(epoch FROM pg_catalog.now()) * 1000000)::bigint AS xid";
-
 /** The fence as a statement without parameters, which may stand in one message with BEGIN; it answers which transaction it is in. */
 function fenceSql(holds: readonly FencedHold[], idleMs: number): string {
   const [hold] = holds as readonly [FencedHold];
   if (holds.length === 1)
-    return `SELECT holdfast.fence_one(${literal(hold.resource)}, ${hold.token}, ${idleMs}) ${andItsTime}`;
+    return `SELECT holdfast.fence_one(${literal(hold.resource)}, ${hold.token}, ${idleMs}) AS xid`;
   const names = holds.map(({ resource }) => literal(resource)).join(", ");
   const tokens = holds.map(({ token }) => token).join(", ");
-  return `SELECT holdfast.fence(ARRAY[${names}], ARRAY[${tokens}]::bigint[], ${idleMs}) ${andItsTime}`;
+  return `SELECT holdfast.fence(ARRAY[${names}], ARRAY[${tokens}]::bigint[], ${idleMs}) AS xid`;
 }
 
 /**

@@ -13,10 +13,9 @@ export interface Migration {
  */
 export function limitIdle(milliseconds: string): string {
   return `DECLARE
-    limited text;
+    limited text := current_setting('idle_in_transaction_session_timeout');
   BEGIN
-    IF current_setting('idle_in_transaction_session_timeout') = '0'
-      OR current_setting('idle_in_transaction_session_timeout')::interval > ${milliseconds} * interval '1 millisecond' THEN
+    IF limited = '0' OR limited::interval > ${milliseconds} * interval '1 millisecond' THEN
       -- Assigned rather than performed: that would be a query.
       limited := set_config('idle_in_transaction_session_timeout', ${milliseconds}::text, true);
     END IF;
