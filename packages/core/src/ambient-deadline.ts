@@ -73,5 +73,5 @@ export function withinAmbientDeadline<Argument, Value>(
 
 /** Runs a function without the deadline of its caller: for background work that outlives the call which started it. */
 export function withoutAmbientDeadline<Value>(fn: () => Value): Value {
-  return storage.run(undefined, fn);
+  return storage.getStore() === undefined ? fn() : storage.run(undefined, fn);
 }

@@ -85,11 +85,16 @@ export function now(clock: Clock): Instant {
 }
 
 /**
- * Milliseconds since a moment: the larger of what the two clocks say, so that neither a suspended machine nor a clock set back makes a
- * lease look younger than it is. A wall clock that is set forward ends leases too early, which is the safe side.
+ * Milliseconds from one moment to another: the larger of what the two clocks say, so that neither a suspended machine nor a clock set back
+ * makes a lease look younger than it is. A wall clock that is set forward ends leases too early, which is the safe side.
  */
+export function msBetween(since: Instant, at: Instant): number {
+  return Math.max(at.monotonicMs - since.monotonicMs, at.wallMs - since.wallMs);
+}
+
+/** Milliseconds since a moment, by both clocks. */
 export function elapsedMs(clock: Clock, since: Instant): number {
-  return Math.max(clock.monotonicMs() - since.monotonicMs, clock.wallMs() - since.wallMs);
+  return msBetween(since, now(clock));
 }
 
 /**

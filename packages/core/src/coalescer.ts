@@ -8,9 +8,11 @@
 import { ambientDeadline, ambientPatienceMs, withAmbientDeadline, withoutAmbientDeadline } from "./ambient-deadline.ts";
 import type { Clock, TimerHandle } from "./clock.ts";
 import { OutcomeUnknownError } from "./errors.ts";
+import { follow } from "./follow.ts";
+import type { WorkOwner } from "./follow.ts";
 
-interface Waiting<Item, Result> {
-  readonly item: Item;
+/** What a caller waits for, and for how long. */
+interface Waiting<Result> {
   /** What the caller's ambient deadline left when it asked. */
   readonly patienceMs: number;
   readonly patienceClock: Clock | undefined;
@@ -22,7 +24,9 @@ interface Waiting<Item, Result> {
 export class Coalescer<Item, Result> {
   readonly #itemsMax: number;
   readonly #send: (items: readonly Item[]) => Promise<readonly (Result | Error)[]>;
-  #waiting: Waiting<Item, Result>[] = [];
+  /** The batch of this tick, and who waits for each of its items. */
+  #items: Item[] = [];
+  #waiting: Waiting<Result>[] = [];
   readonly #onTick = (): void => this.#flush();
 
   /**
@@ -39,46 +43,75 @@ export class Coalescer<Item, Result> {
     const patienceMs = ambientPatienceMs();
     const patienceClock = patienceMs === Infinity ? undefined : ambientDeadline()?.clock;
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ item, patienceMs, patienceClock, resolve, reject });
-      if (this.#waiting.length >= this.#itemsMax) this.#flush();
-      else if (this.#waiting.length === 1) process.nextTick(this.#onTick);
+      this.#items.push(item);
+      const length = this.#waiting.push({ patienceMs, patienceClock, resolve, reject });
+      if (length >= this.#itemsMax) this.#flush();
+      else if (length === 1) process.nextTick(this.#onTick);
     });
   }
 
   #flush(): void {
-    const batch = this.#waiting;
-    if (batch.length === 0) return;
+    const items = this.#items;
+    if (items.length === 0) return;
+    const batch = new Batch(this.#waiting);
+    this.#items = [];
     this.#waiting = [];
-    let last = batch[0] as Waiting<Item, Result>;
-    for (const waiting of batch) if (waiting.patienceMs > last.patienceMs) last = waiting;
-    const hurried = batch
-      .filter(({ patienceMs }) => patienceMs < last.patienceMs)
-      .map((waiting) => leaveInTime(waiting));
-    const items = batch.map(({ item }) => item);
-    const send = async (): Promise<readonly (Result | Error)[]> => this.#send(items);
-    const sent = withoutAmbientDeadline(() =>
-      last.patienceClock === undefined ? send() : withAmbientDeadline(last.patienceMs, send, last.patienceClock),
-    );
-    const settle = (tell: (waiting: Waiting<Item, Result>, index: number) => void): void => {
-      for (const cancel of hurried) cancel();
-      batch.forEach(tell);
-    };
-    sent.then(
-      (results) =>
-        settle(({ resolve, reject }, index) => {
-          const result = results[index];
-          if (index >= results.length)
-            reject(new Error(`a batch of ${batch.length} items got ${results.length} results`));
-          else if (result instanceof Error) reject(result);
-          else resolve(result as Result);
-        }),
-      (error: unknown) => settle(({ reject }) => reject(error)),
-    );
+    const { patienceMs, patienceClock } = batch.last;
+    const send = (): Promise<readonly (Result | Error)[]> => this.#send(items);
+    const within = patienceClock === undefined ? send : () => withAmbientDeadline(patienceMs, send, patienceClock);
+    let sent: Promise<readonly (Result | Error)[]>;
+    try {
+      sent = withoutAmbientDeadline(within);
+    } catch (error) {
+      batch.onError(error);
+      return;
+    }
+    follow(batch, sent);
+  }
+}
+
+/** The callers of one batch, until it is answered. */
+class Batch<Result> implements WorkOwner {
+  /** Who waits for the longest. */
+  readonly last: Waiting<Result>;
+  readonly #waiting: readonly Waiting<Result>[];
+  /** Disarms those who leave earlier. */
+  #hurried: (() => void)[] | undefined;
+
+  constructor(waiting: readonly Waiting<Result>[]) {
+    let last = waiting[0] as Waiting<Result>;
+    for (const each of waiting) if (each.patienceMs > last.patienceMs) last = each;
+    this.last = last;
+    this.#waiting = waiting;
+    for (const each of waiting) {
+      if (each.patienceMs < last.patienceMs) (this.#hurried ??= []).push(leaveInTime(each));
+    }
+  }
+
+  onValue(value: unknown): void {
+    const results = value as readonly (Result | Error)[];
+    this.#disarm();
+    const { length } = this.#waiting;
+    for (const [index, { resolve, reject }] of this.#waiting.entries()) {
+      const result = results[index];
+      if (index >= results.length) reject(new Error(`a batch of ${length} items got ${results.length} results`));
+      else if (result instanceof Error) reject(result);
+      else resolve(result as Result);
+    }
+  }
+
+  onError(error: unknown): void {
+    this.#disarm();
+    for (const { reject } of this.#waiting) reject(error);
+  }
+
+  #disarm(): void {
+    if (this.#hurried !== undefined) for (const disarm of this.#hurried) disarm();
   }
 }
 
 /** Rejects when the caller's ambient deadline has come before the answer; returns what disarms it. */
-function leaveInTime<Item, Result>({ patienceMs, patienceClock, reject }: Waiting<Item, Result>): () => void {
+function leaveInTime<Result>({ patienceMs, patienceClock, reject }: Waiting<Result>): () => void {
   if (patienceClock === undefined) return () => undefined;
   const clock = patienceClock;
   const why = `no answer within ${Math.ceil(patienceMs)} ms, which is all that the ambient deadline left`;

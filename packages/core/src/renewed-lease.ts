@@ -5,7 +5,7 @@
  * than the request was sent, so the holder stops before the lease ends there; the margin covers the drift of two clocks (1 % of the
  * lease) and 2 ms for the granularity of timers. A lease that has ended locally never comes back, even if a late answer says otherwise.
  */
-import { elapsedMs, now } from "./clock.ts";
+import { msBetween, now } from "./clock.ts";
 import type { Clock, Instant } from "./clock.ts";
 import { deadlineListOf } from "./deadline-list.ts";
 import type { DeadlineEntry } from "./deadline-list.ts";
@@ -88,7 +88,9 @@ export class RenewedLease<Data> implements Fenced {
 
   /** Milliseconds until the local deadline, 0 once it has passed. Right even if no timer has run since. */
   remainingMs(): number {
-    return this.#end === undefined ? Math.max(0, Math.min(this.#leaseLeftMs(), this.#holdLeftMs())) : 0;
+    if (this.#end !== undefined) return 0;
+    const at = now(this.#keeper.clock);
+    return Math.max(0, Math.min(this.#leaseLeftMs(at), this.#holdLeftMs(at)));
   }
 
   /** Throws the package's error when the lease is no longer held. Synchronous; asks the clock, not a flag that a timer should have set. */
@@ -115,8 +117,8 @@ export class RenewedLease<Data> implements Fenced {
     this.#controller?.abort(this.#grant.endError(end));
   }
 
-  #leaseLeftMs(): number {
-    return this.#heldMs() - elapsedMs(this.#keeper.clock, this.#countedFrom);
+  #leaseLeftMs(at: Instant): number {
+    return this.#heldMs() - msBetween(this.#countedFrom, at);
   }
 
   /** How long the holder may count on what was granted last. */
@@ -124,16 +126,17 @@ export class RenewedLease<Data> implements Fenced {
     return this.#grantedMs - leaseMarginMs(this.#grantedMs);
   }
 
-  #holdLeftMs(): number {
-    const { holdMaxMs, sentAt } = this.#grant;
-    return holdMaxMs === undefined ? Infinity : holdMaxMs - elapsedMs(this.#keeper.clock, sentAt);
+  #holdLeftMs(at: Instant): number {
+    const { holdMaxMs = Infinity, sentAt } = this.#grant;
+    return holdMaxMs - msBetween(sentAt, at);
   }
 
   /** Ends the lease when its time is over, whether or not a timer has run. True when it has ended. */
   #endIfDue(): boolean {
     if (this.#end !== undefined) return true;
-    if (this.#leaseLeftMs() <= 0) this.end("expired");
-    else if (this.#holdLeftMs() <= 0) this.end("hold-max");
+    const at = now(this.#keeper.clock);
+    if (this.#leaseLeftMs(at) <= 0) this.end("expired");
+    else if (this.#holdLeftMs(at) <= 0) this.end("hold-max");
     return this.#end !== undefined;
   }
 

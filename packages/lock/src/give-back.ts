@@ -84,7 +84,7 @@ export class GiveBack {
     try {
       // What has less time than its bound says must not share one with others.
       if (!mayArrive && !keys.crowded && ambientPatienceMs() >= this.#commandTimeoutMs) {
-        if (await this.#turnstile.free(returned)) return freed;
+        if ((await this.#turnstile.free(returned)).kind === "freed") return freed;
         keys.crowded = true;
       }
       const kind = await this.#store.release(returned, mayArrive);

@@ -11,21 +11,25 @@ import type { Owned } from "./lease-store.ts";
 import type { ResolvedLockOptions } from "./options.ts";
 import { takeOrFreeScript } from "./scripts.ts";
 
+/** What became of a request. */
+type Outcome =
+  | { readonly kind: "granted"; readonly token: number }
+  | { readonly kind: "freed" }
+  /** Nothing was done: the queue has to be asked. */
+  | { readonly kind: "look" };
+
+/** What became of a request to take a lock the short way. */
+export type TakeReply = Exclude<Outcome, { readonly kind: "freed" }>;
+
 interface Request extends Owned {
   readonly verb: "acquire" | "release";
 }
 
-/** What became of a request to take a lock the short way. */
-export type TakeReply =
-  | { readonly kind: "granted"; readonly token: number }
-  /** Nothing was done: the queue has to be asked. */
-  | { readonly kind: "look" };
-
 /** More in one script was slower: client and server fall into lockstep. */
 const togetherMax = 16;
 const signs = { acquire: "+", release: "-" } as const;
-/** The answer to what is not usual. */
-const look = "look";
+const look: Outcome = { kind: "look" };
+const freed: Outcome = { kind: "freed" };
 const tokenForm = /^\d{16}$/u;
 
 /** The short way of one instance. */
@@ -34,7 +38,7 @@ export class Turnstile {
   readonly #options: ResolvedLockOptions;
   readonly #newTerms: string;
   readonly #keepMs: string;
-  readonly #together: Coalescer<Request, string> | undefined;
+  readonly #together: Coalescer<Request, Outcome> | undefined;
 
   constructor(connection: Connection, options: ResolvedLockOptions) {
     this.#connection = connection;
@@ -47,38 +51,28 @@ export class Turnstile {
   }
 
   /** Takes a lock for the instance's ttl. */
-  async take(owned: Owned): Promise<TakeReply> {
-    const request: Request = { keys: owned.keys, owner: owned.owner, verb: "acquire" };
-    const outcome = await this.#pass(request);
-    if (outcome === look) return { kind: look };
-    if (!tokenForm.test(outcome)) throw new UnexpectedReplyError(operationOf(request), "a token", outcome);
-    return { kind: "granted", token: Number(outcome) };
+  take({ keys, owner }: Owned): Promise<TakeReply> {
+    return this.#pass({ keys, owner, verb: "acquire" }) as Promise<TakeReply>;
   }
 
-  /** Gives a lock back. Resolves to false when the queue has to be asked. */
-  async free(owned: Owned): Promise<boolean> {
-    const request: Request = { keys: owned.keys, owner: owned.owner, verb: "release" };
-    const outcome = await this.#pass(request);
-    if (outcome === "freed") return true;
-    if (outcome === look) return false;
-    throw new UnexpectedReplyError(operationOf(request), "freed or look", outcome);
+  /** Gives a lock back. */
+  free({ keys, owner }: Owned): Promise<Exclude<Outcome, { readonly kind: "granted" }>> {
+    return this.#pass({ keys, owner, verb: "release" }) as Promise<Exclude<Outcome, { readonly kind: "granted" }>>;
   }
 
-  #pass(request: Request): Promise<string> {
-    if (this.#together === undefined) return this.#send([request]).then(([outcome]) => outcome ?? "nothing");
-    // The error of many names the first of them.
-    return this.#together.add(request).catch((error: unknown) => {
-      if (!(error instanceof OutcomeUnknownError) || error.operationId === request.owner) throw error;
-      const options = { cause: error, why: "sent together with others" };
-      throw new OutcomeUnknownError(operationOf(request), request.owner, options);
+  #pass(request: Request): Promise<Outcome> {
+    if (this.#together !== undefined) return this.#together.add(request);
+    return this.#send([request]).then(([outcome]) => {
+      if (outcome instanceof Error) throw outcome;
+      return outcome as Outcome;
     });
   }
 
-  async #send(requests: readonly Request[]): Promise<readonly string[]> {
+  async #send(requests: readonly Request[]): Promise<readonly (Outcome | Error)[]> {
     const [first] = requests as readonly [Request];
-    const others = requests.length === 1 ? "" : ` and ${requests.length - 1} more`;
+    const alone = requests.length === 1;
     try {
-      return await this.#connection.run(
+      const words = await this.#connection.run(
         takeOrFreeScript,
         { leases: requests.map(({ keys }) => keys.lease) },
         {
@@ -87,17 +81,30 @@ export class Turnstile {
           requests: requests.map(({ verb, owner }) => signs[verb] + owner),
         },
         {
-          operation: operationOf(first) + others,
-          operationId: requests.length === 1 ? first.owner : "of each lock",
+          operation: alone ? operationOf(first) : `${operationOf(first)} and ${requests.length - 1} more`,
+          operationId: alone ? first.owner : "of each lock",
           timeoutMs: this.#options.commandTimeoutMs,
         },
       );
+      return requests.map((request, index) => outcomeOf(request, words[index]));
     } catch (error) {
       // One that is refused, as for a key that this user may not touch, must not fail the others: each asks by itself.
       if (error instanceof RedisRefusedError && error.effect === "none") return requests.map(() => look);
-      throw error;
+      if (alone || !(error instanceof OutcomeUnknownError)) throw error;
+      // The error of many names the first of them.
+      const options = { cause: error, why: "sent together with others" };
+      return requests.map((request) => new OutcomeUnknownError(operationOf(request), request.owner, options));
     }
   }
+}
+
+function outcomeOf(request: Request, word: string | undefined): Outcome | Error {
+  if (word === "look") return look;
+  if (request.verb === "release") {
+    return word === "freed" ? freed : new UnexpectedReplyError(operationOf(request), "freed or look", word);
+  }
+  if (word !== undefined && tokenForm.test(word)) return { kind: "granted", token: Number(word) };
+  return new UnexpectedReplyError(operationOf(request), "a token or look", word);
 }
 
 function operationOf({ keys, verb }: Request): string {
