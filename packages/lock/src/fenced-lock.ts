@@ -14,6 +14,7 @@ import {
   EventSink,
   leaseMarginMs,
   now,
+  underOwnId,
 } from "@holdfast/core";
 import type { Instant, RedisLike } from "@holdfast/core";
 import { Acquisition } from "./acquisition.ts";
@@ -211,7 +212,7 @@ export class FencedLock implements AsyncDisposable {
       keys.crowded = reply.kind !== "granted";
       return { sentAt, epoch, reply };
     } catch (error) {
-      return { sentAt, epoch, error };
+      return { sentAt, epoch, error: underOwnId(error, `lock.acquire ${keys.resource}`, owned.owner) };
     }
   }
 

@@ -2,7 +2,15 @@
  * Gives leases and places in the queue back, and goes on in the background when Redis does not answer: until the answer is known, or until
  * nothing can be left because the lease has ended by itself (L3).
  */
-import { ambientPatienceMs, elapsedMs, HoldfastError, now, sleep, withoutAmbientDeadline } from "@holdfast/core";
+import {
+  ambientPatienceMs,
+  elapsedMs,
+  HoldfastError,
+  now,
+  sleep,
+  underOwnId,
+  withoutAmbientDeadline,
+} from "@holdfast/core";
 import type { Clock } from "@holdfast/core";
 import type { LeaseStore, Owned } from "./lease-store.ts";
 import type { Turnstile } from "./turnstile.ts";
@@ -78,7 +86,7 @@ export class GiveBack {
   }
 
   async #attempt(returned: Returned, mayArrive: boolean): Promise<GivenBack> {
-    const { keys } = returned;
+    const { keys, owner } = returned;
     const { connection } = this.#store;
     const { epoch } = connection;
     try {
@@ -89,7 +97,8 @@ export class GiveBack {
       }
       const kind = await this.#store.release(returned, mayArrive);
       return { kind, repeated: epoch !== connection.epoch };
-    } catch (error) {
+    } catch (failure) {
+      const error = underOwnId(failure, `lock.release ${keys.resource}`, owner);
       this.#onFailed(returned, error);
       throw error;
     }

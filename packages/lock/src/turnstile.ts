@@ -1,10 +1,11 @@
 /**
  * The usual case: a lock that is free and that nobody waits for is taken, and given back. Requests of one tick share a script and a reply,
- * each with its own outcome; what is not usual is left to the scripts that know the queue (lease-store.ts).
+ * each with its own outcome; what is not usual is left to the scripts that know the queue (lease-store.ts). An error of them all names the
+ * first: whoever asks tells it under its own id.
  *
  * On a Cluster the locks lie in different slots, so each has a script of its own.
  */
-import { Coalescer, isCluster, OutcomeUnknownError, RedisRefusedError, UnexpectedReplyError } from "@holdfast/core";
+import { Coalescer, isCluster, RedisRefusedError, UnexpectedReplyError } from "@holdfast/core";
 import type { Connection } from "@holdfast/core";
 import { digits } from "./lease-store.ts";
 import type { Owned } from "./lease-store.ts";
@@ -70,7 +71,7 @@ export class Turnstile {
 
   async #send(requests: readonly Request[]): Promise<readonly (Outcome | Error)[]> {
     const [first] = requests as readonly [Request];
-    const alone = requests.length === 1;
+    const others = requests.length === 1 ? "" : ` and ${requests.length - 1} more`;
     try {
       const words = await this.#connection.run(
         takeOrFreeScript,
@@ -81,8 +82,8 @@ export class Turnstile {
           requests: requests.map(({ verb, owner }) => signs[verb] + owner),
         },
         {
-          operation: alone ? operationOf(first) : `${operationOf(first)} and ${requests.length - 1} more`,
-          operationId: alone ? first.owner : "of each lock",
+          operation: operationOf(first) + others,
+          operationId: requests.length === 1 ? first.owner : "of each lock",
           timeoutMs: this.#options.commandTimeoutMs,
         },
       );
@@ -90,10 +91,7 @@ export class Turnstile {
     } catch (error) {
       // One that is refused, as for a key that this user may not touch, must not fail the others: each asks by itself.
       if (error instanceof RedisRefusedError && error.effect === "none") return requests.map(() => look);
-      if (alone || !(error instanceof OutcomeUnknownError)) throw error;
-      // The error of many names the first of them.
-      const options = { cause: error, why: "sent together with others" };
-      return requests.map((request) => new OutcomeUnknownError(operationOf(request), request.owner, options));
+      throw error;
     }
   }
 }

@@ -1,11 +1,11 @@
 /** Locks that are taken and freed together: each caller has its own outcome, whatever becomes of the others. */
-import { OutcomeUnknownError, RedisRefusedError } from "@holdfast/core";
-import { FaultProxy, pollUntil } from "@holdfast/testkit";
+import { OutcomeUnknownError, RedisRefusedError, withAmbientDeadline } from "@holdfast/core";
+import { FaultProxy, ManualClock, pollUntil } from "@holdfast/testkit";
 import type { Redis } from "ioredis";
 import { expect, it } from "vitest";
 import type { Hold } from "../src/index.ts";
 import { leaseOf } from "./lease-fixture.ts";
-import { useRealServer } from "./real-server.ts";
+import { patientMs, useRealServer } from "./real-server.ts";
 
 const real = useRealServer();
 const names = ["a", "b", "c", "d"];
@@ -105,6 +105,25 @@ it("L3 when no reply comes, each caller is told of its own request, and all lock
   await proxy.heal();
   for (const name of names) await pollUntil(`${name} is free`, async () => (await real.lock().inspect(name)) === null);
   await proxy.close();
+});
+
+it("L3 who must leave before the others have their answer is told of its own request", async () => {
+  const lock = real.lock();
+  await lock.withLock("warm-up", () => undefined);
+  const clock = new ManualClock();
+  await real.redis.client("PAUSE", patientMs, "WRITE");
+  const ask = (): Promise<unknown> => lock.tryAcquire("a", { operationId: "operation-a" });
+  const hurried = withAmbientDeadline(patientMs, ask, clock).catch((error: unknown) => error);
+  const patient = lock.acquire("b");
+  await clock.advance(patientMs);
+  expect(await hurried).toMatchObject({
+    name: "OutcomeUnknownError",
+    operationId: "operation-a",
+    message: expect.stringContaining("lock.acquire lock:a: ") as unknown,
+  });
+  await real.redis.client("UNPAUSE");
+  expect(await (await patient).release()).toEqual({ kind: "released" });
+  await pollUntil("what it got is given back", async () => (await real.lock().inspect("a")) === null);
 });
 
 it("L6 a lock that was crowded asks the queue at once, until it is found free", async () => {
