@@ -130,10 +130,14 @@ export class JobStore {
     return this.#run(finishScript, { state, waiting, history }, args, this.#call(`finish ${id}`));
   }
 
-  /** Stops admitting. What is due is decided first, unless `full` is a look at it: then too many wait, and it is passed over. */
-  async pause(operationId: string, full?: LiveJobView): Promise<"paused" | "absent" | "moved"> {
+  /**
+   * Stops admitting. What was due when `view` was had is decided first; what is due in it could not be, since too many wait, and is passed
+   * over.
+   */
+  async pause(operationId: string, view?: LiveJobView): Promise<"paused" | "absent" | "moved"> {
     const keys = { state: this.keys.state, answer: this.keys.answer("pause", operationId) };
-    const args = { keepMs, verb: "pause", expected: full?.nextMs ?? "", next: "" };
+    const { nextMs = 0, nowMs = 0 } = view ?? {};
+    const args = { keepMs, verb: "pause", expected: nextMs <= nowMs ? nextMs : "", next: Math.floor(nowMs) };
     const answer = await this.#run(steerScript, keys, args, this.#call("pause", operationId));
     return answer === "resumed" ? "paused" : answer;
   }
@@ -146,15 +150,16 @@ export class JobStore {
     return answer === "paused" ? "resumed" : answer;
   }
 
-  /** Adds an occurrence that was asked for by hand. What is due is decided first. */
+  /** Adds an occurrence that was asked for by hand. With overlap skip, what is due for longer than `lateMaxMs` is decided first. */
   enqueue(
     operationId: string,
     id: string,
     overlap: Definition["overlap"],
+    lateMaxMs = 0,
   ): Promise<"queued" | "busy" | "absent" | "moved"> {
     const { state, waiting } = this.keys;
     const keys = { state, waiting, answer: this.keys.answer("runNow", operationId) };
-    const args = { keepMs, id, overlap, waitingMax: catchUpMax };
+    const args = { keepMs, id, overlap, lateMaxMs, waitingMax: catchUpMax };
     return this.#run(enqueueScript, keys, args, this.#call("runNow", operationId));
   }
 

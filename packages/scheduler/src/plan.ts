@@ -21,6 +21,11 @@ export const catchUpMax = 1_000;
 /** Stands for "never": beyond every date that a cron can name. */
 export const neverMs = 8_640_000_000_000;
 
+/** How long an occurrence may be due and still be run for certain, in milliseconds. */
+export function lateMaxMsOf({ missed, missedAfterMs }: Definition): number {
+  return missed === "skip" ? missedAfterMs : neverMs;
+}
+
 /**
  * @param nextMs the occurrence that is next on record; it is due
  * @param nowMs server time
@@ -50,7 +55,7 @@ export function planOf(
     followingMs = recurrence.after(nowMs) ?? neverMs;
   }
   const lastMs = due.at(-1) as number;
-  const runsLast = definition.missed === "once" || nowMs - lastMs <= definition.missedAfterMs;
+  const runsLast = nowMs - lastMs <= lateMaxMsOf(definition);
   const passed = runsLast ? due.slice(0, -1) : due;
   return {
     runs: runsLast ? [lastMs] : [],

@@ -89,7 +89,7 @@ export class Planner {
    * is needed; that of whatever waits, once nothing is under way; and that of the run under way, should it have been lost.
    * @param firing the occurrence whose timer is firing here
    */
-  async setTimers({ view }: Standing, firing?: string): Promise<void> {
+  async setTimers(view: LiveJobView, firing?: string): Promise<void> {
     const { timers } = this.#parts;
     const { open, head, headRequested, heldMs, nextMs, nowMs, paused } = view;
     if (!paused && nextMs !== this.#timerSetMs && nextMs - nowMs <= aheadMs) {

@@ -94,7 +94,7 @@ export class ScheduledJob {
   async #plan(): Promise<void> {
     try {
       const standing = await this.#planner.pass();
-      if (standing !== null) await this.#planner.setTimers(standing);
+      if (standing !== null) await this.#planner.setTimers(standing.view);
     } catch (error) {
       this.#trouble("plan", error);
     }
@@ -119,7 +119,7 @@ export class ScheduledJob {
       case "wait":
       case "stale":
         // It has ended or its turn comes later; this firing may have been what moves the job on.
-        return this.#planner.setTimers(standing, firing.id);
+        return this.#planner.setTimers(standing.view, firing.id);
       case "lost":
         return undefined;
       case undefined:
@@ -141,7 +141,7 @@ export class ScheduledJob {
       throw new RetryInError(0);
     }
     events.emit(() => ({ type: "started", ...run, scheduledForMs: begun.dueMs }));
-    this.#planner.setTimers(standing, occurrenceId).catch((error: unknown) => this.#trouble("plan", error));
+    this.#planner.setTimers(standing.view, occurrenceId).catch((error: unknown) => this.#trouble("plan", error));
     const details = {
       job,
       occurrenceId,

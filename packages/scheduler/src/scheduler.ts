@@ -28,7 +28,7 @@ import { JobStore } from "./job-store.ts";
 import { jobKeys, occurrenceId, requestedId, timerName } from "./keys.ts";
 import { resolveSchedulerOptions } from "./options.ts";
 import type { ResolvedSchedulerOptions, SchedulerOptions } from "./options.ts";
-import { neverMs } from "./plan.ts";
+import { lateMaxMsOf, neverMs } from "./plan.ts";
 import { Planner } from "./planner.ts";
 import type { Standing } from "./planner.ts";
 import { recurrenceOf } from "./recurrence.ts";
@@ -149,9 +149,8 @@ export class Scheduler implements AsyncDisposable {
     const parts = this.#partsOf(job);
     for (let changes = 0; changes < changesMax; changes += 1) {
       // It may be that nobody ran: then `missed` decides what becomes of that, and not the pause (C2).
-      const view = (await this.#pass(parts, "pause", operationId))?.view;
-      const isFull = view !== undefined && view.nextMs <= view.nowMs;
-      const kind = await parts.store.pause(operationId, isFull ? view : undefined);
+      const standing = await this.#pass(parts, "pause", operationId);
+      const kind = await parts.store.pause(operationId, standing?.view);
       if (kind !== "moved") return { kind };
     }
     throw new JobChangingError(parts.store.keys.resource);
@@ -185,12 +184,15 @@ export class Scheduler implements AsyncDisposable {
     const { store } = parts;
     const id = requestedId(operationId);
     for (let changes = 0; changes < changesMax; changes += 1) {
-      // What is due is about to begin, or was missed: that this one waits does not make it overlap (C2).
-      const standing = await this.#pass(parts, "runNow", operationId);
+      const view = await store.look();
       // Without a job the script is asked all the same: it knows what a repeat was answered.
-      const overlap = standing?.definition.overlap ?? "skip";
-      const kind = await store.enqueue(operationId, id, overlap);
-      if (kind === "moved") continue;
+      const definition = view.kind === "job" ? definitionOf(store, view) : undefined;
+      const lateMaxMs = definition && lateMaxMsOf(definition);
+      const kind = await store.enqueue(operationId, id, definition?.overlap ?? "skip", lateMaxMs);
+      if (kind === "moved") {
+        await this.#pass(parts, "runNow", operationId);
+        continue;
+      }
       if (kind !== "queued") return { kind };
       await this.#setTimers(parts);
       return { kind, occurrenceId: id };
@@ -245,8 +247,8 @@ export class Scheduler implements AsyncDisposable {
   async #setTimers(parts: JobParts): Promise<void> {
     const planner = new Planner({ ...parts, runner: this.#options.runner });
     try {
-      const standing = await planner.pass();
-      if (standing !== null) await planner.setTimers(standing);
+      const view = await parts.store.look();
+      if (view.kind === "job") await planner.setTimers(view);
     } catch (error) {
       this.#events.emit(() => ({ type: "trouble", scheduler: this.name, job: parts.job, during: "plan", error }));
     }

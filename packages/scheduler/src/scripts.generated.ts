@@ -203,12 +203,13 @@ return { "defined" }
 export const enqueue = {
   name: "scheduler.enqueue",
   keys: ["state", "waiting", "answer"],
-  args: ["notAfterUs", "keepMs", "id", "overlap", "waitingMax"],
+  args: ["notAfterUs", "keepMs", "id", "overlap", "lateMaxMs", "waitingMax"],
   rest: null,
   replies: ["format", "too-late", "queued", "busy", "absent", "moved"],
-  sha1: "7761e0f0476c44b930c31ca3fc2553fb77079650" as string,
+  sha1: "a3b69c39f7d509f88ee4078fe66449d378ad28af" as string,
   source: `local state, waiting, answer = KEYS[1], KEYS[2], KEYS[3]
-local notAfterUs, keepMs, id, overlap, waitingMax = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
+local notAfterUs, keepMs, id, overlap = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
+local lateMaxMs, waitingMax = tonumber(ARGV[5]), tonumber(ARGV[6])
 local time = redis.call("TIME")
 local nowUs = time[1] * 1000000 + time[2]
 local nowText = time[1] .. string.sub("00000" .. time[2], -6)
@@ -242,10 +243,11 @@ if not job.format or job.removed then
   redis.call("SET", answer, "absent", "PX", keepMs)
   return { "absent" }
 end
-if not job.paused and count < waitingMax and tonumber(job.next) * 1000 <= nowUs then
+local lateUs = job.paused and -1 or nowUs - tonumber(job.next) * 1000
+if overlap == "skip" and count < waitingMax and lateUs > lateMaxMs * 1000 then
   return { "moved" }
 end
-local begins = count > 0 and (not job.paused or tonumber(first[2]) < 0)
+local begins = lateUs >= 0 or count > 0 and (not job.paused or tonumber(first[2]) < 0)
 local busy = job.open or begins or heldUs > 0
 if count >= waitingMax or (busy and overlap == "skip") then
   if heldAnew and not job.open then
@@ -478,7 +480,7 @@ export const steer = {
   args: ["notAfterUs", "keepMs", "verb", "expected", "next"],
   rest: null,
   replies: ["format", "too-late", "paused", "resumed", "absent", "moved"],
-  sha1: "135ee5030ce1cb4b2e7aa46b6ad3554d18c1a70b" as string,
+  sha1: "bbb87ec49c2386cbc5d5fbd70d527f24562d2144" as string,
   source: `local state, answer = KEYS[1], KEYS[2]
 local notAfterUs, keepMs, verb, expected, next = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local time = redis.call("TIME")
@@ -507,7 +509,7 @@ elseif not job.format or job.removed then
   return { "absent" }
 end
 if verb == "pause" then
-  if not job.paused and job.next ~= expected and tonumber(job.next) * 1000 <= nowUs then
+  if not job.paused and job.next ~= expected and tonumber(job.next) <= tonumber(next) then
     return { "moved" }
   end
   redis.call("HSET", state, "paused", "1")

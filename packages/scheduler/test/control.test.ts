@@ -285,6 +285,27 @@ describe("runNow and what is due", () => {
   });
 });
 
+it("C2 whoever is further from Redis than the rhythm is long runs, pauses and resumes all the same", async () => {
+  await using desk = new Desk();
+  const name = freshName();
+  await using proxy = await FaultProxy.start(server);
+  const scheduler = desk.scheduler(server.url, name);
+  scheduler.job("queues", { everyMs: 50, overlap: "queue" }, () => undefined);
+  scheduler.job("skips", { everyMs: 50 }, () => undefined);
+  await scheduler.start();
+  const operator = new Scheduler(desk.redis(proxy.url), name, { commandTimeoutMs: patientMs });
+  expect(await operator.runNow("none")).toEqual({ kind: "absent" });
+  proxy.latency({ upMs: 30, downMs: 30 });
+  expect((await operator.runNow("queues")).kind).toBe("queued");
+  expect(["queued", "busy"]).toContain((await operator.runNow("skips")).kind);
+  expect(await operator.pause("skips")).toEqual({ kind: "paused" });
+  expect(await operator.resume("skips")).toEqual({ kind: "resumed" });
+  // Nobody decides what is due but the one who is far away.
+  await scheduler.stop({ graceMs: patientMs });
+  expect(await operator.runNow("skips")).toEqual({ kind: "busy" });
+  expect(await operator.pause("skips")).toEqual({ kind: "paused" });
+});
+
 describe("remove", () => {
   it("takes a job out although replicas still know it, tells the run under way, and a higher version brings it back", async () => {
     await using desk = new Desk();

@@ -40,20 +40,29 @@ it("answers busy for what is about to begin: while the job is paused, that is on
   expect(await store.enqueue("three", "now-three", "skip")).toBe("busy");
 });
 
-it("C2 lets what is due be decided first, unless the job is paused, and answers only then", async () => {
+it("C2 lets what may have been missed be decided first, unless the job is paused, and answers only then", async () => {
   await using desk = new Desk();
   const { redis, store } = await stored(desk, pastMs);
   expect(await store.enqueue("one", "now-one", "skip")).toBe("moved");
-  expect(await store.enqueue("two", "now-two", "queue")).toBe("moved");
   expect(await liveView(store)).toMatchObject({ nextMs: pastMs, waitingCount: 0 });
   await redis.hset(store.keys.state, "paused", "1");
   expect(await store.enqueue("one", "now-one", "skip")).toBe("queued");
   await redis.hdel(store.keys.state, "paused");
   expect(await store.enqueue("one", "now-one", "skip")).toBe("queued");
-  expect(await store.enqueue("three", "now-three", "queue")).toBe("moved");
+  expect(await store.enqueue("two", "now-two", "skip")).toBe("moved");
   const crowd = Array.from({ length: catchUpMax }, (_, index) => [index + 1, `waiting-${index}`]).flat();
   await redis.zadd(store.keys.waiting, ...crowd);
-  expect(await store.enqueue("three", "now-three", "queue")).toBe("busy");
+  expect(await store.enqueue("two", "now-two", "skip")).toBe("busy");
+});
+
+it("C2 does not let what is due be skipped for it: answers busy when that will be run, and goes before it with overlap queue", async () => {
+  await using desk = new Desk();
+  const { store } = await stored(desk, pastMs);
+  expect(await store.enqueue("one", "now-one", "skip", farMs)).toBe("busy");
+  expect(await liveView(store)).toMatchObject({ nextMs: pastMs, waitingCount: 0 });
+  expect(await store.enqueue("two", "now-two", "queue")).toBe("queued");
+  await store.admit(await liveView(store), { ...admissionOf("due", pastMs), followingMs: farMs });
+  expect(await liveView(store)).toMatchObject({ head: "now-two", waitingCount: 2 });
 });
 
 it("what is asked for by hand begins in the order in which it was asked for, also when the clock goes back, and before the plan", async () => {
@@ -112,7 +121,7 @@ it("K1 does nothing when it is executed after its bound", async () => {
   const { redis, store } = await stored(desk);
   const keys = [store.keys.state, store.keys.waiting, store.keys.answer("runNow", "op")];
   expect(enqueue.keys).toEqual(["state", "waiting", "answer"]);
-  const reply = await redis.eval(enqueue.source, keys.length, ...keys, 1, 60_000, "now-op", "queue", catchUpMax);
+  const reply = await redis.eval(enqueue.source, keys.length, ...keys, 1, 60_000, "now-op", "queue", 0, catchUpMax);
   expect(reply).toEqual(["too-late", expect.any(String)]);
   expect(await redis.exists(store.keys.waiting)).toBe(0);
 });

@@ -243,12 +243,19 @@ describe("steer", () => {
     await using desk = new Desk();
     const { redis, store } = await stored(desk, pastMs);
     const view = await liveView(store);
-    expect(await store.pause("one")).toBe("moved");
+    expect(await store.pause("one", { ...view, nextMs: farMs })).toBe("moved");
     expect((await liveView(store)).paused).toBe(false);
     await redis.hset(store.keys.state, "next", pastMs + 1);
     expect(await store.pause("two", view)).toBe("moved");
     expect(await store.pause("three", await liveView(store))).toBe("paused");
     expect((await liveView(store)).paused).toBe(true);
+  });
+
+  it("C2 what becomes due after a pause was asked for passes", async () => {
+    await using desk = new Desk();
+    const { store } = await stored(desk, pastMs);
+    const before = { ...(await liveView(store)), nowMs: pastMs - 0.5 };
+    expect(await store.pause("one", before)).toBe("paused");
   });
 
   it("resumes only from what is on record, and never from what was decided", async () => {

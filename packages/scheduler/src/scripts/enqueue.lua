@@ -11,17 +11,19 @@ ARGV
   keepMs      how long an answer is remembered
   id          the occurrence
   overlap     "skip" or "queue"
+  lateMaxMs   what is due for no longer than this will be run, and is not missed
   waitingMax  most occurrences that wait
 REPLIES
   {"format", format}
   {"too-late", now}
   {"queued"}
-  {"busy"}   a run is under way and overlap is skip, or too many wait
+  {"busy"}   a run is under way or about to begin, and overlap is skip, or too many wait
   {"absent"}
-  {"moved"}  an occurrence is due and undecided: decide it first
+  {"moved"}  an occurrence is due that may have been missed, and overlap is skip: decide it first
 ]]
 local state, waiting, answer = KEYS[1], KEYS[2], KEYS[3]
-local notAfterUs, keepMs, id, overlap, waitingMax = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
+local notAfterUs, keepMs, id, overlap = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
+local lateMaxMs, waitingMax = tonumber(ARGV[5]), tonumber(ARGV[6])
 -- @include time
 -- @include bound
 -- @include job
@@ -36,12 +38,13 @@ if not job.format or job.removed then
   redis.call("SET", answer, "absent", "PX", keepMs)
   return { "absent" }
 end
--- What is due is decided before this one waits: it would be skipped for a run that was not under way when it was due (C2).
-if not job.paused and count < waitingMax and tonumber(job.next) * 1000 <= nowUs then
+-- What is due and undecided must not be skipped for this run, which was not under way at its time (C2): it is about to begin, too.
+local lateUs = job.paused and -1 or nowUs - tonumber(job.next) * 1000
+if overlap == "skip" and count < waitingMax and lateUs > lateMaxMs * 1000 then
   return { "moved" }
 end
 -- While the job is paused, only what was asked for by hand is about to begin.
-local begins = count > 0 and (not job.paused or tonumber(first[2]) < 0)
+local begins = lateUs >= 0 or count > 0 and (not job.paused or tonumber(first[2]) < 0)
 local busy = job.open or begins or heldUs > 0
 if count >= waitingMax or (busy and overlap == "skip") then
   if heldAnew and not job.open then

@@ -9,14 +9,14 @@ ARGV
   keepMs      how long an answer is remembered
   verb        "pause" or "resume"
   expected    for resume: the occurrence that is next on record, in ms; for pause: the same when it is due and too many wait, or ""
-  next        for resume: the first occurrence from now on, in ms
+  next        for resume: the first occurrence from now on, in ms; for pause: up to when what is due has to be decided, in ms
 REPLIES
   {"format", format}
   {"too-late", now}
   {"paused"}
   {"resumed"}
   {"absent"}
-  {"moved"}  the record was changed meanwhile, or an occurrence is due that a pause would pass over: look again
+  {"moved"}  the record was changed meanwhile, or an occurrence was due that a pause would pass over: look again
 ]]
 local state, answer = KEYS[1], KEYS[2]
 local notAfterUs, keepMs, verb, expected, next = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], ARGV[5]
@@ -31,8 +31,8 @@ elseif not job.format or job.removed then
   return { "absent" }
 end
 if verb == "pause" then
-  -- What passed before the pause is decided before it, as C2 says.
-  if not job.paused and job.next ~= expected and tonumber(job.next) * 1000 <= nowUs then
+  -- What passed before the pause was asked for is decided before it, as C2 says.
+  if not job.paused and job.next ~= expected and tonumber(job.next) <= tonumber(next) then
     return { "moved" }
   end
   redis.call("HSET", state, "paused", "1")
