@@ -137,19 +137,22 @@ export class Acquisition implements Waiter {
     if (this.#settled) return;
     // A hint on another connection may be older than the answer that confirmed the place: what it grants has lapsed.
     if (since === undefined || token <= this.#lastToken || !trustHandOff) {
-      this.#look();
+      this.onHint();
       return;
     }
     // It counts for no longer than its ttl, to which the first renewal shortens it (L4).
     const heldMs = Math.min(lapseMs, ttlMs);
     const leftMs = heldMs - leaseMarginMs(heldMs) - elapsedMs(clock, since);
     // Too little is left to begin with, as after a pause: ask, which also tells whether the lease is still ours.
-    if (leftMs < heldMs / 4) this.#look();
+    if (leftMs < heldMs / 4) this.onHint();
     else this.#grant({ token, sentAt: since, firstLeaseMs: lapseMs, mayArrive: this.#mayArrive });
   }
 
+  /** Asks now, or as soon as the request under way is answered. */
   onHint(): void {
-    this.#look();
+    if (this.#settled) return;
+    if (this.#asking) this.#askAgain = true;
+    else this.#ask();
   }
 
   get #mayArrive(): boolean {
@@ -165,13 +168,6 @@ export class Acquisition implements Waiter {
     this.#underWay = 1;
     if (first.reply === undefined) this.#failed(first.error);
     else this.#answered(first.reply, first.sentAt);
-  }
-
-  /** Asks now, or as soon as the request under way is answered. */
-  #look(): void {
-    if (this.#settled) return;
-    if (this.#asking) this.#askAgain = true;
-    else this.#ask();
   }
 
   #ask(): void {

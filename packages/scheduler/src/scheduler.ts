@@ -2,18 +2,7 @@
  * Jobs that run once per cluster, however many replicas there are. This file is what callers use: jobs, start and stop, and the calls of
  * an operator. How a job is kept going is in planner.ts, what runs is in scheduled-job.ts.
  */
-import {
-  callback,
-  ClosedError,
-  Connection,
-  EventSink,
-  integer,
-  NotReplicatedError,
-  optionsObject,
-  OutcomeUnknownError,
-  text,
-  underOwnId,
-} from "@holdfast/core";
+import { callback, ClosedError, Connection, EventSink, integer, optionsObject, text, underOwnId } from "@holdfast/core";
 import type { RedisLike } from "@holdfast/core";
 import { DurableTimer } from "@holdfast/timer";
 import type { StopReport } from "@holdfast/timer";
@@ -25,13 +14,14 @@ import type { SchedulerEvent } from "./events.ts";
 import { decodeRecord, historyOf } from "./history.ts";
 import type { RunHistory } from "./history.ts";
 import { JobStore } from "./job-store.ts";
-import { jobKeys, occurrenceId, requestedId, timerName } from "./keys.ts";
+import { jobKeys, requestedId, timerName } from "./keys.ts";
 import { resolveSchedulerOptions } from "./options.ts";
 import type { ResolvedSchedulerOptions, SchedulerOptions } from "./options.ts";
 import { lateMaxMsOf, neverMs } from "./plan.ts";
 import { Planner } from "./planner.ts";
 import type { Standing } from "./planner.ts";
 import { recurrenceOf } from "./recurrence.ts";
+import { tellRemoved } from "./removal.ts";
 import type { RunHandler } from "./run.ts";
 import { ScheduledJob } from "./scheduled-job.ts";
 import type { JobParts } from "./scheduled-job.ts";
@@ -211,16 +201,7 @@ export class Scheduler implements AsyncDisposable {
     const operationId = this.#operationId(options);
     const removal = await store.remove(operationId);
     if (removal.kind === "absent") return { kind: "absent" };
-    const ids = [removal.nextMs > 0 ? occurrenceId(removal.nextMs) : "", removal.open].filter((id) => id !== "");
-    const answers = await Promise.allSettled(ids.map((id) => timers.cancel(id)));
-    const failures = answers.flatMap((answer) => (answer.status === "rejected" ? [unconfirmedOr(answer.reason)] : []));
-    const cause = failures.find((failure) => !(failure instanceof NotReplicatedError));
-    const operation = `${store.keys.resource} remove`;
-    const why = "the job is out, and its run may not have been told";
-    if (cause !== undefined) throw new OutcomeUnknownError(operation, operationId, { cause, why });
-    // All of it is done on the master.
-    const [short = removal.unconfirmed] = failures;
-    if (short !== undefined) throw underOwnId(short, operation, operationId);
+    await tellRemoved(timers, removal, `${store.keys.resource} remove`, operationId);
     return { kind: "removed" };
   }
 
@@ -299,9 +280,4 @@ function definitionOf({ keys }: JobStore, { version, definitionText }: LiveJobVi
 /** The first occurrence after now, and after what was decided. */
 function nextOf(store: JobStore, view: LiveJobView): number {
   return recurrenceOf(definitionOf(store, view).rule).after(Math.max(view.nowMs, view.cursorMs)) ?? neverMs;
-}
-
-/** That a timer was firing is told as unknown where too few replicas have it (decision 074); that its run is to be told is done all the same. */
-function unconfirmedOr(error: unknown): unknown {
-  return error instanceof OutcomeUnknownError && error.cause instanceof NotReplicatedError ? error.cause : error;
 }
