@@ -30,7 +30,7 @@ export interface AcquireOptions {
   readonly ttlMs?: number | undefined;
   /** Ends the waiting, not the hold. */
   readonly signal?: AbortSignal | undefined;
-  /** Names this acquire; a repeat under the same id gets the same token while it is held. Default a new one. */
+  /** Names this acquire, 1 to 128 bytes without a leading `!`; a repeat under it gets the same token while it is held. Default a new one. */
   readonly operationId?: string | undefined;
 }
 
@@ -86,8 +86,13 @@ export function resolveLockOptions(options: LockOptions): ResolvedLockOptions {
  */
 export function resolveOperationId(options: { readonly operationId?: string | undefined }): string | undefined {
   optionsObject("options", options);
-  const { operationId } = options;
-  return operationId === undefined ? undefined : text("operationId", operationId, 128);
+  if (options.operationId === undefined) return undefined;
+  const operationId = text("operationId", options.operationId, 128);
+  // The records of a lock mark so who has given up, and who has released by force: one of that name would be taken for the other.
+  if (operationId.startsWith("!")) {
+    throw new RangeError(`operationId must not begin with !, got ${JSON.stringify(operationId)}`);
+  }
+  return operationId;
 }
 
 /**

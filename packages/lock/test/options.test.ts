@@ -73,6 +73,7 @@ describe("acquire, tryAcquire and withLock", () => {
     ["a", { ttlMs: null }, /ttlMs must be/],
     ["a", { signal: {} }, /signal must be an AbortSignal/],
     ["a", { operationId: "" }, /operationId must be/],
+    ["a", { operationId: "!ann" }, /operationId must not begin with !, got "!ann"/],
     ["a", 5, /options must be an object/],
     ["a", [], /options must be an object/],
   ])("refuse %j with %j", async (name, options, message) => {
@@ -92,6 +93,7 @@ describe("acquire, tryAcquire and withLock", () => {
     [{ operationId: "" }, /operationId must be a string of 1 to 128 bytes, got 0/],
     [{ operationId: 7 }, /operationId must be a string/],
     [{ operationId: "x".repeat(129) }, /operationId must be/],
+    [{ operationId: "!ann" }, /operationId must not begin with !/],
     [null, /options must be an object, got null/],
     ["op-1", /options must be an object/],
   ])("forceRelease refuses %j", async (options, message) => {
