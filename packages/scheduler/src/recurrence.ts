@@ -43,16 +43,15 @@ function rhythm({ cron, timezone }: { readonly cron: string; readonly timezone: 
 
 function timesOnTheWall(cron: string, wall: WallClock): Recurrence {
   const pattern = parse(cron, "UTC");
+  const momentAfter = (localMs: number): number | undefined => {
+    const local = pattern.nextRun(new Date(localMs));
+    return local === null ? undefined : wall.momentMs(local.getTime());
+  };
   return {
     after(atMs) {
       // Every local time up to the present one has had its moment by now; in the repeated hour so have some later ones.
-      let local: Date | null = new Date(wall.localMs(atMs));
-      for (;;) {
-        local = pattern.nextRun(local);
-        if (local === null) return undefined;
-        const momentMs = wall.momentMs(local.getTime());
-        if (momentMs > atMs) return momentMs;
-      }
+      const next = momentAfter(wall.localMs(atMs));
+      return next === undefined || next > atMs ? next : momentAfter(wall.latestLocalMs(atMs));
     },
   };
 }

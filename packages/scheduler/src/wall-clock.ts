@@ -44,16 +44,27 @@ export class WallClock {
     if (this.localMs(earlier) === localMs) return earlier;
     if (this.localMs(later) === localMs) return later;
     // Skipped: look for the jump between a moment before it and one after it.
-    let [low, high] = [earlier - 1, later + 1];
-    while (high - low > 1) {
-      const middle = Math.floor((low + high) / 2);
-      if (this.localMs(middle) < localMs) low = middle;
-      else high = middle;
-    }
-    return high;
+    return firstBetween(earlier - 1, later + 1, (atMs) => this.localMs(atMs) >= localMs);
+  }
+
+  /** The latest local time that clocks have shown by a moment: in a repeated hour that is later than what they show then. */
+  latestLocalMs(atMs: number): number {
+    const nowMs = this.localMs(atMs);
+    return firstBetween(nowMs, nowMs + 2 * dayMs, (localMs) => this.momentMs(localMs) > atMs) - 1;
   }
 
   #offsetMs(atMs: number): number {
     return this.localMs(atMs) - atMs;
   }
+}
+
+/** The first whole number above `low` for which something is so, by halving: it is so for `high`, and for all above the first. */
+function firstBetween(low: number, high: number, isSo: (value: number) => boolean): number {
+  let [before, found] = [low, high];
+  while (found - before > 1) {
+    const middle = Math.floor((before + found) / 2);
+    if (isSo(middle)) found = middle;
+    else before = middle;
+  }
+  return found;
 }

@@ -1,6 +1,6 @@
 /** C4: when jobs recur, on days on which clocks are set. */
 import { Cron } from "croner";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { recurrenceOf } from "../src/recurrence.ts";
 import { WallClock } from "../src/wall-clock.ts";
 
@@ -90,6 +90,14 @@ describe("C4 daylight saving", () => {
     [newYork.zone, newYork.autumn, "*/30 * * * *", 50],
   ])("C4 in %s over %s the rhythm %s goes on: %i occurrences", (zone, [from, to], cron, count) => {
     expect(shown(cron, zone, from, to)).toHaveLength(count);
+  });
+
+  it("C4 in a repeated hour what comes after it is found without a look at each second of it", () => {
+    const recurrence = recurrenceOf({ cron: "* * 2 * * *", timezone: paris.zone });
+    const nextRun = vi.spyOn(Cron.prototype, "nextRun");
+    expect(recurrence.after(Date.parse("2026-10-25T01:00:01Z"))).toBe(Date.parse("2026-10-26T01:00Z"));
+    expect(nextRun.mock.calls.length).toBeLessThanOrEqual(2);
+    nextRun.mockRestore();
   });
 
   it("C4 from whatever moment one asks, the same occurrence is next", () => {
