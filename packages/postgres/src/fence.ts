@@ -129,7 +129,9 @@ export async function withFence<Value>(
   callback("body", body);
   const operation = operationOf("withFence", holds);
   const resolved = resolveTransactionOptions(operation, options);
-  const assertHeld = (): void => holds.forEach((each) => each.assertHeld?.());
+  const assertHeld = (): void => {
+    for (const each of holds) each.assertHeld?.();
+  };
   let last: { readonly value: Value } | undefined;
   try {
     return await runTransaction(pool, resolved, {

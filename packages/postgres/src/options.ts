@@ -1,5 +1,14 @@
 /** Options of the transactions, complete and checked at the call. */
-import { integerOr, oneOf, optionsObject, resolveBackoff, resolveCommonOptions, signal } from "@holdfast/core";
+import {
+  integerOr,
+  oneOf,
+  optionsObject,
+  resolveBackoff,
+  resolveCommonOptions,
+  signal,
+  systemClock,
+  systemRandom,
+} from "@holdfast/core";
 import type { Backoff, Clock, EventSink, Random } from "@holdfast/core";
 import { sinkFor } from "./events.ts";
 import type { PostgresEvent } from "./events.ts";
@@ -67,9 +76,13 @@ const dayMs = 86_400_000;
 /** Two transactions that met are apart again after a few milliseconds; the jitter keeps them from meeting again. */
 const conflictBackoff = resolveBackoff({ baseMs: 10, delayMaxMs: 500, jitter: 0.9 });
 
+/** Of a call that says nothing: most do, and have nothing to be checked. */
+const usual: ResolvedPostgresOptions = { clock: systemClock, random: systemRandom, events: sinkFor(undefined) };
+
 /** @throws TypeError, RangeError naming the field, the allowed range and the value got */
 export function resolvePostgresOptions(options: PostgresOptions): ResolvedPostgresOptions {
   optionsObject("options", options);
+  if (options.clock === undefined && options.random === undefined && options.onEvent === undefined) return usual;
   const { clock, random } = resolveCommonOptions<PostgresEvent>({
     clock: options.clock,
     random: options.random,

@@ -76,8 +76,8 @@ async function attemptOnce<Value>(
 ): Promise<Value> {
   const session = await Session.open(pool, options, answerMs);
   try {
-    const rows = await session.begin(first?.(), answerMs);
-    const value = await body(session.tx, attempt, { rows, own: session.own, waiting: session.waiting });
+    await session.begin(first?.(), answerMs);
+    const value = await body(session.tx, attempt, session);
     await session.commit();
     return value;
   } catch (error) {

@@ -4,9 +4,9 @@
  */
 import { PostgresUnavailableError, TransactionAbortedError, TransactionIdleError } from "./errors.ts";
 import type { Isolation, ResolvedTransactionOptions } from "./options.ts";
-import { patienceOf, waitFor, WaitOverError } from "./patience.ts";
+import { isEndless, patienceOf, waitAtMost, waitFor, WaitOverError } from "./patience.ts";
 import type { Patience } from "./patience.ts";
-import type { PoolClientLike, PoolLike, Queryable } from "./pool.ts";
+import type { PoolClientLike, PoolLike, Queryable, StatementResult } from "./pool.ts";
 import { endsConnection, isConflict, isFailedTransaction, isIdleTimeout, leavesCommitOpen } from "./sql-state.ts";
 import { explainFailure } from "./statement.ts";
 import { Transaction } from "./transaction.ts";
@@ -45,15 +45,6 @@ function transactionIdOf([row]: readonly unknown[]): string | undefined {
 /** A connection with an open transaction. */
 export class Session {
   readonly tx: Transaction;
-  /** For statements of this package's own between the body and COMMIT: an answer is waited for as long as that of COMMIT. */
-  readonly own: Queryable = { query: (text, values) => this.#beforeCommit(text, values) };
-  /** For one that may have to wait for others: the signal and the ambient deadline end its wait, too, and nothing was committed. */
-  readonly waiting: Queryable = {
-    query: async (text, values) => {
-      const answer = await this.#behindOthers(this.#run(text, values), this.#options.commitTimeoutMs);
-      return answer as { rows: unknown[] };
-    },
-  };
   readonly #client: PoolClientLike;
   readonly #options: ResolvedTransactionOptions;
   readonly #onError = (error: Error): void => {
@@ -63,7 +54,7 @@ export class Session {
   #lost: unknown;
   /** The error of the last statement that failed. */
   #failure: unknown;
-  #transactionId: string | undefined;
+  #rows: readonly unknown[] = [];
 
   private constructor(client: PoolClientLike, options: ResolvedTransactionOptions) {
     this.#client = client;
@@ -81,11 +72,10 @@ export class Session {
   static async open(pool: PoolLike, options: ResolvedTransactionOptions, answerMs: number): Promise<Session> {
     const { operation, clock, signal } = options;
     signal?.throwIfAborted();
-    const patience = patienceOf(clock, signal);
-    const timeoutMs = Math.min(patience.timeoutMs, answerMs);
+    const patience = patienceOf(clock, signal, answerMs);
     const connecting = pool.connect();
     try {
-      return new Session(await waitFor(connecting, { ...patience, timeoutMs }), options);
+      return new Session(await waitFor(connecting, patience), options);
     } catch (error) {
       // One that comes too late goes back unused.
       connecting.then(
@@ -93,9 +83,24 @@ export class Session {
         () => undefined,
       );
       signal?.throwIfAborted();
-      const reason = error instanceof WaitOverError && patience.timeoutMs <= answerMs ? "deadline" : "unreachable";
+      const reason = error instanceof WaitOverError && patience.ambient ? "deadline" : "unreachable";
       throw new PostgresUnavailableError(operation, reason, { cause: error });
     }
+  }
+
+  /** What the statement answered that went with BEGIN. */
+  get rows(): readonly unknown[] {
+    return this.#rows;
+  }
+
+  /** For statements of this package's own between the body and COMMIT: an answer is waited for as long as that of COMMIT. */
+  get own(): Queryable {
+    return { query: (text, values) => this.#beforeCommit(text, values) };
+  }
+
+  /** For one that may have to wait for others: the signal and the ambient deadline end its wait, too, and nothing was committed. */
+  get waiting(): Queryable {
+    return { query: (text, values) => this.#behindOthers(this.#run(text, values), this.#options.commitTimeoutMs) };
   }
 
   /**
@@ -103,23 +108,18 @@ export class Session {
    * @param first a statement without parameters that goes with BEGIN, so that it costs no round trip of its own, and nobody waits longer
    *   for it; it may answer the transaction's number as `xid`
    * @param answerMs as for `open`
-   * @returns what it answers
    * @throws what the statement throws; PostgresUnavailableError at the ambient deadline, the signal's reason
    */
-  async begin(first: string | undefined, answerMs: number): Promise<readonly unknown[]> {
+  async begin(first: string | undefined, answerMs: number): Promise<void> {
     const { isolation } = this.#options;
     const begin = isolation === undefined ? "BEGIN" : begins[isolation];
-    let answer: unknown;
     try {
       const begun = this.#run(first === undefined ? begin : `${begin}; ${first}`);
-      answer = await this.#behindOthers(begun, answerMs);
+      this.#rows = lastRows(await this.#behindOthers(begun, answerMs));
     } catch (error) {
       this.#options.signal?.throwIfAborted();
       throw explainFailure(error, { operation: this.#options.operation, standing: "in-transaction" });
     }
-    const rows = lastRows(answer);
-    this.#transactionId = transactionIdOf(rows);
-    return rows;
   }
 
   /**
@@ -133,13 +133,13 @@ export class Session {
     if (this.#lost !== undefined) throw this.#gone(this.#lost);
     let command: string;
     try {
-      ({ command } = await waitFor(this.#client.query("COMMIT"), { clock, timeoutMs: commitTimeoutMs }));
+      ({ command } = await waitAtMost(this.#client.query("COMMIT"), clock, commitTimeoutMs));
     } catch (error) {
       // An idle session is ended before it reads a command: COMMIT was not seen.
       if (isIdleTimeout(error) || isIdleTimeout(this.#lost)) throw this.#gone(error);
       if (!leavesCommitOpen(error)) throw error;
       this.#lost ??= error;
-      throw new CommitLostError(operation, this.#transactionId, { cause: error });
+      throw new CommitLostError(operation, transactionIdOf(this.#rows), { cause: error });
     }
     if (command !== "COMMIT") throw this.#aborted();
   }
@@ -155,7 +155,7 @@ export class Session {
     this.tx.end();
     if (this.#lost !== undefined) return;
     try {
-      await waitFor(this.#client.query("ROLLBACK"), { clock: this.#options.clock, timeoutMs: rollbackTimeoutMs });
+      await waitAtMost(this.#client.query("ROLLBACK"), this.#options.clock, rollbackTimeoutMs);
     } catch (error) {
       this.#lost ??= error;
     }
@@ -169,11 +169,10 @@ export class Session {
     if (!broken) this.#client.off("error", this.#onError);
   }
 
-  async #beforeCommit(text: string, values?: readonly unknown[]): Promise<{ rows: unknown[] }> {
+  async #beforeCommit(text: string, values?: readonly unknown[]): Promise<StatementResult> {
     const { clock, commitTimeoutMs: timeoutMs } = this.#options;
     try {
-      const answer = await this.#waited(this.#run(text, values), { clock, timeoutMs }, "connection-lost");
-      return answer as { rows: unknown[] };
+      return await this.#waited(this.#run(text, values), { clock, timeoutMs }, "connection-lost");
     } catch (error) {
       // The body has caught an error, which fails this statement as it would have failed COMMIT.
       throw isFailedTransaction(error) ? this.#aborted() : error;
@@ -181,21 +180,19 @@ export class Session {
   }
 
   /** Waits for a statement that may have to wait for others; the signal and the ambient deadline end that, too. */
-  #behindOthers<Value>(statement: Promise<Value>, answerMs: number): Promise<Value> {
-    const patience = patienceOf(this.#options.clock, this.#options.signal);
-    const reason = patience.timeoutMs <= answerMs ? "deadline" : "connection-lost";
-    return this.#waited(statement, { ...patience, timeoutMs: Math.min(patience.timeoutMs, answerMs) }, reason);
+  #behindOthers(statement: Promise<StatementResult>, answerMs: number): Promise<StatementResult> {
+    const patience = patienceOf(this.#options.clock, this.#options.signal, answerMs);
+    return this.#waited(statement, patience, patience.ambient ? "deadline" : "connection-lost");
   }
 
   /** Waits for a statement that may have to wait for others, such as the fence, or gets no answer at all. */
-  async #waited<Value>(
-    statement: Promise<Value>,
+  #waited(
+    statement: Promise<StatementResult>,
     patience: Patience,
     reason: "deadline" | "connection-lost",
-  ): Promise<Value> {
-    try {
-      return await waitFor(statement, patience);
-    } catch (error) {
+  ): Promise<StatementResult> {
+    if (isEndless(patience)) return statement;
+    return waitFor(statement, patience).catch((error: unknown) => {
       if (error instanceof WaitOverError) {
         this.#lost ??= error;
         throw new PostgresUnavailableError(this.#options.operation, reason, { cause: error });
@@ -203,10 +200,10 @@ export class Session {
       // The statement goes on waiting in the server, so the connection is of no use any more.
       if (patience.signal?.aborted === true) this.#lost ??= patience.signal.reason;
       throw error;
-    }
+    });
   }
 
-  async #run(text: string, values?: readonly unknown[]): Promise<unknown> {
+  async #run(text: string, values?: readonly unknown[]): Promise<StatementResult> {
     try {
       // A driver may write to the array; ours stays as it is.
       return await (values === undefined ? this.#client.query(text) : this.#client.query(text, [...values]));

@@ -69,8 +69,12 @@ export function idleLimitSql(idleMs: number): string {
   return `SELECT set_config(${setting}, '${idleMs}', true) WHERE current_setting(${setting}) = '0' OR current_setting(${setting})::interval > ${idleMs} * interval '1 millisecond'`;
 }
 
+/** Texts of nothing but what means itself between the quotes: ASCII without quotes and backslashes. */
+const plain = /^[\w :.@/-]*$/u;
+
 /** Text as SQL that means the same whatever the session's settings; nothing in it can end the quotes. */
 export function literal(value: string): string {
+  if (plain.test(value)) return `E'${value}'`;
   const escaped = value.toWellFormed().replace(/[^\w :.@/-]/gu, (character) => {
     return `\\U${(character.codePointAt(0) as number).toString(16).padStart(8, "0")}`;
   });

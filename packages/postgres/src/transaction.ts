@@ -16,6 +16,12 @@ export interface Rows<Row> {
 const control =
   /^(?:begin|start transaction|commit|end|abort|prepare transaction|rollback(?! (?:(?:work|transaction) )?to\b))\b/u;
 
+/** What most statements begin with ends nothing, and need not be read any further. */
+const harmless = /^\s*(?:select|insert|update|delete|with|merge)\b/iu;
+
+const blank = /(?:[\s;]|--[^\n\r]*)*/uy;
+const word = /[a-z]+\b/iuy;
+
 /** As many as it takes to tell `rollback transaction to` from `rollback transaction`. */
 const wordsMax = 3;
 
@@ -31,8 +37,6 @@ function commentEnd(text: string, start: number): number {
 
 /** The words that a text of SQL begins with, without the comments before and between them. */
 function firstWords(text: string): string {
-  const blank = /(?:[\s;]|--[^\n\r]*)*/uy;
-  const word = /[a-z]+\b/iuy;
   const words: string[] = [];
   for (let at = 0; words.length < wordsMax;) {
     blank.lastIndex = at;
@@ -82,7 +86,7 @@ export class Transaction implements Queryable {
    */
   async query<Row = Record<string, unknown>>(text: string, values?: readonly unknown[]): Promise<Rows<Row>> {
     this.#refuseEnded();
-    if (control.test(firstWords(text))) {
+    if (!harmless.test(text) && control.test(firstWords(text))) {
       throw new TypeError(
         `the transaction is begun and ended for its body; throw to roll it back, got ${JSON.stringify(text.slice(0, 64))}`,
       );
