@@ -41,7 +41,7 @@ export {
   type LedgerReport,
   type ResetOptions,
 } from "./ledger.ts";
-export { migrate, migrationSql, type MigrationReport } from "./migrate.ts";
+export { migrate, migrationSql, type MigrateOptions, type MigrationReport } from "./migrate.ts";
 export type {
   Movement,
   MovementChange,

@@ -2,16 +2,15 @@
  * The ledger: an inventory's movements as rows, applied once and in order (P5). A batch and the cursor behind it are one statement; a fork
  * or a gap in the log stops it, since a ledger that skips is worse than one that stands.
  */
-import { ambientRemainingMs, integer, integerOr, signal, text } from "@holdfast/core";
+import { integer, integerOr, signal, text } from "@holdfast/core";
 import { columnText, escapeNul } from "./column-text.ts";
 import { LedgerStoppedError, PostgresUnavailableError, TransactionConflictError } from "./errors.ts";
 import type { Movement, MovementCursor, MovementSource, StockLevel } from "./movement-source.ts";
 import { resolveTransactionOptions } from "./options.ts";
 import type { PostgresOptions, ResolvedTransactionOptions } from "./options.ts";
-import { waitFor, WaitOverError } from "./patience.ts";
 import type { PoolLike, Queryable } from "./pool.ts";
 import { runTransaction } from "./run-transaction.ts";
-import { CommitLostError } from "./session.ts";
+import { askInTime, CommitLostError } from "./session.ts";
 import { ledgerGapState, sqlErrorOf } from "./sql-state.ts";
 import { ask, idleLimitSql } from "./statement.ts";
 
@@ -157,24 +156,11 @@ async function* batchesOf(source: AsyncIterable<Movement>, batchMax: number): As
   if (batch.length > 0) yield batch;
 }
 
-/** Where the ledger stands, asked for no longer than an answer is waited for elsewhere. */
-async function cursorInTime(pool: PoolLike, { stock, bucket, settings }: Stream): Promise<MovementCursor> {
-  const { clock, signal: ending, commitTimeoutMs, operation } = settings;
-  const timeoutMs = Math.min(commitTimeoutMs, ambientRemainingMs());
-  try {
-    return await waitFor(ledgerCursor(pool, stock.name, bucket), { clock, signal: ending, timeoutMs });
-  } catch (error) {
-    if (!(error instanceof WaitOverError)) throw error;
-    const reason = timeoutMs < commitTimeoutMs ? "deadline" : "connection-lost";
-    throw new PostgresUnavailableError(operation, reason, { cause: error });
-  }
-}
-
 async function applyStream(pool: PoolLike, stream: Stream): Promise<{ applied: number; cursor: MovementCursor }> {
   const { stock, bucket, batchMax, settings } = stream;
   let applied = 0;
   for (let restart = 0; ; restart += 1) {
-    let cursor = await cursorInTime(pool, stream);
+    let cursor = await askInTime(pool, settings, (waiting) => ledgerCursor(waiting, stock.name, bucket));
     let moved = false;
     for await (const batch of batchesOf(stock.movements({ after: cursor, bucket }), batchMax)) {
       settings.signal?.throwIfAborted();

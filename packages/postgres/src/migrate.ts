@@ -2,19 +2,20 @@
  * The schema and its versions. `migrate` and `migrationSql` run the same text: every step looks at the version it finds, under a lock that
  * is held until the end, so that any number of replicas may run it at once, and again.
  */
-import { ambientRemainingMs, NewerFormatError, OutcomeUnknownError } from "@holdfast/core";
-import { resolvePostgresOptions, resolveTransactionOptions } from "./options.ts";
-import type { PostgresOptions } from "./options.ts";
+import { NewerFormatError, optionsObject, OutcomeUnknownError } from "@holdfast/core";
+import { PostgresUnavailableError } from "./errors.ts";
+import { resolveTransactionOptions } from "./options.ts";
+import type { PostgresOptions, ResolvedTransactionOptions } from "./options.ts";
 import { fences } from "./migrations/fences.ts";
 import { idempotencyKeys } from "./migrations/idempotency-keys.ts";
 import { lateQuestions } from "./migrations/late-questions.ts";
 import { ledger } from "./migrations/ledger.ts";
 import type { Migration } from "./migrations/migration.ts";
 import { outboxTable } from "./migrations/outbox.ts";
-import { waitFor } from "./patience.ts";
 import type { PoolLike, Queryable } from "./pool.ts";
 import { runTransaction } from "./run-transaction.ts";
-import { CommitLostError } from "./session.ts";
+import type { Opened } from "./run-transaction.ts";
+import { askInTime, CommitLostError } from "./session.ts";
 import { sqlErrorOf } from "./sql-state.ts";
 import { ask, idleLimitSql } from "./statement.ts";
 
@@ -22,6 +23,14 @@ import { ask, idleLimitSql } from "./statement.ts";
 export const migrations: readonly Migration[] = [fences, idempotencyKeys, outboxTable, ledger, lateQuestions];
 
 const versionQuery = "SELECT coalesce(max(version), 0) AS version FROM holdfast.migrations";
+
+/** Options of `migrate`. */
+export interface MigrateOptions extends PostgresOptions {
+  /** Ends the waiting; what was not committed by then is not there. The ambient deadline does so, too. */
+  readonly signal?: AbortSignal | undefined;
+  /** Longest wait in milliseconds for one answer: the version, all steps together, COMMIT. 10 to 600,000, default 30,000. */
+  readonly commitTimeoutMs?: number | undefined;
+}
 
 /** What `migrate` did: equal versions mean nothing. */
 export interface MigrationReport {
@@ -58,9 +67,12 @@ export function migrationSql(): string {
   return `BEGIN ISOLATION LEVEL READ COMMITTED;\n${statements(migrations)}\nCOMMIT;\n`;
 }
 
-async function versionOf(pool: PoolLike): Promise<number> {
+async function versionOf(pool: PoolLike, settings: ResolvedTransactionOptions): Promise<number> {
   try {
-    const [row] = await ask<{ version: number }>(pool, { operation: "migrate", standing: "read" }, versionQuery);
+    const statement = { operation: "migrate", standing: "read" } as const;
+    const [row] = await askInTime(pool, settings, (waiting) =>
+      ask<{ version: number }>(waiting, statement, versionQuery),
+    );
     return row?.version ?? 0;
   } catch (error) {
     // Neither the schema nor the table is there.
@@ -70,8 +82,8 @@ async function versionOf(pool: PoolLike): Promise<number> {
   }
 }
 
-function runSteps(tx: Queryable): Promise<unknown> {
-  return ask(tx, { operation: "migrate", standing: "in-transaction" }, statements(migrations));
+function runSteps(_tx: Queryable, _attempt: number, { waiting }: Opened): Promise<unknown> {
+  return ask(waiting, { operation: "migrate", standing: "in-transaction" }, statements(migrations));
 }
 
 function stepsLost({ cause }: CommitLostError): OutcomeUnknownError {
@@ -85,22 +97,23 @@ function stepsLost({ cause }: CommitLostError): OutcomeUnknownError {
 /**
  * Brings the schema "holdfast" to this version. Where it is there already, it only reads, and needs no right to create anything.
  * @throws NewerFormatError when a newer version of this package was here; PostgresRefusedError, as without the right to create;
- *   PostgresUnavailableError; OutcomeUnknownError when COMMIT got no answer: to migrate again is safe
+ *   PostgresUnavailableError, the signal's reason; OutcomeUnknownError when COMMIT got no answer: to migrate again is safe
  */
-export async function migrate(pool: PoolLike, options: PostgresOptions = {}): Promise<MigrationReport> {
-  const { events } = resolvePostgresOptions(options);
+export async function migrate(pool: PoolLike, options: MigrateOptions = {}): Promise<MigrationReport> {
+  optionsObject("options", options);
+  const settings = resolveTransactionOptions("migrate", { ...options, isolation: "read-committed" });
+  const { events, idleMs, commitTimeoutMs, resolveMs } = settings;
   const newest = migrations.length;
-  const from = await versionOf(pool);
+  const from = await versionOf(pool, settings);
   if (from > newest) throw new NewerFormatError("schema holdfast", from, newest);
   if (from < newest) {
-    const settings = resolveTransactionOptions("migrate", { ...options, isolation: "read-committed" });
-    const first = (): string => idleLimitSql(settings.idleMs);
-    await runTransaction(pool, settings, { first, body: runSteps }).catch(async (error: unknown) => {
+    const work = { first: () => idleLimitSql(idleMs), answerMs: commitTimeoutMs, body: runSteps };
+    await runTransaction(pool, settings, work).catch(async (error: unknown) => {
+      if (error instanceof PostgresUnavailableError) settings.signal?.throwIfAborted();
       if (!(error instanceof CommitLostError)) throw error;
       // The connection that is asked may answer as little as the one before.
-      const { clock, resolveMs } = settings;
-      const patience = { clock, timeoutMs: Math.min(resolveMs, ambientRemainingMs()) };
-      if ((await waitFor(versionOf(pool), patience).catch(() => from)) < newest) throw stepsLost(error);
+      const found = await versionOf(pool, { ...settings, commitTimeoutMs: resolveMs }).catch(() => from);
+      if (found < newest) throw stepsLost(error);
     });
     events.emit(() => ({ type: "migrated", from, to: newest }));
   }

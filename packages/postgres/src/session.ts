@@ -42,6 +42,27 @@ function transactionIdOf([row]: readonly unknown[]): string | undefined {
   return typeof xid === "string" ? xid : undefined;
 }
 
+/**
+ * Asks outside of a transaction, on a connection that goes to nobody else when it gives no answer: within `commitTimeoutMs`, before the
+ * ambient deadline and until the signal aborts.
+ * @throws PostgresUnavailableError, the signal's reason, what `question` throws
+ */
+export async function askInTime<Value>(
+  pool: PoolLike,
+  options: ResolvedTransactionOptions,
+  question: (waiting: Queryable) => Promise<Value>,
+): Promise<Value> {
+  const session = await Session.open(pool, options, options.commitTimeoutMs);
+  try {
+    return await question(session.waiting);
+  } catch (error) {
+    options.signal?.throwIfAborted();
+    throw error;
+  } finally {
+    session.close();
+  }
+}
+
 /** A connection with an open transaction. */
 export class Session {
   readonly tx: Transaction;

@@ -140,26 +140,15 @@ describe("a connection that falls mute", () => {
       isMute = true;
       proxy.blackhole("down");
     });
-    // A pool asks its clients by callbacks, which is not what is looked at here.
-    const asking = {
-      connect: () => pool.connect(),
-      query: async (text: string, values?: unknown[]) => {
-        const client = await pool.connect();
-        try {
-          return await client.query(text, values);
-        } finally {
-          client.release();
-        }
-      },
-    };
     let error: unknown;
-    void failure(applyMovements(asking, stock, { clock })).then((value) => (error = value));
+    void failure(applyMovements(pool, stock, { clock })).then((value) => (error = value));
     await pollUntil("it is mute", () => isMute);
     await pollUntil("it is given up", () => {
       clock.leap(1_000);
       return error !== undefined;
     });
     expect(error).toMatchObject({ name: "PostgresUnavailableError", reason: "connection-lost", effect: "none" });
+    expect(pool.totalCount).toBe(0);
     await proxy.heal({ held: "drop" });
     proxy.reset();
     await pollUntil(

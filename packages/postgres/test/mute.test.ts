@@ -6,7 +6,7 @@ import { withAmbientDeadline } from "@holdfast/core";
 import { FaultProxy, LeapClock, pollUntil } from "@holdfast/testkit";
 import type { Pool, PoolClient } from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { idempotentTransaction, type TransactionOptions, withFence } from "../src/index.ts";
+import { idempotentTransaction, migrate, type TransactionOptions, withFence } from "../src/index.ts";
 import { Database, failure, newResource, tokenNow } from "./database.ts";
 
 let database: Database;
@@ -40,19 +40,43 @@ interface Muted {
   readonly resource: string;
 }
 
+/** How the caller of a call that gets no answer is released. */
+interface GiveUp {
+  readonly options: (clock: LeapClock) => TransactionOptions;
+  readonly act: (clock: LeapClock) => void;
+}
+
 /**
  * Makes a call over a connection that falls mute when a statement goes out, and does something once it has.
  * @param mute which statement
  */
-async function muted(
-  call: Call,
-  direction: "up" | "down",
-  mute: RegExp,
-  giveUp: { readonly options: (clock: LeapClock) => TransactionOptions; readonly act: (clock: LeapClock) => void },
-): Promise<Muted> {
+async function muted(call: Call, direction: "up" | "down", mute: RegExp, giveUp: GiveUp): Promise<Muted> {
   await using proxy = await FaultProxy.start(database.server, { protocol: "tcp" });
   const pool = database.open({ max: 1 }, proxy);
   const resource = newResource();
+  const error = await whenMute(pool, proxy, [direction, mute], giveUp, (options, clock) =>
+    withAmbientDeadline(60_000, () => failure(call(pool, resource, options)), clock),
+  );
+  await proxy.heal({ held: "drop" });
+  await pollUntil("the server has noticed, and a repeat is the only one", async () =>
+    call(pool, resource, {}).then(
+      () => true,
+      (failed: unknown) => (failed as { name: string }).name !== "InProgressError" && Promise.reject(failed as Error),
+    ),
+  );
+  expect(pool.totalCount).toBe(1);
+  await pool.end();
+  return { error, resource };
+}
+
+/** What a call fails with that has met a mute connection, which then goes to nobody else. */
+async function whenMute(
+  pool: Pool,
+  proxy: FaultProxy,
+  [direction, mute]: readonly ["up" | "down", RegExp],
+  giveUp: GiveUp,
+  call: (options: TransactionOptions, clock: LeapClock) => Promise<unknown>,
+): Promise<unknown> {
   const clock = new LeapClock();
   let isMute = false;
   const watch = (client: PoolClient): void => {
@@ -67,10 +91,8 @@ async function muted(
       },
     });
   };
-  const client = await pool.connect();
-  watch(client);
-  client.release();
-  const outcome = withAmbientDeadline(60_000, () => failure(call(pool, resource, giveUp.options(clock))), clock);
+  pool.on("connect", watch);
+  const outcome = call(giveUp.options(clock), clock);
   let error: unknown;
   void outcome.then((value) => (error = value));
   await pollUntil("the statement is on its way", () => isMute);
@@ -80,16 +102,7 @@ async function muted(
   });
   // Closed, and not given back: the next caller gets another one.
   expect(pool.totalCount).toBe(0);
-  await proxy.heal({ held: "drop" });
-  await pollUntil("the server has noticed, and a repeat is the only one", async () =>
-    call(pool, resource, {}).then(
-      () => true,
-      (failed: unknown) => (failed as { name: string }).name !== "InProgressError" && Promise.reject(failed as Error),
-    ),
-  );
-  expect(pool.totalCount).toBe(1);
-  await pool.end();
-  return { error, resource };
+  return error;
 }
 
 describe.each(Object.entries(calls))("a connection that falls mute at the beginning of %s", (_, call) => {
@@ -129,4 +142,45 @@ describe("a connection that falls mute when the result of idempotentTransaction 
       expect(await effects(resource)).toBe(1);
     },
   );
+});
+
+describe.each([
+  ["reads the version", /max\(version\)/u],
+  ["begins", /^BEGIN/u],
+  ["makes its steps", /pg_advisory_xact_lock/u],
+])("a connection that falls mute when migrate %s", (_, mute) => {
+  const enough = new Error("enough");
+  const controller = new AbortController();
+  const ways: Readonly<Record<string, GiveUp & { readonly timeoutMs?: number; readonly error: object }>> = {
+    "as long as any answer": {
+      options: (clock) => ({ clock }),
+      act: (clock) => clock.leap(10_000),
+      error: { name: "PostgresUnavailableError", reason: "connection-lost", effect: "none" },
+    },
+    "until the deadline": {
+      options: (clock) => ({ clock }),
+      act: (clock) => clock.leap(1_000),
+      timeoutMs: 5_000,
+      error: { name: "PostgresUnavailableError", reason: "deadline", effect: "none" },
+    },
+    "until the signal aborts": {
+      options: () => ({ signal: controller.signal }),
+      act: () => controller.abort(enough),
+      error: enough,
+    },
+  };
+
+  it.each(Object.entries(ways))("is waited for %s: nothing was made", async (__, { timeoutMs = Infinity, ...way }) => {
+    const name = `mute_${newResource().replaceAll(/\W/gu, "_")}`;
+    await database.pool.query(`CREATE DATABASE ${name}`);
+    await using proxy = await FaultProxy.start(database.server, { protocol: "tcp" });
+    const pool = database.open({ max: 1, database: name }, proxy);
+    const error = await whenMute(pool, proxy, ["up", mute], way, (options, clock) =>
+      withAmbientDeadline(timeoutMs, () => failure(migrate(pool, options)), clock),
+    );
+    expect(error).toMatchObject(way.error);
+    await proxy.heal({ held: "drop" });
+    expect(await migrate(pool)).toMatchObject({ from: 0 });
+    await pool.end();
+  });
 });
