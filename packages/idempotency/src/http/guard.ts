@@ -4,7 +4,7 @@
  *
  * The client is answered after the outcome is stored. That it has gone changes nothing: an attempt is never aborted for it.
  */
-import { HoldfastError, NotReplicatedError, OutcomeUnknownError } from "@holdfast/core";
+import { ambientRemainingMs, HoldfastError, NotReplicatedError, OutcomeUnknownError } from "@holdfast/core";
 import type { Attempt } from "../attempt.ts";
 import {
   AttemptSupersededError,
@@ -36,6 +36,8 @@ export interface GuardedRequest<Request> {
   readonly payload: () => unknown;
   /** Aborts when the client has gone: ends its waiting for another attempt, never an attempt. */
   readonly signal: AbortSignal;
+  /** Whether no ambient deadline had passed when the request came, where that was before `handle`. */
+  readonly inTime?: boolean | undefined;
 }
 
 /** What a handler did: produced a response, or threw, or both when the framework has made a response of the error. */
@@ -104,7 +106,8 @@ export class HttpGuard<Request> {
    * @param handle runs the handler; rejects only when it cannot say what the handler did
    */
   async handle(guarded: GuardedRequest<Request>, handle: (attempt: Attempt) => Promise<Handled>): Promise<Verdict> {
-    const { request, signal } = guarded;
+    // A deadline that has passed by now is not the request's: its server was started under it.
+    const { request, signal, inTime = ambientRemainingMs() > 0 } = guarded;
     const { tenant: tenantOf, fingerprint: fingerprintOf, waitMs } = this.#options;
     const header = parseKeyHeader(guarded.keyHeader);
     if (header.kind === "missing") {
@@ -124,6 +127,11 @@ export class HttpGuard<Request> {
       }
       const own = await fingerprintOf?.(request);
       const fingerprint = own === undefined ? await defaultFingerprint(guarded) : payloadDigest(own);
+      // Whoever sent it has given it up meanwhile. The claim would take the deadline for one of somebody else's.
+      if (inTime && ambientRemainingMs() === 0) {
+        const detail = "The request was not processed: its deadline passed before it could begin.";
+        return this.problem("store-unavailable", detail, retryMs);
+      }
       const { value, replayed } = await this.#idempotency.run(
         { key: header.key, tenant },
         { fingerprint, waitMs, signal, codec: responseCodec },

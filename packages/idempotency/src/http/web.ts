@@ -1,5 +1,5 @@
 /** The guard for web-standard servers: a handler of `Request` and `Response`. */
-import { callback, integerOr } from "@holdfast/core";
+import { ambientRemainingMs, callback, integerOr } from "@holdfast/core";
 import type { Attempt } from "../attempt.ts";
 import type { Idempotency } from "../idempotency.ts";
 import { HttpGuard } from "./guard.ts";
@@ -57,6 +57,8 @@ export function idempotentHandler(
     const { method, url, signal } = request;
     const keyHeader = request.headers.get("idempotency-key") ?? undefined;
     if (!guard.guards({ request, method, keyHeader })) return handler(request, undefined);
+    // Before the body is read, which takes as long as its client does.
+    const inTime = ambientRemainingMs() > 0;
     // Whoever has read it before has left nothing that could be compared, or handed on.
     const used = request.bodyUsed;
     const body = used ? Buffer.alloc(0) : await bodyOf(request, requestBytesMax);
@@ -75,6 +77,7 @@ export function idempotentHandler(
         return body;
       },
       signal,
+      inTime,
     };
     let response: Response | undefined;
     let handled: Handled | undefined;
