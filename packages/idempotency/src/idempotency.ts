@@ -2,7 +2,7 @@
  * The public control flow: a call claims its key, replays what is stored, or runs and stores.
  *
  * Invariants, and where they are kept: I1, I2, I4, I8 in the scripts; I3 in claim.lua; I5 in executions.ts; I6 in codec.ts; I7 in
- * fingerprint.ts; I9 in store.ts, which repeats what may be repeated before anybody hears "unknown".
+ * fingerprint.ts; I9 in insistence.ts, which repeats what may be repeated before anybody hears "unknown".
  */
 import {
   callback,
@@ -22,7 +22,6 @@ import { Claims, deadlineOfClaim } from "./claims.ts";
 import type { Grant } from "./claims.ts";
 import { jsonCodec } from "./codec.ts";
 import type { Codec } from "./codec.ts";
-import { ResultUnreadableError } from "./errors.ts";
 import { eventChannel } from "./events.ts";
 import type { IdempotencyEvent } from "./events.ts";
 import { Executions } from "./executions.ts";
@@ -34,10 +33,10 @@ import type { IdempotencyKey, KeyPlace } from "./keys.ts";
 import { keyStateOf } from "./key-state.ts";
 import type { KeyState } from "./key-state.ts";
 import { resolveIdempotencyOptions, resolveRunOptions } from "./options.ts";
-import type { IdempotencyOptions, ResolvedIdempotencyOptions, ResolvedRunOptions, RunOptions } from "./options.ts";
+import type { IdempotencyOptions, ResolvedIdempotencyOptions, RunOptions } from "./options.ts";
+import { replayed } from "./replay.ts";
 import { encodeResolution } from "./resolution.ts";
 import type { Resolution, ResolveAnswer } from "./resolution.ts";
-import { decodeFailure } from "./stored-error.ts";
 import { AttemptStore } from "./store.ts";
 import { unfinishedKeys } from "./unfinished.ts";
 import { Waiting } from "./waiting.ts";
@@ -125,7 +124,7 @@ export class Idempotency implements AsyncDisposable {
       return this.#runUnguarded(place, options.codec, fn as Handler<Value>, error);
     }
     if (claimed.kind === "stored")
-      return { value: this.#replay(place, options, claimed) as Value, replayed: true, stored: true };
+      return { value: this.#replay(place, options.codec, claimed) as Value, replayed: true, stored: true };
     // Closed while it asked: nothing begins that could not be stored any more.
     if (this.#closed) this.#claims.abandon(place, claimed.owner);
     this.#refuseClosed();
@@ -267,20 +266,9 @@ export class Idempotency implements AsyncDisposable {
     return operationId === undefined ? this.#options.random.id() : text("operationId", operationId);
   }
 
-  #replay({ resource }: KeyPlace, { codec }: ResolvedRunOptions, stored: StoredOutcome): unknown {
-    const { outcome, codecId, result } = stored;
-    this.#events.emit(() => ({ type: "replayed", resource, outcome }));
-    if (outcome === "failed") throw decodeFailure(resource, result);
-    const known = [codec, this.#options.codec, ...this.#options.formerCodecs, jsonCodec];
-    const reader = known.find(({ id }) => id === codecId);
-    const ids = [...new Set(known.map(({ id }) => id))];
-    if (reader === undefined) throw new ResultUnreadableError(resource, codecId, ids);
-    try {
-      // A copy: several waiters may share the bytes.
-      return reader.decode(Buffer.from(result));
-    } catch (error) {
-      throw new ResultUnreadableError(resource, codecId, ids, { cause: error });
-    }
+  #replay({ resource }: KeyPlace, codec: Codec, stored: StoredOutcome): unknown {
+    this.#events.emit(() => ({ type: "replayed", resource, outcome: stored.outcome }));
+    return replayed(resource, stored, [codec, this.#options.codec, ...this.#options.formerCodecs, jsonCodec]);
   }
 
   async #runUnguarded<Value>(

@@ -1,45 +1,17 @@
-/**
- * The calls to Redis on one key. A call whose answer was lost is repeated under the same owner, which gets the first answer (K1), before
- * anybody hears "unknown".
- */
+/** The calls to Redis on one key. insistence.ts says which of them are repeated, and how often. */
 import { isAscii } from "node:buffer";
-import {
-  backoffMs,
-  isCluster,
-  isTransient,
-  NewerFormatError,
-  RedisUnavailableError,
-  saysNoEffect,
-  sleep,
-} from "@holdfast/core";
-import type {
-  Backoff,
-  CallOptions,
-  Connection,
-  Effect,
-  LuaSource,
-  Script,
-  ScriptArgs,
-  ScriptKeys,
-} from "@holdfast/core";
+import { isCluster } from "@holdfast/core";
+import type { CallOptions, Connection, Effect, LuaSource, Script, ScriptArgs, ScriptKeys } from "@holdfast/core";
 import type { LeaseData } from "./attempt.ts";
 import { Batches } from "./batches.ts";
 import type { Alone, Replies } from "./batches.ts";
+import { insist, insistenceOf, readable } from "./insistence.ts";
 import { encodePart } from "./keys.ts";
 import type { IndexPlace, KeyPlace } from "./keys.ts";
 import type { ResolvedIdempotencyOptions } from "./options.ts";
 import type { EncodedResolution } from "./resolution.ts";
 import * as scripts from "./scripts.ts";
 import type { ClaimReply, EndReply, IndexEntry, NewerFormat, RecordReply, ResolveReply } from "./scripts.ts";
-
-/** The newest record format that this version reads. */
-const format = 1;
-
-/** Pauses between repetitions. */
-const backoff: Backoff = { baseMs: 25, delayMaxMs: 500, jitter: 0.5 };
-
-/** How often a call is sent at most. An outcome is worth more patience than a question. */
-const sendsMax = { claim: 2, end: 2, finish: 4 };
 
 /** An attempt's outcome, encoded. */
 export interface EncodedOutcome {
@@ -99,7 +71,7 @@ export class AttemptStore {
   ): Promise<Exclude<ClaimReply, NewerFormat>> {
     const item = { place, owner, fingerprint };
     const send = (alone: boolean): Promise<ClaimReply | Alone> => this.#claims.ask(item, alone);
-    return this.#insist(place, send, sendsMax.claim, unlessUnreachable, untilMs);
+    return insist(place, send, insistenceOf.claim, this.#options, untilMs);
   }
 
   /** Prolongs a lease; once, since the lease keeper tries again by itself. */
@@ -113,7 +85,7 @@ export class AttemptStore {
       { owner: encodePart(owner), retentionMs },
       options,
     );
-    return this.#readable(place, reply).kind;
+    return readable(place, reply).kind;
   }
 
   /** Stores an outcome with its state. */
@@ -122,7 +94,7 @@ export class AttemptStore {
     const item = { place, owner, identity, outcome };
     const long = outcome.bytes.length > togetherBytesMax;
     const send = (alone: boolean): Promise<EndReply | Alone> => this.#outcomes.ask(item, alone || long);
-    return this.#insist(place, send, sendsMax.finish);
+    return insist(place, send, insistenceOf.finish, this.#options);
   }
 
   /** Ends an attempt without an outcome, also one whose grant never arrived. */
@@ -131,7 +103,7 @@ export class AttemptStore {
     const args = { owner: encodePart(owner), effect, retentionMs, publish: this.#connection.publishCommand };
     const send = (): Promise<EndReply> =>
       this.#run(scripts.release, endKeys(place), args, this.#call("release", place, owner));
-    return this.#insist(place, send, sendsMax.end);
+    return insist(place, send, insistenceOf.end, this.#options);
   }
 
   /** Ends an attempt whose outcome is unknown. */
@@ -140,7 +112,7 @@ export class AttemptStore {
     const args = { owner: encodePart(owner), retentionMs, publish: this.#connection.publishCommand };
     const send = (): Promise<EndReply> =>
       this.#run(scripts.hold, { record: place.record }, args, this.#call("hold", place, owner));
-    return this.#insist(place, send, sendsMax.end);
+    return insist(place, send, insistenceOf.end, this.#options);
   }
 
   /** An operator's decision. */
@@ -164,7 +136,7 @@ export class AttemptStore {
       },
       this.#call("resolve", place, operationId),
     );
-    return this.#readable(place, reply);
+    return readable(place, reply);
   }
 
   /** Removes a key, leaving a tombstone. */
@@ -174,15 +146,15 @@ export class AttemptStore {
     const args = { operationId: encodePart(operationId), retentionMs, publish };
     const call = this.#call("forget", place, operationId);
     const reply = await this.#connection.run(scripts.forget, endKeys(place), args, call);
-    return this.#readable(place, reply).kind;
+    return readable(place, reply).kind;
   }
 
   /** What is known of a key; null for nothing. */
   async inspect(place: KeyPlace): Promise<RecordReply | null> {
     const call = this.#call("inspect", place);
     const reply = await this.#connection.run(scripts.inspect, { record: place.record }, {}, call);
-    const readable = this.#readable(place, reply);
-    return readable.kind === "record" ? readable : null;
+    const found = readable(place, reply);
+    return found.kind === "record" ? found : null;
   }
 
   /** A page of an index. */
@@ -248,44 +220,6 @@ export class AttemptStore {
     const operation = `idempotency.${verb} ${place.resource}`;
     return operationId === undefined ? { operation, timeoutMs } : { operation, operationId, timeoutMs, durability };
   }
-
-  /** @throws NewerFormatError */
-  #readable<Reply extends { readonly kind: string }>(
-    place: KeyPlace,
-    reply: Reply | NewerFormat,
-  ): Exclude<Reply, NewerFormat> {
-    if (reply.kind === "newer-format") {
-      throw new NewerFormatError(place.resource, (reply as NewerFormat).version, format);
-    }
-    return reply as Exclude<Reply, NewerFormat>;
-  }
-
-  /** @param send asks, alone when it must */
-  async #insist<Reply extends { readonly kind: string }>(
-    place: KeyPlace,
-    send: (alone: boolean) => Promise<Reply | Alone>,
-    sends: number,
-    repeatable: (error: unknown) => boolean = always,
-    untilMs = Infinity,
-  ): Promise<Exclude<Reply, NewerFormat>> {
-    const { clock, random } = this.#options;
-    let unanswered: unknown;
-    for (let sent = 1; ; sent += 1) {
-      try {
-        let reply = await send(false);
-        if (reply.kind === "alone") reply = await send(true);
-        return this.#readable<Reply>(place, reply as Reply);
-      } catch (error) {
-        // That nothing was done is said of the last request alone.
-        const failure = saysNoEffect(error) ? (unanswered ?? error) : error;
-        if (sent >= sends || !isTransient(error) || !repeatable(error)) throw failure;
-        const pauseMs = backoffMs(backoff, sent, random);
-        if (clock.monotonicMs() + pauseMs >= untilMs) throw failure;
-        if (!saysNoEffect(error)) unanswered = error;
-        await sleep(clock, pauseMs);
-      }
-    }
-  }
 }
 
 /** Any answer, by its kind. */
@@ -295,9 +229,6 @@ interface Answer {
 
 /** The answers with which a script says that it has written what it was asked to, now or when it was asked before. */
 const written: ReadonlySet<string> = new Set(["granted", "ended", "resolved"]);
-
-const always = (): boolean => true;
-const unlessUnreachable = (error: unknown): boolean => !(error instanceof RedisUnavailableError);
 
 /** A result after the name of its codec. */
 function resultArgument(codecId: string, bytes: Uint8Array): string | Buffer {

@@ -7,7 +7,8 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Attempt } from "../attempt.ts";
 import { parsedBody } from "../http/node-body.ts";
-import { clientGone, HeldResponse, writeWhole } from "../http/node-response.ts";
+import { clientGone, writeWhole } from "../http/node-message.ts";
+import { HeldResponse } from "../http/node-response.ts";
 import { HttpGuard } from "../http/guard.ts";
 import type { GuardedRequest } from "../http/guard.ts";
 import type { HttpOptions } from "../http/options.ts";

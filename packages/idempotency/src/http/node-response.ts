@@ -2,11 +2,12 @@
  * Holds a response of Node's http server back until its attempt is settled, and records it: Fastify and Express both write to it. Whatever is
  * held is then sent as it was written, or replaced by another answer.
  */
-import type { OutgoingHttpHeader, ServerResponse } from "node:http";
+import type { ServerResponse } from "node:http";
 import { systemClock } from "@holdfast/core";
-import type { HeaderList, Produced, WholeResponse } from "./response.ts";
+import { headersOf, setHeaders, writeWhole } from "./node-message.ts";
+import type { Headers } from "./node-message.ts";
+import type { Produced, WholeResponse } from "./response.ts";
 
-type Headers = Record<string, OutgoingHttpHeader | undefined> | OutgoingHttpHeader[];
 type Done = (error?: Error | null) => void;
 
 /** One held call of `write` or `end`. */
@@ -30,43 +31,6 @@ function readCall(args: readonly unknown[]): HeldCall {
     return { chunk: Buffer.from(chunk, typeof encoding === "string" ? (encoding as BufferEncoding) : "utf8"), done };
   }
   return { chunk: Buffer.from(chunk as Uint8Array), done };
-}
-
-/** As Node does it: what `writeHead` names replaces what was set before, and a list may name a header several times. */
-function setHeaders(response: ServerResponse, headers: Headers): void {
-  if (!Array.isArray(headers)) {
-    for (const [name, value] of Object.entries(headers)) if (value !== undefined) response.setHeader(name, value);
-    return;
-  }
-  // Pairs, or names and values in turn; a value may be a list itself.
-  const flat = Array.isArray(headers[0]) ? (headers as unknown as OutgoingHttpHeader[][]).flat(1) : headers;
-  const pairs = Array.from({ length: Math.floor(flat.length / 2) }, (_, index) => flat.slice(2 * index, 2 * index + 2));
-  for (const [name] of pairs) response.removeHeader(String(name));
-  for (const [name, value] of pairs) {
-    response.appendHeader(String(name), Array.isArray(value) ? value.map(String) : String(value));
-  }
-}
-
-function headersOf(response: ServerResponse): HeaderList {
-  return Object.entries(response.getHeaders()).flatMap(([name, value]) => {
-    if (value === undefined) return [];
-    return Array.isArray(value) ? value.map((each) => [name, each] as const) : [[name, String(value)] as const];
-  });
-}
-
-/** Writes an answer of the guard's to a response on which nothing has been sent. */
-export function writeWhole(
-  response: ServerResponse,
-  { status, headers, body }: WholeResponse,
-  headOnly: boolean,
-  end: (body?: Uint8Array) => unknown = (content) => response.end(content),
-): void {
-  response.statusCode = status;
-  for (const [name] of headers) response.removeHeader(name);
-  for (const [name, value] of headers) response.appendHeader(name, value);
-  const bodiless = status === 204 || status === 304;
-  if (!headOnly && !bodiless) response.setHeader("content-length", body.length);
-  end(headOnly || bodiless ? undefined : body);
 }
 
 /** The methods that are ours while a response is held, as they were before: Node's, or those of whoever came earlier. */
@@ -305,14 +269,4 @@ export class HeldResponse {
     const { statusCode: status } = this.#response;
     this.#resolve({ status, headers: headersOf(this.#response), body });
   }
-}
-
-/** Aborts when the connection of a response closes before it was answered; for waiting, never for work. */
-export function clientGone(response: ServerResponse): AbortSignal {
-  const controller = new AbortController();
-  response.once("close", () => {
-    // Of HTTP/2 the stream of a client that is gone counts as finished.
-    if (!response.writableEnded) controller.abort(new Error("the client has closed the connection"));
-  });
-  return controller.signal;
 }
