@@ -6,7 +6,7 @@ import { withAmbientDeadline } from "@holdfast/core";
 import { FaultProxy, LeapClock, pollUntil } from "@holdfast/testkit";
 import type { Pool, PoolClient } from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { idempotentTransaction, migrate, type TransactionOptions, withFence } from "../src/index.ts";
+import { idempotentTransaction, migrate, outbox, prune, type TransactionOptions, withFence } from "../src/index.ts";
 import { Database, failure, newResource, tokenNow } from "./database.ts";
 
 let database: Database;
@@ -181,6 +181,25 @@ describe.each([
     expect(error).toMatchObject(way.error);
     await proxy.heal({ held: "drop" });
     expect(await migrate(pool)).toMatchObject({ from: 0 });
+    await pool.end();
+  });
+});
+
+describe("a pool whose connection falls mute under a single statement", () => {
+  it("gives it up after its own query_timeout: a read did nothing, of a write it is not known, and the connection goes to nobody else", async () => {
+    await using proxy = await FaultProxy.start(database.server, { protocol: "tcp" });
+    const pool = database.open({ max: 1, query_timeout: 300 }, proxy);
+    const calls = {
+      PostgresUnavailableError: () => outbox.status(pool, { name: "timer" }),
+      OutcomeUnknownError: () => prune(pool),
+    };
+    for (const [name, call] of Object.entries(calls)) {
+      await call();
+      proxy.blackhole("down");
+      expect(await failure(call())).toMatchObject({ name });
+      expect(pool.totalCount).toBe(0);
+      await proxy.heal({ held: "drop" });
+    }
     await pool.end();
   });
 });
