@@ -2,6 +2,7 @@
  * The guard as a Fastify plugin, in force for the scope that registers it and those below. The key is looked at after validation, so that a
  * request that is refused for its form uses up no key.
  */
+import { ambientRemainingMs } from "@holdfast/core";
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from "fastify";
 import type { Attempt } from "../attempt.ts";
 import { HttpGuard } from "../http/guard.ts";
@@ -81,6 +82,7 @@ const plugin: FastifyPluginAsync<FastifyIdempotencyOptions> = async (
 ) => {
   const guard = new HttpGuard<FastifyRequest>(options.idempotency, options);
   const taps = new WeakMap<FastifyRequest, BodyTap>();
+  const inTime = new WeakSet<FastifyRequest>();
   const errors = new WeakMap<FastifyRequest, { readonly error: unknown }>();
   const guards = (request: FastifyRequest): boolean =>
     guard.guards({ request, method: request.method, keyHeader: keyHeaderOf(request) });
@@ -88,6 +90,8 @@ const plugin: FastifyPluginAsync<FastifyIdempotencyOptions> = async (
   app.decorateRequest("idempotency", null);
 
   app.addHook("preParsing", (request, _reply, payload, done) => {
+    // Before the body is read, which takes as long as its client does.
+    if (ambientRemainingMs() > 0) inTime.add(request);
     if (!guard.readsPayloads || !guards(request)) {
       done(null, payload);
       return;
@@ -114,6 +118,7 @@ const plugin: FastifyPluginAsync<FastifyIdempotencyOptions> = async (
       keyHeader: keyHeaderOf(request),
       payload: () => payloadOf(request, taps.get(request)),
       signal: clientGone(reply.raw),
+      inTime: inTime.has(request),
     };
     let held: HeldResponse | undefined;
     const handling = guard.handle(guarded, async (attempt) => {

@@ -1,7 +1,9 @@
 /** A deadline that a request came with counts from then on, and not only once its key is claimed. */
 import { withAmbientDeadline } from "@holdfast/core";
 import { LeapClock } from "@holdfast/testkit";
+import fastify from "fastify";
 import { describe, expect, it } from "vitest";
+import { fastifyIdempotency } from "../../src/fastify/index.ts";
 import { idempotentHandler } from "../../src/http/index.ts";
 import type { WebOptions } from "../../src/http/index.ts";
 import { uniqueName, useBench } from "../fixture.ts";
@@ -64,6 +66,27 @@ describe("a deadline of a request", () => {
     };
     const body = ReadableStream.from(arriving());
     expect(await answered({}, { clock, body })).toEqual({ status: 503, runs: 0 });
+  });
+
+  it("I1 that passes while its body arrives at Fastify: nothing runs", async () => {
+    const clock = new LeapClock();
+    const idempotency = bench.idempotency({}, undefined, uniqueName());
+    await idempotency.run("warm", () => 1);
+    await using app = fastify();
+    app.addHook("onRequest", (_request, _reply, done) => withAmbientDeadline(1_000, done, clock));
+    await app.register(fastifyIdempotency, { idempotency, tenant: () => "acme" });
+    let leapMs = 0;
+    app.addHook("preValidation", (_request, _reply, done) => {
+      clock.leap(leapMs);
+      done();
+    });
+    app.post("/orders", async (_request, reply) => reply.code(201).send());
+    const answer = async (key: string): Promise<number> =>
+      (await app.inject({ method: "POST", url: "/orders", headers: { "idempotency-key": key }, payload: {} }))
+        .statusCode;
+    expect(await answer("in-time")).toBe(201);
+    leapMs = 1_000;
+    expect(await answer("late")).toBe(503);
   });
 
   it("that is not over, or that was over before, as where the server was started under it: it runs", async () => {
