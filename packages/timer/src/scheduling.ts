@@ -15,7 +15,8 @@ import type { Answer } from "./record.ts";
 import { runsOf } from "./runs.ts";
 import type { ScheduleItem, ScheduleResult } from "./schedule-request.ts";
 import { cancelScript, scheduleScript } from "./scripts.ts";
-import type { ShardAccess } from "./shard-access.ts";
+import type { OpenShard, ShardAccess } from "./shard-access.ts";
+import { inOrderOnce, nextStartMs } from "./turns.ts";
 import { unconfirmed } from "./unconfirmed.ts";
 
 interface CancelItem {
@@ -47,10 +48,11 @@ export class Scheduling {
 
   /** Sends one item; an item that was refused for a cancellation goes once more, with the better clock that the reply brought. */
   async one(item: ScheduleItem): Promise<ScheduleResult> {
-    const coalescer = this.#schedules[shardOf(item.id, this.#access.shards)] as Coalescer<ScheduleItem, string>;
+    const shard = shardOf(item.id, this.#access.shards);
+    const coalescer = this.#schedules[shard] as Coalescer<ScheduleItem, string>;
     try {
       const answer = await coalescer.add(item);
-      const last = answer.startsWith("x") ? await coalescer.add(item) : answer;
+      const last = answer.startsWith("x") ? await this.#again(shard, item) : answer;
       return this.#result(item, last, decodeAnswer(last));
     } catch (error) {
       throw underOwnId(error, `timer.schedule ${item.id}`, item.operationId);
@@ -150,19 +152,26 @@ export class Scheduling {
     }
   }
 
-  #sendSchedules(shard: number, items: readonly ScheduleItem[]): Promise<readonly (string | Error)[]> {
-    return inOrderOnce(items, (part) => this.#sendUnique(shard, part));
+  /** Sends an item alone, in what is left of the time of its call. */
+  async #again(shard: number, item: ScheduleItem): Promise<string> {
+    const [answer] = await this.#sendUnique(shard, [item], nextStartMs(item.askedAtMs, this.#options));
+    if (answer instanceof Error) throw answer;
+    return answer as string;
   }
 
-  /** Sends items of which no two have one id. */
-  #sendUnique(shard: number, items: readonly ScheduleItem[]): Promise<readonly (string | Error)[]> {
+  #sendSchedules(shard: number, items: readonly ScheduleItem[]): Promise<readonly (string | Error)[]> {
+    return inOrderOnce(items, this.#options, (part, startMs) => this.#sendUnique(shard, part, startMs));
+  }
+
+  /** Sends items of which no two have one id. @param startMs as for `ShardAccess.run` */
+  #sendUnique(shard: number, items: readonly ScheduleItem[], startMs?: number): Promise<readonly (string | Error)[]> {
     let askedAtMs = Infinity;
     for (const item of items) if (item.askedAtMs < askedAtMs) askedAtMs = item.askedAtMs;
     const list = inRuns(items);
     const { operationId } = items[0] as ScheduleItem;
     const { connection, name } = this.#access;
     const { delayMaxMs, shardPendingMax, durability } = this.#options;
-    return this.#access.run(shard, async (open, timeoutMs) => {
+    const schedule = async (open: OpenShard, timeoutMs: number): Promise<readonly (string | Error)[] | undefined> => {
       const { keys, layout } = open;
       const args = {
         layout,
@@ -180,29 +189,38 @@ export class Scheduling {
       });
       if (reply !== undefined) this.#access.answered(open, reply.nowUs);
       return reply?.answers;
-    });
+    };
+    return this.#access.run(shard, schedule, false, startMs);
   }
 
-  async #sendCancels(shard: number, items: readonly CancelItem[]): Promise<readonly (string | Error)[]> {
-    return inOrderOnce(items, (part) =>
-      this.#access.run(shard, async (open, timeoutMs) => {
-        const { keys, layout } = open;
-        const { connection, name } = this.#access;
-        const { operationId } = part[0] as CancelItem;
-        const reply = await connection.runJudged(
-          cancelScript,
-          keys,
-          { layout, items: part.flatMap((item) => [item.id, item.operationId]) },
-          { operation: `timer.cancel ${name}`, operationId, timeoutMs, durability: this.#options.durability },
-          (judged, error) => {
-            const told = (answer: string, index: number): Error => cancelUnconfirmed(answer, error, part[index]);
-            return judged && { nowUs: judged.nowUs, answers: judged.answers.map(told) };
-          },
-        );
-        if (reply !== undefined) this.#access.answered(open, reply.nowUs);
-        return reply?.answers;
-      }),
-    );
+  #sendCancels(shard: number, items: readonly CancelItem[]): Promise<readonly (string | Error)[]> {
+    return inOrderOnce(items, this.#options, (part, startMs) => this.#cancelUnique(shard, part, startMs));
+  }
+
+  /** Cancels items of which no two have one id. @param startMs as for `ShardAccess.run` */
+  #cancelUnique(
+    shard: number,
+    items: readonly CancelItem[],
+    startMs: number | undefined,
+  ): Promise<readonly (string | Error)[]> {
+    const { connection, name } = this.#access;
+    const cancel = async (open: OpenShard, timeoutMs: number): Promise<readonly (string | Error)[] | undefined> => {
+      const { keys, layout } = open;
+      const { operationId } = items[0] as CancelItem;
+      const reply = await connection.runJudged(
+        cancelScript,
+        keys,
+        { layout, items: items.flatMap((item) => [item.id, item.operationId]) },
+        { operation: `timer.cancel ${name}`, operationId, timeoutMs, durability: this.#options.durability },
+        (judged, error) => {
+          const told = (answer: string, index: number): Error => cancelUnconfirmed(answer, error, items[index]);
+          return judged && { nowUs: judged.nowUs, answers: judged.answers.map(told) };
+        },
+      );
+      if (reply !== undefined) this.#access.answered(open, reply.nowUs);
+      return reply?.answers;
+    };
+    return this.#access.run(shard, cancel, false, startMs);
   }
 }
 
@@ -250,46 +268,4 @@ function knownUsOf(items: readonly ScheduleItem[], layout: string): number {
     if (sighting.us < knownUs) knownUs = sighting.us;
   }
   return knownUs;
-}
-
-/** Items cut so that no id is twice in a part. */
-function partsOf<Item extends { readonly id: string }>(items: readonly Item[]): Item[][] {
-  const ids = new Set<string>();
-  let part: Item[] = [];
-  const parts = [part];
-  for (const item of items) {
-    if (ids.has(item.id)) {
-      ids.clear();
-      part = [];
-      parts.push(part);
-    }
-    ids.add(item.id);
-    part.push(item);
-  }
-  return parts;
-}
-
-/**
- * Sends items so that no script sees an id twice, each part after the one before it. What has failed fails what would have come after it,
- * which is not sent; what went before has its answers (K1). What no replica has confirmed is done, or refused, and the next part may follow.
- */
-async function inOrderOnce<Item extends { readonly id: string }>(
-  items: readonly Item[],
-  send: (part: readonly Item[]) => Promise<readonly (string | Error)[]>,
-): Promise<readonly (string | Error)[]> {
-  const answers: (string | Error)[] = [];
-  let failure: Error | undefined;
-  for (const part of partsOf(items)) {
-    if (failure !== undefined) {
-      for (const _ of part) answers.push(failure);
-      continue;
-    }
-    try {
-      answers.push(...(await send(part)));
-    } catch (error) {
-      for (const _ of part) answers.push(error as Error);
-      failure = error as Error;
-    }
-  }
-  return answers;
 }

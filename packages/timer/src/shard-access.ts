@@ -74,17 +74,19 @@ export class ShardAccess {
    * Calls a script on a shard that is open.
    * @param call gets the shard and the time left in milliseconds; resolves to undefined when the shard is not kept as it thinks
    * @param whileMoving true for what ends firings: it goes on until their timers are moved
+   * @param startMs when the time of the call began, in monotonic milliseconds, where others had to come before it; default now
    * @throws ShardsMismatchError, ShardsMovingError, NewerFormatError, and what `call` throws
    */
   async run<Result>(
     shard: number,
     call: (open: OpenShard, timeoutMs: number) => Promise<Result | undefined>,
     whileMoving = false,
+    startMs?: number,
   ): Promise<Result> {
-    const { clock } = this.connection;
+    const nowMs = this.connection.clock.monotonicMs();
     const { commandTimeoutMs } = this.#options;
     // All requests of a call share its time.
-    const giveUpAtMs = clock.monotonicMs() + Math.min(commandTimeoutMs, ambientPatienceMs());
+    const giveUpAtMs = Math.min((startMs ?? nowMs) + commandTimeoutMs, nowMs + ambientPatienceMs());
     for (let openings = 0; ;) {
       let open = this.#open[shard];
       if (open === undefined || (open.movingTo !== undefined && !whileMoving)) {
@@ -92,7 +94,8 @@ export class ShardAccess {
         openings += 1;
       }
       if (open.movingTo !== undefined && !whileMoving) throw new ShardsMovingError(this.name, open.movingTo);
-      const result = await call(open, openings === 0 ? commandTimeoutMs : this.#leftMs(giveUpAtMs));
+      const isFirst = openings === 0 && startMs === undefined;
+      const result = await call(open, isFirst ? commandTimeoutMs : this.#leftMs(giveUpAtMs));
       if (result !== undefined) return result;
       if (this.#open[shard] === open) this.#open[shard] = undefined;
       if (openings === openingsMax) {
@@ -179,7 +182,8 @@ export class ShardAccess {
   #leftMs(giveUpAtMs: number): number {
     const leftMs = Math.ceil(giveUpAtMs - this.connection.clock.monotonicMs());
     if (leftMs > 0) return leftMs;
-    const advice = "to open the shard took all the time there was; check the server's load and the network";
+    const advice =
+      "to open the shard, or what had to come before, took all the time there was; check the server's load and the network";
     throw new RedisUnavailableError(`timer ${this.name}`, "UNREACHABLE", advice);
   }
 
