@@ -49,6 +49,7 @@ export { EventSink } from "./events.ts";
 export type { Fenced } from "./fenced.ts";
 export { follow, type WorkOwner } from "./follow.ts";
 export { checkPrefix, keySpace, type KeySpace } from "./keys.ts";
+export { nextStartMs } from "./next-start.ts";
 export { systemRandom, type Random } from "./random.ts";
 export { isCluster, type ClusterRedisLike, type RedisLike, type SingleRedisLike } from "./redis-like.ts";
 export { replyErrorCode } from "./refusal.ts";

@@ -1,8 +1,8 @@
 /**
- * One bucket of an inventory: everything of one Cluster slot. Sends orders of one tick as one script (layouts of a hot sku and of a
- * thousand skus alike), turns refusals into errors, and tells observers of holds that were returned in passing.
+ * One bucket of an inventory: everything of one Cluster slot. Runs its scripts, turns refusals into errors, and tells observers of holds that
+ * were returned in passing. Orders and ends of one tick share scripts (batching.ts).
  */
-import { Coalescer, NewerFormatError, RedisUnavailableError, UnexpectedReplyError } from "@holdfast/core";
+import { NewerFormatError, UnexpectedReplyError } from "@holdfast/core";
 import type {
   CallOptions,
   Connection,
@@ -13,16 +13,8 @@ import type {
   ScriptArgs,
   ScriptKeys,
 } from "@holdfast/core";
-import {
-  asOneOrAlone,
-  inParts,
-  linesOfOrder,
-  linesOfSettlement,
-  orderArguments,
-  settlementArguments,
-  untilAll,
-} from "./batch.ts";
 import type { Settlement } from "./batch.ts";
+import { Batching } from "./batching.ts";
 import { BucketsMismatchError, InconsistentStockError } from "./errors.ts";
 import type { InventoryEvent } from "./events.ts";
 import { bucketKeys } from "./keys.ts";
@@ -32,7 +24,6 @@ import type { ResolvedInventoryOptions } from "./options.ts";
 import { parcelOf } from "./parcel.ts";
 import type { Parcel } from "./parcel.ts";
 import {
-  applyScript,
   clearScript,
   extendScript,
   lendScript,
@@ -40,10 +31,9 @@ import {
   openScript,
   outcomeScript,
   receiveScript,
-  settleScript,
   sweepScript,
 } from "./scripts.ts";
-import type { Answers, ExtendReply, LevelsReply, OutcomeReply, Refusal, SweepReply } from "./scripts.ts";
+import type { ExtendReply, LevelsReply, OutcomeReply, Refusal, SweepReply } from "./scripts.ts";
 
 /** What was answered. `unconfirmed`: too few replicas have what the answer stands on, if it stands on anything. */
 export interface Unconfirmed {
@@ -60,10 +50,6 @@ export interface Answer extends Unconfirmed {
 const expireMax = 100;
 const formatSupported = 1;
 
-function notLookedAt(result: Answer | Error): boolean {
-  return !(result instanceof Error) && result.answer === "l";
-}
-
 /** The scripts of one bucket. */
 export class Bucket {
   readonly index: number;
@@ -74,10 +60,7 @@ export class Bucket {
   readonly #events: EventSink<InventoryEvent>;
   readonly #inventory: string;
   readonly #layout: string;
-  readonly #orders: Coalescer<Order, Answer>;
-  readonly #trials: Coalescer<Order, Answer>;
-  readonly #settlements: Coalescer<Settlement, Answer>;
-  readonly #trialSettlements: Coalescer<Settlement, Answer>;
+  readonly #batching: Batching;
   /** How many of the holds that end late need no look, since they are as long as they were asked for. */
   #lateSkip = 0;
 
@@ -96,21 +79,17 @@ export class Bucket {
     this.#options = options;
     this.#events = events;
     this.#layout = `${formatSupported}:${options.bucketCount}:`;
-    const { coalesceMax } = options;
-    this.#orders = new Coalescer(coalesceMax, (items) => this.#applyAll(items, true));
-    this.#trials = new Coalescer(coalesceMax, (items) => this.#applyAll(items, false));
-    this.#settlements = new Coalescer(coalesceMax, (items) => this.#settleAll(items, true));
-    this.#trialSettlements = new Coalescer(coalesceMax, (items) => this.#settleAll(items, false));
+    this.#batching = new Batching(this, options);
   }
 
   /** Carries out an order. @param final whether a shortage here is a "no" */
   apply(order: Order, final: boolean): Promise<Answer> {
-    return (final ? this.#orders : this.#trials).add(order);
+    return this.#batching.apply(order, final);
   }
 
   /** Ends a reservation. @param final whether a shortage here is a "no" */
   settle(settlement: Settlement, final: boolean): Promise<Answer> {
-    return (final ? this.#settlements : this.#trialSettlements).add(settlement);
+    return this.#batching.settle(settlement, final);
   }
 
   /** Lets a hold last longer. */
@@ -122,7 +101,7 @@ export class Bucket {
     const reply = this.accepted(
       await this.ran(
         extendScript,
-        this.#stockKeys(),
+        this.stockKeys(),
         {
           ...this.common(),
           rememberMs: this.#options.rememberMs,
@@ -134,7 +113,7 @@ export class Bucket {
         this.call("extend", reservation.given, operation.given),
       ),
     );
-    if (reply.kind === "extended" || reply.kind === "ended") this.#returned(reply.lapsed);
+    if (reply.kind === "extended" || reply.kind === "ended") this.returned(reply.lapsed);
     return reply;
   }
 
@@ -143,12 +122,12 @@ export class Bucket {
     const reply = this.accepted(
       await this.ran(
         outcomeScript,
-        this.#stockKeys(),
+        this.stockKeys(),
         { ...this.common(), rememberMs: this.#options.rememberMs, id: id.word, bornMs: id.bornMs, seal },
         this.call("outcome", id.given, id.given),
       ),
     );
-    if (reply.kind !== "forgotten") this.#returned(reply.lapsed);
+    if (reply.kind !== "forgotten") this.returned(reply.lapsed);
     return reply;
   }
 
@@ -165,7 +144,7 @@ export class Bucket {
     const reply = this.accepted(
       await this.connection.run(
         lendScript,
-        { ...this.#stockKeys(), transit: this.keys.transit },
+        { ...this.stockKeys(), transit: this.keys.transit },
         { layout, keepMs, from: this.index, to, sku, quantity },
         this.call("lend", undefined, "none"),
       ),
@@ -179,7 +158,7 @@ export class Bucket {
     this.accepted(
       await this.connection.run(
         receiveScript,
-        { ...this.#stockKeys(), transit: this.keys.transit },
+        { ...this.stockKeys(), transit: this.keys.transit },
         { layout, keepMs, from, to: this.index, parcelNumber: number, sku, quantity },
         this.call("receive", undefined, "none"),
       ),
@@ -198,12 +177,12 @@ export class Bucket {
     const reply = this.accepted(
       await this.connection.run(
         levelsScript,
-        { ...this.#stockKeys(), transit },
+        { ...this.stockKeys(), transit },
         { ...this.common(), skus },
         this.#looking("levels"),
       ),
     );
-    this.#returned(reply.lapsed);
+    this.returned(reply.lapsed);
     return reply;
   }
 
@@ -212,12 +191,12 @@ export class Bucket {
     const reply = this.accepted(
       await this.connection.run(
         sweepScript,
-        this.#stockKeys(),
+        this.stockKeys(),
         { ...this.common(), expireMax: holdsMax, holdMs: this.#options.holdMs, lateSkip: this.#lateSkip },
         this.#looking("sweep"),
       ),
     );
-    this.#returned(reply.lapsed);
+    this.returned(reply.lapsed);
     // Each sweep goes on where the last one stopped, or long holds would keep it from those that are too long (K8).
     this.#lateSkip = reply.looked < holdsMax ? 0 : this.#lateSkip + reply.looked - reply.shortened;
     return reply;
@@ -272,7 +251,8 @@ export class Bucket {
     if (format !== formatSupported) throw new NewerFormatError(this.resource, format, formatSupported);
   }
 
-  #stockKeys(): Pick<BucketKeys, "stock" | "recordsA" | "recordsB" | "due" | "log"> {
+  /** The keys that most scripts take. */
+  stockKeys(): Pick<BucketKeys, "stock" | "recordsA" | "recordsB" | "due" | "log"> {
     const { stock, recordsA, recordsB, due, log } = this.keys;
     return { stock, recordsA, recordsB, due, log };
   }
@@ -282,60 +262,9 @@ export class Bucket {
     return { layout: this.#layout, keepMs: this.#options.keepMs, expireMax };
   }
 
-  #returned(lapsed: number): void {
+  /** Tells observers of holds that a script has returned in passing. */
+  returned(lapsed: number): void {
     if (lapsed === 0) return;
     this.#events.emit(() => ({ type: "expired", inventory: this.#inventory, bucket: this.index, count: lapsed }));
-  }
-
-  #answers(reply: (Answers | Refusal) & Unconfirmed, count: number): Answer[] {
-    const { unconfirmed } = reply;
-    const { nowUs, lapsed, answers } = this.accepted<Answers>(reply);
-    if (answers.length !== count) throw new UnexpectedReplyError(this.resource, `${count} answers`, answers);
-    this.connection.observeTime(this.keys.stock, nowUs);
-    this.#returned(lapsed);
-    const nowMs = Math.floor(nowUs / 1_000);
-    return answers.map((answer) => (unconfirmed === undefined ? { answer, nowMs } : { answer, nowMs, unconfirmed }));
-  }
-
-  /**
-   * The options of the scripts of one batch, of which each waits for the one before: all of them have the time that one call has, or its callers
-   * would wait for as often as there are scripts.
-   */
-  #inTurn(verb: string): (operationId: string) => CallOptions {
-    const { clock } = this.connection;
-    const startMs = clock.monotonicMs();
-    return (operationId) => {
-      const call = this.call(verb, undefined, operationId);
-      const timeoutMs = Math.ceil(call.timeoutMs - (clock.monotonicMs() - startMs));
-      if (timeoutMs > 0) return { ...call, timeoutMs };
-      const advice = "the scripts before it in its batch took all of its time; try again";
-      throw new RedisUnavailableError(call.operation, "UNREACHABLE", advice);
-    };
-  }
-
-  #applyAll(items: readonly Order[], final: boolean): Promise<readonly (Answer | Error)[]> {
-    const callOf = this.#inTurn("apply");
-    return inParts(items, linesOfOrder, (part) =>
-      asOneOrAlone(part, async (orders) => {
-        const args = {
-          ...this.common(),
-          rememberMs: this.#options.rememberMs,
-          ...orderArguments(orders, final, this.#options.bucketCount > 1),
-        };
-        const call = callOf((orders[0] as Order).id.given);
-        return this.#answers(await this.ran(applyScript, this.#stockKeys(), args, call), orders.length);
-      }),
-    );
-  }
-
-  #settleAll(items: readonly Settlement[], final: boolean): Promise<readonly (Answer | Error)[]> {
-    const callOf = this.#inTurn("settle");
-    const send = async (settlements: readonly Settlement[]): Promise<Answer[]> => {
-      const args = { ...this.common(), ...settlementArguments(settlements, final) };
-      const call = callOf((settlements[0] as Settlement).operationId);
-      const reply = await this.ran(settleScript, this.#stockKeys(), args, call);
-      return this.#answers(reply, settlements.length);
-    };
-    return inParts(items, linesOfSettlement, (part) => untilAll(part, notLookedAt, (some) => asOneOrAlone(some, send)));
   }
 }

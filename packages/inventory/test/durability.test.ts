@@ -208,3 +208,31 @@ describe("a call of several steps, while no replica is there", () => {
     expect(await importStock(east, file, rows)).toMatchObject({ kind: "imported" });
   });
 });
+
+describe("large baskets of one tick, of which each script waits for replicas that are away", () => {
+  const baskets = ["mug", "cup"];
+  const large = (name: string): { sku: string; quantity: number }[] =>
+    Array.from({ length: 600 }, (_, index) => line(`${name}-${index}`, 1));
+  const standing = baskets.map((operationId) => ({ name: "NotReplicatedError", operationId }));
+  let stock: Inventory;
+  let durable: Inventory;
+  beforeEach(async () => {
+    const slow = { replicas: 1, timeoutMs: 2_050 };
+    durable = new Inventory(open(place.server), "shop", { commandTimeoutMs: 2_000, durability: slow });
+    stock = new Inventory(open(place.server), "shop", patient);
+    // A script that the server does not know is sent twice, and waits twice.
+    for (const name of baskets) await stock.restock({ operationId: `delivery of ${name}`, lines: large(name) });
+    await stock.confirm({ reservationId: "nobody" });
+  });
+
+  it("V2 all stand on the master: none is refused because those before it have waited", async () => {
+    const orders = baskets.map((name) => failure(durable.restock({ operationId: name, lines: large(name) })));
+    expect(await Promise.all(orders)).toMatchObject(standing);
+  });
+
+  it("V4 so do their ends", async () => {
+    for (const name of baskets) await stock.reserve({ reservationId: name, lines: large(name) });
+    const ends = baskets.map((name) => failure(durable.confirm({ reservationId: name, operationId: name })));
+    expect(await Promise.all(ends)).toMatchObject(standing);
+  });
+});

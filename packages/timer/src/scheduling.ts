@@ -2,7 +2,7 @@
  * Sends schedules and cancellations: those of one tick share a script per shard, `scheduleMany` goes out in large scripts. Each item has
  * its own operation id and its own answer.
  */
-import { Coalescer, underOwnId, UnexpectedReplyError } from "@holdfast/core";
+import { Coalescer, nextStartMs, underOwnId, UnexpectedReplyError } from "@holdfast/core";
 import type { NotReplicatedError } from "@holdfast/core";
 import { CallParts } from "./call-parts.ts";
 import { chunksOf } from "./chunks.ts";
@@ -16,7 +16,7 @@ import { runsOf } from "./runs.ts";
 import type { ScheduleItem, ScheduleResult } from "./schedule-request.ts";
 import { cancelScript, scheduleScript } from "./scripts.ts";
 import type { OpenShard, ShardAccess } from "./shard-access.ts";
-import { inOrderOnce, nextStartMs } from "./turns.ts";
+import { inOrderOnce } from "./turns.ts";
 import { unconfirmed } from "./unconfirmed.ts";
 
 interface CancelItem {

@@ -1,12 +1,8 @@
 /** The turns of one batch: of what has one id, each waits for the one before it. */
+import { nextStartMs } from "@holdfast/core";
 import type { ResolvedTimerOptions } from "./options.ts";
 
 type TurnOptions = Pick<ResolvedTimerOptions<unknown>, "clock" | "durability">;
-
-/** When the time of the next request of a call began, whose last one began at `startMs`: it is the same time, but each waits for replicas anew. */
-export function nextStartMs(startMs: number, { clock, durability }: TurnOptions): number {
-  return durability === undefined ? startMs : Math.min(clock.monotonicMs(), startMs + durability.timeoutMs);
-}
 
 /** Items cut so that no id is twice in a part. */
 function partsOf<Item extends { readonly id: string }>(items: readonly Item[]): Item[][] {

@@ -76,7 +76,10 @@ describe("several calls of one id in one tick, while replicas are away", () => {
   it("K1 none is refused because those before it have waited for replicas", async () => {
     await using desk = new Desk();
     const durability = { replicas: 1, timeoutMs: 2_050 };
-    const timer = desk.timer(server.url, freshName(), { commandTimeoutMs: 2_000, durability });
+    const name = freshName();
+    // A script that the server does not know is sent twice, and waits twice.
+    await desk.timer(server.url, name).schedule({ id: "warm-up", afterMs: 60_000 });
+    const timer = desk.timer(server.url, name, { commandTimeoutMs: 2_000, durability });
     const made = ["one", "two"].map((operationId) =>
       failure(timer.schedule({ id: "a", afterMs: 60_000, operationId })),
     );
