@@ -216,8 +216,6 @@ export class DurableTimer<Payload = undefined> implements AsyncDisposable {
     if (from.shards === this.#access.shards && !from.moving) return { from: from.shards, to: from.shards, moved: 0 };
     if (from.moving && from.to !== this.#access.shards)
       throw new ShardsMismatchError(this.name, this.#access.shards, from.to);
-    const before = from.moving ? undefined : await this.#access.movedFrom(from.shards);
-    if (before !== undefined) await new Migration(this.#access, this.#options, before, from.shards).run(waitMs, signal);
     return new Migration(this.#access, this.#options, from.shards).run(waitMs, signal);
   }
 

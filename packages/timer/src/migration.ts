@@ -51,11 +51,11 @@ export class Migration {
   #floor = "0";
   #moved = 0;
 
-  constructor(access: ShardAccess, options: ResolvedTimerOptions<unknown>, from: number, to: number = access.shards) {
+  constructor(access: ShardAccess, options: ResolvedTimerOptions<unknown>, from: number) {
     this.#access = access;
     this.#options = options;
     this.#from = from;
-    this.#to = to;
+    this.#to = access.shards;
     const count = Math.max(this.#from, this.#to);
     this.#keys = Array.from({ length: count }, (_, shard) => shardKeys(options.prefix, access.name, shard));
   }
@@ -72,7 +72,7 @@ export class Migration {
       const isReason = signal?.aborted === true && error === signal.reason;
       const call = { operation: this.#operation, operationId: this.#options.random.id(), advice };
       // From the first drain on nothing fires, and nobody is to hear that nothing was done, or all of it.
-      const isBegun = this.#layouts.length > 0 || !saysNoEffect(error);
+      const isBegun = this.#layouts[0] !== undefined || !saysNoEffect(error);
       throw isReason || !isBegun ? error : inPart(error, call);
     }
   }
@@ -80,8 +80,10 @@ export class Migration {
   async #run(waitMs: number, signal?: AbortSignal): Promise<MigrationReport> {
     const { clock } = this.#options;
     const giveUpAtMs = clock.monotonicMs() + Math.min(waitMs, ambientRemainingMs());
-    for (const shard of this.#keys.keys()) await this.#step(shard, "drain");
-    for (const shard of this.#keys.keys()) {
+    // Those beyond the number so far first: what they refuse is refused before anything stands still.
+    const shards = [...this.#keys.keys()];
+    for (const shard of [...shards.slice(this.#from), ...shards.slice(0, this.#from)]) await this.#step(shard, "drain");
+    for (const shard of shards) {
       for (
         let reply = await this.#step(shard, "seal");
         reply.kind === "draining";
@@ -92,7 +94,8 @@ export class Migration {
         await sleep(clock, lookAgainMs, signal);
       }
     }
-    for (let shard = 0; shard < this.#from; shard += 1) {
+    // All of them: a failover may have taken back on a shard beyond the number so far that it was given up.
+    for (const shard of shards) {
       const { due, data, dead, deadData } = this.#keys[shard] as ShardKeys;
       await this.#carry(shard, "due", due, data);
       await this.#carry(shard, "dead", dead, deadData);
@@ -101,7 +104,7 @@ export class Migration {
       await this.#carryMemory(shard, "old");
     }
     // Shard 0 last: as long as it is sealed, whoever comes knows that something is left to do.
-    for (const shard of [...this.#keys.keys()].toReversed()) {
+    for (const shard of shards.toReversed()) {
       const { kind } = await this.#step(shard, "finish");
       // A failover has taken back that it was sealed, or lost it: what was not carried over yet is seen by the next call.
       if (kind !== "finished") throw this.#stillRunning();

@@ -997,14 +997,14 @@ return { "dead", letters }
 ` as string,
 } as const;
 
-/** Takes one shard through a change of the number of shards (T11): first nothing new is leased or changed, then, when no lease is left, nothing is accepted at all while timers are carried over, then the new layout begins. Each step may be repeated. A shard beyond the number so far holds nothing. What its layout says is left from an earlier move, which may have been between any numbers, so it is taken as it was found; it is found before shard 0 is sealed and changes before shard 0 does, so a caller that others have overtaken meanwhile does not take a shard that is in use by then for one. Nor does he begin a move anew that they have taken back: only drain begins one, and only what was sealed is finished. */
+/** Takes one shard through a change of the number of shards (T11): first nothing new is leased or changed, then, when no lease is left, nothing is accepted at all while timers are carried over, then the new layout begins. Each step may be repeated. A shard beyond the number so far holds nothing, unless a failover has taken back that it was given up; then its leases end uncounted. What its layout says is left from an earlier move, which may have been between any numbers, so it is taken as it was found; it is found before shard 0 is sealed and changes before shard 0 does, so a caller that others have overtaken meanwhile does not take a shard that is in use by then for one. Nor does he begin a move anew that they have taken back: only drain begins one, and only what was sealed is finished. */
 export const move = {
   name: "timer.move",
   keys: ["due", "state"],
   args: ["notAfterUs", "step", "from", "to", "floor", "unused"],
   rest: null,
   replies: ["too-late", "draining", "sealed", "finished", "other"],
-  sha1: "0d83785ec0cd7f6719284a1b0317d839ae2e5ecd" as string,
+  sha1: "eec1fe62b81b9c38c2f81cae9f5fdbabcee65a89" as string,
   source: `local due, state = KEYS[1], KEYS[2]
 local notAfterUs, step, from, to, floor, unused = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local time = redis.call("TIME")
@@ -1026,16 +1026,17 @@ elseif layout and string.sub(layout, 1, #sealed) == sealed then
   redis.call("HDEL", state, "moving")
   redis.call("HSET", state, "layout", after .. nowText, "movedUs", nowText, "floor", floor)
   return { "finished", after .. nowText, floor }
-elseif layout and moving and moving ~= to then
+elseif layout and unused == "-" and moving and moving ~= to then
   return { "other", layout }
 elseif layout and unused ~= "-" then
-  if step == "drain" and string.find(layout, "^1:%d+:") then
+  if step == "drain" and string.find(layout, "^1:[%d>]+:") then
     return { "draining", layout, kept[2] }
   elseif step ~= "seal" or layout ~= unused then
     return { "other", layout }
   end
   layout = sealed .. nowText
-  redis.call("HSET", state, "layout", layout, "moving", to)
+  redis.call("HSET", state, "layout", layout, "moving", to, "leased", "0")
+  redis.call("HDEL", state, "endsUs")
   return { "sealed", layout, kept[4] }
 elseif layout and (string.sub(layout, 1, #before) ~= before or step == "finish" or (step == "seal" and moving ~= to)) then
   return { "other", layout }
@@ -2722,14 +2723,14 @@ return {
 ` as string,
 } as const;
 
-/** Takes over what was packed in another shard, each item at most once. A lease among it is one that nobody has counted: it stood in a shard whose state was lost, which is sealed without waiting for anybody. */
+/** Takes over what was packed in another shard, each item at most once. A lease among it is one that nobody has counted: it stood in a shard whose state was lost, or of which a failover took back that it was given up, which is sealed without waiting for anybody. What such a shard had of a timer yields to a later generation. */
 export const store = {
   name: "timer.store",
   keys: ["index", "bodies", "notes", "later", "state"],
   args: ["layout", "notAfterUs", "part"],
   rest: "items",
   replies: ["layout", "too-late", "stored"],
-  sha1: "1b30f1d4adb6eec8d9eacb115dd2ae601f45f35d" as string,
+  sha1: "11dcf2935f7a8612aaf840ec702538a0fec5ace0" as string,
   source: `local index, bodies, notes, later, state = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local layout, notAfterUs, part = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local itemsAt = 4
@@ -2769,12 +2770,23 @@ end
 local function makeNote(attempts, suspect, cancelled, token)
   return string.format("%04d", attempts) .. (suspect and "s" or "-") .. (cancelled and "c" or "-") .. token
 end
+local isCounted, leased = not string.find(layout, ">", 1, true), tonumber(shard[3])
 redis.call("HLEN", bodies)
 redis.call("HLEN", notes)
 redis.call("HLEN", later)
 for at = itemsAt, #ARGV, 5 do
   local id, score, body, note, following = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
-  if not redis.call("ZSCORE", index, id) then
+  local known = redis.call("ZSCORE", index, id)
+  local isLater = known and part == "due" and string.sub(body, 2, 11) > string.sub(redis.call("HGET", bodies, id) or "", 2, 11)
+  if isLater then
+    redis.call("HDEL", notes, id)
+    redis.call("HDEL", later, id)
+    if isLease(known) and isCounted then
+      leased = leased - 1
+      redis.call("HSET", state, "leased", string.format("%.0f", leased))
+    end
+  end
+  if isLater or not known then
     if part == "due" and isLease(score) then
       redis.call("HDEL", state, "endsUs")
     end

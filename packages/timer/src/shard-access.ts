@@ -151,22 +151,6 @@ export class ShardAccess {
     return left === undefined || left.kind === "absent" ? stored : this.#storedBy(left);
   }
 
-  /**
-   * In how many shards timers were kept before the move to the present number, where a failover has taken back what that did on a shard that
-   * it gave up; undefined where it has not. It has come to its end on shard 0, and no other begins while there is such a shard.
-   */
-  async movedFrom(present: number): Promise<number | undefined> {
-    const { commandTimeoutMs } = this.#options;
-    const unused = this.#keys.map((_, shard) => shard).slice(present);
-    const replies = await Promise.all(unused.map((shard) => this.#ask(shard, false, commandTimeoutMs)));
-    for (const reply of replies) {
-      if (reply.kind === "absent") continue;
-      const { shards, moving, to } = this.#storedBy(reply);
-      if (moving && to === present) return shards;
-    }
-    return undefined;
-  }
-
   #storedBy(reply: Exclude<OpenReply, { kind: "absent" }>): StoredShards {
     if (reply.kind === "opened") {
       return { shards: this.shards, moving: reply.movingTo !== undefined, to: reply.movingTo ?? this.shards };

@@ -52,14 +52,17 @@ describe("a shard whose timers move", () => {
     const { state } = shard.keys;
     const step = (name: string, unused: string): Promise<unknown[]> =>
       shard.call(lua.move, { step: name, from: 1, to: 3, floor: "1795312345678901", unused });
-    for (const layout of ["1:2>3:1795312345678901", "2:2:1795312345678901"]) {
-      await shard.redis.hset(state, "layout", layout);
-      for (const name of ["drain", "seal"]) expect(await step(name, "")).toEqual(["other", layout]);
-    }
+    const newer = "2:2:1795312345678901";
+    await shard.redis.hset(state, "layout", newer);
+    for (const name of ["drain", "seal"]) expect(await step(name, "")).toEqual(["other", newer]);
     const left = "1:2:1795312345678901";
-    await shard.redis.hset(state, { layout: left, moving: "4" });
-    expect(await step("drain", "")).toEqual(["other", left]);
+    for (const found of [{ layout: "1:2>4:1795312345678901" }, { layout: left, moving: "4" }]) {
+      await shard.redis.hset(state, found);
+      expect((await step("drain", "")).slice(0, 2)).toEqual(["draining", found.layout]);
+    }
     await shard.redis.hdel(state, "moving");
+    // Of leases that a failover has brought back.
+    await shard.redis.hset(state, { leased: "2" });
     const before = await shard.redis.hgetall(state);
     expect((await step("drain", "")).slice(0, 2)).toEqual(["draining", left]);
     expect(await step("finish", left)).toEqual(["other", left]);
@@ -69,8 +72,37 @@ describe("a shard whose timers move", () => {
     expect([sealed, floor]).toEqual(["sealed", before["floor"]]);
     expect(layout).toMatch(/^1:1>3:\d{16}$/u);
     expect(await step("seal", left)).toEqual(["sealed", layout, floor]);
-    expect(await shard.redis.hmget(state, "layout", "moving")).toEqual([layout, "3"]);
+    expect(await shard.redis.hmget(state, "layout", "moving", "leased", "endsUs")).toEqual([layout, "3", "0", null]);
   });
+
+  for (const layout of ["1:1:1795312345678901", "1:1>2:1795312345678901"]) {
+    it(`T2 T11 what a failover has brought back of a timer yields to a later generation that is carried there, its lease with it: ${layout}`, async () => {
+      const { state, due, data, notes, later } = shard.keys;
+      await shard.set("a");
+      await shard.lease();
+      await shard.redis.hset(notes, "a", "0001--");
+      await shard.redis.hset(later, "a", "1 s");
+      await shard.redis.hset(state, "layout", layout);
+      shard.layout = layout;
+      const look = (): Promise<unknown[]> =>
+        Promise.all([
+          shard.redis.zscore(due, "a"),
+          ...[data, notes, later].map((key) => shard.redis.hget(key, "a")),
+          shard.redis.hget(state, "leased"),
+        ]);
+      const before = await look();
+      const store = (part: string, generation: string): Promise<unknown> =>
+        shard.call(lua.store, { part }, ["a", "5000", `s${generation.repeat(10)}0 op "new"`, "", ""]);
+      await store("due", "0");
+      await store("dead", "z");
+      expect(await look()).toEqual(before);
+      const isInUse = !layout.includes(">");
+      for (let round = 0; round < 2; round += 1) {
+        await store("due", "z");
+        expect(await look()).toEqual(["5000", 'szzzzzzzzzz0 op "new"', null, null, isInUse ? "0" : "1"]);
+      }
+    });
+  }
 
   it("T11 a shard that nobody has founded is sealed at once: nothing is in it", async () => {
     await shard.redis.del(shard.keys.state);

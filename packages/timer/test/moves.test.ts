@@ -4,7 +4,7 @@ import type { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ShardsMovingError } from "../src/index.ts";
 import type { DurableTimer } from "../src/index.ts";
-import { shardKeys } from "../src/keys.ts";
+import { shardKeys, shardOf } from "../src/keys.ts";
 import { move, pack } from "../src/scripts.generated.ts";
 import { Desk, failure, freshName, requests } from "./client.ts";
 
@@ -13,6 +13,11 @@ beforeAll(async () => {
   server = await RedisServer.start();
 });
 afterAll(() => server.stop());
+
+/** The timers of a name in any number of shards. */
+function byShards(desk: Desk, name: string): (shards: number) => DurableTimer<{ n: number }> {
+  return (shards) => desk.timer(server.url, name, { shards });
+}
 
 /** A client that does something else before its first request with a script and all of some arguments. */
 function interrupted(
@@ -38,7 +43,7 @@ describe("T11 moves of shards", () => {
     it(`T11 a migration that others have carried out and taken back meanwhile begins nothing anew: overtaken before ${step}`, async () => {
       await using desk = new Desk();
       const name = freshName();
-      const ofShards = (shards: number): DurableTimer<{ n: number }> => desk.timer(server.url, name, { shards });
+      const ofShards = byShards(desk, name);
       await ofShards(2).scheduleMany(requests(20, 60_000));
       const redis = interrupted(desk.redis(server.url), move, [step], async () => {
         await ofShards(1).migrateShards();
@@ -56,7 +61,7 @@ describe("T11 moves of shards", () => {
   it("T11 a migration says that it has not come to its end when a failover has taken back that a shard was sealed", async () => {
     await using desk = new Desk();
     const name = freshName();
-    const ofShards = (shards: number): DurableTimer<{ n: number }> => desk.timer(server.url, name, { shards });
+    const ofShards = byShards(desk, name);
     await ofShards(2).scheduleMany(requests(20, 60_000));
     const admin = desk.redis(server.url);
     const { state, due } = shardKeys("holdfast", name, 1);
@@ -71,7 +76,7 @@ describe("T11 moves of shards", () => {
   it("T11 a shard of which a failover has taken back the end of a migration is brought there by the next call", async () => {
     await using desk = new Desk();
     const name = freshName();
-    const ofShards = (shards: number): DurableTimer<{ n: number }> => desk.timer(server.url, name, { shards });
+    const ofShards = byShards(desk, name);
     await ofShards(1).scheduleMany(requests(20, 60_000));
     const { state } = shardKeys("holdfast", name, 1);
     const admin = desk.redis(server.url);
@@ -87,27 +92,39 @@ describe("T11 moves of shards", () => {
     for (const { id, payload } of requests(20, 0)) expect(await ofShards(2).get(id)).toMatchObject({ payload });
   });
 
-  for (const [step, to] of [
-    ["finish", 3],
-    ["finish", 4],
-    ["seal", 3],
-  ] as const) {
-    it(`T11 a migration to ${to} first ends the one before it where a failover has taken that back on a shard that was given up: ${step}`, async () => {
-      await using desk = new Desk();
-      const name = freshName();
-      const ofShards = (shards: number): DurableTimer<{ n: number }> => desk.timer(server.url, name, { shards });
-      await ofShards(3).scheduleMany(requests(20, 60_000));
-      const { state } = shardKeys("holdfast", name, 2);
-      const admin = desk.redis(server.url);
-      let kept: Record<string, string> = {};
-      const redis = interrupted(desk.redis(server.url), move, [step, state], async () => {
-        kept = await admin.hgetall(state);
+  const moments = ["drain", "seal", "pack", "finish"] as const;
+  const walks = [[3], [4], [2, 3], [2, 4]] as const;
+  for (const moment of moments) {
+    for (const walk of walks) {
+      it(`T11 a shard that was given up, and of which a failover has taken back all since ${moment}, is used again: ${walk.join(", ")}`, async () => {
+        await using desk = new Desk();
+        const name = freshName();
+        const ofShards = byShards(desk, name);
+        await ofShards(3).scheduleMany(requests(20, 60_000));
+        const admin = desk.redis(server.url);
+        const { wake: _, ...parts } = shardKeys("holdfast", name, 2);
+        const keys = Object.values(parts);
+        let kept: (Buffer | null)[] = [];
+        const words = moment === "pack" ? [parts.due] : [moment, parts.state];
+        const redis = interrupted(desk.redis(server.url), moment === "pack" ? pack : move, words, async () => {
+          kept = await Promise.all(keys.map((key) => admin.dumpBuffer(key)));
+        });
+        await desk.timerOn(redis, name, { shards: 1 }).migrateShards();
+        // One that has been rescheduled since, and is kept in the shard again: what was taken back there is older.
+        const again = requests(20, 0).find(({ id }) => shardOf(id, 3) === 2 && shardOf(id, 4) === 2)?.id as string;
+        const at = Date.now() + 7_200_000;
+        await ofShards(1).schedule({ id: again, at, payload: { n: -1 }, ifExists: "replace" });
+        for (const [index, key] of keys.entries()) {
+          await admin.del(key);
+          const value = kept[index];
+          if (Buffer.isBuffer(value)) await admin.restore(key, 0, value);
+        }
+        for (const to of walk) expect(await ofShards(to).migrateShards()).toMatchObject({ to });
+        const last = ofShards(walk.at(-1) as number);
+        expect(await last.stats()).toMatchObject({ pending: 20, leased: 0 });
+        for (const { id, payload } of requests(20, 0))
+          expect(await last.get(id)).toMatchObject(id === again ? { payload: { n: -1 }, dueAtMs: at } : { payload });
       });
-      await desk.timerOn(redis, name, { shards: 1 }).migrateShards();
-      await admin.hset(state, kept);
-      expect(await ofShards(to).migrateShards()).toMatchObject({ from: 1, to });
-      expect(await ofShards(to).stats()).toMatchObject({ pending: 20 });
-      for (const { id, payload } of requests(20, 0)) expect(await ofShards(to).get(id)).toMatchObject({ payload });
-    });
+    }
   }
 });

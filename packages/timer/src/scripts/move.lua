@@ -2,10 +2,10 @@
 move: takes one shard through a change of the number of shards (T11): first nothing new is leased or changed, then, when no lease is left,
 nothing is accepted at all while timers are carried over, then the new layout begins. Each step may be repeated.
 
-A shard beyond the number so far holds nothing. What its layout says is left from an earlier move, which may have been between any numbers, so
-it is taken as it was found; it is found before shard 0 is sealed and changes before shard 0 does, so a caller that others have
-overtaken meanwhile does not take a shard that is in use by then for one. Nor does he begin a move anew that they have taken back: only drain
-begins one, and only what was sealed is finished.
+A shard beyond the number so far holds nothing, unless a failover has taken back that it was given up; then its leases end uncounted. What its
+layout says is left from an earlier move, which may have been between any numbers, so it is taken as it was found; it is found before shard 0 is
+sealed and changes before shard 0 does, so a caller that others have overtaken meanwhile does not take a shard that is in use by then for one.
+Nor does he begin a move anew that they have taken back: only drain begins one, and only what was sealed is finished.
 
 KEYS
   due    ZSET  timer id → deadline or end of lease in microseconds
@@ -42,16 +42,17 @@ elseif layout and string.sub(layout, 1, #sealed) == sealed then
   redis.call("HDEL", state, "moving")
   redis.call("HSET", state, "layout", after .. nowText, "movedUs", nowText, "floor", floor)
   return { "finished", after .. nowText, floor }
-elseif layout and moving and moving ~= to then
+elseif layout and unused == "-" and moving and moving ~= to then
   return { "other", layout }
 elseif layout and unused ~= "-" then
-  if step == "drain" and string.find(layout, "^1:%d+:") then
+  if step == "drain" and string.find(layout, "^1:[%d>]+:") then
     return { "draining", layout, kept[2] }
   elseif step ~= "seal" or layout ~= unused then
     return { "other", layout }
   end
   layout = sealed .. nowText
-  redis.call("HSET", state, "layout", layout, "moving", to)
+  redis.call("HSET", state, "layout", layout, "moving", to, "leased", "0")
+  redis.call("HDEL", state, "endsUs")
   return { "sealed", layout, kept[4] }
 elseif layout and (string.sub(layout, 1, #before) ~= before or step == "finish" or (step == "seal" and moving ~= to)) then
   return { "other", layout }
