@@ -15,7 +15,10 @@ import type { LuaSource } from "./script.ts";
 import { slotOf } from "./slot.ts";
 import { notSent } from "./wire.ts";
 
-/** How many replicas must confirm a write, and how long to wait for them in milliseconds. */
+/**
+ * How many replicas must confirm a write, and how long to wait for them in milliseconds: less than `commandTimeoutMs`, since what is asked
+ * meanwhile is sent afterwards.
+ */
 export interface Durability {
   readonly replicas: number;
   readonly timeoutMs: number;
