@@ -244,10 +244,10 @@ describe("a shared breaker's record", () => {
     connection.run(closeScript, keys, { operation, token, retentionMs, publish: "PUBLISH" }, call);
 
   it("K1 opening twice with one id is one opening, and nobody opens what is open", async () => {
-    const first = await open("one", "0");
+    const first = await open("one", "0", 60_000_000);
     expect(first.kind).toBe("open");
-    expect((await open("one", "0")).token).toBe(first.token);
-    expect((await open("two", "0")).token).toBe(first.token);
+    expect((await open("one", "0", 60_000_000)).token).toBe(first.token);
+    expect((await open("two", "0", 60_000_000)).token).toBe(first.token);
   });
 
   it("B4 one probe at a time; its right ends by itself", async () => {
