@@ -8,6 +8,7 @@ import type { AdaptiveLimit } from "./adaptive-limit.ts";
 import type { Breaker } from "./breaker.ts";
 import type { Call } from "./call.ts";
 import type { BulkheadEvent } from "./events.ts";
+import { HeldTimes } from "./held-times.ts";
 import type { ResolvedBulkheadOptions } from "./options.ts";
 import type { Classify, Outcome, Result, Verdict } from "./outcome.ts";
 import type { PermitSettings } from "./permit-settings.ts";
@@ -27,6 +28,7 @@ export class Findings {
   readonly #breaker: Breaker;
   readonly #adaptive: AdaptiveLimit | undefined;
   readonly #service = new ServiceTimes();
+  readonly #held = new HeldTimes();
 
   constructor({ options, accounts, events, breaker, adaptive }: PermitSettings) {
     this.#options = options;
@@ -41,6 +43,11 @@ export class Findings {
     return this.#service.medianMs;
   }
 
+  /** The mean time that recent calls have held their permits, in milliseconds. */
+  get heldMs(): number {
+    return this.#held.meanMs;
+  }
+
   /** The time within which a call is likely to be answered, in milliseconds; 0 before there are enough answers. */
   get likelyMs(): number {
     return likely * (this.medianMs ?? 0);
@@ -49,6 +56,14 @@ export class Findings {
   /** Work has settled with a value, whether anybody waits for it or not. */
   took(durationMs: number, nowMs: number): void {
     this.#service.add(durationMs, nowMs);
+  }
+
+  /**
+   * Work has settled in whatever way, zombies included: its permit is free for the next. It counts for no more than the time of its caller:
+   * one process that stood still for a minute would make the next 32 calls look slow.
+   */
+  held(call: Call, durationMs: number): void {
+    this.#held.add(Math.min(durationMs, call.timeoutMs));
   }
 
   /** A value that the caller gets. */

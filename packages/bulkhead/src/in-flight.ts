@@ -203,7 +203,10 @@ export class InFlight implements CallWork {
 
   /** The work has really ended. */
   #settled(call: Call, durationMs: number, nowMs: number): void {
-    if (call.timed) this.#settings.accounts.ran(durationMs, nowMs);
+    if (call.timed) {
+      this.#settings.accounts.ran(durationMs, nowMs);
+      this.findings.held(call, durationMs);
+    }
     if (call.state !== "running") this.#zombieEnded(call, durationMs);
     if (call.state !== "leaked") this.#giveBack(call);
     this.#owner.onSettled(call);

@@ -190,12 +190,12 @@ export class Permits implements CallOwner, ReturnedPermits {
 
   /** B5: with so many ahead, would it start too late to finish? Who could start on a permit that is being asked for has nobody ahead. */
   #missesDeadline(leftMs: number): boolean {
-    const { medianMs, likelyMs } = this.#inFlight.findings;
+    const { medianMs, heldMs, likelyMs } = this.#inFlight.findings;
     if (medianMs === undefined) return false;
     const limit = Math.max(1, this.#limit, this.#settings.limitSoon?.() ?? 0);
     const free = Math.max(0, limit - this.#inFlight.ordinary);
     const ahead = Math.max(0, (this.#options.queue === "fifo" ? this.#queue.length + 1 : 1) - free);
-    return (ahead * medianMs) / limit + likelyMs > leftMs;
+    return (ahead * heldMs) / limit + likelyMs > leftMs;
   }
 
   #begin(call: Call, probe: boolean, nowMs: number): void {

@@ -26,6 +26,13 @@ export function hang(): Promise<never> {
   return new Promise(() => undefined);
 }
 
+/** Fails when it is told to stop, as `fetch` does. */
+export function untilAborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_resolve, reject) => {
+    signal.addEventListener("abort", () => reject(signal.reason as Error), { once: true });
+  });
+}
+
 /** The error of a dependency that says that it has done nothing. */
 export function busy(message = "busy"): Error {
   return Object.assign(new Error(message), { effect: "none" as const });
