@@ -63,7 +63,7 @@ export function waitFor<Value>(promise: Promise<Value>, patience: Patience): Pro
 }
 
 /**
- * As `waitFor`, for a time that is the same for many: they share a timer, which one of its own for each COMMIT would cost more than the wait.
+ * As `waitFor`, for a time that is the same for many, as that of each COMMIT: they share a timer.
  * @throws WaitOverError, or what the promise rejects with
  */
 export function waitAtMost<Value>(promise: Promise<Value>, clock: Clock, timeoutMs: number): Promise<Value> {

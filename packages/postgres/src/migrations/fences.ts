@@ -11,7 +11,7 @@ import type { Migration } from "./migration.ts";
 
 /**
  * The transaction's number and its beginning in microseconds: what `commitOutcome` is asked with. In the function, where it is planned once for a
- * session; in the statement of each fence it would cost a third of the fence.
+ * session; in the statement it would be with each fence.
  */
 const whichTransaction = "pg_current_xact_id() || '@' || (extract(epoch FROM now()) * 1000000)::bigint";
 
