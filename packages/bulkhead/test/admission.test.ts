@@ -68,6 +68,39 @@ describe("B5 admission by deadline", () => {
     await clock.advance(70_000);
   });
 
+  it("B5 slow answers are forgotten once as many quick ones have come", async () => {
+    const one = bulkhead({ concurrencyMax: 1 });
+    await answersIn(clock, one, 300, 12);
+    await answersIn(clock, one, 10, 32);
+    const first = handWork();
+    const run = one.run(() => first.promise);
+    const waiters = Array.from({ length: 40 }, () => watch(one.run(hang)));
+    await turn();
+    expect(waiters.filter(({ done }) => !done)).toHaveLength(40);
+    first.resolve("");
+    await run;
+    await clock.advance(70_000);
+  });
+
+  it("B5 work that stood still for long after its timeout counts for no more than its timeout", async () => {
+    const one = bulkhead({ concurrencyMax: 1 });
+    await answersIn(clock, one, 10, 16);
+    const stuck = handWork();
+    const zombie = watch(one.run(() => stuck.promise));
+    await clock.advance(50_000);
+    expect(zombie.error).toMatchObject({ name: "CallTimeoutError" });
+    stuck.resolve("");
+    await turn();
+    const first = handWork();
+    const run = one.run(() => first.promise);
+    const waiter = watch(one.run(hang));
+    await turn();
+    expect(waiter.done).toBe(false);
+    first.resolve("");
+    await run;
+    await clock.advance(70_000);
+  });
+
   it("B5 counter-test: without an estimate the same call waits in vain", async () => {
     const one = bulkhead({ concurrencyMax: 1 });
     void watch(one.run({ timeoutMs: 10_000 }, hang));
