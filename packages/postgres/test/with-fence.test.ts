@@ -1,5 +1,5 @@
 /** P2 and the life of a fenced transaction: pauses, kills, lost answers, and what the caller is told. */
-import { Pod, pollUntil, Stopwatch } from "@holdfast/testkit";
+import { ManualClock, Pod, pollUntil, Stopwatch } from "@holdfast/testkit";
 import { withAmbientDeadline } from "@holdfast/core";
 import type { Pool } from "pg";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
@@ -52,6 +52,18 @@ async function holder(): Promise<Pod> {
   await pod.ready();
   return pod;
 }
+
+it("a transaction leaves no timer behind, whether it was committed or rolled back", async () => {
+  const clock = new ManualClock();
+  await withFence(pool, { resource, token: tokenNow() }, { clock }, write);
+  const rolledBack = withFence(pool, { resource, token: tokenNow() }, { clock }, async () => {
+    throw new Error("out of stock");
+  });
+  await expect(rolledBack).rejects.toThrow("out of stock");
+  // A list of short deadlines lets its timer fire for nothing.
+  await clock.advance(2_000);
+  expect(clock.pendingTimers).toBe(0);
+});
 
 describe("a holder that stops", () => {
   it("P2 a holder that is paused in its transaction delays its successor by no more than idleMs, and cannot commit", async () => {
