@@ -75,11 +75,27 @@ function percent({ payments }: Outcome): string {
   return `${Math.round(goodput(payments) * 100)} %`;
 }
 
-/** Why the shares of a run say nothing about anybody: who stands still for so long misses the time of calls that were well on their way. */
-function interruptionOf({ bulkhead }: Readonly<Record<Side, Outcome>>, { deadlineMs }: Course): string | null {
-  const longestMs = Math.max(bulkhead.stoodStillMs, bulkhead.dependenciesStoodStillMs);
-  if (longestMs <= deadlineMs * INTERRUPTED_SHARE) return null;
-  return `this machine was too busy: a process stood still for ${Math.round(longestMs)} ms, so that the shares and the openings prove nothing`;
+/**
+ * Why the shares of a run say nothing about anybody. Who stands still for so long misses the time of calls that were well on their way; and
+ * where a healthy dependency takes longer than its permits have time for, somebody has to be refused.
+ */
+function interruptionOf({ bulkhead }: Readonly<Record<Side, Outcome>>, course: Course): string | null {
+  const { deadlineMs, profilesMs } = course;
+  const stoodStillMs = Math.max(bulkhead.stoodStillMs, bulkhead.dependenciesStoodStillMs);
+  const { requestMs } = bulkhead.profiles;
+  const because =
+    stoodStillMs > deadlineMs * INTERRUPTED_SHARE
+      ? `a process stood still for ${Math.round(stoodStillMs)} ms`
+      : requestMs > profilesCarriedMs(course)
+        ? `a request to profiles, which takes ${profilesMs} ms, took ${Math.round(requestMs)} ms`
+        : null;
+  if (because === null) return null;
+  return `this machine was too busy: ${because}, so that the shares and the openings prove nothing`;
+}
+
+/** The longest requests to profiles that their permits have time for: as many permits as calls come meanwhile. */
+function profilesCarriedMs({ permits, replicas, callsPerSecond }: Course): number {
+  return (permits.profiles * replicas * 1_000) / callsPerSecond;
 }
 
 function notesOf(outcomes: Readonly<Record<Side, Outcome>>, course: Course): string[] {

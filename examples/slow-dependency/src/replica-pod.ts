@@ -47,17 +47,18 @@ function newTallies(): { payments: Tally; profiles: Tally } {
   return { payments: new Tally(settings.deadlineMs), profiles: new Tally(settings.deadlineMs) };
 }
 
-function requestTo(url: string): Request {
-  return async (signal) => {
-    const response = await fetch(url, { signal });
-    await response.arrayBuffer();
-    if (!response.ok) throw new Error(`${url} answered ${response.status}`);
-  };
+function requestTo(url: string, tally: () => Tally): Request {
+  return (signal) =>
+    tally().time(async () => {
+      const response = await fetch(url, { signal });
+      await response.arrayBuffer();
+      if (!response.ok) throw new Error(`${url} answered ${response.status}`);
+    });
 }
 
 async function offer(): Promise<void> {
-  const toPayments = requestTo(settings.paymentsUrl);
-  const toProfiles = requestTo(settings.profilesUrl);
+  const toPayments = requestTo(settings.paymentsUrl, () => tallies.payments);
+  const toProfiles = requestTo(settings.profilesUrl, () => tallies.profiles);
   const beginMs = performance.now();
   for (let index = 1; offering.goesOn; index += 1) {
     tallies.payments.count(() => outbound.payments(toPayments));

@@ -9,6 +9,8 @@ export interface CallFigures {
   readonly inTime: number;
   /** The longest time from a call to its answer, or to now where there is none. */
   readonly longestMs: number;
+  /** The longest time of a request itself, from when the call had its permit. */
+  readonly requestMs: number;
 }
 
 /** Counts calls, the unanswered ones included. */
@@ -18,6 +20,7 @@ export class Tally {
   #offered = 0;
   #inTime = 0;
   #longestMs = 0;
+  #requestMs = 0;
 
   constructor(deadlineMs: number) {
     this.#deadlineMs = deadlineMs;
@@ -40,11 +43,26 @@ export class Tally {
     );
   }
 
+  /** Takes the time of the request that a call makes once it may. */
+  async time(request: () => Promise<void>): Promise<void> {
+    const startMs = performance.now();
+    try {
+      await request();
+    } finally {
+      this.#requestMs = Math.max(this.#requestMs, performance.now() - startMs);
+    }
+  }
+
   /** The figures so far. */
   read(): CallFigures {
     const nowMs = performance.now();
     const ages = [...this.#waiting].map(({ startMs }) => nowMs - startMs);
-    return { offered: this.#offered, inTime: this.#inTime, longestMs: Math.max(this.#longestMs, ...ages) };
+    return {
+      offered: this.#offered,
+      inTime: this.#inTime,
+      longestMs: Math.max(this.#longestMs, ...ages),
+      requestMs: this.#requestMs,
+    };
   }
 }
 
@@ -54,6 +72,7 @@ export function together(figures: readonly CallFigures[]): CallFigures {
     offered: figures.reduce((sum, { offered }) => sum + offered, 0),
     inTime: figures.reduce((sum, { inTime }) => sum + inTime, 0),
     longestMs: Math.max(0, ...figures.map(({ longestMs }) => longestMs)),
+    requestMs: Math.max(0, ...figures.map(({ requestMs }) => requestMs)),
   };
 }
 
