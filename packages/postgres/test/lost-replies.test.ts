@@ -2,6 +2,7 @@
  * The connection breaks after a statement has reached the server and before its answer: at each statement of a call, one after the other.
  * What the caller is told has to be true, and a repeat of the call has to end in one effect.
  */
+import { once } from "node:events";
 import { FaultProxy, LeapClock, pollUntil } from "@holdfast/testkit";
 import type { Pool, PoolClient } from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -24,12 +25,19 @@ beforeAll(async () => {
 });
 afterAll(() => database.stop());
 
-/** Sees the statements of a pool's connections go out. */
+/**
+ * Sees the statements of a pool's connections go out. The driver hands over an error before the server has said that it is ready again, and
+ * until then it keeps the next statement to itself: that one goes out when it really does.
+ */
 function onStatement(pool: Pool, act: (text: string) => void): void {
   pool.on("connect", (client: PoolClient) => {
     const query = client.query.bind(client) as (...args: unknown[]) => unknown;
+    let answering = false;
+    client.on("drain", () => (answering = false));
     Object.assign(client, {
-      query: (...args: unknown[]) => {
+      query: async (...args: unknown[]) => {
+        if (answering) await once(client, "drain");
+        answering = true;
         act(String(args[0]));
         return query(...args);
       },
