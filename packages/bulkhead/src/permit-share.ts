@@ -6,53 +6,33 @@
  * that no more calls run here than Redis knows of while the lease lasts (B7).
  */
 import { isTransient, LeaseKeeper, now, RedisUnavailableError, withoutAmbientDeadline } from "@holdfast/core";
-import type {
-  Connection,
-  LeaseEnd,
-  RenewalOutcome,
-  RenewedLease,
-  ResolvedCommonOptions,
-  WakeUpSubscription,
-} from "@holdfast/core";
+import type { Connection, LeaseEnd, RenewalOutcome, RenewedLease, WakeUpSubscription } from "@holdfast/core";
 import { ExchangePace } from "./exchange-pace.ts";
-import { podsKey } from "./keys.ts";
-import type { SharedKey } from "./keys.ts";
 import type { LocalCalls } from "./local-calls.ts";
 import { PermitDemand } from "./permit-demand.ts";
-import type { PermitRequest } from "./permit-demand.ts";
-import { leaveScript, syncScript } from "./scripts.ts";
-import type { SyncReply } from "./scripts.ts";
+import { PermitRequests } from "./permit-requests.ts";
+import type { Granted, PermitRequestSettings } from "./permit-requests.ts";
 
 /** How a share is kept. */
-export interface PermitShareSettings {
-  readonly name: string;
-  readonly concurrencyMax: number;
-  readonly leaseMs: number;
+export interface PermitShareSettings extends PermitRequestSettings {
   readonly pollMs: number;
-  readonly podsMax: number;
   /** Permits to use when Redis is out of reach: of the last known number of processes, undefined when there never was an answer. */
   readonly alone: (pods: number | undefined) => number;
-  readonly common: ResolvedCommonOptions<never>;
 }
 
-type Granted = Extract<SyncReply, { kind: "granted" }>;
-
-const retentionMs = 86_400_000;
 const renewalsPerLease = 3;
 
 /** This process' share. */
 export class PermitShare {
-  readonly pod: string;
   readonly #settings: PermitShareSettings;
   readonly #connection: Connection;
-  readonly #key: SharedKey;
+  readonly #requests: PermitRequests;
   readonly #calls: LocalCalls;
   readonly #keeper: LeaseKeeper<null>;
   readonly #demand: PermitDemand;
   readonly #pace: ExchangePace;
   #lease: RenewedLease<null> | undefined;
   #pods: number | undefined;
-  #sequence = 0;
   /** Why the last request failed. */
   #failure: Error | undefined;
   #exchange: Promise<Granted> | undefined;
@@ -66,8 +46,7 @@ export class PermitShare {
     this.#connection = connection;
     this.#calls = calls;
     this.#settings = settings;
-    this.#key = podsKey(settings.common.prefix, settings.name);
-    this.pod = settings.common.random.id();
+    this.#requests = new PermitRequests(connection, settings);
     this.#demand = new PermitDemand(settings.concurrencyMax);
     this.#pace = new ExchangePace({
       clock: connection.clock,
@@ -89,8 +68,12 @@ export class PermitShare {
     return this.#lease?.token;
   }
 
+  get pod(): string {
+    return this.#requests.pod;
+  }
+
   get resource(): string {
-    return this.#key.resource;
+    return this.#requests.key.resource;
   }
 
   /** Permits held by a lease that lasts. */
@@ -148,17 +131,13 @@ export class PermitShare {
 
   async #leave(token: number): Promise<void> {
     const used = this.#calls.inUse();
-    if (used > 0) {
-      await this.#request({ keep: used, used, wanted: used });
-    } else {
-      const args = { pod: this.pod, token, publish: this.#connection.publishCommand };
-      await this.#connection.run(leaveScript, { pods: this.#key.key }, args, this.#call("leave"));
-    }
+    if (used > 0) await this.#requests.sync({ keep: used, used, wanted: used });
+    else await this.#requests.leave(token);
   }
 
   #listen(): void {
     this.#subscription ??= withoutAmbientDeadline(() =>
-      this.#connection.wakeUps.listen(this.#key.key, (hint) => this.#onHint(hint)),
+      this.#connection.wakeUps.listen(this.#requests.key.key, (hint) => this.#onHint(hint)),
     );
   }
 
@@ -238,29 +217,9 @@ export class PermitShare {
     if (this.#lease !== undefined && this.#demand.giveBack(request.keep)) {
       this.#calls.allow(request.keep, "permits go to other processes");
     }
-    const reply = await this.#request(request);
+    const reply = await this.#requests.sync(request);
     this.#answered(reply);
     return reply;
-  }
-
-  async #request({ keep, used, wanted }: PermitRequest): Promise<Granted> {
-    const { name, leaseMs, concurrencyMax, podsMax } = this.#settings;
-    this.#sequence += 1;
-    const args = {
-      pod: this.pod,
-      sequence: this.#sequence,
-      leaseUs: leaseMs * 1_000,
-      limit: concurrencyMax,
-      keep,
-      used,
-      wanted,
-      podsMax,
-      retentionMs,
-      publish: this.#connection.publishCommand,
-    };
-    const reply = await this.#connection.run(syncScript, { pods: this.#key.key }, args, this.#call("sync"));
-    if (reply.kind === "granted") return reply;
-    throw new RedisUnavailableError(`bulkhead.sync ${name}`, "STALE", "a younger request overtook it");
   }
 
   #answered(reply: Granted): void {
@@ -311,13 +270,5 @@ export class PermitShare {
     if (refused) this.#calls.allow(0, "Redis refuses");
     else this.#calls.allow(this.#settings.alone(this.#pods), "Redis is unreachable");
     this.#calls.unreachable(error, refused);
-  }
-
-  #call(action: string): { readonly operation: string; readonly timeoutMs: number; readonly operationId: string } {
-    return {
-      operation: `bulkhead.${action} ${this.#settings.name}`,
-      timeoutMs: this.#settings.common.commandTimeoutMs,
-      operationId: `${this.pod}:${this.#sequence}`,
-    };
   }
 }
