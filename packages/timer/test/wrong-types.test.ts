@@ -21,8 +21,9 @@ async function intrude(name: string, part: string): Promise<() => Promise<void>>
   await server.call("SET", key, "mine");
   return async () => {
     expect(await server.call("GET", key)).toBe("mine");
-    await server.call("DEL", key);
+    // In one step: what a worker wrote in between would be overwritten.
     if (wasThere) await server.call("RENAME", `${key}:aside`, key);
+    else await server.call("DEL", key);
   };
 }
 
