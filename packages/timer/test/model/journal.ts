@@ -34,7 +34,7 @@ export class Journal {
     this.entries.push({ type: "superseded", id });
   }
 
-  /** Found among the dead letters at the end. */
+  /** Found among the dead letters. */
   buried(id: string, generation: number, attempts: number): void {
     this.entries.push({ type: "buried", id, generation, attempts });
   }

@@ -73,12 +73,16 @@ export class ModelRun {
   readonly #name: string;
   readonly #desk = new Desk();
   readonly #pauses: Promise<void>[] = [];
+  /** Sees what has died. Not in a hurry, unlike the clients of the run. */
+  readonly #observer: DurableTimer;
+  readonly #graves = new Set<string>();
   #healing = false;
 
   constructor(random: SeededRandom, server: RedisServer, name: string) {
     this.#random = random;
     this.#server = server;
     this.#name = name;
+    this.#observer = this.#desk.timer(server.url, name);
   }
 
   /** Runs to the end; afterwards journal and tally are complete. */
@@ -111,8 +115,7 @@ export class ModelRun {
     this.#healing = true;
     await proxy.heal();
     await Promise.all(this.#pauses);
-    await this.#rest(direct);
-    for (const { id, generation, attempts } of await direct.dead.list()) this.journal.buried(id, generation, attempts);
+    await this.#rest();
     for (const replica of replicas) await this.#end(replica);
   }
 
@@ -126,6 +129,7 @@ export class ModelRun {
       this.journal.superseded(id);
       return;
     }
+    await this.#lookAtGraves();
     this.journal.set(id, result, askedUs);
     this.tally.schedules[result.kind] += 1;
   }
@@ -183,6 +187,7 @@ export class ModelRun {
   async #repeat(request: { id: string; afterMs: number; operationId: string }, client: DurableTimer): Promise<void> {
     const askedUs = Date.now() * 1_000;
     const result = await this.#certain(() => client.schedule(request));
+    await this.#lookAtGraves();
     if (result !== undefined) this.journal.set(request.id, result, askedUs);
   }
 
@@ -262,14 +267,26 @@ export class ModelRun {
     this.#pauses.push(delay(this.#random.int(10, leaseMs * 3)).then(() => process.resume()));
   }
 
-  async #rest(direct: DurableTimer): Promise<void> {
+  async #rest(): Promise<void> {
     await pollUntil(
       "everything has fired",
       async () => {
-        const { pending, leased } = await direct.stats();
+        await this.#lookAtGraves();
+        const { pending, leased } = await this.#observer.stats();
         return pending === 0 && leased === 0;
       },
       { timeoutMs: 60_000, intervalMs: 10 },
     );
+    await this.#lookAtGraves();
+  }
+
+  /** An id has one dead letter, so that each is looked for before a later generation can have died, too. */
+  async #lookAtGraves(): Promise<void> {
+    for (const { id, generation, attempts } of await this.#observer.dead.list()) {
+      const grave = `${id} ${generation}`;
+      if (this.#graves.has(grave)) continue;
+      this.#graves.add(grave);
+      this.journal.buried(id, generation, attempts);
+    }
   }
 }
