@@ -41,16 +41,33 @@ function checkHolds(hold: FencedHold | readonly FencedHold[]): readonly FencedHo
   return holds;
 }
 
+/** What the fence says with its refusal. */
+interface Refusal {
+  readonly resource: string;
+  readonly token: number;
+  readonly highest: number;
+  readonly reason: "superseded" | "too-old";
+}
+
+/** Undefined for what the fence did not say: a body may raise an error of the same class. */
+function decodeRefusal(detail: string): Refusal | undefined {
+  let found: Partial<Refusal> | null;
+  try {
+    found = JSON.parse(detail) as Partial<Refusal> | null;
+  } catch {
+    return undefined;
+  }
+  const known =
+    typeof found?.resource === "string" && typeof found.token === "number" && typeof found.highest === "number";
+  return known ? (found as Refusal) : undefined;
+}
+
 /** The refusal in a form that lock's other guards use, told to observers; undefined for any other error. */
 function refusalOf(error: unknown, events: EventSink<PostgresEvent>): StaleTokenError | undefined {
   const found = sqlErrorOf(error);
-  if (found?.state !== staleTokenState) return undefined;
-  const { resource, token, highest, reason } = JSON.parse(found.detail) as {
-    resource: string;
-    token: number;
-    highest: number;
-    reason: "superseded" | "too-old";
-  };
+  const refusal = found?.state === staleTokenState ? decodeRefusal(found.detail) : undefined;
+  if (refusal === undefined) return undefined;
+  const { resource, token, highest, reason } = refusal;
   events.emit(() => ({ type: "stale", resource, token, highest }));
   return new StaleTokenError(resource, token, highest, reason);
 }

@@ -166,6 +166,20 @@ it("P1 a caller who swallows the refusal still cannot commit", async () => {
   expect(await balance()).toBe(100);
 });
 
+it.each(["", "not JSON", "null", '{"resource":"another"}'])(
+  "an error of the body's own in the class of the refusal stays what it is: detail %j",
+  async (detail) => {
+    const raise = `DO $$ BEGIN RAISE EXCEPTION 'mine' USING ERRCODE = 'SF001', DETAIL = '${detail}'; END $$`;
+    const { events, onEvent } = collector();
+    const hold = { resource, token: tokenNow() };
+    const error = await failure(withFence(database.pool, hold, { onEvent }, (tx) => tx.query(raise)));
+    expect(error).toMatchObject({ message: "mine", code: "SF001" });
+    const swallowed = withFence(database.pool, hold, { onEvent }, (tx) => tx.query(raise).catch(() => undefined));
+    expect(await failure(swallowed)).toMatchObject({ name: "TransactionAbortedError", cause: { message: "mine" } });
+    expect(events).toEqual([]);
+  },
+);
+
 it("P1 counter-test: a refusal by zero rows can be swallowed, and the transaction commits", async () => {
   const { pool } = database;
   const token = tokenNow();
