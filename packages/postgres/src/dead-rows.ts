@@ -39,9 +39,13 @@ interface RawRow {
   readonly payload: string | null;
   readonly error: string | null;
   readonly attempts: number;
-  readonly written_at: Date;
-  readonly dead_at: Date;
+  readonly written_ms: string;
+  readonly dead_ms: string;
 }
+
+/** Epoch milliseconds as text, which means the same to every driver, however its pool parses times. */
+const columns = `sequence, id, action, payload, error, attempts,
+  (extract(epoch FROM written_at) * 1000)::text AS written_ms, (extract(epoch FROM dead_at) * 1000)::text AS dead_ms`;
 
 function sequenceText(sequence: string): string {
   if (!/^\d{1,19}$/u.test(text("sequence", sequence))) {
@@ -60,15 +64,15 @@ async function list(pool: Queryable, timer: Named, options: DeadRowsOptions = {}
   const rows = await ask<RawRow>(
     pool,
     { operation: `outbox.dead.list ${name}`, standing: "read" },
-    "SELECT sequence, id, action, payload, error, attempts, written_at, dead_at FROM holdfast.outbox_dead($1, $2::bigint, $3::integer)",
+    `SELECT ${columns} FROM holdfast.outbox_dead($1, $2::bigint, $3::integer)`,
     [name, sequenceText(options.after ?? "0"), integerOr(100, "rowsMax", options.rowsMax, { min: 1, max: 1_000 })],
   );
-  return rows.map(({ written_at: writtenAt, dead_at: deadAt, payload, error, ...row }) => ({
+  return rows.map(({ written_ms: writtenMs, dead_ms: deadMs, payload, error, ...row }) => ({
     ...row,
     payload: payload === null ? undefined : (JSON.parse(payload) as unknown),
     error: error ?? "",
-    writtenAt,
-    deadAt,
+    writtenAt: new Date(Number(writtenMs)),
+    deadAt: new Date(Number(deadMs)),
   }));
 }
 

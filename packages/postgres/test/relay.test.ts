@@ -3,7 +3,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { FaultProxy, LeapClock, pollUntil, RedisServer } from "@holdfast/testkit";
 import { DurableTimer } from "@holdfast/timer";
 import { Redis } from "ioredis";
-import type { Pool } from "pg";
+import type { CustomTypesConfig, Pool } from "pg";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import {
   outbox,
@@ -109,6 +109,15 @@ describe("trouble", () => {
     expect(more).toEqual([]);
     const [a, b] = [first?.sequence ?? "", second?.sequence ?? ""];
     expect(await outbox.dead.list(pool, timer, { rowsMax: 1 })).toEqual([first]);
+    // Whatever the pool makes of PostgreSQL's times.
+    const getTypeParser = (): ((value: string) => string) => String;
+    const textual = stage.database.open({ types: { getTypeParser } as unknown as CustomTypesConfig });
+    const [textually] = await outbox.dead.list(textual, timer);
+    expect([textually?.writtenAt, textually?.deadAt]).toEqual([first?.writtenAt, first?.deadAt]);
+    const writtenAt = await stage.database.value<Date>("SELECT min(written_at) FROM holdfast.outbox WHERE timer = $1", [
+      timer.name,
+    ]);
+    expect(first?.writtenAt).toEqual(writtenAt);
     expect(await outbox.dead.list(pool, timer, { after: a })).toEqual([second]);
     // What was written for the id meanwhile comes after it.
     await outbox.cancel(pool, timer, "a");
