@@ -43,7 +43,8 @@ const backoff = resolveBackoff({ baseMs: 20, delayMaxMs: 500, jitter: 0.5 });
 
 /**
  * Asks how a transaction ended.
- * @param pool of the primary that ran it; after a failover that lost transactions the answer is as good as any COMMIT before it was
+ * @param pool of the primary that ran it: one that took over may have given its number to another transaction, with a synchronous standby, too,
+ *   and "committed" be told of that one
  * @param operationId of the OutcomeUnknownError that `withFence` threw
  * @throws TypeError for an id that is none of these; PostgresUnavailableError, PostgresRefusedError
  */
