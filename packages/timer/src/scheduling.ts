@@ -50,9 +50,11 @@ export class Scheduling {
   async one(item: ScheduleItem): Promise<ScheduleResult> {
     const shard = shardOf(item.id, this.#access.shards);
     const coalescer = this.#schedules[shard] as Coalescer<ScheduleItem, string>;
+    // Not when it was asked for: its payload may have been looked at since.
+    const startMs = this.#options.clock.monotonicMs();
     try {
       const answer = await coalescer.add(item);
-      const last = answer.startsWith("x") ? await this.#again(shard, item) : answer;
+      const last = answer.startsWith("x") ? await this.#again(shard, item, startMs) : answer;
       return this.#result(item, last, decodeAnswer(last));
     } catch (error) {
       throw underOwnId(error, `timer.schedule ${item.id}`, item.operationId);
@@ -152,9 +154,9 @@ export class Scheduling {
     }
   }
 
-  /** Sends an item alone, in what is left of the time of its call. */
-  async #again(shard: number, item: ScheduleItem): Promise<string> {
-    const [answer] = await this.#sendUnique(shard, [item], nextStartMs(item.askedAtMs, this.#options));
+  /** Sends an item alone, in what is left of the time of its call. @param startMs when that began */
+  async #again(shard: number, item: ScheduleItem, startMs: number): Promise<string> {
+    const [answer] = await this.#sendUnique(shard, [item], nextStartMs(startMs, this.#options));
     if (answer instanceof Error) throw answer;
     return answer as string;
   }

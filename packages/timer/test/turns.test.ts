@@ -72,6 +72,26 @@ describe("several calls of one id in one tick, while each answer is slow", { tim
   });
 });
 
+describe("a schedule whose payload is looked at for longer than a request may take", () => {
+  it("K1 T5 hears that it was overtaken by a cancellation meanwhile", async () => {
+    await using desk = new Desk();
+    const name = freshName();
+    const clock = new LeapClock();
+    const plain = desk.timer(server.url, name);
+    const cancelled = async (value: unknown): Promise<{ readonly value: unknown }> => {
+      await plain.cancel("a");
+      clock.leap(commandTimeoutMs + 1_000);
+      return { value };
+    };
+    const payload = { "~standard": { version: 1, vendor: "test", validate: cancelled } } as const;
+    const timer = desk.timer(server.url, name, { commandTimeoutMs, clock, payload });
+    await timer.stats();
+    expect(await failure(timer.schedule({ id: "a", afterMs: 60_000, payload: 1 }))).toMatchObject({
+      name: "SupersededError",
+    });
+  });
+});
+
 describe("several calls of one id in one tick, while replicas are away", () => {
   it("K1 none is refused because those before it have waited for replicas", async () => {
     await using desk = new Desk();
