@@ -38,7 +38,7 @@ const advice = "call migrateShards() again, since nothing fires before it has co
 /** Attempts of timers whose worker died meanwhile are judged later, by a worker. */
 const attemptsMax = 9_999;
 
-type Step = "drain" | "seal" | "finish";
+type Step = "look" | "drain" | "seal" | "finish";
 
 /** One move from one number of shards to another. */
 export class Migration {
@@ -48,6 +48,7 @@ export class Migration {
   readonly #to: number;
   readonly #keys: readonly ShardKeys[];
   readonly #layouts: string[] = [];
+  #isBegun = false;
   #floor = "0";
   #moved = 0;
 
@@ -72,7 +73,7 @@ export class Migration {
       const isReason = signal?.aborted === true && error === signal.reason;
       const call = { operation: this.#operation, operationId: this.#options.random.id(), advice };
       // From the first drain on nothing fires, and nobody is to hear that nothing was done, or all of it.
-      const isBegun = this.#layouts[0] !== undefined || !saysNoEffect(error);
+      const isBegun = this.#isBegun || !saysNoEffect(error);
       throw isReason || !isBegun ? error : inPart(error, call);
     }
   }
@@ -80,9 +81,26 @@ export class Migration {
   async #run(waitMs: number, signal?: AbortSignal): Promise<MigrationReport> {
     const { clock } = this.#options;
     const giveUpAtMs = clock.monotonicMs() + Math.min(waitMs, ambientRemainingMs());
-    // Those beyond the number so far first: what they refuse is refused before anything stands still.
     const shards = [...this.#keys.keys()];
-    for (const shard of [...shards.slice(this.#from), ...shards.slice(0, this.#from)]) await this.#step(shard, "drain");
+    for (const shard of shards) await this.#step(shard, "look");
+    for (const shard of shards.slice(0, this.#from)) {
+      await this.#step(shard, "drain");
+      this.#isBegun = true;
+    }
+    // Again where others came further with one of the shards meanwhile: what they have sealed anew since is carried over before it is finished.
+    do await this.#seal(shards, giveUpAtMs, signal);
+    while (!(await this.#carryAll(shards)));
+    // Shard 0 last: as long as it is sealed, whoever comes knows that something is left to do.
+    for (const shard of shards.toReversed()) {
+      const { kind } = await this.#step(shard, "finish");
+      // A failover has taken back that it was sealed, or lost it: what was not carried over yet is seen by the next call.
+      if (kind !== "finished") throw this.#stillRunning();
+    }
+    return { from: this.#from, to: this.#to, moved: this.#moved };
+  }
+
+  async #seal(shards: readonly number[], giveUpAtMs: number, signal: AbortSignal | undefined): Promise<void> {
+    const { clock } = this.#options;
     for (const shard of shards) {
       for (
         let reply = await this.#step(shard, "seal");
@@ -94,22 +112,21 @@ export class Migration {
         await sleep(clock, lookAgainMs, signal);
       }
     }
-    // All of them: a failover may have taken back on a shard beyond the number so far that it was given up.
+  }
+
+  /** Of all shards: a failover may have taken back on one beyond the number so far that it was given up. False when one has another layout by now. */
+  async #carryAll(shards: readonly number[]): Promise<boolean> {
     for (const shard of shards) {
       const { due, data, dead, deadData } = this.#keys[shard] as ShardKeys;
-      await this.#carry(shard, "due", due, data);
-      await this.#carry(shard, "dead", dead, deadData);
-      // What is known where it is carried to is not replaced, so the younger goes first.
-      await this.#carryMemory(shard, "young");
-      await this.#carryMemory(shard, "old");
+      const isCarried =
+        (await this.#carry(shard, "due", due, data)) &&
+        (await this.#carry(shard, "dead", dead, deadData)) &&
+        // What is known where it is carried to is not replaced, so the younger goes first.
+        (await this.#carryMemory(shard, "young")) &&
+        (await this.#carryMemory(shard, "old"));
+      if (!isCarried) return false;
     }
-    // Shard 0 last: as long as it is sealed, whoever comes knows that something is left to do.
-    for (const shard of shards.toReversed()) {
-      const { kind } = await this.#step(shard, "finish");
-      // A failover has taken back that it was sealed, or lost it: what was not carried over yet is seen by the next call.
-      if (kind !== "finished") throw this.#stillRunning();
-    }
-    return { from: this.#from, to: this.#to, moved: this.#moved };
+    return true;
   }
 
   /** What accompanies each request. A copy counts when replicas have it, too: where it came from it is removed next. */
@@ -138,12 +155,14 @@ export class Migration {
 
   async #step(shard: number, step: Step): Promise<MoveReply> {
     const { connection, name } = this.#access;
-    const unused = shard < this.#from ? "-" : (this.#layouts[shard] ?? "");
+    const unused = shard < this.#from ? "0" : "1";
+    const known = this.#layouts[shard] ?? "";
     const reply = await connection.run(
       moveScript,
       this.#keys[shard] as ShardKeys,
-      { step, from: this.#from, to: this.#to, floor: this.#floor, unused },
-      this.#call,
+      { step, from: this.#from, to: this.#to, floor: this.#floor, unused, known },
+      // A look leaves nothing that replicas could have.
+      step === "look" ? { ...this.#call, durability: undefined } : this.#call,
     );
     if (reply.kind === "other") {
       const stored = Number.parseInt(reply.layout.split(":")[1] ?? "", 10);
@@ -176,8 +195,8 @@ export class Migration {
     } while (passedUs !== "0" && clock.monotonicMs() < giveUpAtMs);
   }
 
-  /** Copies what belongs elsewhere, then removes it; a shard that another caller has finished meanwhile answers undefined. */
-  async #carry(shard: number, part: "due" | "dead", index: string, bodies: string): Promise<void> {
+  /** Copies what belongs elsewhere, then removes it. False when a shard is not as this caller knows it any more. */
+  async #carry(shard: number, part: "due" | "dead", index: string, bodies: string): Promise<boolean> {
     const { connection } = this.#access;
     const { notes, later, state } = this.#keys[shard] as ShardKeys;
     const layout = this.#layouts[shard] as string;
@@ -189,7 +208,7 @@ export class Migration {
         { layout, cursor, count: scanCount },
         this.#call,
       );
-      if (packed === undefined) return;
+      if (packed === undefined) return false;
       cursor = packed.cursor;
       const leaving = new Map<number, { readonly ids: string[]; readonly items: string[] }>();
       for (let at = 0; at < packed.timers.length; at += 2) {
@@ -219,22 +238,24 @@ export class Migration {
           { layout: this.#layouts[target] as string, part, items },
           this.#call,
         );
-        if (stored === undefined) return;
-        await connection.run(discardScript, { index, bodies, notes, later, state }, { layout, items: ids }, this.#call);
+        if (stored === undefined) return false;
+        const from = { index, bodies, notes, later, state };
+        await connection.run(discardScript, from, { layout, part, items: ids }, this.#call);
         this.#moved += ids.length;
       }
     } while (cursor !== "0");
+    return true;
   }
 
   /** As `carry`, of what the shard remembers of ids; the last claims of workers end with its layout. */
-  async #carryMemory(shard: number, half: "young" | "old"): Promise<void> {
+  async #carryMemory(shard: number, half: "young" | "old"): Promise<boolean> {
     const { connection } = this.#access;
     const from = this.#keys[shard] as ShardKeys;
     const layout = this.#layouts[shard] as string;
     let cursor = "0";
     do {
       const part = await connection.run(recollectScript, from, { layout, half, cursor, count: scanCount }, this.#call);
-      if (part === undefined) return;
+      if (part === undefined) return false;
       cursor = part.cursor;
       const leaving = new Map<number, string[]>();
       for (let at = 0; at < part.records.length; at += 2) {
@@ -248,11 +269,13 @@ export class Migration {
       }
       for (const [target, items] of leaving) {
         const to = { layout: this.#layouts[target] as string, leastUs: part.keepUs, items };
-        if ((await connection.run(remindScript, this.#keys[target] as ShardKeys, to, this.#call)) === undefined) return;
+        const reminded = await connection.run(remindScript, this.#keys[target] as ShardKeys, to, this.#call);
+        if (reminded === undefined) return false;
         const fields = items.filter((_, index) => index % 2 === 0);
-        if ((await connection.run(forgetScript, from, { layout, items: fields }, this.#call)) === undefined) return;
+        await connection.run(forgetScript, from, { layout, items: fields }, this.#call);
       }
     } while (cursor !== "0");
+    return true;
   }
 }
 

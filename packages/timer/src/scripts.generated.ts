@@ -539,17 +539,17 @@ return isUsual and asLines(head, ids, records)
 ` as string,
 } as const;
 
-/** Removes from a sealed shard what another has taken over. */
+/** Removes from a sealed shard what another has taken over, which counts the leases among it. */
 export const discard = {
   name: "timer.discard",
   keys: ["index", "bodies", "notes", "later", "state"],
-  args: ["layout", "notAfterUs"],
+  args: ["layout", "notAfterUs", "part"],
   rest: "items",
   replies: ["layout", "too-late", "discarded"],
-  sha1: "20cc6e82c06df05c2b7a7cf12f364a8f452287dd" as string,
+  sha1: "3fa224bc7135a530ec8f6e5f8dbcf831323b1194" as string,
   source: `local index, bodies, notes, later, state = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local layout, notAfterUs = ARGV[1], tonumber(ARGV[2])
-local itemsAt = 3
+local layout, notAfterUs, part = ARGV[1], tonumber(ARGV[2]), ARGV[3]
+local itemsAt = 4
 local time = redis.call("TIME")
 local nowUs = time[1] * 1000000 + time[2]
 local nowText = time[1] .. string.sub("00000" .. time[2], -6)
@@ -561,10 +561,36 @@ local shard = redis.call("HMGET", state, "layout", "floor", "leased", "side", "s
 if shard[1] ~= layout then
   return { "layout", shard[1] or "" }
 end
+local function isLease(score)
+  return score and string.sub(score, -3) ~= "000" and tonumber(score) % 1000 ~= 0
+end
+local function leaseEndText(lengthUs)
+  local endUs = nowUs + lengthUs
+  if endUs % 1000 == 0 then
+    endUs = endUs + 1
+  end
+  return string.format("%.0f", endUs)
+end
+local function attemptsOf(note)
+  return note and tonumber(string.sub(note, 1, 4)) or 0
+end
+local function isSuspect(note)
+  return note and string.sub(note, 5, 5) == "s"
+end
+local function isCancelled(note)
+  return note and string.sub(note, 6, 6) == "c"
+end
+local function tokenOf(note)
+  return note and string.sub(note, 7) or ""
+end
+local function makeNote(attempts, suspect, cancelled, token)
+  return string.format("%04d", attempts) .. (suspect and "s" or "-") .. (cancelled and "c" or "-") .. token
+end
 local ids = {}
 for at = itemsAt, #ARGV do
   ids[#ids + 1] = ARGV[at]
 end
+local scores = redis.call("ZMSCORE", index, unpack(ids))
 redis.call("HLEN", bodies)
 redis.call("HLEN", notes)
 redis.call("HLEN", later)
@@ -572,6 +598,13 @@ redis.call("ZREM", index, unpack(ids))
 redis.call("HDEL", bodies, unpack(ids))
 redis.call("HDEL", notes, unpack(ids))
 redis.call("HDEL", later, unpack(ids))
+local leased = tonumber(shard[3])
+for place = 1, part == "due" and #ids or 0 do
+  if isLease(scores[place]) then
+    leased = leased - 1
+  end
+end
+redis.call("HSET", state, "leased", string.format("%.0f", math.max(leased, 0)))
 return { "discarded", nowText }
 ` as string,
 } as const;
@@ -997,16 +1030,17 @@ return { "dead", letters }
 ` as string,
 } as const;
 
-/** Takes one shard through a change of the number of shards (T11): first nothing new is leased or changed, then, when no lease is left, nothing is accepted at all while timers are carried over, then the new layout begins. Each step may be repeated. A shard beyond the number so far holds nothing, unless a failover has taken back that it was given up; then its leases end uncounted. What its layout says is left from an earlier move, which may have been between any numbers, so it is taken as it was found; it is found before shard 0 is sealed and changes before shard 0 does, so a caller that others have overtaken meanwhile does not take a shard that is in use by then for one. Nor does he begin a move anew that they have taken back: only drain begins one, and only what was sealed is finished. */
+/** Takes one shard through a change of the number of shards (T11): first nothing new is leased or changed, then, when no lease is left, nothing is accepted at all while timers are carried over, then the new layout begins. Each step may be repeated. A caller looks at every shard before its first step, and each step is taken only where the shard still is as its caller knows it. So one that others have overtaken, who have taken the move back or begun it anew meanwhile, stops no shard, and finishes none that is not carried over. A shard beyond the number so far holds nothing, unless a failover has taken back that it was given up; then its leases are not waited for. What its layout says is left from an earlier move, which may have been between any numbers, so it is taken as it was found. */
 export const move = {
   name: "timer.move",
   keys: ["due", "state"],
-  args: ["notAfterUs", "step", "from", "to", "floor", "unused"],
+  args: ["notAfterUs", "step", "from", "to", "floor", "unused", "known"],
   rest: null,
   replies: ["too-late", "draining", "sealed", "finished", "other"],
-  sha1: "eec1fe62b81b9c38c2f81cae9f5fdbabcee65a89" as string,
+  sha1: "c3dd48e6d688e3eca82e8c4e4891ad9cc973824a" as string,
   source: `local due, state = KEYS[1], KEYS[2]
-local notAfterUs, step, from, to, floor, unused = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local notAfterUs, step, from, to = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
+local floor, unused, known = ARGV[5], ARGV[6], ARGV[7]
 local time = redis.call("TIME")
 local nowUs = time[1] * 1000000 + time[2]
 local nowText = time[1] .. string.sub("00000" .. time[2], -6)
@@ -1018,28 +1052,21 @@ local layout, moving = kept[1], kept[3]
 local sealed = "1:" .. from .. ">" .. to .. ":"
 local before, after = "1:" .. from .. ":", "1:" .. to .. ":"
 if layout and string.sub(layout, 1, #after) == after and not moving then
+  if step ~= "look" and floor > kept[4] then
+    redis.call("HSET", state, "floor", floor)
+  end
   return { "finished", layout, kept[4] }
 elseif layout and string.sub(layout, 1, #sealed) == sealed then
   if step ~= "finish" then
     return { "sealed", layout, kept[4] }
+  elseif layout ~= known then
+    return { "other", layout }
   end
   redis.call("HDEL", state, "moving")
   redis.call("HSET", state, "layout", after .. nowText, "movedUs", nowText, "floor", floor)
   return { "finished", after .. nowText, floor }
-elseif layout and unused == "-" and moving and moving ~= to then
-  return { "other", layout }
-elseif layout and unused ~= "-" then
-  if step == "drain" and string.find(layout, "^1:[%d>]+:") then
-    return { "draining", layout, kept[2] }
-  elseif step ~= "seal" or layout ~= unused then
-    return { "other", layout }
-  end
-  layout = sealed .. nowText
-  redis.call("HSET", state, "layout", layout, "moving", to, "leased", "0")
-  redis.call("HDEL", state, "endsUs")
-  return { "sealed", layout, kept[4] }
-elseif layout and (string.sub(layout, 1, #before) ~= before or step == "finish" or (step == "seal" and moving ~= to)) then
-  return { "other", layout }
+elseif not layout and step == "look" then
+  return { "draining", "", "0" }
 elseif not layout then
   layout = sealed .. nowText
   local isEmpty = redis.call("EXISTS", due) == 0
@@ -1049,12 +1076,17 @@ elseif not layout then
     redis.call("HSET", state, "endsUs", "0")
   end
   return { "sealed", layout, nowText }
-elseif step == "seal" and moving == to and tonumber(kept[2]) <= 0 then
+elseif step == "finish" or (step ~= "look" and layout ~= known) or not string.find(layout, "^1:[%d>]+:") then
+  return { "other", layout }
+elseif unused ~= "1" and (string.sub(layout, 1, #before) ~= before or (moving or to) ~= to or (step == "seal" and not moving)) then
+  return { "other", layout }
+elseif step == "seal" and (unused == "1" or tonumber(kept[2]) <= 0) then
   layout = sealed .. nowText
-  redis.call("HSET", state, "layout", layout)
+  redis.call("HSET", state, "layout", layout, "moving", to)
   return { "sealed", layout, kept[4] }
+elseif step == "drain" then
+  redis.call("HSET", state, "moving", to)
 end
-redis.call("HSET", state, "moving", to)
 return { "draining", layout, kept[2] }
 ` as string,
 } as const;
@@ -1717,14 +1749,14 @@ return { "redriven", nowText, { answer } }
 ` as string,
 } as const;
 
-/** Takes over what another shard remembered, in which nothing happens any more, and remembers for no less time than that one did. What is known here already stays as it is: it was taken over before, and what is younger was brought first. */
+/** Takes over what another shard remembered, in which nothing happens any more, and remembers for no less time than that one did. What is known here already stays as it is: it was taken over before, and what is younger was brought first. Only of the times at which a timer has ended or was cancelled the later counts: a shard of which a failover took back that it was given up knows those of before. */
 export const remind = {
   name: "timer.remind",
   keys: ["state", "memoryA", "memoryB"],
   args: ["layout", "notAfterUs", "leastUs"],
   rest: "items",
   replies: ["layout", "too-late", "reminded"],
-  sha1: "3013228562e2553917d7c6b9f732d07df6c49909" as string,
+  sha1: "4492fa621cb9468a9a91b75499fc7841620b2f1d" as string,
   source: `local state, memoryA, memoryB = KEYS[1], KEYS[2], KEYS[3]
 local layout, notAfterUs, leastUs = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local itemsAt = 4
@@ -1811,8 +1843,9 @@ for at = itemsAt, #ARGV, 2 do
 end
 local known = recall(fields)
 for index, field in ipairs(fields) do
-  if not known[index] then
-    memorize(field, ARGV[itemsAt + index * 2 - 1])
+  local value, isTime = ARGV[itemsAt + index * 2 - 1], string.find(field, "^[ix]")
+  if not known[index] or (isTime and value > known[index]) then
+    memorize(field, value)
   end
 end
 remember()
@@ -2723,14 +2756,14 @@ return {
 ` as string,
 } as const;
 
-/** Takes over what was packed in another shard, each item at most once. A lease among it is one that nobody has counted: it stood in a shard whose state was lost, or of which a failover took back that it was given up, which is sealed without waiting for anybody. What such a shard had of a timer yields to a later generation. */
+/** Takes over what was packed in another shard, each item at most once. A shard of which a failover took back that it was given up is sealed without waiting for anybody, so a lease may be among it. What such a shard had of a timer yields to how far it has come elsewhere, and a dead letter to a later one. */
 export const store = {
   name: "timer.store",
   keys: ["index", "bodies", "notes", "later", "state"],
   args: ["layout", "notAfterUs", "part"],
   rest: "items",
   replies: ["layout", "too-late", "stored"],
-  sha1: "11dcf2935f7a8612aaf840ec702538a0fec5ace0" as string,
+  sha1: "dca4f069e61426a1fb6b6bb63314d7734b6d946b" as string,
   source: `local index, bodies, notes, later, state = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local layout, notAfterUs, part = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local itemsAt = 4
@@ -2770,26 +2803,36 @@ end
 local function makeNote(attempts, suspect, cancelled, token)
   return string.format("%04d", attempts) .. (suspect and "s" or "-") .. (cancelled and "c" or "-") .. token
 end
-local isCounted, leased = not string.find(layout, ">", 1, true), tonumber(shard[3])
+local function progressOf(body, following, note)
+  local next = string.match(following, "^%d+ %a(%w%w%w%w%w%w%w%w%w%w)") or "0000000000"
+  return string.sub(body, 2, 11) .. next .. string.sub(note, 1, 5)
+end
+local leased = tonumber(shard[3])
 redis.call("HLEN", bodies)
 redis.call("HLEN", notes)
 redis.call("HLEN", later)
 for at = itemsAt, #ARGV, 5 do
   local id, score, body, note, following = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
   local known = redis.call("ZSCORE", index, id)
-  local isLater = known and part == "due" and string.sub(body, 2, 11) > string.sub(redis.call("HGET", bodies, id) or "", 2, 11)
-  if isLater then
+  local isNews = not known
+  if known and part == "dead" then
+    isNews = tonumber(score) > tonumber(known)
+  elseif known then
+    local kept = { redis.call("HGET", bodies, id), redis.call("HGET", later, id), redis.call("HGET", notes, id) }
+    isNews = progressOf(body, following, note) > progressOf(kept[1] or "", kept[2] or "", kept[3] or "")
+  end
+  if isNews and part == "due" then
     redis.call("HDEL", notes, id)
     redis.call("HDEL", later, id)
-    if isLease(known) and isCounted then
+    if isLease(known) then
       leased = leased - 1
-      redis.call("HSET", state, "leased", string.format("%.0f", leased))
     end
-  end
-  if isLater or not known then
-    if part == "due" and isLease(score) then
+    if isLease(score) then
+      leased = leased + 1
       redis.call("HDEL", state, "endsUs")
     end
+  end
+  if isNews then
     redis.call("ZADD", index, score, id)
     redis.call("HSET", bodies, id, body)
     if note ~= "" then
@@ -2803,6 +2846,7 @@ for at = itemsAt, #ARGV, 5 do
     end
   end
 end
+redis.call("HSET", state, "leased", string.format("%.0f", leased))
 return { "stored", nowText }
 ` as string,
 } as const;

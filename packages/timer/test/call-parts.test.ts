@@ -114,10 +114,10 @@ describe("migrateShards", () => {
     await pollUntil("it runs", () => worker.counts().running === 1);
     const onRefusing = (nth: number): Promise<Error> =>
       failure(desk.timerOn(refusing(desk.redis(server.url), move, nth), name, { shards: 2 }).migrateShards());
-    // The first looks at the shard that is not in use yet, and only the second stops one.
-    for (const nth of [1, 2])
+    // The first two look at the shards, and only the third stops one.
+    for (const nth of [1, 2, 3])
       expect(await onRefusing(nth)).toMatchObject({ name: "RedisUnavailableError", effect: "none" });
-    const error = await onRefusing(3);
+    const error = await onRefusing(4);
     expect(error).toMatchObject({
       name: "OutcomeUnknownError",
       effect: "possible",

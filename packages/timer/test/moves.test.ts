@@ -5,8 +5,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ShardsMovingError } from "../src/index.ts";
 import type { DurableTimer } from "../src/index.ts";
 import { shardKeys, shardOf } from "../src/keys.ts";
-import { move, pack } from "../src/scripts.generated.ts";
-import { Desk, failure, freshName, requests } from "./client.ts";
+import { move, pack, store } from "../src/scripts.generated.ts";
+import { Desk, failure, freshName, Gate, requests } from "./client.ts";
 
 let server: RedisServer;
 beforeAll(async () => {
@@ -57,6 +57,74 @@ describe("T11 moves of shards", () => {
       expect(await ofShards(2).stats()).toMatchObject({ pending: 21 });
     });
   }
+
+  it("T11 a migration that others have carried out and taken back meanwhile stops no shard: overtaken between the first steps", async () => {
+    await using desk = new Desk();
+    const name = freshName();
+    const ofShards = byShards(desk, name);
+    await ofShards(2).scheduleMany(requests(20, 60_000));
+    const { state } = shardKeys("holdfast", name, 1);
+    const redis = interrupted(desk.redis(server.url), move, ["drain", state], async () => {
+      await ofShards(1).migrateShards();
+      await ofShards(2).migrateShards();
+    });
+    const stale = desk.timerOn(redis, name, { shards: 1 });
+    expect(await failure(stale.migrateShards())).toMatchObject({ name: "ShardsMismatchError", effect: "possible" });
+    expect(await ofShards(2).stats()).toMatchObject({ pending: 20 });
+  });
+
+  for (const [step, part] of [
+    ["seal", 1],
+    ["finish", 1],
+    ["finish", 0],
+  ] as const) {
+    it(`T11 a migration does not finish what others have sealed for a later one and not carried over: overtaken before ${step} of shard ${part}`, async () => {
+      await using desk = new Desk();
+      const name = freshName();
+      const ofShards = byShards(desk, name);
+      await ofShards(2).scheduleMany(requests(20, 60_000));
+      const { state } = shardKeys("holdfast", name, part);
+      const redis = interrupted(desk.redis(server.url), move, [step, state], async () => {
+        await ofShards(1).migrateShards();
+        await ofShards(2).migrateShards();
+        const doomed = interrupted(desk.redis(server.url), store, [], () => Promise.reject(new Error("died")));
+        await failure(desk.timerOn(doomed, name, { shards: 1 }).migrateShards());
+      });
+      const stale = desk.timerOn(redis, name, { shards: 1 });
+      await stale.migrateShards().catch(() => undefined);
+      await ofShards(1).migrateShards();
+      expect(await ofShards(1).stats()).toMatchObject({ pending: 20 });
+      for (const { id, payload } of requests(20, 0)) expect(await ofShards(1).get(id)).toMatchObject({ payload });
+    });
+  }
+
+  it("T11 a migration whose shard one that was overtaken finishes too early carries over what belongs there", async () => {
+    await using desk = new Desk();
+    const name = freshName();
+    const ofShards = byShards(desk, name);
+    await ofShards(1).scheduleMany(requests(20, 60_000));
+    const { state } = shardKeys("holdfast", name, 1);
+    const [isSealed, isOver] = [new Gate(), new Gate()];
+    const later = interrupted(desk.redis(server.url), store, [], async () => {
+      isSealed.open();
+      await isOver.opened;
+    });
+    let last: Promise<unknown> = Promise.resolve();
+    const overtaken = interrupted(desk.redis(server.url), move, ["seal", state], async () => {
+      await ofShards(2).migrateShards();
+      await ofShards(1).migrateShards();
+      last = desk.timerOn(later, name, { shards: 2 }).migrateShards();
+      await isSealed.opened;
+    });
+    await desk
+      .timerOn(overtaken, name, { shards: 2 })
+      .migrateShards()
+      .catch(() => undefined);
+    isOver.open();
+    await last;
+    expect(await ofShards(2).stats()).toMatchObject({ pending: 20 });
+    for (const { id, payload } of requests(20, 0)) expect(await ofShards(2).get(id)).toMatchObject({ payload });
+  });
 
   it("T11 a migration says that it has not come to its end when a failover has taken back that a shard was sealed", async () => {
     await using desk = new Desk();

@@ -50,7 +50,8 @@ export class ScriptShard {
       sentUs: 1,
       knownUs: 0,
       publish: "PUBLISH",
-      unused: "-",
+      unused: "0",
+      known: this.layout,
       passedUs: 0,
     };
     const named: Readonly<Record<string, string | number>> = { ...common, ...args };

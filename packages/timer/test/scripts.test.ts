@@ -332,7 +332,7 @@ describe("scripts", () => {
     expect(await shard.redis.hget(shard.keys.data, "a")).toMatch(/^s[0-9a-z]{10}0 \x7F "a"$/u);
   });
 
-  it("K1 recollect reads what a sealed shard remembers, the younger half by itself; remind replaces nothing; forget removes", async () => {
+  it("K1 recollect reads what a sealed shard remembers, the younger half by itself; remind replaces no younger; forget removes", async () => {
     await call(lua.cancel, {}, ["a", "1"]);
     const side = (await shard.redis.hget(shard.keys.state, "side")) as "A" | "B";
     const [young, old] = side === "A" ? (["memoryA", "memoryB"] as const) : (["memoryB", "memoryA"] as const);
@@ -373,7 +373,7 @@ describe("scripts", () => {
       await call(lua.store, { part: "due" }, ["x", "5000", "body", "note", ""]);
     const packed = await call(lua.pack, { cursor: "0", count: 10 });
     expect(packed.slice(1)).toEqual(["0", ["x", "5000"], ["body"], ["note"], [""]]);
-    expect((await call(lua.discard, {}, ["x"]))[0]).toBe("discarded");
+    expect((await call(lua.discard, { part: "due" }, ["x"]))[0]).toBe("discarded");
     expect(await shard.redis.exists(shard.keys.due, shard.keys.data, shard.keys.notes)).toBe(0);
     expect((await step("finish"))[0]).toBe("finished");
     for (const again of ["finish", "drain"]) expect((await step(again))[2]).toBe("1795312345678901");

@@ -2,30 +2,34 @@
 move: takes one shard through a change of the number of shards (T11): first nothing new is leased or changed, then, when no lease is left,
 nothing is accepted at all while timers are carried over, then the new layout begins. Each step may be repeated.
 
-A shard beyond the number so far holds nothing, unless a failover has taken back that it was given up; then its leases end uncounted. What its
-layout says is left from an earlier move, which may have been between any numbers, so it is taken as it was found; it is found before shard 0 is
-sealed and changes before shard 0 does, so a caller that others have overtaken meanwhile does not take a shard that is in use by then for one.
-Nor does he begin a move anew that they have taken back: only drain begins one, and only what was sealed is finished.
+A caller looks at every shard before its first step, and each step is taken only where the shard still is as its caller knows it. So one that
+others have overtaken, who have taken the move back or begun it anew meanwhile, stops no shard, and finishes none that is not carried over.
+
+A shard beyond the number so far holds nothing, unless a failover has taken back that it was given up; then its leases are not waited for. What
+its layout says is left from an earlier move, which may have been between any numbers, so it is taken as it was found.
 
 KEYS
   due    ZSET  timer id → deadline or end of lease in microseconds
   state  HASH  what the shard remembers of itself
 ARGV
   notAfterUs  bound in server time
-  step        drain, seal or finish
+  step        look (which changes nothing), drain, seal or finish
   from        number of shards so far
   to          number of shards wanted
-  floor       for finish: the highest floor of all shards, since an id may come from any of them (K5)
-  unused      for a shard beyond the number so far: the layout that drain has found, "" for drain; else "-"
+  floor       the highest floor that the caller has met, in the end that of all shards, since an id may come from any of them (K5)
+  unused      "1" for a shard beyond the number so far, which is not drained
+  known       the layout in which the caller knows the shard, "" where there was none
 REPLIES
   {"too-late", now}
-  {"draining", layout, leased}  layout to reap with, or to seal an unused shard with; that is all that drain does to it
+  {"draining", layout, leased}  layout to reap with; also that of a shard that is not drained yet, "" where there is none
   {"sealed", layout, floor}     layout to carry over with
-  {"finished", layout, floor}   a shard that another caller has finished has the floor that is due to all
-  {"other", layout}             neither on the way from one number to the other nor at either
+  {"finished", layout, floor}   a shard that another caller has finished has the floor that is due to all; one of which a failover took back
+                                that it was given up is given it
+  {"other", layout}             neither on the way from one number to the other nor at either, or not as the caller knows it
 ]]
 local due, state = KEYS[1], KEYS[2]
-local notAfterUs, step, from, to, floor, unused = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local notAfterUs, step, from, to = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
+local floor, unused, known = ARGV[5], ARGV[6], ARGV[7]
 -- @include time
 -- @include bound
 
@@ -34,28 +38,21 @@ local layout, moving = kept[1], kept[3]
 local sealed = "1:" .. from .. ">" .. to .. ":"
 local before, after = "1:" .. from .. ":", "1:" .. to .. ":"
 if layout and string.sub(layout, 1, #after) == after and not moving then
+  if step ~= "look" and floor > kept[4] then
+    redis.call("HSET", state, "floor", floor)
+  end
   return { "finished", layout, kept[4] }
 elseif layout and string.sub(layout, 1, #sealed) == sealed then
   if step ~= "finish" then
     return { "sealed", layout, kept[4] }
+  elseif layout ~= known then
+    return { "other", layout }
   end
   redis.call("HDEL", state, "moving")
   redis.call("HSET", state, "layout", after .. nowText, "movedUs", nowText, "floor", floor)
   return { "finished", after .. nowText, floor }
-elseif layout and unused == "-" and moving and moving ~= to then
-  return { "other", layout }
-elseif layout and unused ~= "-" then
-  if step == "drain" and string.find(layout, "^1:[%d>]+:") then
-    return { "draining", layout, kept[2] }
-  elseif step ~= "seal" or layout ~= unused then
-    return { "other", layout }
-  end
-  layout = sealed .. nowText
-  redis.call("HSET", state, "layout", layout, "moving", to, "leased", "0")
-  redis.call("HDEL", state, "endsUs")
-  return { "sealed", layout, kept[4] }
-elseif layout and (string.sub(layout, 1, #before) ~= before or step == "finish" or (step == "seal" and moving ~= to)) then
-  return { "other", layout }
+elseif not layout and step == "look" then
+  return { "draining", "", "0" }
 elseif not layout then
   layout = sealed .. nowText
   local isEmpty = redis.call("EXISTS", due) == 0
@@ -65,10 +62,15 @@ elseif not layout then
     redis.call("HSET", state, "endsUs", "0")
   end
   return { "sealed", layout, nowText }
-elseif step == "seal" and moving == to and tonumber(kept[2]) <= 0 then
+elseif step == "finish" or (step ~= "look" and layout ~= known) or not string.find(layout, "^1:[%d>]+:") then
+  return { "other", layout }
+elseif unused ~= "1" and (string.sub(layout, 1, #before) ~= before or (moving or to) ~= to or (step == "seal" and not moving)) then
+  return { "other", layout }
+elseif step == "seal" and (unused == "1" or tonumber(kept[2]) <= 0) then
   layout = sealed .. nowText
-  redis.call("HSET", state, "layout", layout)
+  redis.call("HSET", state, "layout", layout, "moving", to)
   return { "sealed", layout, kept[4] }
+elseif step == "drain" then
+  redis.call("HSET", state, "moving", to)
 end
-redis.call("HSET", state, "moving", to)
 return { "draining", layout, kept[2] }

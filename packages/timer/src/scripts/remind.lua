@@ -1,6 +1,7 @@
 --[[
 remind: takes over what another shard remembered, in which nothing happens any more, and remembers for no less time than that one did. What
-is known here already stays as it is: it was taken over before, and what is younger was brought first.
+is known here already stays as it is: it was taken over before, and what is younger was brought first. Only of the times at which a timer has
+ended or was cancelled the later counts: a shard of which a failover took back that it was given up knows those of before.
 
 KEYS
   state    HASH  what the shard remembers of itself
@@ -30,8 +31,9 @@ for at = itemsAt, #ARGV, 2 do
 end
 local known = recall(fields)
 for index, field in ipairs(fields) do
-  if not known[index] then
-    memorize(field, ARGV[itemsAt + index * 2 - 1])
+  local value, isTime = ARGV[itemsAt + index * 2 - 1], string.find(field, "^[ix]")
+  if not known[index] or (isTime and value > known[index]) then
+    memorize(field, value)
   end
 end
 remember()

@@ -1,7 +1,7 @@
 --[[
-store: takes over what was packed in another shard, each item at most once. A lease among it is one that nobody has counted: it stood in
-a shard whose state was lost, or of which a failover took back that it was given up, which is sealed without waiting for anybody. What such a
-shard had of a timer yields to a later generation.
+store: takes over what was packed in another shard, each item at most once. A shard of which a failover took back that it was given up is
+sealed without waiting for anybody, so a lease may be among it. What such a shard had of a timer yields to how far it has come elsewhere, and a
+dead letter to a later one.
 
 KEYS
   index   ZSET  timer id → score: pending timers, or dead letters
@@ -27,27 +27,38 @@ local itemsAt = 4
 -- @include shard
 -- @include lease
 
--- Where others have brought this move to its end meanwhile, leases that were taken back are still counted.
-local isCounted, leased = not string.find(layout, ">", 1, true), tonumber(shard[3])
+-- How far a timer has come: its generation, the one that follows, attempts that have begun, and whether one of them vanished.
+local function progressOf(body, following, note)
+  local next = string.match(following, "^%d+ %a(%w%w%w%w%w%w%w%w%w%w)") or "0000000000"
+  return string.sub(body, 2, 11) .. next .. string.sub(note, 1, 5)
+end
+
+local leased = tonumber(shard[3])
 redis.call("HLEN", bodies)
 redis.call("HLEN", notes)
 redis.call("HLEN", later)
 for at = itemsAt, #ARGV, 5 do
   local id, score, body, note, following = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
   local known = redis.call("ZSCORE", index, id)
-  local isLater = known and part == "due" and string.sub(body, 2, 11) > string.sub(redis.call("HGET", bodies, id) or "", 2, 11)
-  if isLater then
+  local isNews = not known
+  if known and part == "dead" then
+    isNews = tonumber(score) > tonumber(known)
+  elseif known then
+    local kept = { redis.call("HGET", bodies, id), redis.call("HGET", later, id), redis.call("HGET", notes, id) }
+    isNews = progressOf(body, following, note) > progressOf(kept[1] or "", kept[2] or "", kept[3] or "")
+  end
+  if isNews and part == "due" then
     redis.call("HDEL", notes, id)
     redis.call("HDEL", later, id)
-    if isLease(known) and isCounted then
+    if isLease(known) then
       leased = leased - 1
-      redis.call("HSET", state, "leased", string.format("%.0f", leased))
     end
-  end
-  if isLater or not known then
-    if part == "due" and isLease(score) then
+    if isLease(score) then
+      leased = leased + 1
       redis.call("HDEL", state, "endsUs")
     end
+  end
+  if isNews then
     redis.call("ZADD", index, score, id)
     redis.call("HSET", bodies, id, body)
     if note ~= "" then
@@ -61,4 +72,5 @@ for at = itemsAt, #ARGV, 5 do
     end
   end
 end
+redis.call("HSET", state, "leased", string.format("%.0f", leased))
 return { "stored", nowText }
