@@ -798,7 +798,7 @@ return { "extended", nowText, outcomes }
 ` as string,
 } as const;
 
-/** Removes from what a sealed shard remembers what another has taken over. Otherwise it would be taken for the latest when its timers are moved back. */
+/** Removes from what a sealed shard remembers what another has taken over, so that an id is remembered in its own shard alone. */
 export const forget = {
   name: "timer.forget",
   keys: ["state", "memoryA", "memoryB"],

@@ -1,6 +1,5 @@
 --[[
-forget: removes from what a sealed shard remembers what another has taken over. Otherwise it would be taken for the latest when its timers
-are moved back.
+forget: removes from what a sealed shard remembers what another has taken over, so that an id is remembered in its own shard alone.
 
 KEYS
   state    HASH  what the shard remembers of itself
