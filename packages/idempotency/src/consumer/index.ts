@@ -20,6 +20,6 @@ export {
   StreamConsumer,
   type StreamConsumerEvent,
   type StreamConsumerOptions,
-  type StreamMessage,
   type StreamStopReport,
 } from "./stream.ts";
+export type { StreamMessage } from "./stream-group.ts";

@@ -5,7 +5,6 @@
 import {
   backoffMs,
   callback,
-  Connection,
   integerOr,
   optionsObject,
   sleep,
@@ -19,13 +18,8 @@ import type { Clock, RedisLike } from "@holdfast/core";
 import type { Attempt } from "../attempt.ts";
 import type { Idempotency } from "../idempotency.ts";
 import { messageName } from "./message-name.ts";
-
-/** An entry of the stream. */
-export interface StreamMessage {
-  /** The stream's id of the entry. */
-  readonly id: string;
-  readonly fields: Readonly<Record<string, string>>;
-}
+import { saysNoGroup, StreamGroup } from "./stream-group.ts";
+import type { StreamMessage } from "./stream-group.ts";
 
 /** Something that happened to a message, or to the consumer. */
 export type StreamConsumerEvent =
@@ -67,8 +61,6 @@ export interface StreamStopReport {
   readonly unfinished: number;
 }
 
-type Entry = [id: string, fields: string[] | null];
-
 /** From one `start` to its `stop`. */
 interface Session {
   readonly stopping: AbortController;
@@ -82,33 +74,17 @@ interface Session {
 /** Reads that fail are made again after longer and longer pauses, up to this one. */
 const failedPauseMaxMs = 5_000;
 
-/** Whether the server has answered with this code. */
-function isAnswer(error: unknown, code: "BUSYGROUP" | "NOGROUP"): boolean {
-  return error instanceof Error && new RegExp(`\\b${code}\\b`, "u").test(error.message);
-}
-
-function messageOf([id, flat]: Entry): StreamMessage | undefined {
-  // An entry that was deleted meanwhile has no fields.
-  if (flat === null) return undefined;
-  const fields: Record<string, string> = {};
-  for (let at = 0; at + 1 < flat.length; at += 2) fields[flat[at] ?? ""] = flat[at + 1] ?? "";
-  return { id, fields };
-}
-
 /** One member of a consumer group. */
 export class StreamConsumer implements AsyncDisposable {
-  readonly #connection: Connection;
+  readonly #group: StreamGroup;
   readonly #idempotency: Idempotency;
   readonly #options: StreamConsumerOptions;
   readonly #fn: (message: StreamMessage, attempt: Attempt) => Promise<void> | void;
   readonly #clock: Clock;
   readonly #concurrencyMax: number;
-  readonly #minIdleMs: number;
   readonly #pollMs: number;
-  readonly #commandTimeoutMs: number;
   readonly #working = new Map<string, Promise<void>>();
   #session: Session | undefined;
-  #cursor = "0-0";
 
   /** @throws TypeError, RangeError naming the field */
   constructor(
@@ -121,14 +97,15 @@ export class StreamConsumer implements AsyncDisposable {
     for (const field of ["stream", "group", "consumer"] as const) text(field, options[field]);
     callback("fn", fn);
     this.#clock = options.clock ?? systemClock;
-    this.#connection = Connection.of(redis, this.#clock);
     this.#idempotency = idempotency;
     this.#options = options;
     this.#fn = fn;
     this.#concurrencyMax = integerOr(16, "concurrencyMax", options.concurrencyMax, { min: 1, max: 1_000 });
-    this.#minIdleMs = integerOr(60_000, "minIdleMs", options.minIdleMs, { min: 1, max: 86_400_000 });
     this.#pollMs = integerOr(100, "pollMs", options.pollMs, { min: 1, max: 60_000 });
-    this.#commandTimeoutMs = integerOr(2_000, "commandTimeoutMs", options.commandTimeoutMs, { min: 1, max: 600_000 });
+    const { stream, group, consumer } = options;
+    const minIdleMs = integerOr(60_000, "minIdleMs", options.minIdleMs, { min: 1, max: 86_400_000 });
+    const commandTimeoutMs = integerOr(2_000, "commandTimeoutMs", options.commandTimeoutMs, { min: 1, max: 600_000 });
+    this.#group = new StreamGroup(redis, this.#clock, { stream, group, consumer, minIdleMs, commandTimeoutMs });
   }
 
   /** Messages that are being processed. */
@@ -158,7 +135,7 @@ export class StreamConsumer implements AsyncDisposable {
 
   async #begin(session: Session): Promise<void> {
     try {
-      await this.#makeGroup();
+      await this.#group.make();
     } catch (error) {
       if (this.#session === session) this.#session = undefined;
       throw error;
@@ -202,7 +179,7 @@ export class StreamConsumer implements AsyncDisposable {
       } catch (error) {
         failures += 1;
         this.#tell({ type: "read-failed", error });
-        if (isAnswer(error, "NOGROUP")) await this.#makeGroupAgain();
+        if (saysNoGroup(error)) await this.#makeGroupAgain();
       }
       if (taken > 0) continue;
       const working = [...this.#working.values()];
@@ -218,43 +195,27 @@ export class StreamConsumer implements AsyncDisposable {
     return backoffMs({ baseMs: this.#pollMs, delayMaxMs, jitter: 0 }, failures, systemRandom);
   }
 
-  async #makeGroup(): Promise<void> {
-    const { stream, group } = this.#options;
-    try {
-      await this.#call("xgroup", ["CREATE", stream, group, "0", "MKSTREAM"]);
-    } catch (error) {
-      if (!isAnswer(error, "BUSYGROUP")) throw error;
-    }
-  }
-
   /** Redis has lost the group, and what it had acknowledged: what comes again was processed, which its name tells. */
   async #makeGroupAgain(): Promise<void> {
-    this.#cursor = "0-0";
     try {
-      await this.#makeGroup();
+      await this.#group.make();
     } catch (error) {
       this.#tell({ type: "read-failed", error });
     }
-  }
-
-  /** Asks Redis; whether it did what it was asked for is not known when no answer comes. */
-  #call(command: string, args: (string | number)[]): Promise<unknown> {
-    const operation = `${command} ${this.#options.stream}`;
-    return this.#connection.read(command, args, { operation, timeoutMs: this.#commandTimeoutMs });
   }
 
   /** Reads as much as there is room for; resolves to the number of messages that were begun. */
   async #take(session: Session): Promise<number> {
     const room = this.#concurrencyMax - this.#working.size;
     if (room === 0) return 0;
-    const abandoned = await this.#takeOver(room);
+    const abandoned = await this.#group.takeOver(room);
     const left = room - abandoned.length;
-    const fresh = left === 0 || session.stopping.signal.aborted ? [] : await this.#readNew(left);
+    const fresh = left === 0 || session.stopping.signal.aborted ? [] : await this.#group.readNew(left);
     let begun = 0;
     if (session.graceOver) return begun;
-    for (const message of [...abandoned, ...fresh].map(messageOf)) {
+    for (const message of [...abandoned, ...fresh]) {
       // Our own slow work looks abandoned, too.
-      if (message === undefined || this.#working.has(message.id)) continue;
+      if (this.#working.has(message.id)) continue;
       this.#working.set(
         message.id,
         this.#process(message).finally(() => this.#working.delete(message.id)),
@@ -264,23 +225,6 @@ export class StreamConsumer implements AsyncDisposable {
     return begun;
   }
 
-  async #takeOver(count: number): Promise<Entry[]> {
-    const { stream, group, consumer } = this.#options;
-    const args = [stream, group, consumer, this.#minIdleMs, this.#cursor, "COUNT", count];
-    const [cursor, entries] = (await this.#call("xautoclaim", args)) as [string, (Entry | null)[]];
-    this.#cursor = cursor;
-    return entries.filter((entry) => entry !== null);
-  }
-
-  async #readNew(count: number): Promise<Entry[]> {
-    const { stream, group, consumer } = this.#options;
-    const args = ["GROUP", group, consumer, "COUNT", count, "STREAMS", stream, ">"];
-    const reply = (await this.#call("xreadgroup", args)) as [string, Entry[]][] | Record<string, Entry[]> | null;
-    if (reply === null) return [];
-    // A client that maps RESP3 gives an object where others give pairs.
-    return (Array.isArray(reply) ? reply[0]?.[1] : Object.values(reply)[0]) ?? [];
-  }
-
   async #process(message: StreamMessage): Promise<void> {
     const { stream, group, messageId, tenant } = this.#options;
     try {
@@ -288,7 +232,7 @@ export class StreamConsumer implements AsyncDisposable {
         { messageId: messageId?.(message) ?? messageName(stream, group, message.id), tenant: tenant?.(message) },
         (attempt) => this.#fn(message, attempt),
       );
-      await this.#call("xack", [stream, group, message.id]);
+      await this.#group.acknowledge(message);
       this.#tell({ type: kind, message });
     } catch (error) {
       // It stays pending, and comes again.
