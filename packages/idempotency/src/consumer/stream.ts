@@ -208,13 +208,14 @@ export class StreamConsumer implements AsyncDisposable {
   async #take(session: Session): Promise<number> {
     const room = this.#concurrencyMax - this.#working.size;
     if (room === 0) return 0;
-    const abandoned = await this.#group.takeOver(room);
+    // Our own slow work looks abandoned, too. It has its room already.
+    const abandoned = (await this.#group.takeOver(room)).filter(({ id }) => !this.#working.has(id));
     const left = room - abandoned.length;
     const fresh = left === 0 || session.stopping.signal.aborted ? [] : await this.#group.readNew(left);
     let begun = 0;
     if (session.graceOver) return begun;
     for (const message of [...abandoned, ...fresh]) {
-      // Our own slow work looks abandoned, too.
+      // To a group that was made again it is new.
       if (this.#working.has(message.id)) continue;
       this.#working.set(
         message.id,

@@ -167,6 +167,25 @@ describe("Redis Streams", () => {
     await consumer.stop();
   });
 
+  it("slow work of its own that looks abandoned takes no room from new messages", async () => {
+    const stream = uniqueName();
+    const slow = gate<void>();
+    const seen: string[] = [];
+    const handler = async ({ fields: { id = "" } }: StreamMessage): Promise<void> => {
+      seen.push(id);
+      if (id === "slow") await slow.handler();
+    };
+    const { consumer } = await consume(stream, "c", handler, { concurrencyMax: 2, minIdleMs: 1 });
+    await add(stream, "slow");
+    await slow.entered;
+    await add(stream, "next");
+    await pollUntil("the next one is handled", () => seen.includes("next"));
+    slow.open();
+    await pollUntil("all are acknowledged", async () => (await pending(stream)) === 0);
+    await consumer.stop();
+    expect(seen).toEqual(["slow", "next"]);
+  });
+
   it("a group that Redis has lost is made again, and what it had acknowledged is not processed again", async () => {
     const stream = uniqueName();
     const seen: string[] = [];
