@@ -6,7 +6,8 @@ import type { GuardedRequest } from "../http/guard.ts";
 import { unreadBody } from "../http/node-body.ts";
 import type { HttpOptions } from "../http/options.ts";
 import { webResponse } from "../http/web.ts";
-import { takeResponse } from "../http/web-body.ts";
+import { discard, takeResponse } from "../http/web-body.ts";
+import type { TakenResponse } from "../http/web-body.ts";
 import type { Idempotency } from "../idempotency.ts";
 
 /** What the middleware adds to a context: `new Hono<HonoIdempotency>()`. */
@@ -43,11 +44,11 @@ export function idempotent(idempotency: Idempotency, options: HonoOptions): Midd
       payload: () => bytesOf(c),
       signal: raw.signal,
     };
+    let taken: TakenResponse | undefined;
     let broken: { readonly error: unknown } | undefined;
     const verdict = await guard.handle(guarded, async (attempt) => {
       c.set("idempotency", attempt);
       await next();
-      let taken;
       try {
         taken = await takeResponse(c.res, guard.bodyBytesMax);
       } catch (error) {
@@ -62,9 +63,12 @@ export function idempotent(idempotency: Idempotency, options: HonoOptions): Midd
       c.res = undefined;
       throw verdict.kind === "error" ? verdict.error : broken.error;
     }
-    if (verdict.kind === "answer") replaceResponse(c, webResponse(verdict.response));
-    else if (verdict.kind === "error" && !c.finalized) throw verdict.error;
-    else if (verdict.kind === "gone") replaceResponse(c, new Response(null, { status: 499 }));
+    if (verdict.kind === "answer") {
+      if (taken !== undefined) discard(taken.response);
+      replaceResponse(c, webResponse(verdict.response));
+    }
+    if (verdict.kind === "error" && !c.finalized) throw verdict.error;
+    if (verdict.kind === "gone") replaceResponse(c, new Response(null, { status: 499 }));
   };
 }
 

@@ -6,7 +6,7 @@ import { HttpGuard } from "./guard.ts";
 import type { GuardedRequest, Handled, Verdict } from "./guard.ts";
 import { unreadBody } from "./node-body.ts";
 import type { HttpOptions } from "./options.ts";
-import { takeResponse } from "./web-body.ts";
+import { discard, takeResponse } from "./web-body.ts";
 import type { WholeResponse } from "./response.ts";
 
 /** Options of the web-standard guard. */
@@ -93,7 +93,7 @@ export function idempotentHandler(
     });
     if (verdict.kind === "handled" && response !== undefined) return response;
     if (verdict.kind === "handled") throw handled?.thrown?.error;
-    await response?.body?.cancel();
+    if (response !== undefined) discard(response);
     return answerOf(verdict);
   };
 }
