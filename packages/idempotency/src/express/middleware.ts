@@ -5,6 +5,7 @@
  * the status that the error handlers give it.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { finished } from "node:stream";
 import type { Attempt } from "../attempt.ts";
 import { parsedBody } from "../http/node-body.ts";
 import { clientGone, writeWhole } from "../http/node-message.ts";
@@ -67,8 +68,13 @@ export function keepRawBody(request: IncomingMessage, _response: ServerResponse,
 /** Tells the guard of errors. Put it after the routes and before your own error handlers. */
 export function idempotencyErrors(): ErrorMiddleware {
   return (error, request, response, next) => {
-    // What is thrown behind an answer does not change it: the client has it, or gets it when it repeats its request.
-    if (!response.writableEnded) stateOf(request).thrown = { error };
+    const state = stateOf(request);
+    if (!response.writableEnded) state.thrown = { error };
+    else if (state.attempt !== undefined) {
+      // What is thrown behind an answer does not change it. Express closes the connection for it, which a held answer has yet to take.
+      finished(response, () => next(error));
+      return;
+    }
     next(error);
   };
 }
