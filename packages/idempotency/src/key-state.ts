@@ -4,7 +4,7 @@ import type { RecordReply } from "./scripts.ts";
 
 /**
  * `running` an attempt holds the key · `lapsed` its attempt has outlived its lease and the next call takes over · `unknown` its outcome is
- * not known and it stays closed, until it is resolved or, when it is recovered, for what is left of its lease · `completed`, `failed` its
+ * not known and it stays closed, until it is resolved or, when it is recovered, for one more lease · `completed`, `failed` its
  * outcome is stored · `released` the next call runs · `forgotten` a tombstone.
  */
 export type KeyStateKind = "running" | "lapsed" | "unknown" | "completed" | "failed" | "released" | "forgotten";

@@ -23,8 +23,7 @@ export interface HttpOptions<Request> {
   readonly waitMs?: number | undefined;
   /**
    * Which statuses are stored; with others the key is free again, and the next attempt has `recovered: true`. Default: below 500, but 408
-   * and 425. 429 and 503 never are. 408 and 504 that are not stored are an unknown outcome: the key stays closed for what is left of its
-   * lease.
+   * and 425. 429 and 503 never are. 408 and 504 that are not stored are an unknown outcome: the key stays closed for one more lease.
    */
   readonly stores?: ((status: number) => boolean) | undefined;
   /** Names of the headers that are replayed, instead of the default ones. */
